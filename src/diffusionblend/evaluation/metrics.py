@@ -1,0 +1,246 @@
+"""How close a reconstruction is to its reference: the definitions every table of this project uses.
+
+PSNR and SSIM: both volumes are clipped to [-1000, 1000] HU and mapped to [0, 1]; PSNR has data
+range 1, SSIM is scikit-image's `structural_similarity(data_range=1)` with its default 7 x 7 window.
+Both are taken per 2D slice and averaged over all slices of a plane, and the whole-volume PSNR (one
+mean square over all voxels) stands beside them. Planes go by array axes: axial slices are
+values[k], coronal values[:, k], sagittal values[:, :, k].
+
+Slices that are identical in both volumes after clipping (all air, say) have an infinite PSNR: they
+are left out of the mean PSNR, counted in `n_identical`, and enter the mean SSIM as the 1 they are.
+
+Mean absolute error, HU bias and total variation are taken in HU as they stand, without clipping.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+from diffusionblend.volume import Grid, Volume
+
+CLIP_HU = (-1000.0, 1000.0)
+SSIM_WINDOW = 7
+PLANE_AXES = {"axial": 0, "coronal": 1, "sagittal": 2}
+"""The array axis along which the slices of each plane are counted."""
+
+TISSUE_CLASSES_HU = {
+    "lung": (-math.inf, -500.0),
+    "soft_tissue": (-200.0, 200.0),
+    "bone": (300.0, math.inf),
+}
+"""Open intervals of the reference's HU. `lung` holds every voxel below -500, room air included."""
+
+SPACING_TOLERANCE = 1e-3
+"""Largest relative difference of two grids' spacings that passes for rounding."""
+
+ORIGIN_TOLERANCE_VOXELS = 0.01
+"""Largest distance of two grids' first voxels, in the smallest spacing."""
+
+DIRECTION_TOLERANCE = 1e-3
+"""Largest difference of two grids' direction cosines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneScore:
+    """Mean PSNR (dB) and SSIM over the slices of one plane.
+
+    psnr_db: over the slices that differ; infinite where none does. ssim: over all slices; None
+    where a slice is smaller than SSIM's window. n_identical: slices left out of the PSNR.
+    """
+
+    psnr_db: float
+    ssim: float | None
+    n_slices: int
+    n_identical: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HuBias:
+    """Mean of reconstruction minus reference, in HU, where low_hu < reference < high_hu.
+
+    mean_hu is None where the reference has no such voxel.
+    """
+
+    mean_hu: float | None
+    low_hu: float
+    high_hu: float
+    n_voxels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Every figure of one reconstruction against its reference.
+
+    planes: by name, axial, coronal, sagittal. tv_z_ratio: sum of |differences along z| of the
+    reconstruction over the reference's, None where the reference is constant along z.
+    relative_residual: ||Ax - y|| / ||y|| where the caller knows it. notes: what a figure does not
+    cover and why, in sentences.
+    """
+
+    planes: dict[str, PlaneScore]
+    volume_psnr_db: float
+    mean_absolute_error_hu: float
+    bias_hu: dict[str, HuBias]
+    tv_z_ratio: float | None
+    relative_residual: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """The figures as strict JSON can hold them: an infinite number becomes None."""
+        return {
+            "clip_hu": list(CLIP_HU),
+            "planes": {name: _finite_fields(score) for name, score in self.planes.items()},
+            "volume_psnr_db": _finite(self.volume_psnr_db),
+            "mean_absolute_error_hu": self.mean_absolute_error_hu,
+            "bias_hu": {name: _finite_fields(bias) for name, bias in self.bias_hu.items()},
+            "tv_z_ratio": self.tv_z_ratio,
+            "relative_residual": self.relative_residual,
+            "notes": list(self.notes),
+        }
+
+
+def evaluate_volume(
+    reconstruction: Volume, reference: Volume, *, relative_residual: float | None = None
+) -> Evaluation:
+    """Scores a reconstruction against its reference on the same grid.
+
+    Both (z, y, x) in HU. relative_residual is passed through (it needs an operator). Raises
+    InputError where the grids differ or a value is not finite.
+    """
+    check_same_grid(reconstruction.grid, reference.grid)
+    for name, volume in (("reconstruction", reconstruction), ("reference", reference)):
+        n_bad = int((~np.isfinite(volume.values)).sum())
+        if n_bad:
+            raise InputError(
+                f"The {name} holds {n_bad} voxels that are NaN or infinite.", "finite HU"
+            )
+    x, truth = unit_range(reconstruction.values), unit_range(reference.values)
+    planes = {name: _plane_score(x, truth, axis) for name, axis in PLANE_AXES.items()}
+    difference = reconstruction.values.astype(np.float64) - reference.values
+    truth_tv = _tv_z(reference.values)
+    tv_z_ratio = _tv_z(reconstruction.values) / truth_tv if truth_tv > 0 else None
+    return Evaluation(
+        planes=planes,
+        volume_psnr_db=_psnr_db(float(np.mean((x - truth) ** 2))),
+        mean_absolute_error_hu=float(np.abs(difference).mean()),
+        bias_hu=_biases(difference, reference.values),
+        tv_z_ratio=tv_z_ratio,
+        relative_residual=None if relative_residual is None else float(relative_residual),
+        notes=_notes(planes, tv_z_ratio, reference.grid),
+    )
+
+
+def unit_range(values_hu: np.ndarray) -> np.ndarray:
+    """HU clipped to [-1000, 1000] and mapped to [0, 1], float64, any shape."""
+    low, high = CLIP_HU
+    return (np.clip(values_hu.astype(np.float64), low, high) - low) / (high - low)
+
+
+def check_same_grid(grid: Grid, reference: Grid) -> None:
+    """Raises InputError unless both grids have the same voxels in space, within the tolerances."""
+    voxels = f"the same grid for both, {reference}"
+    if grid.shape != reference.shape:
+        raise InputError(
+            f"The volumes have {grid.shape} and {reference.shape} voxels (z, y, x).",
+            voxels,
+            "bring both to one size and spacing, or cut both to the same slices",
+        )
+    spacing = np.array(reference.spacing_mm)
+    if (np.abs(np.array(grid.spacing_mm) - spacing) > SPACING_TOLERANCE * spacing).any():
+        raise InputError(
+            f"The volumes' spacings are {grid.spacing_mm} and {reference.spacing_mm} mm (z, y, x).",
+            voxels,
+            "resample one to the spacing of the other",
+        )
+    apart_mm = float(np.linalg.norm(np.subtract(grid.origin_mm, reference.origin_mm)))
+    if apart_mm > ORIGIN_TOLERANCE_VOXELS * spacing.min():
+        raise InputError(
+            f"The volumes' origins lie {apart_mm:.3g} mm apart: {grid.origin_mm} and "
+            f"{reference.origin_mm} mm.",
+            voxels,
+            "make sure that both come from the same scan",
+        )
+    if np.abs(np.subtract(grid.direction, reference.direction)).max() > DIRECTION_TOLERANCE:
+        raise InputError(
+            f"The volumes' axes point in different directions: {grid.direction} and "
+            f"{reference.direction}.",
+            voxels,
+            "import both in the same orientation",
+        )
+
+
+def _plane_score(x: np.ndarray, truth: np.ndarray, axis: int) -> PlaneScore:
+    """Mean PSNR and SSIM of two (z, y, x) arrays in [0, 1] over their slices along `axis`."""
+    from skimage.metrics import structural_similarity
+
+    x, truth = np.moveaxis(x, axis, 0), np.moveaxis(truth, axis, 0)
+    mean_squares = np.array([np.mean((a - b) ** 2) for a, b in zip(x, truth, strict=True)])
+    different = mean_squares > 0
+    psnr = [_psnr_db(float(m)) for m in mean_squares[different]]
+    ssim = None
+    if min(x.shape[1:]) >= SSIM_WINDOW:
+        pairs = zip(x, truth, strict=True)
+        ssim = float(np.mean([structural_similarity(a, b, data_range=1) for a, b in pairs]))
+    return PlaneScore(
+        psnr_db=float(np.mean(psnr)) if psnr else math.inf,
+        ssim=ssim,
+        n_slices=len(x),
+        n_identical=int((~different).sum()),
+    )
+
+
+def _psnr_db(mean_square: float) -> float:
+    """10 log10(1 / mean square error), data range 1; infinite where the error is 0."""
+    return -10.0 * math.log10(mean_square) if mean_square > 0 else math.inf
+
+
+def _tv_z(values_hu: np.ndarray) -> float:
+    """Sum over voxels of |difference to the next slice|, HU, of a (z, y, x) array."""
+    return float(np.abs(np.diff(values_hu, axis=0)).sum(dtype=np.float64))
+
+
+def _biases(difference_hu: np.ndarray, reference_hu: np.ndarray) -> dict[str, HuBias]:
+    """The mean of the difference within each class of the reference, both (z, y, x) in HU."""
+    biases = {}
+    for name, (low, high) in TISSUE_CLASSES_HU.items():
+        inside = (reference_hu > low) & (reference_hu < high)
+        n_voxels = int(inside.sum())
+        mean = float(difference_hu[inside].mean()) if n_voxels else None
+        biases[name] = HuBias(mean_hu=mean, low_hu=low, high_hu=high, n_voxels=n_voxels)
+    return biases
+
+
+def _notes(planes: dict[str, PlaneScore], tv_z_ratio: float | None, grid: Grid) -> tuple[str, ...]:
+    """Sentences about what a figure does not cover."""
+    notes = []
+    for name, score in planes.items():
+        if score.n_identical == score.n_slices:
+            notes.append(f"All {name} slices equal the reference: the PSNR is infinite.")
+        elif score.n_identical:
+            notes.append(
+                f"{score.n_identical} of {score.n_slices} {name} slices equal the reference "
+                "and are left out of the mean PSNR."
+            )
+        if score.ssim is None:
+            size = " x ".join(str(n) for i, n in enumerate(grid.shape) if i != PLANE_AXES[name])
+            notes.append(
+                f"No SSIM in the {name} plane: its slices have {size} pixels, "
+                f"the window needs {SSIM_WINDOW} x {SSIM_WINDOW}."
+            )
+    if tv_z_ratio is None:
+        notes.append("No total variation ratio: the reference does not vary along z.")
+    return tuple(notes)
+
+
+def _finite(value: object) -> object:
+    """The value, or None for a float that JSON cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _finite_fields(score: PlaneScore | HuBias) -> dict[str, object]:
+    """A dataclass as a dict that strict JSON can hold."""
+    return {key: _finite(value) for key, value in asdict(score).items()}

@@ -1,0 +1,81 @@
+"""The three middle slices of a volume as a radiologist expects them.
+
+The patient's right is on the left of axial and coronal images, the front is on top of axial and on
+the left of sagittal images, the head is up. Axes are turned by the grid's direction cosines, so
+that a volume stored feet-last or mirrored shows the right way round. Planes go by array axes, as in
+the metrics: an axial image is values[k].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffusionblend.evaluation.metrics import PLANE_AXES
+from diffusionblend.volume import Grid, Volume
+
+WINDOWS_HU = {
+    "lung": (-1350.0, 150.0),
+    "mediastinum": (-160.0, 240.0),
+    "bone": (-450.0, 1050.0),
+    "full": (-1000.0, 1000.0),
+}
+"""Display windows by name: (black, white) in HU."""
+
+WORLD_ENDS = (("R", "L"), ("A", "P"), ("F", "H"))
+"""The letters at the low and the high end of LPS x, y and z."""
+
+STARTS = ("R", "A", "H")
+"""The ends at which an image starts, at its left or its top."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneImage:
+    """One slice, ready to show: row 0 at the top, column 0 at the left.
+
+    values: (row, column) in HU. height_mm, width_mm: its size. sides: letters (left, right, top,
+    bottom) of the patient's R, L, A, P, H, F. index: the slice's index along its array axis.
+    """
+
+    values: np.ndarray
+    height_mm: float
+    width_mm: float
+    sides: tuple[str, str, str, str]
+    index: int
+
+
+def middle_slices(volume: Volume) -> dict[str, PlaneImage]:
+    """The middle slice of each plane, by name: axial, coronal, sagittal."""
+    return {
+        name: plane_slice(volume, name, volume.grid.shape[axis] // 2)
+        for name, axis in PLANE_AXES.items()
+    }
+
+
+def plane_slice(volume: Volume, plane: str, index: int) -> PlaneImage:
+    """Slice `index` of a plane, turned to the convention of this module."""
+    axis = PLANE_AXES[plane]
+    values = np.take(volume.values, index, axis=axis)
+    row_axis, column_axis = (a for a in range(3) if a != axis)
+    top, bottom = _ends(volume.grid, row_axis)
+    left, right = _ends(volume.grid, column_axis)
+    if top not in STARTS:
+        values, top, bottom = values[::-1], bottom, top
+    if left not in STARTS:
+        values, left, right = values[:, ::-1], right, left
+    return PlaneImage(
+        values=values,
+        height_mm=volume.grid.shape[row_axis] * volume.grid.spacing_mm[row_axis],
+        width_mm=volume.grid.shape[column_axis] * volume.grid.spacing_mm[column_axis],
+        sides=(left, right, top, bottom),
+        index=index,
+    )
+
+
+def _ends(grid: Grid, array_axis: int) -> tuple[str, str]:
+    """The patient letters at the first and the last voxel of an array axis (0 is z)."""
+    cosines = np.array(grid.direction).reshape(3, 3)[:, 2 - array_axis]
+    world = int(np.abs(cosines).argmax())
+    low, high = WORLD_ENDS[world]
+    return (low, high) if cosines[world] > 0 else (high, low)

@@ -1,0 +1,1 @@
+"""Reading and writing: volumes, DICOM series and projections; the only room that opens files."""

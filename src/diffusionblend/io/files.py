@@ -1,0 +1,157 @@
+"""Outputs that appear whole or not at all, and fingerprints of inputs."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
+
+FULL_DISK_BYTES = 64 << 10
+"""Less free space than this after a failed write means that the disk is full."""
+
+COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space, or write to another disk"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or write to another disk"),
+    errno.EFBIG: ("the file would be larger than allowed", "raise the limit (ulimit -f)"),
+    errno.EACCES: ("permission was denied", "write to a folder of your own"),
+    errno.EPERM: ("the system does not permit it", "write to a folder of your own"),
+    errno.EROFS: ("the disk is read-only", "write to another disk"),
+    errno.EIO: ("the disk took only a part of it (an error or a quota)", "write to another disk"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
+    errno.EEXIST: ("a part of the path is a file, not a folder", "choose another path"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
+}
+
+
+def file_suffix(path: Path | str) -> str:
+    """The suffix that tells a file's format, in lower case: `.nii.gz` for `a.1.nii.gz`."""
+    suffixes = Path(path).suffixes
+    if len(suffixes) > 1 and suffixes[-1].lower() in COMPRESSION_SUFFIXES:
+        return "".join(suffixes[-2:]).lower()
+    return suffixes[-1].lower() if suffixes else ""
+
+
+def check_outputs_absent(paths: Iterable[Path | str], force: bool) -> None:
+    """Refuse outputs that exist already, before any long work begins.
+
+    Raises OutputExistsError for a file without `force`, and for a folder in a file's place always.
+    """
+    for path in map(Path, paths):
+        if os.path.isdir(path):
+            raise OutputExistsError(
+                f"The output {path} is a folder.", "the name of a file", "add a file name to it"
+            )
+        if os.path.lexists(path) and not force:
+            raise OutputExistsError(
+                f"The output {path} exists already.",
+                "a path that does not exist",
+                "another path, or --force to overwrite it",
+            )
+
+
+@contextmanager
+def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which takes its place only when the block succeeds.
+
+    The temporary path has the same suffix, since libraries choose the format by it. Missing parent
+    folders are made. On any failure, Ctrl-C included, the temporary file is removed and an existing
+    output is left as it was. Raises OutputExistsError, and OutputWriteError where the disk is full,
+    read-only or closed to us; other errors of the block pass through.
+    """
+    path = Path(path)
+    check_outputs_absent([path], force)
+    temporary = path.with_name(f".{secrets.token_hex(6)}.partial{file_suffix(path)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush_to_disk(temporary)
+        check_outputs_absent([path], force)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        failure = _write_error(error, path, temporary)
+        if failure is None:
+            raise
+        raise failure from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def sha256_of(path: Path | str) -> str:
+    """SHA-256 of a file, or of a folder's files with their relative names, as hexadecimal.
+
+    A folder's is the hash of the lines "<hash>  <name>", sorted by name; its subfolders count.
+    Raises InputError where there is nothing at `path`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        lines = "".join(f"{sha256_of(path / name)}  {name}\n" for name in names)
+        return hashlib.sha256(lines.encode()).hexdigest()
+    check_readable(path)
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_readable(path: Path | str) -> None:
+    """Raises InputError where `path` is not a file that can be opened, or is empty."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is no {path}.", "an existing file", "check the path")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder.", "a file")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} may not be read.", "a file with read permission")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes).", "a whole file", "copy it again")
+
+
+def _flush_to_disk(temporary: Path) -> None:
+    """Have the system report now what it would otherwise report after the file was closed."""
+    with open(temporary, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _write_error(error: Exception, path: Path, temporary: Path) -> OutputWriteError | None:
+    """The clear form of a failed write; None where `error` is about something else."""
+    if isinstance(error, FileNotFoundError) and error.filename == str(temporary):
+        reason = ("the file was not written", "look for an earlier message")
+    else:
+        about_output = isinstance(error, OSError) and _is_about(error, path)
+        reason = _REASONS.get(error.errno) if about_output else None
+        unclear = reason is None or reason is _REASONS[errno.EIO]
+        if unclear and _disk_is_full(error, path.parent):
+            reason = _REASONS[errno.ENOSPC]
+    if reason is None:
+        return None
+    why, try_ = reason
+    return OutputWriteError(
+        f"The output {path} could not be written: {why}.", "a place to write to", try_
+    )
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether a system error concerns the output's folder (or names no file at all)."""
+    if error.filename is None:
+        return True
+    named = Path(os.fsdecode(error.filename))
+    return named.parent == path.parent or named in path.parents or named == path
+
+
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    """Whether a library's own error, which may name no cause, comes from a full disk."""
+    if os.strerror(errno.ENOSPC).lower() in str(error).lower():
+        return True
+    try:
+        return shutil.disk_usage(folder).free < FULL_DISK_BYTES
+    except OSError:
+        return False

@@ -1,0 +1,195 @@
+"""Projections from and to HDF5: Data Exchange's groups, and one of our own for the geometry.
+
+The layout is described in docs/file-layouts.md. Nothing of the truth is stored.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffusionblend import __version__
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import ParallelBeam, Projections
+from diffusionblend.io.files import atomic_output, check_readable
+from diffusionblend.volume import Grid
+
+if TYPE_CHECKING:
+    import h5py
+
+FORMAT_VERSION = 1
+GROUP = "diffusionblend"
+DATA = "exchange/data"
+THETA_DEGREES = "exchange/theta"
+ANGLES_RAD = f"{GROUP}/angles_rad"
+PARALLEL = "parallel"
+PROJECTION_SUFFIXES = (".h5", ".hdf5")
+
+
+def check_projections_suffix(path: Path | str) -> None:
+    """Raises InputError unless projections can be written to `path`; call it before long work."""
+    if Path(path).suffix.lower() not in PROJECTION_SUFFIXES:
+        raise InputError(
+            f"Projections cannot be written as {Path(path).name}.",
+            f"a name that ends in {' or '.join(PROJECTION_SUFFIXES)}",
+            Path(path).with_suffix(".h5").name,
+        )
+
+
+def write_projections(projections: Projections, path: Path | str, force: bool = False) -> None:
+    """Write projections with their geometry, grid and units, whole or not at all.
+
+    Values (view, row, bin) float32 are kept exactly, with a checksum per view. Raises
+    OutputExistsError, OutputWriteError, and InputError for notes that are not plain values.
+    """
+    check_projections_suffix(path)
+    with atomic_output(path, force=force) as temporary:
+        # HDF5 1.14 crashes the whole process where the disk fills up under a chunked file, so the
+        # file is made in memory and written by Python, which raises an error instead.
+        temporary.write_bytes(_as_hdf5(projections))
+
+
+def read_projections(path: Path | str) -> Projections:
+    """Read projections that `write_projections` (or a script after the same layout) wrote.
+
+    Raises InputError for a file that is not HDF5, truncated, without the geometry, of an unknown
+    version, or whose shape does not fit its geometry.
+    """
+    import h5py
+
+    path = Path(path)
+    check_readable(path)
+    if not h5py.is_hdf5(path):
+        raise InputError(
+            f"{path} is not an HDF5 file.",
+            "projections as `simulate` writes them",
+            "check the path",
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            return _from_hdf5(file, path)
+    except InputError:
+        raise
+    except (OSError, RuntimeError, KeyError) as error:
+        raise InputError(
+            f"{path} could not be read: {error}.",
+            "a whole HDF5 file",
+            "copy it again (it is truncated or damaged)",
+        ) from error
+
+
+def _as_hdf5(projections: Projections) -> bytes:
+    """The file's bytes."""
+    import h5py
+
+    try:
+        notes = json.dumps(projections.notes, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The projections' notes cannot be stored: {error}.", "finite plain values (JSON)"
+        ) from error
+    geometry, grid = projections.geometry, projections.grid
+    angles = np.array(geometry.angles_rad, dtype=np.float64)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["implements"] = "exchange"
+        data = file.create_dataset(
+            DATA,
+            data=projections.values,
+            chunks=(1, *projections.values.shape[1:]),
+            fletcher32=True,
+        )
+        data.attrs.update(
+            units="1", axes="view:row:bin", description="line integrals -ln(I/I0), not counts"
+        )
+        file[THETA_DEGREES] = np.degrees(angles)
+        file[THETA_DEGREES].attrs["units"] = "degrees"
+        file[ANGLES_RAD] = angles
+        file[ANGLES_RAD].attrs["units"] = "rad"
+        file[GROUP].attrs.update(
+            format_version=FORMAT_VERSION,
+            written_by=f"diffusionblend {__version__}",
+            geometry=PARALLEL,
+            n_bins=geometry.n_bins,
+            bin_mm=geometry.bin_mm,
+            mu_water_per_mm=projections.mu_water_per_mm,
+            grid_shape_zyx=np.array(grid.shape, dtype=np.int64),
+            grid_spacing_mm_zyx=np.array(grid.spacing_mm),
+            grid_origin_mm_xyz=np.array(grid.origin_mm),
+            grid_direction=np.array(grid.direction),
+            notes=notes,
+        )
+    return buffer.getvalue()
+
+
+def _from_hdf5(file: h5py.File, path: Path) -> Projections:
+    """The projections in an open file; raises InputError for what is missing or does not fit."""
+    import h5py
+
+    if not isinstance(file.get(GROUP), h5py.Group):
+        raise InputError(
+            f"{path} is an HDF5 file without the group /{GROUP}, so its geometry is unknown.",
+            "projections as `simulate` writes them (docs/file-layouts.md)",
+            "write them from Python with diffusionblend.io.projections.write_projections",
+        )
+    attrs = file[GROUP].attrs
+    version = _attribute(attrs, "format_version", path)
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{path} has format version {version}.",
+            f"version {FORMAT_VERSION}",
+            "a newer diffusionblend",
+        )
+    kind = _attribute(attrs, "geometry", path)
+    if kind != PARALLEL:
+        raise InputError(f"{path} has the geometry {kind!r}.", f"{PARALLEL!r}")
+    values = _dataset(file, DATA, path)
+    angles = _dataset(file, ANGLES_RAD, path)
+    try:
+        return Projections(
+            values,
+            ParallelBeam(
+                angles_rad=tuple(np.ravel(angles)),
+                n_bins=int(_attribute(attrs, "n_bins", path)),
+                bin_mm=float(_attribute(attrs, "bin_mm", path)),
+            ),
+            Grid(
+                shape=tuple(_attribute(attrs, "grid_shape_zyx", path)),
+                spacing_mm=tuple(_attribute(attrs, "grid_spacing_mm_zyx", path)),
+                origin_mm=tuple(_attribute(attrs, "grid_origin_mm_xyz", path)),
+                direction=tuple(_attribute(attrs, "grid_direction", path)),
+            ),
+            float(_attribute(attrs, "mu_water_per_mm", path)),
+            json.loads(attrs.get("notes", "{}")),
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} has a field of the wrong kind: {error}.", "the layout of docs/file-layouts.md"
+        ) from error
+
+
+def _attribute(attrs: h5py.AttributeManager, name: str, path: Path) -> object:
+    """An attribute of our group; raises InputError where it is missing."""
+    if name not in attrs:
+        raise InputError(
+            f"{path} lacks the attribute {name} of /{GROUP}.", "the layout of docs/file-layouts.md"
+        )
+    return attrs[name]
+
+
+def _dataset(file: h5py.File, name: str, path: Path) -> np.ndarray:
+    """A data set's numbers; raises InputError where it is missing or holds none."""
+    import h5py
+
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path} lacks the data set /{name}.", "numbers there (docs/file-layouts.md)"
+        )
+    return found[()]

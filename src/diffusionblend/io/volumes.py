@@ -1,0 +1,251 @@
+"""Volumes in HU from and to NIfTI, NRRD and MetaImage files, and from DICOM folders.
+
+Every volume is turned to LPS on reading, that is z towards the head, y to the back, x to the
+patient's left, by permuting and flipping axes only: no value is interpolated. An oblique volume
+keeps its small rotation in `Grid.direction`.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+from diffusionblend.io.files import atomic_output, check_readable, file_suffix
+from diffusionblend.io.nifti_size import NIFTI_SUFFIXES, check_nifti_complete
+from diffusionblend.volume import Grid, Volume
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+READ_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+WRITE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
+DTYPES = ("float32", "int16")
+
+MIN_SLICES = 3
+"""A block of the prior has three slices."""
+MAX_NORMALISED = 10.0
+"""Values that stay within plus and minus this are fractions or 1/mm, not HU."""
+MAX_HU_RANGE = 100_000.0
+
+
+def read_volume(path: Path | str, *, series_uid: str | None = None, check: bool = True) -> Volume:
+    """Read a volume in HU from a file (.nii, .nii.gz, .nrrd, .mha ...) or a DICOM folder.
+
+    Returns values (z, y, x) float32, in LPS. `series_uid` picks one of several series of a DICOM
+    folder. `check` refuses values that are plainly not HU (see `check_hu`). Raises InputError.
+    """
+    path = Path(path)
+    if path.is_dir():
+        from diffusionblend.io.dicom import read_dicom_series
+
+        volume, _ = read_dicom_series(path, series_uid=series_uid)
+    else:
+        volume = volume_from_image(_read_image(path), path)
+    if check:
+        check_hu(volume, path)
+    return volume
+
+
+def write_volume(
+    volume: Volume, path: Path | str, *, force: bool = False, dtype: str = "float32"
+) -> None:
+    """Write a volume in HU, whole or not at all, in the format of `path`'s suffix.
+
+    dtype: "float32" keeps the values exactly; "int16" rounds them to whole HU and halves the file.
+    NIfTI keeps spacing and origin to float32. Raises InputError for another suffix or dtype or
+    where int16 is too narrow, OutputExistsError, OutputWriteError.
+    """
+    import SimpleITK as sitk
+
+    path = Path(path)
+    check_volume_suffix(path)
+    image = image_from_volume(volume.with_values(_checked_for(dtype, volume.values)))
+    if dtype == "int16":
+        image = sitk.Cast(image, sitk.sitkInt16)
+    with atomic_output(path, force=force) as temporary:
+        sitk.WriteImage(image, str(temporary))
+        _check_written(temporary)
+
+
+def check_volume_suffix(path: Path | str) -> None:
+    """Raises InputError unless a volume can be written to `path`; call it before long work."""
+    if file_suffix(path) not in WRITE_SUFFIXES:
+        raise InputError(
+            f"A volume cannot be written as {Path(path).name}.",
+            f"a name that ends in {', '.join(WRITE_SUFFIXES)}",
+            f"{Path(path).with_suffix('.nii.gz').name}",
+        )
+
+
+def check_hu(volume: Volume, source: Path | str) -> None:
+    """Raises InputError for a volume too thin, not finite or plainly not in HU.
+
+    HU means air near -1000 and water 0. Refused: fewer than 3 slices, NaN or infinity, a constant,
+    no value below 0 (raw or grey values), all within 10 of 0 (fractions, 1/mm), a range beyond
+    100 000.
+    """
+    if volume.grid.shape[0] < MIN_SLICES:
+        raise InputError(
+            f"{source} has {volume.grid.shape[0]} slice(s).",
+            f"a volume of at least {MIN_SLICES} slices",
+            "a whole series, or a file whose third axis is the stack of slices",
+        )
+    bad = int(np.count_nonzero(~np.isfinite(volume.values)))
+    if bad:
+        raise InputError(
+            f"{source} holds {bad} values that are NaN or infinite.",
+            "finite values in HU",
+            "replace them by -1000 (air)",
+        )
+    low, high = float(volume.values.min()), float(volume.values.max())
+    problem = _not_hu(low, high)
+    if problem:
+        raise InputError(
+            f"{source} is not in HU: its values go from {low:g} to {high:g}, {problem}.",
+            "CT numbers in HU: air near -1000, water 0, bone some hundreds",
+            "apply the rescale slope and intercept of the scan, or import its DICOM folder",
+        )
+
+
+def summary(volume: Volume) -> dict[str, object]:
+    """What a volume is, free of patient data: size, spacing in mm, orientation, range in HU."""
+    z, y, x = volume.grid.shape
+    low, median, high = np.percentile(volume.values, (0.0, 50.0, 100.0))
+    return {
+        "shape_zyx": [z, y, x],
+        "spacing_mm_zyx": [round(s, 6) for s in volume.grid.spacing_mm],
+        "extent_mm_zyx": [
+            round(n * s, 3) for n, s in zip(volume.grid.shape, volume.grid.spacing_mm, strict=True)
+        ],
+        "orientation": orientation_code(volume.grid),
+        "hu_min": float(low),
+        "hu_median": float(median),
+        "hu_max": float(high),
+    }
+
+
+def orientation_code(grid: Grid) -> str:
+    """Where the axes x, y, z point, as three letters: LPS for an upright volume as read here."""
+    import SimpleITK as sitk
+
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(grid.direction)
+    rotated = not np.isin(np.round(np.abs(grid.direction), 3), (0.0, 1.0)).all()
+    return f"{code} (oblique)" if rotated else code
+
+
+def volume_from_image(image: SimpleITK.Image, source: Path | str) -> Volume:
+    """A SimpleITK image in HU as a volume, turned to LPS.
+
+    Raises InputError for a colour image and for another number of dimensions than 3.
+    """
+    import SimpleITK as sitk
+
+    components = image.GetNumberOfComponentsPerPixel()
+    if components > 1:
+        raise InputError(
+            f"{source} has {components} components per voxel (a colour image or a vector field).",
+            "one CT number per voxel",
+            "the CT series itself, not a screenshot or a fused image",
+        )
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+    if image.GetDimension() != 3:
+        raise InputError(
+            f"{source} has {image.GetDimension()} dimensions, size {image.GetSize()}.",
+            "a volume of 3 dimensions",
+            "a whole series in one file, or one time point of it",
+        )
+    image = sitk.DICOMOrient(image, "LPS")
+    values = sitk.GetArrayFromImage(image).astype(np.float32)
+    grid = Grid(
+        shape=values.shape,
+        spacing_mm=image.GetSpacing()[::-1],
+        origin_mm=_without_minus_zero(image.GetOrigin()),
+        direction=_without_minus_zero(image.GetDirection()),
+    )
+    return Volume(values, grid)
+
+
+def image_from_volume(volume: Volume) -> SimpleITK.Image:
+    """A volume as a SimpleITK image of float32 in HU, with its spacing, origin and direction."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(volume.values)
+    image.SetSpacing(volume.grid.spacing_mm[::-1])
+    image.SetOrigin(volume.grid.origin_mm)
+    image.SetDirection(volume.grid.direction)
+    return image
+
+
+def _read_image(path: Path) -> SimpleITK.Image:
+    """Read a file by its suffix; raises InputError for a foreign, broken or truncated one."""
+    import SimpleITK as sitk
+
+    check_readable(path)
+    suffix = file_suffix(path)
+    if suffix not in READ_SUFFIXES:
+        raise InputError(
+            f"{path} is not a volume by its name.",
+            f"a file that ends in {', '.join(READ_SUFFIXES)}, or a DICOM folder",
+            "the folder that holds the slices, where this is one DICOM slice",
+        )
+    if suffix in NIFTI_SUFFIXES:
+        check_nifti_complete(path)
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise InputError(
+            f"{path} could not be read: {lines[-1].strip() if lines else 'no reason given'}.",
+            f"a whole {suffix} file",
+            "copy it again (it may be truncated), or open it in 3D Slicer to see what it is",
+        ) from error
+
+
+def _not_hu(low: float, high: float) -> str:
+    """Why a range of values cannot be HU; empty where it can."""
+    if low == high:
+        return "a constant"
+    if max(abs(low), abs(high)) <= MAX_NORMALISED:
+        return "which look like fractions or attenuation"
+    if low >= 0:
+        return "none below 0, as raw or grey values are"
+    if high - low > MAX_HU_RANGE:
+        return "far beyond any CT number"
+    return ""
+
+
+def _checked_for(dtype: str, values: np.ndarray) -> np.ndarray:
+    """The values to write as `dtype`: as they are, or rounded to whole HU."""
+    if dtype not in DTYPES:
+        raise InputError(f"The voxel type is {dtype!r}.", f"one of {', '.join(DTYPES)}")
+    if dtype == "float32":
+        return values
+    rounded = np.round(values)
+    limits = np.iinfo(np.int16)
+    low, high = rounded.min(), rounded.max()
+    if not (limits.min <= low <= high <= limits.max):  # NaN fails this too
+        raise InputError(
+            f"The volume has values from {values.min():g} to {values.max():g} HU.",
+            f"values within [{limits.min}, {limits.max}] to write as int16",
+            "float32",
+        )
+    return rounded
+
+
+def _check_written(temporary: Path) -> None:
+    """Raise OSError where SimpleITK left a short file: for NIfTI it does not tell (2.5)."""
+    if file_suffix(temporary) in NIFTI_SUFFIXES:
+        try:
+            check_nifti_complete(temporary)
+        except InputError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
+
+def _without_minus_zero(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    """The numbers with -0.0 as 0.0, so that equal grids also print alike."""
+    return tuple(float(n) + 0.0 for n in numbers)

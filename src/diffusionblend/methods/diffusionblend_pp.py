@@ -1,0 +1,123 @@
+"""DiffusionBlend++: joint block prior, random partitions, position code (Song et al. 2024)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import Projections
+from diffusionblend.methods.consistency import make_consistency
+from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.methods.sampler import sample
+from diffusionblend.priors.partition import draw_partitions
+from diffusionblend.priors.prior import Prior
+from diffusionblend.units import network_to_hu
+from diffusionblend.volume import Volume
+
+CPU_BATCH_PIXELS = 16 * 3 * 128 * 128
+GPU_BYTES_PER_PIXEL = 4096
+"""Pixels (over all slices) of a network batch on a CPU; memory per such pixel taken on a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionBlendPPSettings:
+    """How DiffusionBlend++ samples.
+
+    steps: reverse steps, one network pass over the volume each. eta: share of the noise renewed at
+    every step. consistency: "cg" or "prox", with cg_iterations and rho (see `make_consistency`).
+    partition: "alternating", "adjacent", "jump" or "fixed". jump_every: every how many steps a jump
+    step comes. jump_stride: slices between the slices of a jump block. batch_blocks: blocks a network
+    batch; None sizes it to the memory. seed: of all randomness.
+    """
+
+    steps: int = 200
+    eta: float = 0.85
+    consistency: str = "cg"
+    cg_iterations: int = 5
+    rho: float = 0.0
+    partition: str = "alternating"
+    jump_every: int = 2
+    jump_stride: int = 3
+    batch_blocks: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"steps is {self.steps}.", "at least 1")
+        if not 0 <= self.eta <= 1:
+            raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
+
+
+def reconstruct_diffusionblend_pp(
+    projections: Projections,
+    prior: Prior,
+    settings: DiffusionBlendPPSettings,
+    on_step: OnStep = ignore_progress,
+) -> Reconstruction:
+    """A volume in HU sampled from the prior given the projections; it sees no reference.
+
+    Raises InputError where the prior's slice size is not the grid's.
+    """
+    check_prior_fits(prior, projections)
+    started = time.perf_counter()
+    device = prior.device
+    measurement = Measurement(projections, device)
+    generator = torch.Generator().manual_seed(settings.seed)
+    shape = projections.grid.shape
+    partitions = draw_partitions(
+        shape[0],
+        prior.block_slices,
+        kind=settings.partition,
+        jump_stride=settings.jump_stride,
+        jump_every=settings.jump_every,
+        generator=generator,
+    )
+    consistency = make_consistency(
+        settings.consistency,
+        measurement,
+        cg_iterations=settings.cg_iterations,
+        rho=settings.rho,
+    )
+    with torch.inference_mode():
+        x, cost = sample(
+            prior,
+            shape,
+            partitions,
+            consistency,
+            steps=settings.steps,
+            eta=settings.eta,
+            generator=generator,
+            batch_blocks=settings.batch_blocks or default_batch_blocks(prior, shape),
+            device=device,
+            on_step=on_step,
+        )
+    seconds = {**cost.seconds, "total": time.perf_counter() - started}
+    volume = Volume(network_to_hu(x).cpu().numpy(), projections.grid)
+    return Reconstruction(
+        volume, measurement.relative_residual(x), cost.network_calls, seconds
+    )
+
+
+def check_prior_fits(prior: Prior, projections: Projections) -> None:
+    """Raise InputError unless the prior was trained for slices of the projections' size."""
+    size = prior.config.image_size
+    found = projections.grid.in_plane_shape
+    if found != (size, size):
+        raise InputError(
+            f"The projections are of slices of {found[0]} x {found[1]} pixels.",
+            f"{size} x {size}, the size of the prior",
+            f"'diffusionblend import ... --size {size}' before simulating, or a prior of that size",
+        )
+
+
+def default_batch_blocks(prior: Prior, shape: tuple[int, int, int]) -> int:
+    """Blocks a network batch: what a CPU's caches like, or what fits a GPU's free memory."""
+    pixels = prior.block_slices * shape[1] * shape[2]
+    if prior.device.type != "cuda":
+        return max(1, CPU_BATCH_PIXELS // pixels)
+    free, _ = torch.cuda.mem_get_info(prior.device)
+    return max(1, int(free * 0.5) // (pixels * GPU_BYTES_PER_PIXEL))

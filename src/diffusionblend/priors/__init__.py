@@ -1,0 +1,1 @@
+"""Diffusion priors: noise schedule, network, partitions and position code. They know no operator."""

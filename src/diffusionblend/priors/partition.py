@@ -1,0 +1,97 @@
+"""Partitions of a volume's slices into blocks, drawn afresh at every reverse step.
+
+A partition covers every slice. Adjacent partitions have stride 1; jump partitions of stride j join
+slices j apart, so that the borders of the adjacent blocks lie inside a jump block. The stride is the
+relative position code. Slices left over at the two ends are covered by extra blocks that overlap
+their neighbours; a slice that two blocks cover takes the mean of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from diffusionblend.errors import InputError
+
+KINDS = ("alternating", "adjacent", "jump", "fixed")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Blocks of slices: `blocks` (n_blocks, k) slice numbers, and their position `code`."""
+
+    blocks: torch.Tensor
+    code: int
+
+    def gather(self, volume: torch.Tensor) -> torch.Tensor:
+        """The blocks of a volume, (z, y, x) to (n_blocks, k, y, x)."""
+        return volume[self.blocks.to(volume.device)]
+
+    def scatter(self, blocks: torch.Tensor, n_slices: int) -> torch.Tensor:
+        """A volume (z, y, x) from its blocks (n_blocks, k, y, x); slices covered twice are averaged."""
+        places = self.blocks.to(blocks.device).reshape(-1)
+        flat = blocks.reshape(len(places), *blocks.shape[2:])
+        total = flat.new_zeros(n_slices, *flat.shape[1:]).index_add_(0, places, flat)
+        count = torch.bincount(places, minlength=n_slices).to(flat)
+        return total / count[:, None, None]
+
+
+def make_partition(n_slices: int, block_slices: int, stride: int, offset: int) -> Partition:
+    """The partition whose first full run of block_slices * stride slices starts at `offset`.
+
+    A volume shorter than one run takes the longest stride that fits, and its code. Raises
+    InputError where there are fewer slices than a block has.
+    """
+    k = block_slices
+    if n_slices < k:
+        raise InputError(f"The volume has {n_slices} slices.", f"at least {k}, one block")
+    stride = min(stride, n_slices // k)
+    run = k * stride
+    offset %= min(run, n_slices - run + 1)
+    starts = list(range(offset, n_slices - run + 1, run))
+    blocks = [_run_blocks(start, k, stride) for start in starts]
+    covered = range(offset, starts[-1] + run)
+    for start in (0, n_slices - run):
+        extra = _run_blocks(start, k, stride)
+        needed = [any(int(i) not in covered for i in block) for block in extra]
+        blocks.append(extra[torch.tensor(needed)])
+    return Partition(torch.cat(blocks), stride)
+
+
+def _run_blocks(start: int, k: int, stride: int) -> torch.Tensor:
+    """The `stride` interleaved blocks of one run: row i is start + i, start + i + stride, ..."""
+    return start + torch.arange(stride)[:, None] + stride * torch.arange(k)[None, :]
+
+
+def draw_partitions(
+    n_slices: int,
+    block_slices: int,
+    *,
+    kind: str,
+    jump_stride: int,
+    jump_every: int,
+    generator: torch.Generator,
+) -> Iterator[Partition]:
+    """An endless run of partitions, one for each reverse step.
+
+    kind: "alternating" (every `jump_every`-th step a jump step, the others adjacent, each with a
+    random offset), "adjacent" or "jump" alone, or "fixed" (adjacent, offset 0 always: no blending).
+    Raises InputError on an unknown kind.
+    """
+    if kind not in KINDS:
+        raise InputError(f"The partition is {kind!r}.", f"one of {', '.join(KINDS)}")
+    if jump_stride < 2 or jump_every < 1:
+        raise InputError(
+            f"jump_stride is {jump_stride} and jump_every {jump_every}.",
+            "jump_stride at least 2, jump_every at least 1",
+        )
+    step = 0
+    while True:
+        step += 1
+        jump = kind == "jump" or (kind == "alternating" and step % jump_every == 0)
+        stride = jump_stride if jump else 1
+        draw = torch.randint(block_slices * stride, (), generator=generator)
+        offset = 0 if kind == "fixed" else int(draw)
+        yield make_partition(n_slices, block_slices, stride, offset)

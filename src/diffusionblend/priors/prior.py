@@ -1,0 +1,165 @@
+"""A prior: the trained network with all that is needed to denoise blocks of slices with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
+from diffusionblend.priors.schedule import NoiseSchedule
+
+PRIOR_FILE = "prior.json"
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+FORMAT_VERSION = 1
+
+
+class BlockDenoiser(Protocol):
+    """What a sampler asks of a prior."""
+
+    block_slices: int
+    schedule: NoiseSchedule
+
+    def denoise(self, x_t: torch.Tensor, t: int, code: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tweedie's x0 and the noise eps of blocks x_t (B, k, H, W) at timestep t."""
+        ...
+
+
+@dataclass
+class Prior:
+    """A joint prior of blocks of k slices: predicts v, gives x0 and eps exactly.
+
+    unet: the network, in float32. config: its size. trained: facts of its training (data, steps,
+    validation loss), for the record. bf16: run the network under bfloat16 autocast.
+    """
+
+    unet: torch.nn.Module
+    config: NetworkConfig
+    trained: dict[str, object] = field(default_factory=dict)
+    bf16: bool = True
+    schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
+    weights_sha256: str = ""
+
+    @property
+    def block_slices(self) -> int:
+        """Slices k in a block."""
+        return self.config.block_slices
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.unet.parameters()).device
+
+    def to(self, device: torch.device | str) -> Prior:
+        """The prior with its network moved to a device, ready for inference."""
+        self.unet.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return self
+
+    def denoise(self, x_t: torch.Tensor, t: int, code: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """x0 and eps of blocks x_t (B, k, H, W), network range, at timestep t with position code.
+
+        Raises InputError where H or W does not suit the network.
+        """
+        multiple = self.config.pixel_multiple
+        if x_t.shape[-1] % multiple or x_t.shape[-2] % multiple:
+            raise InputError(
+                f"The prior was given slices of {x_t.shape[-2]} x {x_t.shape[-1]} pixels.",
+                f"multiples of {multiple} pixels (it was trained at {self.config.image_size})",
+            )
+        times = torch.full((len(x_t),), t, device=x_t.device)
+        codes = torch.full((len(x_t),), code, device=x_t.device)
+        v = apply_unet(
+            self.unet, x_t, times, codes, unshuffle=self.config.unshuffle, bf16=self.bf16
+        )
+        return self.schedule.x0_and_eps_from_v(x_t, v, times)
+
+    def save(self, folder: Path) -> None:
+        """Write network and facts to a folder: diffusers' layout, weights as float16 safetensors."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        half = build_unet(self.config).half()
+        half.load_state_dict(self.unet.state_dict())
+        half.save_pretrained(folder)
+        digest = sha256_of_weights(folder)
+        facts = {
+            "format": FORMAT_VERSION,
+            "prediction": "v",
+            "range": "HU / 1000",
+            "network": asdict(self.config),
+            "trained": self.trained,
+            "weights_sha256": digest,
+        }
+        (folder / PRIOR_FILE).write_text(json.dumps(facts, indent=2) + "\n")
+        self.weights_sha256 = digest
+
+
+def sha256_of_weights(folder: Path) -> str:
+    """SHA-256 of a prior's weight file."""
+    return hashlib.sha256((Path(folder) / WEIGHTS_FILE).read_bytes()).hexdigest()
+
+
+def load_prior(folder: Path, device: torch.device | str = "cpu") -> Prior:
+    """Read a prior from its folder; weights come from safetensors alone.
+
+    Raises InputError where files are missing, corrupt, or of another size than they say.
+    """
+    folder = Path(folder)
+    facts = _read_facts(folder)
+    try:
+        network = {**facts["network"], "channels": tuple(facts["network"]["channels"])}
+        config = NetworkConfig(**network)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / PRIOR_FILE} does not describe a prior: {error}.",
+            "the settings of the network, as written by 'diffusionblend train'",
+        ) from error
+    digest = sha256_of_weights(folder)
+    if digest != facts.get("weights_sha256"):
+        raise InputError(
+            f"The weights in {folder} are corrupt: SHA-256 {digest[:12]}...",
+            f"{str(facts.get('weights_sha256'))[:12]}..., as {PRIOR_FILE} says",
+            "fetch or train the prior again",
+        )
+    unet = build_unet(config)
+    _load_weights(unet, folder)
+    prior = Prior(unet, config, trained=facts.get("trained", {}), weights_sha256=digest)
+    return prior.to(device)
+
+
+def _read_facts(folder: Path) -> dict:
+    """The content of prior.json, once the folder is known to hold a prior."""
+    missing = [n for n in (PRIOR_FILE, WEIGHTS_FILE) if not (folder / n).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} is not a prior: {' and '.join(missing)} not found.",
+            "a folder written by 'diffusionblend train', or the name of a shipped prior",
+        )
+    try:
+        facts = json.loads((folder / PRIOR_FILE).read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder / PRIOR_FILE} is not valid JSON: {error}.") from error
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT_VERSION:
+        found = facts.get("format") if isinstance(facts, dict) else None
+        raise InputError(
+            f"{folder / PRIOR_FILE} has format {found!r}.",
+            f"format {FORMAT_VERSION}",
+            "use the version of diffusionblend that wrote it",
+        )
+    return facts
+
+
+def _load_weights(unet: torch.nn.Module, folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    try:
+        unet.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except Exception as error:
+        raise InputError(
+            f"The weights in {folder} do not fit its network: {str(error).splitlines()[0]}",
+            f"weights of the network that {PRIOR_FILE} describes",
+        ) from error

@@ -1,0 +1,53 @@
+"""The variance-preserving noise schedule and the exact changes between v, eps and x0."""
+
+from __future__ import annotations
+
+import torch
+
+N_TIMESTEPS = 1000
+BETA_FIRST, BETA_LAST = 1e-4, 0.02
+
+
+class NoiseSchedule:
+    """Linear VP schedule of DDPM: x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps (Ho et al. 2020, Eq. 4).
+
+    `alpha_bar`: (T,) float64, decreasing, entry t for timestep t = 0 .. T - 1.
+    """
+
+    def __init__(self, n_timesteps: int = N_TIMESTEPS) -> None:
+        from diffusers import DDPMScheduler
+
+        scheduler = DDPMScheduler(
+            num_train_timesteps=n_timesteps,
+            beta_start=BETA_FIRST,
+            beta_end=BETA_LAST,
+            beta_schedule="linear",
+        )
+        self.n_timesteps = n_timesteps
+        self.alpha_bar = scheduler.alphas_cumprod.double()
+
+    def signal_and_noise(self, t: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """sqrt(abar_t) and sqrt(1 - abar_t) for t of shape (B,), shaped to multiply `like` (B, ...)."""
+        abar = self.alpha_bar[t.cpu()].to(like.device)
+        shape = (-1,) + (1,) * (like.ndim - 1)
+        return (
+            abar.sqrt().to(like.dtype).reshape(shape),
+            (1 - abar).sqrt().to(like.dtype).reshape(shape),
+        )
+
+    def add_noise(self, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """x_t from x0 and eps, each (B, ...), at t (B,)."""
+        a, s = self.signal_and_noise(t, x0)
+        return a * x0 + s * eps
+
+    def v_target(self, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """v = sqrt(abar) eps - sqrt(1 - abar) x0 (Salimans and Ho 2022, section 4)."""
+        a, s = self.signal_and_noise(t, x0)
+        return a * eps - s * x0
+
+    def x0_and_eps_from_v(
+        self, x_t: torch.Tensor, v: torch.Tensor, t: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tweedie's x0 and the noise from a predicted v: exact inverse of `v_target`."""
+        a, s = self.signal_and_noise(t, x_t)
+        return a * x_t - s * v, s * x_t + a * v

@@ -1,0 +1,42 @@
+"""The exact proximal step of the data term, for few views."""
+
+from __future__ import annotations
+
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.operators.parallel import ParallelBeamTransform
+
+MAX_RAYS = 8192
+"""Rays of a slice above which the dense matrix AA* (float64) would pass half a gigabyte."""
+
+
+class ExactProximal:
+    """z = x0 + A*(AA* + rho I)^-1 (y - A x0), the minimiser of |Az - y|^2 + rho |z - x0|^2.
+
+    The matrix AA* of one slice (views * bins squared) is shared by all slices: its
+    eigendecomposition is made once and serves every rho. Raises InputError above MAX_RAYS rays.
+    """
+
+    def __init__(self, operator: ParallelBeamTransform) -> None:
+        self.operator = operator
+        n_rays = operator.matrix.shape[0]
+        if n_rays > MAX_RAYS:
+            raise InputError(
+                f"The exact proximal step was asked for {n_rays} rays a slice.",
+                f"at most {MAX_RAYS} (views times bins)",
+                "--consistency cg",
+            )
+        rows = operator.matrix.cpu().double()
+        gram = (rows @ rows.to_dense().T.contiguous()).numpy()
+        values, vectors = torch.linalg.eigh(torch.from_numpy(gram))
+        self.eigenvalues = values.clamp(min=0).to(operator.matrix)
+        self.eigenvectors = vectors.to(operator.matrix)
+
+    def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
+        """The proximal point of x0 (z, y, x) for data y (view, row, bin)."""
+        views, slices, bins = self.operator.range_shape
+        difference = (y - self.operator.forward(x0)).transpose(1, 2).reshape(views * bins, slices)
+        spectrum = (self.eigenvectors.T @ difference) / (self.eigenvalues + rho)[:, None]
+        lines = (self.eigenvectors @ spectrum).reshape(views, bins, slices).transpose(1, 2)
+        return x0 + self.operator.adjoint(lines.contiguous())

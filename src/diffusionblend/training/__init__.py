@@ -1,0 +1,1 @@
+"""Training of a prior: data set, settings and the loop."""

@@ -1,0 +1,134 @@
+"""Blocks of slices drawn at random from a bank of training volumes, in the network's range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from diffusionblend.errors import InputError
+from diffusionblend.units import hu_to_network
+from diffusionblend.volume import Volume, downsample_in_plane
+
+AIR = -1.0
+AFFINE_SHARE = 0.5
+MAX_ROTATION_RAD = np.deg2rad(6.0)
+MAX_LOG_ZOOM = 0.14
+MAX_SHIFT = 0.06
+"""Augmentation: share of blocks turned, zoomed (by at most 15%) and shifted (share of the width)."""
+
+
+@dataclass(frozen=True)
+class VolumeBank:
+    """Training volumes held as int16 HU, each (z, size, size), with the chance of drawing each."""
+
+    volumes: tuple[np.ndarray, ...]
+    chances: np.ndarray
+
+    @classmethod
+    def of(cls, volumes: Sequence[Volume], *, size: int, block_slices: int) -> VolumeBank:
+        """A bank of real volumes, each drawn with a chance that grows as the root of its slices."""
+        arrays = tuple(_to_size(v, size) for v in volumes)
+        for array in arrays:
+            if len(array) < block_slices:
+                raise InputError(
+                    f"A training volume has {len(array)} slices.", f"at least {block_slices}"
+                )
+        if not arrays:
+            raise InputError("There are no training volumes.", "at least one")
+        roots = np.sqrt([len(a) for a in arrays])
+        return cls(arrays, roots / roots.sum())
+
+    def mixed_with(self, other: VolumeBank, share: float) -> VolumeBank:
+        """Both banks in one, `share` of the blocks drawn from the other."""
+        chances = np.concatenate([self.chances * (1 - share), other.chances * share])
+        return VolumeBank(self.volumes + other.volumes, chances)
+
+    @property
+    def n_slices(self) -> int:
+        """Slices in all volumes together."""
+        return sum(len(v) for v in self.volumes)
+
+
+def _to_size(volume: Volume, size: int) -> np.ndarray:
+    """A volume's slices as int16 HU of size x size: mean of whole tiles, then centred crop or air."""
+    y, x = volume.grid.in_plane_shape
+    factor = max(1, round(max(y, x) / size))
+    values = downsample_in_plane(volume, factor).values
+    if values.shape[1:] != (size, size):
+        values = _centre(values, size)
+    return np.round(np.clip(values, -1024, 32000)).astype(np.int16)
+
+
+def _centre(values: np.ndarray, size: int) -> np.ndarray:
+    """The central size x size of every slice, with air where there is none."""
+    out = np.full((len(values), size, size), -1000.0, np.float32)
+    y, x = values.shape[1:]
+    h, w = min(y, size), min(x, size)
+    top, left = (y - h) // 2, (x - w) // 2
+    to_top, to_left = (size - h) // 2, (size - w) // 2
+    out[:, to_top : to_top + h, to_left : to_left + w] = values[:, top : top + h, left : left + w]
+    return out
+
+
+def find_volumes(folder: Path, read: Callable[[Path], Volume]) -> list[Volume]:
+    """Every volume file of a folder, in the order of their names. Raises InputError if there is none."""
+    endings = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+    paths = sorted(p for p in Path(folder).glob("*") if p.name.endswith(endings))
+    if not paths:
+        raise InputError(f"No volumes in {folder}.", f"files ending in {', '.join(endings)}")
+    return [read(p) for p in paths]
+
+
+def draw_blocks(
+    bank: VolumeBank,
+    *,
+    n_blocks: int,
+    block_slices: int,
+    strides: Sequence[int],
+    rng: np.random.Generator,
+    augment: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random blocks (n, k, size, size) in the network's range, and their position codes (n,).
+
+    The code is the stride: the distance between neighbouring slices of the block.
+    """
+    blocks, codes = [], []
+    for _ in range(n_blocks):
+        volume = bank.volumes[rng.choice(len(bank.volumes), p=bank.chances)]
+        longest = max(1, (len(volume) - 1) // max(1, block_slices - 1))
+        stride = min(int(rng.choice(strides)), longest)
+        first = int(rng.integers(len(volume) - stride * (block_slices - 1)))
+        block = volume[first : first + stride * (block_slices - 1) + 1 : stride]
+        blocks.append(_augmented(block, rng) if augment else _as_tensor(block))
+        codes.append(stride)
+    return torch.stack(blocks), torch.tensor(codes)
+
+
+def _as_tensor(block: np.ndarray) -> torch.Tensor:
+    return hu_to_network(torch.from_numpy(np.ascontiguousarray(block)).float())
+
+
+def _augmented(block: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """A block flipped left to right, front to back (seldom) and along z; half of them moved too."""
+    if rng.random() < 0.5:
+        block = block[:, :, ::-1]
+    if rng.random() < 0.1:
+        block = block[:, ::-1, :]
+    if rng.random() < 0.5:
+        block = block[::-1]
+    x = _as_tensor(block)
+    if rng.random() >= AFFINE_SHARE:
+        return x
+    angle = rng.uniform(-MAX_ROTATION_RAD, MAX_ROTATION_RAD)
+    zoom = np.exp(rng.uniform(-MAX_LOG_ZOOM, MAX_LOG_ZOOM))
+    shift_x, shift_y = 2 * rng.uniform(-MAX_SHIFT, MAX_SHIFT, size=2)
+    c, s = np.cos(angle) * zoom, np.sin(angle) * zoom
+    theta = torch.tensor([[c, -s, shift_x], [s, c, shift_y]], dtype=torch.float32)
+    sampling = functional.affine_grid(theta[None], [1, *x.shape], align_corners=False)
+    moved = functional.grid_sample(x[None] - AIR, sampling, mode="bicubic", align_corners=False)
+    return (moved[0] + AIR).clamp(min=-1.024)

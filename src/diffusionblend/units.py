@@ -1,0 +1,37 @@
+"""Conversions between Hounsfield units, linear attenuation (1/mm) and the network's range.
+
+The network's range is HU / 1000, so that air is -1 and water 0, and nothing is clipped.
+Attenuation and HU are tied by mu = mu_water (1 + HU / 1000).
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+MU_WATER_PER_MM = 0.02059
+"""Linear attenuation of water at 60 keV in 1/mm: 0.2059 cm2/g (NIST XCOM) at 1.0 g/cm3."""
+
+HU_PER_NETWORK_UNIT = 1000.0
+
+Values = TypeVar("Values")
+"""A float, a NumPy array or a torch tensor; the result is of the same kind and shape."""
+
+
+def hu_to_mu(hu: Values, mu_water_per_mm: float = MU_WATER_PER_MM) -> Values:
+    """HU to linear attenuation in 1/mm, elementwise."""
+    return (hu / HU_PER_NETWORK_UNIT + 1.0) * mu_water_per_mm
+
+
+def mu_to_hu(mu_per_mm: Values, mu_water_per_mm: float = MU_WATER_PER_MM) -> Values:
+    """Linear attenuation in 1/mm to HU, elementwise."""
+    return (mu_per_mm / mu_water_per_mm - 1.0) * HU_PER_NETWORK_UNIT
+
+
+def hu_to_network(hu: Values) -> Values:
+    """HU to the network's range (HU / 1000), elementwise."""
+    return hu / HU_PER_NETWORK_UNIT
+
+
+def network_to_hu(x: Values) -> Values:
+    """The network's range to HU, elementwise."""
+    return x * HU_PER_NETWORK_UNIT

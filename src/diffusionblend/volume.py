@@ -1,0 +1,105 @@
+"""A CT volume: values in HU on a grid in patient space.
+
+Axes are (z, y, x). World coordinates are DICOM's and SimpleITK's LPS millimetres: x grows to the
+patient's Left, y to the back (Posterior), z to the head (Superior). `direction` holds SimpleITK's
+direction cosines, one row per world axis (x, y, z), one column per array axis in the order
+(x, y, z); for an upright volume it is the identity. NIfTI files store RAS, that is diag(-1, -1, 1)
+times LPS; SimpleITK converts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+
+IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Where a volume's voxels lie; equality is exact and `repr` evaluates back.
+
+    shape: (z, y, x) voxels. spacing_mm: (z, y, x). origin_mm: LPS (x, y, z) of the centre of voxel
+    [0, 0, 0]. direction: 3 x 3 cosines, row by row (see the module). Raises InputError.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = IDENTITY_DIRECTION
+
+    def __post_init__(self) -> None:
+        for name, kind, n in (
+            ("shape", int, 3),
+            ("spacing_mm", float, 3),
+            ("origin_mm", float, 3),
+            ("direction", float, 9),
+        ):
+            values = tuple(kind(v) for v in getattr(self, name))
+            if len(values) != n:
+                raise InputError(
+                    f"Grid.{name} has {len(values)} numbers.", f"{n} numbers, {name} = {values}"
+                )
+            object.__setattr__(self, name, values)
+        if min(self.shape) < 1:
+            raise InputError(f"Grid.shape is {self.shape}.", "at least one voxel along each axis")
+        if not min(self.spacing_mm) > 0:
+            raise InputError(f"Grid.spacing_mm is {self.spacing_mm}.", "three positive millimetres")
+
+    @property
+    def in_plane_shape(self) -> tuple[int, int]:
+        """(y, x) voxels of an axial slice."""
+        return self.shape[1:]
+
+    def with_slices(self, n_slices: int) -> Grid:
+        """The same grid with another number of slices, starting at the same first slice."""
+        return replace(self, shape=(n_slices, *self.shape[1:]))
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A CT volume: `values` (z, y, x) float32 in HU on `grid`. Raises InputError on a mismatch."""
+
+    values: np.ndarray
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        values = np.ascontiguousarray(self.values, dtype=np.float32)
+        if values.shape != self.grid.shape:
+            raise InputError(
+                f"The volume's array has shape {values.shape}.", f"its grid's, {self.grid.shape}"
+            )
+        object.__setattr__(self, "values", values)
+
+    def with_values(self, values: np.ndarray) -> Volume:
+        """Other values (z, y, x), in HU, on the same grid."""
+        return Volume(values, self.grid)
+
+
+def downsample_in_plane(volume: Volume, factor: int) -> Volume:
+    """Mean over factor x factor pixels of every slice; rows and columns left over are dropped.
+
+    (z, y, x) to (z, y // factor, x // factor), HU; the grid's spacing and origin follow.
+    """
+    if factor == 1:
+        return volume
+    z, y, x = volume.grid.shape
+    ny, nx = y // factor, x // factor
+    if min(ny, nx) < 1:
+        raise InputError(f"A {y} x {x} slice cannot be reduced {factor} times.")
+    trimmed = volume.values[:, : ny * factor, : nx * factor]
+    values = trimmed.reshape(z, ny, factor, nx, factor).mean(axis=(2, 4), dtype=np.float64)
+    sz, sy, sx = volume.grid.spacing_mm
+    shift = (factor - 1) / 2
+    direction = np.array(volume.grid.direction).reshape(3, 3)
+    origin = np.array(volume.grid.origin_mm) + direction @ (shift * sx, shift * sy, 0.0)
+    grid = replace(
+        volume.grid,
+        shape=(z, ny, nx),
+        spacing_mm=(sz, sy * factor, sx * factor),
+        origin_mm=tuple(origin),
+    )
+    return Volume(values, grid)

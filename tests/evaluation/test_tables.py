@@ -1,0 +1,103 @@
+"""Tables: what is printed for a number, what is bold, and that nothing is cut or interpreted."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from diffusionblend.errors import InputError
+from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.tables import (
+    DETAIL_COLUMNS,
+    METRIC_COLUMNS,
+    Column,
+    evaluation_row,
+    format_table,
+    format_value,
+)
+from diffusionblend.volume import Grid, Volume
+
+COLUMNS = (
+    Column(key="method", header="Method"),
+    Column(key="psnr", header="PSNR (dB)", digits=1, best="high"),
+    Column(key="bias", header="Bias (HU)", digits=1, best="zero"),
+    Column(key="tv", header="TV", best="one"),
+    Column(key="absent", header="Absent"),
+)
+ROWS = [
+    {"method": "a|b", "psnr": 24.26, "bias": -3.0, "tv": 1.5},
+    {"method": "[red]c", "psnr": np.float32(19.1), "bias": 10.0, "tv": 0.75},
+    {"method": "d", "psnr": None, "bias": -40.0, "tv": 2.0},
+]
+
+
+def printed(rows: list[dict[str, object]], columns: tuple[Column, ...]) -> str:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(format_table(rows, columns))
+    return console.file.getvalue()
+
+
+def test_markdown_is_exact() -> None:
+    assert format_table(ROWS, COLUMNS, "markdown", title="T") == (
+        "**T**\n\n"
+        "| Method | PSNR (dB) | Bias (HU) | TV |\n"
+        "| --- | ---: | ---: | ---: |\n"
+        "| a\\|b | **24.3** | **-3.0** | 1.50 |\n"
+        "| [red]c | 19.1 | 10.0 | **0.75** |\n"
+        "| d | – | -40.0 | 2.00 |\n"
+    )
+
+
+def test_the_console_takes_text_as_it_is() -> None:
+    text = printed(ROWS, COLUMNS)
+    assert "[red]c" in text
+    assert "a|b" in text
+    assert "Absent" not in text
+
+
+@pytest.mark.parametrize("columns", [METRIC_COLUMNS, DETAIL_COLUMNS])
+def test_a_row_of_metrics_fits_80_columns_uncut(columns: tuple[Column, ...]) -> None:
+    rng = np.random.default_rng(0)
+    grid = Grid(shape=(8, 8, 8), spacing_mm=(1, 1, 1))
+    reference = Volume(rng.uniform(-1000, 1000, grid.shape), grid)
+    x = reference.with_values(reference.values + rng.normal(0, 300, grid.shape))
+    got = evaluate_volume(x, reference, relative_residual=0.0123)
+    row = evaluation_row("DiffusionBlend++", got)
+    text = printed([row], columns)
+    assert "…" not in text
+    for column in columns:
+        assert row[column.key] is not None
+        assert format_value(row[column.key], column.digits) in text
+        for word in column.header.split():
+            assert word in text
+    assert row["psnr_sagittal_db"] == got.planes["sagittal"].psnr_db
+    assert row["bias_bone_hu"] == got.bias_hu["bone"].mean_hu
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (math.inf, "∞"),
+        (-0.001, "0.00"),
+        (-0.01, "-0.01"),
+        (1.005e3, "1005.00"),
+        (12345, "12,345"),
+        (np.int64(7), "7"),
+        (np.float32(0.5), "0.50"),
+        (True, "yes"),
+        ("8 views", "8 views"),
+    ],
+)
+def test_values_print_as_a_reader_expects(value: object, text: str) -> None:
+    assert format_value(value) == text
+
+
+def test_an_unknown_style_is_refused() -> None:
+    with pytest.raises(InputError, match="latex"):
+        format_table(ROWS, COLUMNS, "latex")

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+
+import pytest
+
+from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
+from diffusionblend.io.files import (
+    atomic_output,
+    check_outputs_absent,
+    file_suffix,
+    sha256_of,
+)
+
+
+def write(path, text, **options):
+    with atomic_output(path, **options) as temporary:
+        temporary.write_text(text)
+
+
+def names(folder):
+    return sorted(p.name for p in folder.rglob("*") if p.is_file())
+
+
+def test_the_output_appears_only_at_the_end(tmp_path):
+    path = tmp_path / "new" / "deep" / "a.txt"
+    with atomic_output(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+    assert path.read_text() == "whole"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("a.nii.gz", ".nii.gz"), ("p.1.nii.gz", ".nii.gz"), ("a.1.2.mha", ".mha"), ("a", "")],
+)
+def test_the_temporary_file_has_the_same_format_by_its_suffix(tmp_path, name, suffix):
+    assert file_suffix(name) == suffix
+    with atomic_output(tmp_path / name) as temporary:
+        assert file_suffix(temporary) == (suffix or ".partial")
+        temporary.write_text("x")
+
+
+def test_an_existing_output_needs_force(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(OutputExistsError, match="--force"):
+        write(path, "new")
+    assert path.read_text() == "old"
+    write(path, "new", force=True)
+    assert path.read_text() == "new"
+
+
+def test_an_output_made_meanwhile_is_not_overwritten(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(OutputExistsError), atomic_output(path) as temporary:
+        temporary.write_text("mine")
+        path.write_text("theirs")
+    assert path.read_text() == "theirs"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_is_never_an_output(tmp_path):
+    with pytest.raises(OutputExistsError, match="folder"):
+        write(tmp_path, "x", force=True)
+
+
+def test_outputs_are_checked_together_before_any_work(tmp_path):
+    old = tmp_path / "old.txt"
+    old.write_text("old")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    check_outputs_absent([tmp_path / "new.txt"], False)
+    check_outputs_absent([tmp_path / "new.txt", old], True)
+    for taken in (old, tmp_path / "dangling"):
+        with pytest.raises(OutputExistsError, match=taken.name):
+            check_outputs_absent([tmp_path / "new.txt", taken], False)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, RuntimeError, SystemExit])
+def test_a_failure_leaves_nothing_and_the_old_output_as_it_was(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(error), atomic_output(path, force=True) as temporary:
+        temporary.write_text("half")
+        raise error("stop")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EDQUOT, "quota"),
+        (errno.EACCES, "permission was denied"),
+        (errno.EROFS, "read-only"),
+    ],
+)
+def test_system_errors_become_clear_messages(tmp_path, number, words):
+    with pytest.raises(OutputWriteError, match=words), atomic_output(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise OSError(number, os.strerror(number), str(temporary))
+    assert names(tmp_path) == []
+
+
+def test_an_error_about_another_file_passes_through(tmp_path):
+    with pytest.raises(PermissionError), atomic_output(tmp_path / "out" / "a"):
+        raise PermissionError(errno.EACCES, "denied", "/elsewhere/input.nii")
+    assert names(tmp_path) == []
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(OutputWriteError, match="not written"), atomic_output(tmp_path / "a"):
+        pass
+
+
+def test_a_file_in_the_path_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "a", tmp_path / "file" / "b" / "a"):
+        with pytest.raises(OutputWriteError, match="is a file"):
+            write(path, "x")
+
+
+def test_too_long_a_name_is_an_error(tmp_path):
+    with pytest.raises(OutputWriteError, match="name is too long"):
+        write(tmp_path / ("a" * 300), "x")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
+def test_a_closed_folder_is_an_error(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(OutputWriteError, match="permission"):
+            write(tmp_path / "a", "x")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_file_over_the_size_limit_is_an_error(tmp_path, small_files_only):
+    with pytest.raises(OutputWriteError, match="larger than allowed"):
+        write(tmp_path / "a", "x" * 2_000_000)
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_is_an_error(small_disk):
+    with pytest.raises(OutputWriteError, match="disk is full"):
+        write(small_disk / "a", "x" * 2_000_000)
+    assert names(small_disk) == []
+
+
+def test_a_librarys_own_error_on_a_full_disk_is_an_error(small_disk):
+    with (
+        pytest.raises(OutputWriteError, match="disk is full"),
+        atomic_output(small_disk / "a") as temporary,
+    ):
+        with open(temporary, "wb", buffering=0) as file:
+            file.write(b"x" * 2_000_000)  # a short write, of which a raw file does not complain
+        raise RuntimeError("write failed")
+    assert names(small_disk) == []
+
+
+def test_sha256_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    # the first test vector of FIPS 180-4
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(tmp_path / "a") == expected
+
+
+def test_sha256_of_a_folder_sees_contents_and_names(tmp_path):
+    folder = tmp_path / "f"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "b").write_bytes(b"2")
+    (folder / "sub" / "a").write_bytes(b"1")
+    hashed = [f"{hashlib.sha256(c).hexdigest()}  {n}\n" for c, n in ((b"2", "b"), (b"1", "sub/a"))]
+    first = sha256_of(folder)
+    assert first == hashlib.sha256("".join(hashed).encode()).hexdigest()
+    (folder / "b").rename(folder / "c")
+    assert sha256_of(folder) != first
+
+
+def test_sha256_of_nothing_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="no "):
+        sha256_of(tmp_path / "none")
