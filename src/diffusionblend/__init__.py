@@ -1,3 +1,47 @@
-"""3D CT volumes from few or limited-angle X-ray projections, with a diffusion prior."""
+"""3D CT volumes from few or limited-angle X-ray projections, with a diffusion prior.
+
+The names below are imported when first used, so that `import diffusionblend` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AdmmTvSettings": "methods.settings",
+    "DiffusionBlendPPSettings": "methods.settings",
+    "FbpSettings": "methods.settings",
+    "Grid": "volume",
+    "InputError": "errors",
+    "Noise": "simulate",
+    "ParallelBeam": "geometry",
+    "Projections": "geometry",
+    "Volume": "volume",
+    "downsample_in_plane": "volume",
+    "equally_spaced_angles": "geometry",
+    "evaluate_volume": "evaluation.metrics",
+    "load_prior": "priors.prior",
+    "parallel_beam_for": "geometry",
+    "read_projections": "io.projections",
+    "read_volume": "io.volumes",
+    "reconstruct": "methods.registry",
+    "simulate_projections": "simulate",
+    "synthetic_chest": "phantom",
+    "write_projections": "io.projections",
+    "write_volume": "io.volumes",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'diffusionblend' has no attribute {name!r}")
+    return getattr(import_module(f"diffusionblend.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

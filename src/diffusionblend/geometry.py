@@ -30,6 +30,8 @@ class ParallelBeam:
     def __post_init__(self) -> None:
         angles = tuple(float(a) for a in self.angles_rad)
         object.__setattr__(self, "angles_rad", angles)
+        object.__setattr__(self, "n_bins", int(self.n_bins))
+        object.__setattr__(self, "bin_mm", float(self.bin_mm))
         if not angles or not np.isfinite(angles).all():
             raise InputError(f"ParallelBeam has angles {angles}.", "at least one finite angle")
         if self.n_bins < 1 or not self.bin_mm > 0:
@@ -94,13 +96,11 @@ def full_detector(in_plane_shape: tuple[int, int]) -> int:
     return math.ceil(math.hypot(*in_plane_shape))
 
 
-def sparse_view_angles(n_views: int) -> tuple[float, ...]:
-    """N angles equally spaced over 180 degrees, in radians, from 0."""
-    return tuple(np.pi * i / n_views for i in range(n_views))
+def equally_spaced_angles(n_views: int, arc_degrees: float = 180.0) -> tuple[float, ...]:
+    """N angles in radians, equally spaced over an arc that starts at 0; its end is left out.
 
-
-def limited_arc_angles(arc_degrees: float, n_views: int) -> tuple[float, ...]:
-    """N angles equally spaced over an arc that starts at 0 degrees, in radians, its end left out."""
+    Sparse view is N angles over 180 degrees; limited angle an arc below 180.
+    """
     return tuple(math.radians(arc_degrees) * i / n_views for i in range(n_views))
 
 

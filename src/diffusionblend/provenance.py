@@ -141,17 +141,27 @@ def read_run_record(path: Path | str) -> RunRecord:
 def peak_memory_mb() -> dict[str, float]:
     """The process's peak memory in MB (10^6 bytes), and torch's on the GPU where it uses one."""
     peaks = {}
-    try:
-        import resource
-
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES
-        peaks["process"] = round(used / BYTES_PER_MB, 1)
-    except ImportError:  # not a Unix
-        pass
+    process_bytes = _peak_process_bytes()
+    if process_bytes is not None:
+        peaks["process"] = round(process_bytes / BYTES_PER_MB, 1)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         peaks["gpu"] = round(torch.cuda.max_memory_allocated() / BYTES_PER_MB, 1)
     return peaks
+
+
+def _peak_process_bytes() -> int | None:
+    """The process's peak resident memory; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's getrusage counts what the parent had before the program started
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES
 
 
 def portable_path(path: Path | str) -> str:

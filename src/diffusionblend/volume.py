@@ -9,6 +9,7 @@ times LPS; SimpleITK converts.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,7 +47,7 @@ class Grid:
             object.__setattr__(self, name, values)
         if min(self.shape) < 1:
             raise InputError(f"Grid.shape is {self.shape}.", "at least one voxel along each axis")
-        if not min(self.spacing_mm) > 0:
+        if not all(0 < s < math.inf for s in self.spacing_mm):
             raise InputError(f"Grid.spacing_mm is {self.spacing_mm}.", "three positive millimetres")
 
     @property
@@ -84,6 +85,8 @@ def downsample_in_plane(volume: Volume, factor: int) -> Volume:
 
     (z, y, x) to (z, y // factor, x // factor), HU; the grid's spacing and origin follow.
     """
+    if factor < 1:
+        raise InputError(f"The reduction factor is {factor}.", "a whole number from 1")
     if factor == 1:
         return volume
     z, y, x = volume.grid.shape

@@ -112,3 +112,21 @@ def _interpolate(volume: Volume, grid: Grid, factors: np.ndarray) -> Volume:
         defaultPixelValue=AIR_HU,
     )
     return Volume(sitk.GetArrayFromImage(image), grid)
+
+
+def to_square_slices(volume: Volume, size: int) -> Volume:
+    """The volume with slices of size x size square pixels that hold its whole field of view.
+
+    The longer side of a slice fills the width, air fills the rest; slices along z stay. Raises
+    InputError.
+    """
+    slices, *in_plane = volume.grid.shape
+    spacing_z, *pixel_mm = volume.grid.spacing_mm
+    if size < 1:
+        raise InputError(f"The size asked for is {size} pixels.", "at least 1")
+    width_mm = max(n * mm for n, mm in zip(in_plane, pixel_mm, strict=True))
+    return resample(
+        volume,
+        spacing_mm=(spacing_z, width_mm / size, width_mm / size),
+        shape=(slices, size, size),
+    )

@@ -15,7 +15,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.files import atomic_output, check_readable, file_suffix
-from diffusionblend.io.nifti_size import NIFTI_SUFFIXES, check_nifti_complete
+from diffusionblend.io.nifti_check import NIFTI_SUFFIXES, check_nifti
 from diffusionblend.volume import Grid, Volume
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def read_volume(path: Path | str, *, series_uid: str | None = None, check: bool 
     """Read a volume in HU from a file (.nii, .nii.gz, .nrrd, .mha ...) or a DICOM folder.
 
     Returns values (z, y, x) float32, in LPS. `series_uid` picks one of several series of a DICOM
-    folder. `check` refuses values that are plainly not HU (see `check_hu`). Raises InputError.
+    folder. `check` refuses values that are plainly not HU (see `check_hu`); NaN in a NIfTI file
+    is always refused. Raises InputError.
     """
     path = Path(path)
     if path.is_dir():
@@ -67,8 +68,7 @@ def write_volume(
     if dtype == "int16":
         image = sitk.Cast(image, sitk.sitkInt16)
     with atomic_output(path, force=force) as temporary:
-        sitk.WriteImage(image, str(temporary))
-        _check_written(temporary)
+        _write_image(image, temporary)
 
 
 def check_volume_suffix(path: Path | str) -> None:
@@ -194,7 +194,7 @@ def _read_image(path: Path) -> SimpleITK.Image:
             "the folder that holds the slices, where this is one DICOM slice",
         )
     if suffix in NIFTI_SUFFIXES:
-        check_nifti_complete(path)
+        check_nifti(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -237,13 +237,16 @@ def _checked_for(dtype: str, values: np.ndarray) -> np.ndarray:
     return rounded
 
 
-def _check_written(temporary: Path) -> None:
-    """Raise OSError where SimpleITK left a short file: for NIfTI it does not tell (2.5)."""
-    if file_suffix(temporary) in NIFTI_SUFFIXES:
-        try:
-            check_nifti_complete(temporary)
-        except InputError as error:
-            raise OSError(errno.EIO, str(error)) from error
+def _write_image(image: SimpleITK.Image, temporary: Path) -> None:
+    """Write an image; raises OSError where not all of it went to the disk."""
+    import SimpleITK as sitk
+
+    try:
+        sitk.WriteImage(image, str(temporary))
+        if file_suffix(temporary) in NIFTI_SUFFIXES:  # of which SimpleITK 2.5 does not tell
+            check_nifti(temporary, finite=False)
+    except (RuntimeError, InputError) as error:
+        raise OSError(errno.EIO, str(error)) from error
 
 
 def _without_minus_zero(numbers: tuple[float, ...]) -> tuple[float, ...]:

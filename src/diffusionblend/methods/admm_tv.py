@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import torch
 
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.methods.settings import AdmmTvSettings
 from diffusionblend.solvers.total_variation import admm_total_variation
 from diffusionblend.units import network_to_hu
 from diffusionblend.volume import Volume
 
 AIR = -1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdmmTvSettings:
-    """weight: of the total variation, for lengths in pixels and values in HU / 1000; tune it.
-
-    iterations: of ADMM. penalty: ADMM's rho. nonnegative: keep attenuation at or above air's.
-    """
-
-    weight: float = 1.0
-    iterations: int = 100
-    penalty: float = 10.0
-    cg_iterations: int = 5
-    nonnegative: bool = True
 
 
 def reconstruct_admm_tv(
@@ -47,7 +33,7 @@ def reconstruct_admm_tv(
         weight=settings.weight,
         iterations=settings.iterations,
         penalty=settings.penalty,
-        cg_iterations=settings.cg_iterations,
+        cg_iterations=settings.inner_iterations,
         lowest=AIR if settings.nonnegative else None,
         on_step=on_step,
     )

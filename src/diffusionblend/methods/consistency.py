@@ -23,6 +23,8 @@ def make_consistency(
     |Az - y|^2 + rho |z - x0|^2, with rho > 0. Raises InputError on an unknown name or rho.
     """
     operator, y = measurement.operator, measurement.y
+    if not rho >= 0:
+        raise InputError(f"rho is {rho}.", "a number not below 0")
     if name == "cg":
         back = operator.adjoint(y)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import torch
 
@@ -13,6 +12,7 @@ from diffusionblend.methods.consistency import make_consistency
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
 from diffusionblend.methods.sampler import sample
+from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.priors.prior import Prior
 from diffusionblend.units import network_to_hu
@@ -21,35 +21,6 @@ from diffusionblend.volume import Volume
 CPU_BATCH_PIXELS = 16 * 3 * 128 * 128
 GPU_BYTES_PER_PIXEL = 4096
 """Pixels (over all slices) of a network batch on a CPU; memory per such pixel taken on a GPU."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiffusionBlendPPSettings:
-    """How DiffusionBlend++ samples.
-
-    steps: reverse steps, one network pass over the volume each. eta: share of the noise renewed at
-    every step. consistency: "cg" or "prox", with cg_iterations and rho (see `make_consistency`).
-    partition: "alternating", "adjacent", "jump" or "fixed". jump_every: every how many steps a jump
-    step comes. jump_stride: slices between the slices of a jump block. batch_blocks: blocks a network
-    batch; None sizes it to the memory. seed: of all randomness.
-    """
-
-    steps: int = 200
-    eta: float = 0.85
-    consistency: str = "cg"
-    cg_iterations: int = 5
-    rho: float = 0.0
-    partition: str = "alternating"
-    jump_every: int = 2
-    jump_stride: int = 3
-    batch_blocks: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}.", "at least 1")
-        if not 0 <= self.eta <= 1:
-            raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
 
 
 def reconstruct_diffusionblend_pp(

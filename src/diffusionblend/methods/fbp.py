@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import torch
 
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.methods.settings import FbpSettings
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
 from diffusionblend.units import hu_to_network, mu_to_hu
 from diffusionblend.volume import Volume
 
 
-@dataclass(frozen=True, kw_only=True)
-class FbpSettings:
-    """window: of the ramp filter, "ram-lak" or "hann"."""
-
-    window: str = "ram-lak"
-
-
 def reconstruct_fbp(
-    projections: Projections, settings: FbpSettings, on_step: OnStep = ignore_progress
+    projections: Projections,
+    settings: FbpSettings,
+    on_step: OnStep = ignore_progress,
+    device: str = "cpu",
 ) -> Reconstruction:
     """A volume in HU by filtered back-projection of every slice."""
     started = time.perf_counter()
     mu = filtered_back_projection(
-        torch.from_numpy(projections.values),
+        torch.from_numpy(projections.values).to(device),
         projections.geometry,
         projections.grid,
         window=settings.window,
@@ -36,5 +32,5 @@ def reconstruct_fbp(
     hu = mu_to_hu(mu, projections.mu_water_per_mm)
     seconds = {"total": time.perf_counter() - started}
     on_step(1, 1)
-    residual = Measurement(projections).relative_residual(hu_to_network(hu))
-    return Reconstruction(Volume(hu.numpy(), projections.grid), residual, 0, seconds)
+    residual = Measurement(projections, device).relative_residual(hu_to_network(hu))
+    return Reconstruction(Volume(hu.cpu().numpy(), projections.grid), residual, 0, seconds)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from diffusionblend.errors import InputError
 from diffusionblend.priors.partition import Partition
 from diffusionblend.priors.prior import BlockDenoiser
 
@@ -24,7 +25,12 @@ class SamplerCost:
 
 
 def sampling_timesteps(steps: int, n_timesteps: int) -> list[int]:
-    """`steps` timesteps equally spaced from T - 1 down; after the last the volume is clean."""
+    """`steps` timesteps equally spaced from T - 1 down; after the last the volume is clean.
+
+    Raises InputError where there are more steps than timesteps, which would then repeat.
+    """
+    if not 1 <= steps <= n_timesteps:
+        raise InputError(f"steps is {steps}.", f"1 to {n_timesteps}, the timesteps of the prior")
     return [round(n_timesteps - 1 - i * n_timesteps / steps) for i in range(steps)]
 
 

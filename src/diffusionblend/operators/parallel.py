@@ -7,6 +7,7 @@ whichever it crosses more steeply, and reads the slice by linear interpolation i
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ def joseph_weights(
     entries = []
     for view, angle in enumerate(geometry.angles_rad):
         c, s = math.cos(angle), math.sin(angle)
-        along_rows = abs(c) * spacing_y >= abs(s) * spacing_x
+        along_rows = abs(c) * spacing_x >= abs(s) * spacing_y
         if along_rows:
             crossing = ((p - y_mm * s) / c) / spacing_x + (n_x - 1) / 2
             step_mm, n_across = spacing_y / abs(c), n_x
@@ -102,11 +103,13 @@ def csr_matrix(
 
     matrix = coo_array((values, (rows, columns)), shape=shape).tocsr()
     matrix.sum_duplicates()
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int32)),
-        torch.from_numpy(matrix.indices.astype(np.int32)),
-        torch.from_numpy(matrix.data).to(dtype),
-        size=shape,
-        device=device,
-        check_invariants=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr.astype(np.int32)),
+            torch.from_numpy(matrix.indices.astype(np.int32)),
+            torch.from_numpy(matrix.data).to(dtype),
+            size=shape,
+            device=device,
+            check_invariants=False,
+        )

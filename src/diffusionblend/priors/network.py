@@ -2,46 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch.nn import functional
 
-from diffusionblend.errors import InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Size of the network.
-
-    image_size: pixels of a square slice it is trained on. block_slices: slices k denoised together.
-    unshuffle: pixels of an unshuffle x unshuffle tile become channels. channels: per level.
-    layers: residual layers a level. attention_head_channels: in the lowest level.
-    """
-
-    image_size: int = 128
-    block_slices: int = 3
-    unshuffle: int = 2
-    channels: tuple[int, ...] = (48, 96, 160, 224)
-    layers: int = 1
-    attention_head_channels: int = 32
-    norm_groups: int = 16
-
-    def __post_init__(self) -> None:
-        multiple = self.unshuffle * 2 ** (len(self.channels) - 1)
-        if self.image_size < multiple or self.image_size % multiple:
-            raise InputError(
-                f"The network's slices are {self.image_size} pixels wide.",
-                f"a multiple of {multiple} (unshuffle x 2 to the number of levels less one)",
-            )
-        bad = [c for c in self.channels if c % self.norm_groups]
-        if bad:
-            raise InputError(f"Channels {bad} do not divide into {self.norm_groups} groups.")
-
-    @property
-    def pixel_multiple(self) -> int:
-        """Slices must be a multiple of this many pixels wide and high."""
-        return self.unshuffle * 2 ** (len(self.channels) - 1)
+from diffusionblend.priors.config import NetworkConfig
 
 
 def build_unet(config: NetworkConfig) -> torch.nn.Module:

@@ -3,13 +3,14 @@
 A partition covers every slice. Adjacent partitions have stride 1; jump partitions of stride j join
 slices j apart, so that the borders of the adjacent blocks lie inside a jump block. The stride is the
 relative position code. Slices left over at the two ends are covered by extra blocks that overlap
-their neighbours; a slice that two blocks cover takes the mean of the two.
+their neighbours; a slice that several blocks cover takes their mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 
@@ -87,11 +88,13 @@ def draw_partitions(
             f"jump_stride is {jump_stride} and jump_every {jump_every}.",
             "jump_stride at least 2, jump_every at least 1",
         )
-    step = 0
-    while True:
-        step += 1
-        jump = kind == "jump" or (kind == "alternating" and step % jump_every == 0)
-        stride = jump_stride if jump else 1
-        draw = torch.randint(block_slices * stride, (), generator=generator)
-        offset = 0 if kind == "fixed" else int(draw)
-        yield make_partition(n_slices, block_slices, stride, offset)
+
+    def endless() -> Iterator[Partition]:
+        for step in count(1):
+            jump = kind == "jump" or (kind == "alternating" and step % jump_every == 0)
+            stride = jump_stride if jump else 1
+            draw = torch.randint(block_slices * stride, (), generator=generator)
+            offset = 0 if kind == "fixed" else int(draw)
+            yield make_partition(n_slices, block_slices, stride, offset)
+
+    return endless()

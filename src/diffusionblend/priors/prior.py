@@ -160,6 +160,6 @@ def _load_weights(unet: torch.nn.Module, folder: Path) -> None:
         unet.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except Exception as error:
         raise InputError(
-            f"The weights in {folder} do not fit its network: {str(error).splitlines()[0]}",
+            f"The weights in {folder} do not fit its network: {str(error).partition(chr(10))[0]}",
             f"weights of the network that {PRIOR_FILE} describes",
         ) from error

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import torch
 
+ROUNDINGS = 10.0
+"""A residual or curvature below this many roundings of the system's own size is noise."""
+
 
 def conjugate_gradient(
     apply: Callable[[torch.Tensor], torch.Tensor],
@@ -18,8 +21,8 @@ def conjugate_gradient(
     """`iterations` steps of conjugate gradients on apply(z) = right_side, from `start`.
 
     (z, y, x) to (z, y, x). `per_slice`: apply couples no two slices, so that each is a system of its
-    own with its own step lengths (Hestenes and Stiefel 1952). A system already solved stays as it
-    is.
+    own with its own step lengths (Hestenes and Stiefel 1952). A system solved to rounding stays as
+    it is, however many iterations follow, also where `apply` is singular.
     """
     dims = (1, 2) if per_slice else (0, 1, 2)
 
@@ -31,10 +34,16 @@ def conjugate_gradient(
     direction = residual.clone()
     squared = dot(residual, residual)
     smallest = torch.finfo(squared.dtype).tiny
+    rounding = ROUNDINGS * torch.finfo(squared.dtype).eps
+    floor = (rounding**2 * dot(right_side, right_side)).clamp(min=smallest)
+    steepest = torch.zeros_like(squared)
+    unsolved = squared > floor
     for _ in range(iterations):
         applied = apply(direction)
-        step = squared / dot(direction, applied).clamp(min=smallest)
-        step = torch.where(squared > smallest, step, 0.0)
+        curvature, length = dot(direction, applied), dot(direction, direction)
+        steepest = torch.maximum(steepest, curvature / length.clamp(min=smallest))
+        unsolved &= (squared > floor) & (curvature > rounding * steepest * length)
+        step = torch.where(unsolved, squared / curvature.clamp(min=smallest), 0.0)
         z += step * direction
         residual -= step * applied
         next_squared = dot(residual, residual)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
@@ -27,9 +28,7 @@ class ExactProximal:
                 f"at most {MAX_RAYS} (views times bins)",
                 "--consistency cg",
             )
-        rows = operator.matrix.cpu().double()
-        gram = (rows @ rows.to_dense().T.contiguous()).numpy()
-        values, vectors = torch.linalg.eigh(torch.from_numpy(gram))
+        values, vectors = torch.linalg.eigh(torch.from_numpy(gram_matrix(operator.matrix)))
         self.eigenvalues = values.clamp(min=0).to(operator.matrix)
         self.eigenvectors = vectors.to(operator.matrix)
 
@@ -40,3 +39,12 @@ class ExactProximal:
         spectrum = (self.eigenvectors.T @ difference) / (self.eigenvalues + rho)[:, None]
         lines = (self.eigenvectors @ spectrum).reshape(views, bins, slices).transpose(1, 2)
         return x0 + self.operator.adjoint(lines.contiguous())
+
+
+def gram_matrix(matrix: torch.Tensor) -> np.ndarray:
+    """AA* of a CSR matrix (rays, pixels), dense (rays, rays) in float64; A itself stays sparse."""
+    from scipy.sparse import csr_array
+
+    parts = (matrix.values().double(), matrix.col_indices(), matrix.crow_indices())
+    rows = csr_array(tuple(part.cpu().numpy() for part in parts), shape=tuple(matrix.shape))
+    return (rows @ rows.T).toarray()

@@ -58,4 +58,5 @@ def admm_total_variation(
 def shrink(slopes: torch.Tensor, threshold: float) -> torch.Tensor:
     """The proximal map of the isotropic TV norm: shorten each voxel's gradient (3, z, y, x)."""
     length = slopes.square().sum(0, keepdim=True).sqrt()
-    return slopes * (1 - threshold / length.clamp(min=threshold))
+    smallest = torch.finfo(length.dtype).tiny
+    return slopes * (1 - threshold / length.clamp(min=max(threshold, smallest)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from diffusionblend.errors import InputError
 from diffusionblend.units import hu_to_network
-from diffusionblend.volume import Volume, downsample_in_plane
+from diffusionblend.volume import Volume
 
 AIR = -1.0
+LOWEST_HU, HIGHEST_HU = -1024.0, 32000.0
 AFFINE_SHARE = 0.5
 MAX_ROTATION_RAD = np.deg2rad(6.0)
 MAX_LOG_ZOOM = 0.14
@@ -30,9 +31,15 @@ class VolumeBank:
     chances: np.ndarray
 
     @classmethod
-    def of(cls, volumes: Sequence[Volume], *, size: int, block_slices: int) -> VolumeBank:
-        """A bank of real volumes, each drawn with a chance that grows as the root of its slices."""
-        arrays = tuple(_to_size(v, size) for v in volumes)
+    def of(cls, volumes: Sequence[Volume], *, block_slices: int) -> VolumeBank:
+        """A bank of volumes of one slice size, each drawn as often as the root of its slices.
+
+        Raises InputError for no volume, different sizes, or one with fewer slices than a block.
+        """
+        arrays = tuple(_as_int16(v) for v in volumes)
+        sizes = {a.shape[1:] for a in arrays}
+        if len(sizes) > 1:
+            raise InputError(f"The volumes have slices of {sorted(sizes)} pixels.", "one size")
         for array in arrays:
             if len(array) < block_slices:
                 raise InputError(
@@ -54,34 +61,29 @@ class VolumeBank:
         return sum(len(v) for v in self.volumes)
 
 
-def _to_size(volume: Volume, size: int) -> np.ndarray:
-    """A volume's slices as int16 HU of size x size: mean of whole tiles, then centred crop or air."""
-    y, x = volume.grid.in_plane_shape
-    factor = max(1, round(max(y, x) / size))
-    values = downsample_in_plane(volume, factor).values
-    if values.shape[1:] != (size, size):
-        values = _centre(values, size)
-    return np.round(np.clip(values, -1024, 32000)).astype(np.int16)
+def _as_int16(volume: Volume) -> np.ndarray:
+    """A volume's values as whole HU."""
+    return np.round(volume.values.clip(LOWEST_HU, HIGHEST_HU)).astype(np.int16)
 
 
-def _centre(values: np.ndarray, size: int) -> np.ndarray:
-    """The central size x size of every slice, with air where there is none."""
-    out = np.full((len(values), size, size), -1000.0, np.float32)
-    y, x = values.shape[1:]
-    h, w = min(y, size), min(x, size)
-    top, left = (y - h) // 2, (x - w) // 2
-    to_top, to_left = (size - h) // 2, (size - w) // 2
-    out[:, to_top : to_top + h, to_left : to_left + w] = values[:, top : top + h, left : left + w]
-    return out
+def read_square_volumes(folder: Path, size: int) -> dict[str, Volume]:
+    """Every volume of a folder by its name, its slices resampled to size x size pixels.
 
+    A volume is a file, or a subfolder with a DICOM series. Raises InputError if there is none.
+    """
+    from diffusionblend.io.files import file_suffix
+    from diffusionblend.io.resampling import to_square_slices
+    from diffusionblend.io.volumes import READ_SUFFIXES, read_volume
 
-def find_volumes(folder: Path, read: Callable[[Path], Volume]) -> list[Volume]:
-    """Every volume file of a folder, in the order of their names. Raises InputError if there is none."""
-    endings = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
-    paths = sorted(p for p in Path(folder).glob("*") if p.name.endswith(endings))
+    folder = Path(folder)
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    paths = [p for p in paths if p.is_dir() or file_suffix(p) in READ_SUFFIXES]
     if not paths:
-        raise InputError(f"No volumes in {folder}.", f"files ending in {', '.join(endings)}")
-    return [read(p) for p in paths]
+        raise InputError(
+            f"There are no volumes in {folder}.",
+            f"a folder of files ending in {', '.join(READ_SUFFIXES)}, or of DICOM folders",
+        )
+    return {p.name.split(".nii")[0]: to_square_slices(read_volume(p), size) for p in paths}
 
 
 def draw_blocks(
@@ -131,4 +133,4 @@ def _augmented(block: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     theta = torch.tensor([[c, -s, shift_x], [s, c, shift_y]], dtype=torch.float32)
     sampling = functional.affine_grid(theta[None], [1, *x.shape], align_corners=False)
     moved = functional.grid_sample(x[None] - AIR, sampling, mode="bicubic", align_corners=False)
-    return (moved[0] + AIR).clamp(min=-1.024)
+    return (moved[0] + AIR).clamp(min=hu_to_network(LOWEST_HU))

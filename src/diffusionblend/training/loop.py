@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable
@@ -165,8 +166,9 @@ class Trainer:
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT_FILE
         if not path.exists():
+            self._drop_metrics_after(0)
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = _read_checkpoint(path, self.device)
         ours, theirs = _plain(asdict(self.settings)), state["settings"]
         may_change = ("steps", "decay_steps", "checkpoint_minutes", "validate_every")
         changed = [k for k in ours if ours[k] != theirs.get(k) and k not in may_change]
@@ -185,9 +187,18 @@ class Trainer:
     def _drop_metrics_after(self, step: int) -> None:
         """Forget metrics of steps that the checkpoint does not have, since they come again."""
         path = self.folder / METRICS_FILE
-        if path.exists():
-            lines = [s for s in path.read_text().splitlines() if json.loads(s)["step"] <= step]
-            path.write_text("".join(line + "\n" for line in lines))
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except json.JSONDecodeError:  # a crash or a full disk cut it short
+                continue
+        temporary = self.folder / f".{METRICS_FILE}.partial"
+        temporary.write_text("".join(kept))
+        os.replace(temporary, path)
 
     def _batch(
         self, bank: VolumeBank, seed: int, step: int, n_blocks: int, *, augment: bool
@@ -253,6 +264,18 @@ class Trainer:
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._signal = number
+
+
+def _read_checkpoint(path: Path, device: torch.device) -> dict:
+    """The state in a checkpoint; raises InputError where the file is damaged."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} cannot be read: {str(error).partition(chr(10))[0]}",
+            "a checkpoint as written by 'diffusionblend train'",
+            "another output folder, or --force to start anew",
+        ) from error
 
 
 def _plain(settings: dict) -> dict:

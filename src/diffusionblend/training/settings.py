@@ -5,36 +5,45 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from diffusionblend.errors import InputError
-from diffusionblend.priors.network import NetworkConfig
+from diffusionblend.priors.config import NetworkConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """What a training run does; written beside the weights.
-
-    steps: optimiser steps in all. warmup_steps and decay_steps: the learning rate rises over the
-    first and falls to zero over the last of them. strides: distances, in slices, between the slices
-    of a block, drawn uniformly (repeat one to weight it). synthetic_volumes: procedural chests added
-    to the data; synthetic_share: the share of blocks drawn from them. seed: every batch and its
-    noise is a function of it and the step alone, so that a resumed run is the same run.
-    """
+    """What a training run does; written beside the weights."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    """Size of the network."""
     steps: int = 10_000
+    """Optimiser steps in all."""
     batch_size: int = 8
+    """Blocks a step."""
     learning_rate: float = 4e-4
+    """Of AdamW, after the warm-up."""
     warmup_steps: int = 300
+    """Steps over which the learning rate rises."""
     decay_steps: int = 2_000
+    """Last steps, over which it falls to zero."""
     weight_decay: float = 0.01
+    """Of AdamW."""
     gradient_clip: float = 1.0
+    """Largest norm of a step's gradient."""
     ema_decay: float = 0.999
+    """Largest decay of the averaged weights, which are the ones kept."""
     strides: tuple[int, ...] = (1, 1, 2, 3, 3)
+    """Distances in slices between the slices of a block, drawn evenly; repeat one to weight it."""
     synthetic_volumes: int = 16
+    """Procedural chests added to the data; 0 for none."""
     synthetic_share: float = 0.12
+    """Share of blocks drawn from them, 0 to 1."""
     validate_every: int = 500
+    """Steps between validation losses."""
     checkpoint_minutes: float = 3.0
+    """Minutes between checkpoints."""
     bf16: bool = True
+    """Run the network in bfloat16; weights and optimiser stay in float32."""
     seed: int = 0
+    """Every batch and its noise follow from it and the step, so that a resumed run is the same run."""
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.validate_every) < 1:

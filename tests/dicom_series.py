@@ -17,7 +17,7 @@ INTERCEPT_HU = -1024
 def hu_pattern(n_slices: int = 6, rows: int = 8, columns: int = 10) -> np.ndarray:
     """HU (z, y, x) that differ in every voxel, so that any flip or swap shows."""
     count = n_slices * rows * columns
-    return (np.arange(count) * 3 % 2501 - 1000).reshape(n_slices, rows, columns).astype(float)
+    return (np.arange(count) * 13 % 2501 - 1000).reshape(n_slices, rows, columns).astype(float)
 
 
 def slice_dataset(hu: np.ndarray, z_mm: float, number: int = 1) -> Dataset:

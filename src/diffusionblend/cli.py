@@ -1,0 +1,85 @@
+"""The command line: one subcommand a verb, exit codes, and messages instead of tracebacks.
+
+Exit codes: 0 done; 1 bad input or an output that cannot be written; 2 wrong usage; 130 stopped by
+Ctrl-C; 143 by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+
+import tyro
+
+from diffusionblend import __version__
+from diffusionblend.errors import InputError
+from diffusionblend.verbs.demo import Demo
+from diffusionblend.verbs.doctor import Doctor
+from diffusionblend.verbs.evaluate import Evaluate
+from diffusionblend.verbs.import_series import Import
+from diffusionblend.verbs.reconstruct import Reconstruct
+from diffusionblend.verbs.repeat import Repeat, Verb
+from diffusionblend.verbs.simulate import Simulate
+from diffusionblend.verbs.train import Train
+
+VERBS: dict[str, type[Verb]] = {
+    "demo": Demo,
+    "import": Import,
+    "train": Train,
+    "simulate": Simulate,
+    "reconstruct": Reconstruct,
+    "evaluate": Evaluate,
+    "repeat": Repeat,
+    "doctor": Doctor,
+}
+
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that temporary files are removed on the way out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code; usage errors exit with 2 by themselves."""
+    if list(arguments) in (["--version"], ["-V"]):
+        print(f"diffusionblend {__version__}")
+        return 0
+    warnings.filterwarnings("ignore", message="Sparse")
+    verb = tyro.extras.subcommand_cli_from_dict(
+        VERBS,
+        args=arguments,
+        prog="diffusionblend",
+        description="3D CT volumes from few or limited-angle projections, with a diffusion prior.",
+    )
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        verb.run()
+    except InputError as error:
+        print(f"diffusionblend: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("diffusionblend: interrupted; no half-written file is left", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Terminated:
+        print("diffusionblend: terminated; no half-written file is left", file=sys.stderr)
+        return EXIT_TERMINATED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    main()

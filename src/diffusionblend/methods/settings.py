@@ -1,0 +1,75 @@
+"""Settings of every method; no heavy imports, so that the command line can show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from diffusionblend.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FbpSettings:
+    """How FBP filters."""
+
+    window: Literal["ram-lak", "hann"] = "ram-lak"
+    """Window of the ramp filter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmmTvSettings:
+    """How ADMM-TV weighs and iterates."""
+
+    weight: float = 1.0
+    """Of the total variation, for lengths in pixels and values in HU / 1000; tune it."""
+    iterations: int = 150
+    """Of ADMM."""
+    penalty: float = 3.0
+    """ADMM's rho: sets the speed, not the solution."""
+    inner_iterations: int = 5
+    """CG steps within each iteration."""
+    nonnegative: bool = True
+    """Keep attenuation at or above zero."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or not self.penalty > 0:
+            raise InputError(
+                f"The TV weight is {self.weight} and ADMM's penalty {self.penalty}.",
+                "a weight not below 0 and a penalty above 0",
+            )
+        if min(self.iterations, self.inner_iterations) < 1:
+            raise InputError("ADMM-TV was given no iterations.", "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionBlendPPSettings:
+    """How DiffusionBlend++ samples."""
+
+    steps: int = 200
+    """Reverse steps; each passes the whole volume through the network once."""
+    eta: float = 0.85
+    """Share of the noise renewed at every step, 0 to 1 (not the eta of DDIM's own sigma)."""
+    consistency: Literal["cg", "prox"] = "cg"
+    """Data consistency: a few steps of conjugate gradients, or the exact proximal point."""
+    cg_iterations: int = 5
+    """CG steps at every reverse step, for 'cg'."""
+    rho: float = 0.0
+    """Pull towards the prior's estimate, for lengths in pixels; 'prox' needs it above 0."""
+    partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
+    """How slices are blended: drawn afresh at every step, or 'fixed' blocks (no blending)."""
+    jump_every: int = 2
+    """Every how many steps a jump step comes, when alternating."""
+    jump_stride: int = 3
+    """Slices from one to the next in a jump block."""
+    batch_blocks: int | None = None
+    """Blocks a network batch; by default sized to the memory. Does not change the result."""
+    seed: int = 0
+    """Of all randomness."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"steps is {self.steps}.", "at least 1")
+        if not 0 <= self.eta <= 1:
+            raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
+        if self.batch_blocks is not None and self.batch_blocks < 1:
+            raise InputError(f"batch_blocks is {self.batch_blocks}.", "at least 1")

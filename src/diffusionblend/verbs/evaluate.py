@@ -1,0 +1,115 @@
+"""`diffusionblend evaluate`: a reconstruction against its reference."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from diffusionblend.evaluation.tables import (
+    DETAIL_COLUMNS,
+    METRIC_COLUMNS,
+    evaluation_row,
+    format_table,
+)
+from diffusionblend.io.files import check_outputs_absent
+from diffusionblend.provenance import RunRecord
+from diffusionblend.verbs.options import check_output_and_record, say, write_record, write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a reconstruction against its reference: PSNR and SSIM in three planes, HU errors."""
+
+    reconstruction: Annotated[Path, tyro.conf.Positional]
+    """Volume in HU."""
+    reference: Path
+    """The true volume in HU, on the same grid."""
+    projections: Path | None = None
+    """Projections (.h5), for the residual |Ax - y| / |y|."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """JSON file for the figures; by default they are only printed."""
+    figure: Path | None = None
+    """PNG file for the three planes with the error in HU."""
+    report: Path | None = None
+    """HTML page with all of it."""
+    force: bool = False
+    """Overwrite outputs."""
+
+    def run(self) -> None:
+        """Read both, score, print, write what was asked for."""
+        from diffusionblend.evaluation.metrics import evaluate_volume
+        from diffusionblend.io.volumes import read_volume
+
+        outputs = [p for p in (self.figure, self.report) if p is not None]
+        check_outputs_absent(outputs, self.force)
+        if self.output is not None:
+            check_output_and_record(self.output, self.force)
+        record = RunRecord(verb="evaluate", settings=asdict(self))
+        for path in (self.reconstruction, self.reference):
+            record.add_input(path)
+        with record.timed("read"):
+            volume = read_volume(self.reconstruction, check=False)
+            reference = read_volume(self.reference)
+        with record.timed("evaluate"):
+            residual = self._residual(volume, record)
+            evaluation = evaluate_volume(volume, reference, relative_residual=residual)
+        self._print(evaluation)
+        self._draw(volume, reference, evaluation)
+        if self.output is not None:
+            figures = evaluation.to_dict()
+            write_text(self.output, json.dumps(figures, indent=2) + "\n", self.force)
+            record.results = figures
+            write_record(record, self.output)
+
+    def _residual(self, volume, record: RunRecord) -> float | None:  # noqa: ANN001
+        if self.projections is None:
+            return None
+        import torch
+
+        from diffusionblend.evaluation.metrics import check_same_grid
+        from diffusionblend.io.projections import read_projections
+        from diffusionblend.methods.measurement import Measurement
+        from diffusionblend.units import hu_to_network
+
+        record.add_input(self.projections)
+        projections = read_projections(self.projections)
+        check_same_grid(volume.grid, projections.grid)
+        x = hu_to_network(torch.from_numpy(volume.values))
+        return Measurement(projections).relative_residual(x)
+
+    def _print(self, evaluation) -> None:  # noqa: ANN001
+        from rich.console import Console
+
+        row = evaluation_row(self.reconstruction.name, evaluation)
+        console = Console()
+        console.print(format_table([row], METRIC_COLUMNS))
+        console.print(format_table([row], DETAIL_COLUMNS))
+        for note in evaluation.notes:
+            say(f"note: {note}")
+
+    def _draw(self, volume, reference, evaluation) -> None:  # noqa: ANN001
+        name = self.reconstruction.name
+        volumes = {"reference": reference, name: volume}
+        if self.figure is not None:
+            from diffusionblend.evaluation.figures import save_figure, three_planes_figure
+
+            figure = three_planes_figure(volumes, "reference", evaluations={name: evaluation})
+            save_figure(figure, self.figure, force=self.force)
+            say(f"wrote {self.figure}")
+        if self.report is not None:
+            from diffusionblend.evaluation.report import write_report
+
+            write_report(
+                self.report,
+                title=f"{name} against {self.reference.name}",
+                volumes=volumes,
+                reference="reference",
+                evaluations={name: evaluation},
+                simulated=False,
+                force=self.force,
+            )
+            say(f"wrote {self.report}")

@@ -1,0 +1,87 @@
+"""`diffusionblend import`: a DICOM series or volume file to a volume in HU."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from diffusionblend.errors import InputError
+from diffusionblend.provenance import RunRecord
+from diffusionblend.verbs.options import Output, check_output_and_record, say, write_record
+from diffusionblend.volume import Volume
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Import a DICOM folder or a NIfTI, NRRD or MetaImage file as a volume in HU."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """Folder with one DICOM series, or a volume file."""
+    output: Output
+    """Volume to write: .nii.gz, .nii, .nrrd or .mha."""
+    size: int | None = None
+    """Resample the slices to this many square pixels, keeping the field of view (a prior's size)."""
+    spacing_mm: tuple[float, float, float] | None = None
+    """Resample to this spacing along z, y and x, in mm."""
+    series: str | None = None
+    """UID of the series to take, where the folder holds several."""
+    dtype: Literal["float32", "int16"] = "float32"
+    """Number format to write; int16 rounds to whole HU."""
+    force: bool = False
+    """Overwrite the output."""
+
+    def run(self) -> None:
+        """Read, check, resample, write, and tell what was found."""
+        from diffusionblend.io.resampling import resample, to_square_slices
+        from diffusionblend.io.volumes import check_volume_suffix, summary, write_volume
+
+        check_output_and_record(self.output, self.force)
+        check_volume_suffix(self.output)
+        if self.size is not None and self.spacing_mm is not None:
+            raise InputError("Both --size and --spacing-mm were given.", "one of them")
+        record = RunRecord(verb="import", settings=asdict(self))
+        record.add_input(self.source)
+        with record.timed("read"):
+            volume = self._read(record)
+        found = summary(volume)
+        _tell("found", found)
+        with record.timed("resample"):
+            if self.size is not None:
+                volume = to_square_slices(volume, self.size)
+            elif self.spacing_mm is not None:
+                volume = resample(volume, spacing_mm=self.spacing_mm)
+        with record.timed("write"):
+            write_volume(volume, self.output, force=self.force, dtype=self.dtype)
+        written = summary(volume)
+        if written != found:
+            _tell("wrote", written)
+        record.results |= {"found": found, "written": written}
+        write_record(record, self.output)
+        say(f"wrote {self.output}")
+
+    def _read(self, record: RunRecord) -> Volume:
+        """The source as a volume; what a DICOM series says of itself goes to user and record."""
+        from diffusionblend.io.dicom import read_dicom_series
+        from diffusionblend.io.volumes import check_hu, read_volume
+
+        if not self.source.is_dir():
+            return read_volume(self.source)
+        volume, report = read_dicom_series(self.source, series_uid=self.series)
+        check_hu(volume, self.source)
+        record.results["series"] = report.as_dict()
+        say(f"series: {report.manufacturer} {report.model}, kernel {report.kernel}")
+        for warning in report.warnings:
+            say(f"note: {warning}")
+        return volume
+
+
+def _tell(what: str, facts: dict) -> None:
+    z, y, x = facts["shape_zyx"]
+    mm = " x ".join(f"{s:g}" for s in facts["spacing_mm_zyx"])
+    say(
+        f"{what}: {z} slices of {y} x {x}, spacing {mm} mm (z, y, x), {facts['orientation']}, "
+        f"{facts['hu_min']:.0f} to {facts['hu_max']:.0f} HU, median {facts['hu_median']:.0f}"
+    )

@@ -1,0 +1,47 @@
+"""Options that several verbs share, and what follows from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from diffusionblend.errors import InputError
+from diffusionblend.io.files import atomic_output, check_outputs_absent
+from diffusionblend.provenance import RunRecord, run_record_path
+
+Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def choose_device(device: Device) -> str:
+    """The torch device of an option: "auto" takes a GPU where there is one. Raises InputError."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("There is no CUDA device here.", try_="--device cpu")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def check_output_and_record(output: Path, force: bool) -> None:
+    """Refuse, before any work, an output or a run record beside it that exists without `force`."""
+    check_outputs_absent([output, run_record_path(output)], force)
+
+
+def write_record(record: RunRecord, output: Path) -> None:
+    """The run record beside its output, which has just been written."""
+    record.write(run_record_path(output), force=True)
+
+
+def write_text(path: Path, text: str, force: bool) -> None:
+    """A text file, whole or not at all."""
+    with atomic_output(path, force=force) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def say(text: str) -> None:
+    """A line for the user on standard output."""
+    print(text, flush=True)

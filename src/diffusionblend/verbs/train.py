@@ -1,0 +1,114 @@
+"""`diffusionblend train`: a prior from a folder of volumes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from diffusionblend.errors import InputError, OutputExistsError
+from diffusionblend.provenance import RunRecord
+from diffusionblend.training.settings import TrainSettings
+from diffusionblend.verbs.options import Device, Output, choose_device, say, write_record
+from diffusionblend.verbs.progress import progress
+
+if TYPE_CHECKING:
+    from diffusionblend.training.dataset import VolumeBank
+
+SIGNAL_EXIT = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a prior on a folder of volumes; the same command resumes an interrupted run."""
+
+    volumes: Annotated[Path, tyro.conf.Positional]
+    """Folder of training volumes in HU (.nii.gz, .nrrd, .mha ...) or of DICOM folders."""
+    output: Output
+    """Folder for the prior, its checkpoint and metrics.jsonl."""
+    validation: Path | None = None
+    """Folder of volumes of other patients, for the validation loss."""
+    device: Device = "auto"
+    """Where to train; auto takes a GPU if there is one."""
+    force: bool = False
+    """Start anew in a folder that holds another run."""
+    settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = field(
+        default_factory=TrainSettings
+    )
+
+    def run(self) -> None:
+        """Read the volumes, train or resume, write the prior."""
+        from diffusionblend.training.loop import Progress, Stopped, Trainer
+
+        self._check_output()
+        device = choose_device(self.device)
+        record = RunRecord(
+            verb="train", settings=asdict(self), seed=self.settings.seed, device=device
+        )
+        record.add_input(self.volumes)
+        with record.timed("read"):
+            train, validation, facts = self._banks(record)
+        trainer = Trainer(
+            self.settings, train, validation, self.output, data_facts=facts, device=device
+        )
+        if trainer.step:
+            say(f"resuming at step {trainer.step} of {self.settings.steps}")
+        try:
+            with record.timed("train"), progress("train") as on_step:
+
+                def report(state: Progress) -> None:
+                    on_step(state.step, state.steps)
+
+                prior = trainer.run(report)
+        except Stopped as stopped:
+            say(f"{stopped}; checkpoint at step {trainer.step} in {self.output}")
+            raise SystemExit(SIGNAL_EXIT + stopped.signal_number) from stopped
+        record.weights_sha256 = prior.weights_sha256
+        record.results = prior.trained
+        write_record(record, self.output)
+        say(f"wrote the prior {self.output}; validation loss {prior.trained.get('validation_loss')}")
+
+    def _check_output(self) -> None:
+        """Refuse a finished prior, or a folder of other things, unless told to start anew."""
+        from diffusionblend.priors.prior import PRIOR_FILE
+        from diffusionblend.training.loop import CHECKPOINT_FILE, METRICS_FILE
+
+        ours = (CHECKPOINT_FILE, METRICS_FILE, PRIOR_FILE)
+        if self.force:
+            for name in ours:
+                (self.output / name).unlink(missing_ok=True)
+        elif (self.output / PRIOR_FILE).exists():
+            raise OutputExistsError(
+                f"{self.output} holds a finished prior.",
+                "a new folder, or one with an interrupted run",
+                "another folder, or --force to train it anew",
+            )
+
+    def _banks(self, record: RunRecord) -> tuple[VolumeBank, VolumeBank | None, dict]:
+        """Banks of training and validation volumes, and the facts of the data for the prior."""
+        from diffusionblend.training.dataset import VolumeBank, read_square_volumes
+        from diffusionblend.training.synthetic import synthetic_bank
+
+        network = self.settings.network
+        volumes = read_square_volumes(self.volumes, network.image_size)
+        train = VolumeBank.of(list(volumes.values()), block_slices=network.block_slices)
+        facts: dict[str, object] = {"volumes": list(volumes), "slices": train.n_slices}
+        if self.settings.synthetic_volumes:
+            with progress("synthetic chests") as on_step:
+                synthetic = synthetic_bank(self.settings, on_step)
+            train = train.mixed_with(synthetic, self.settings.synthetic_share)
+        validation = None
+        if self.validation is not None:
+            record.add_input(self.validation)
+            held_out = read_square_volumes(self.validation, network.image_size)
+            both = sorted(set(held_out) & set(volumes))
+            if both:
+                raise InputError(
+                    f"{', '.join(both)} is in training and validation.", "other patients"
+                )
+            validation = VolumeBank.of(list(held_out.values()), block_slices=network.block_slices)
+            facts["validation_volumes"] = list(held_out)
+        say(f"{len(volumes)} training volumes, {facts['slices']} slices")
+        return train, validation, facts

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+
+from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
+from diffusionblend.geometry import ParallelBeam, Projections, equally_spaced_angles
+from diffusionblend.io.projections import read_projections, write_projections
+from diffusionblend.volume import Grid
+
+OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
+
+
+def projections_of(n_rows: int = 5, n_bins: int = 9) -> Projections:
+    rng = np.random.default_rng(0)
+    angles = equally_spaced_angles(7)
+    return Projections(
+        rng.normal(size=(7, n_rows, n_bins)),
+        ParallelBeam(angles_rad=angles, n_bins=n_bins, bin_mm=0.7),
+        Grid(
+            shape=(n_rows, 6, 6),
+            spacing_mm=(2.5, 0.7, 0.7),
+            origin_mm=(-1.1, 2.2, 3.3),
+            direction=OBLIQUE,
+        ),
+        0.0201,
+        {"photons": 1e5, "seed": 3, "source": "synthetic"},
+    )
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "scan.h5"
+    write_projections(projections_of(), path)
+    return path
+
+
+def test_everything_is_read_back_exactly(written):
+    expected, found = projections_of(), read_projections(written)
+    np.testing.assert_array_equal(found.values, expected.values)
+    assert found.values.dtype == np.float32
+    assert found.geometry == expected.geometry
+    assert found.grid == expected.grid
+    assert found.mu_water_per_mm == expected.mu_water_per_mm
+    assert found.notes == expected.notes
+
+
+def test_the_layout_is_the_documented_one(written):
+    """Read as another program would, by the names in docs/file-layouts.md."""
+    expected = projections_of()
+    with h5py.File(written) as file:
+        assert file["implements"].asstr()[()] == "exchange"
+        assert file["exchange/data"].shape == (7, 5, 9)
+        assert file["exchange/data"].dtype == np.float32
+        assert file["exchange/data"].attrs["units"] == "1"
+        np.testing.assert_allclose(file["exchange/theta"], np.arange(7) * 180 / 7)
+        assert file["exchange/theta"].attrs["units"] == "degrees"
+        np.testing.assert_array_equal(
+            file["diffusionblend/angles_rad"], expected.geometry.angles_rad
+        )
+        attrs = dict(file["diffusionblend"].attrs)
+        everything = set()
+        file.visit(everything.add)
+    assert everything == {
+        "implements",
+        "exchange",
+        "exchange/data",
+        "exchange/theta",
+        "diffusionblend",
+        "diffusionblend/angles_rad",
+    }
+    assert attrs["format_version"] == 1
+    assert attrs["geometry"] == "parallel"
+    assert (attrs["n_bins"], attrs["bin_mm"]) == (9, 0.7)
+    assert attrs["mu_water_per_mm"] == 0.0201
+    np.testing.assert_array_equal(attrs["grid_shape_zyx"], (5, 6, 6))
+    np.testing.assert_array_equal(attrs["grid_spacing_mm_zyx"], (2.5, 0.7, 0.7))
+    np.testing.assert_array_equal(attrs["grid_origin_mm_xyz"], (-1.1, 2.2, 3.3))
+    np.testing.assert_array_equal(attrs["grid_direction"], OBLIQUE)
+    assert json.loads(attrs["notes"]) == expected.notes
+
+
+def test_an_existing_file_needs_force(written):
+    with pytest.raises(OutputExistsError, match="--force"):
+        write_projections(projections_of(), written)
+    write_projections(projections_of(3), written, force=True)
+    assert read_projections(written).values.shape == (7, 3, 9)
+
+
+def test_another_suffix_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"scan\.h5"):
+        write_projections(projections_of(), tmp_path / "scan.nii")
+
+
+def test_notes_that_json_does_not_know_are_refused(tmp_path):
+    for note in (np.zeros(2), float("nan")):
+        projections = replace(projections_of(), notes={"a": note})
+        with pytest.raises(InputError, match="notes"):
+            write_projections(projections, tmp_path / "a.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(small_disk):
+    with pytest.raises(OutputWriteError, match="disk is full"):
+        write_projections(projections_of(200, 300), small_disk / "a.h5")
+    assert list(small_disk.iterdir()) == []
+
+
+def refused(path, *words):
+    with pytest.raises(InputError) as caught:
+        read_projections(path)
+    for word in (str(path), *words):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.7, 0.99])
+def test_a_truncated_file_is_refused(tmp_path, keep):
+    path = tmp_path / "a.h5"
+    write_projections(projections_of(50, 60), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    refused(path, "copy it again")
+
+
+def test_a_changed_value_is_noticed_by_its_checksum(written):
+    raw = written.read_bytes()
+    value = projections_of().values[3, 2].tobytes()
+    assert raw.count(value) == 1
+    where = raw.index(value) + 5
+    written.write_bytes(raw[:where] + bytes([raw[where] ^ 0x10]) + raw[where + 1 :])
+    refused(written, "damaged")
+
+
+def test_what_is_no_hdf5_is_refused(tmp_path):
+    (tmp_path / "a.h5").write_text("a letter")
+    refused(tmp_path / "a.h5", "not an HDF5 file")
+    (tmp_path / "b.h5").write_bytes(b"")
+    refused(tmp_path / "b.h5", "empty")
+    refused(tmp_path / "none.h5", "There is no")
+
+
+def test_a_foreign_hdf5_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["exchange/data"] = np.zeros((7, 5, 9))
+    refused(tmp_path / "a.h5", "/diffusionblend", "geometry is unknown")
+
+
+def test_a_real_foreign_hdf5_is_refused(shared_data):
+    refused(shared_data / "projections" / "tooth" / "tooth.h5", "/diffusionblend")
+
+
+@pytest.mark.parametrize("name", ["exchange/data", "diffusionblend/angles_rad", "diffusionblend"])
+def test_a_missing_data_set_is_refused(written, name):
+    with h5py.File(written, "r+") as file:
+        del file[name]
+    refused(written, name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "format_version",
+        "geometry",
+        "n_bins",
+        "bin_mm",
+        "mu_water_per_mm",
+        "grid_shape_zyx",
+        "grid_spacing_mm_zyx",
+        "grid_origin_mm_xyz",
+        "grid_direction",
+    ],
+)
+def test_a_missing_attribute_is_refused(written, name):
+    with h5py.File(written, "r+") as file:
+        del file["diffusionblend"].attrs[name]
+    refused(written, f"lacks the attribute {name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("format_version", 2, ("version 2", "version 1")),
+        ("geometry", "cone", ("'cone'", "'parallel'")),
+        ("n_bins", 10, ("(7, 5, 9)", "(7, 5, 10)")),
+        ("n_bins", "many", ("wrong kind",)),
+        ("grid_shape_zyx", [4, 6, 6], ("(7, 5, 9)", "(7, 4, 9)")),
+        ("grid_spacing_mm_zyx", [1.0, 1.0], ("2 numbers",)),
+        ("grid_origin_mm_xyz", 1.0, ("wrong kind",)),
+        ("mu_water_per_mm", -1.0, ("mu_water_per_mm",)),
+        ("notes", "{", ("wrong kind",)),
+    ],
+)
+def test_an_attribute_that_does_not_fit_is_refused(written, name, value, words):
+    with h5py.File(written, "r+") as file:
+        file["diffusionblend"].attrs[name] = value
+    refused(written, *words)
+
+
+def test_data_that_do_not_fit_are_refused(written):
+    with h5py.File(written, "r+") as file:
+        del file["exchange/data"]
+        file["exchange/data"] = np.zeros((6, 5, 9))
+    refused(written, "(6, 5, 9)", "(7, 5, 9)")
+    with h5py.File(written, "r+") as file:
+        file["exchange/data"].attrs["x"] = 1
+        del file["exchange/data"]
+        file["exchange/data"] = np.full((7, 5, 9), np.nan)
+    refused(written, "NaN")
+    with h5py.File(written, "r+") as file:
+        del file["exchange/data"]
+        file["exchange/data"] = "text"
+    refused(written, "lacks the data set /exchange/data")

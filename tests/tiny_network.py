@@ -1,0 +1,19 @@
+"""A network small enough to train and run in tests."""
+
+from __future__ import annotations
+
+import torch
+
+from diffusionblend.priors.config import NetworkConfig
+from diffusionblend.priors.network import build_unet
+from diffusionblend.priors.prior import Prior
+
+TINY = NetworkConfig(
+    image_size=16, unshuffle=1, channels=(8, 16), norm_groups=4, attention_head_channels=8
+)
+
+
+def random_prior(seed: int = 0, config: NetworkConfig = TINY) -> Prior:
+    """A prior whose weights are random, in float32 throughout."""
+    torch.manual_seed(seed)
+    return Prior(build_unet(config), config, trained={"seed": seed}, bf16=False).to("cpu")

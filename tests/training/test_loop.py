@@ -1,0 +1,301 @@
+"""The training loop: it learns, and a run that is interrupted is the run that is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_network import TINY
+
+from diffusionblend.errors import InputError
+from diffusionblend.priors.prior import load_prior
+from diffusionblend.training import loop
+from diffusionblend.training.dataset import VolumeBank
+from diffusionblend.training.loop import CHECKPOINT_FILE, METRICS_FILE, Progress, Stopped, Trainer
+from diffusionblend.training.settings import TrainSettings
+from diffusionblend.volume import Grid, Volume
+
+LOG_EVERY = 4
+SETTINGS = TrainSettings(
+    network=TINY,
+    steps=24,
+    batch_size=4,
+    learning_rate=3e-3,
+    warmup_steps=4,
+    decay_steps=8,
+    strides=(1, 2),
+    validate_every=8,
+    checkpoint_minutes=60,
+    bf16=False,
+    seed=7,
+)
+
+
+def easy_bank(seed: int = 0) -> VolumeBank:
+    """A volume of bright and dark columns that run through all slices."""
+    rng = np.random.default_rng(seed)
+    columns = np.kron(rng.choice([-1000.0, 1000.0], (4, 4)), np.ones((4, 4)))
+    values = np.broadcast_to(columns, (12, 16, 16)) + rng.normal(0, 20, (12, 16, 16))
+    grid = Grid(shape=values.shape, spacing_mm=(1.0, 1.0, 1.0))
+    return VolumeBank.of([Volume(values, grid)], size=16, block_slices=3)
+
+
+@pytest.fixture(autouse=True)
+def frequent_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", LOG_EVERY)
+
+
+def trainer(folder: Path, settings: TrainSettings = SETTINGS) -> Trainer:
+    return Trainer(settings, easy_bank(), easy_bank(1), folder)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "LOG_EVERY", LOG_EVERY)
+        trainer(folder).run()
+    return folder
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / METRICS_FILE).read_text().splitlines()]
+
+
+def assert_same_run(folder: Path, whole: Path) -> None:
+    """Weights, averaged weights and optimiser bit by bit, and the same metrics."""
+    one, other = (torch.load(f / CHECKPOINT_FILE, weights_only=True) for f in (folder, whole))
+    for part in ("unet", "ema", "optimizer", "step"):
+        assert flat(one[part]) == flat(other[part]), part
+    assert load_prior(folder).weights_sha256 == load_prior(whole).weights_sha256
+    steps = [(m["step"], "loss" in m) for m in metrics(folder)]
+    assert steps == [(m["step"], "loss" in m) for m in metrics(whole)]
+    losses = [m.get("validation_loss") for m in metrics(folder)]
+    assert losses == [m.get("validation_loss") for m in metrics(whole)]
+
+
+def flat(state: object) -> object:
+    """A state with its tensors as bytes, so that it can be compared."""
+    if isinstance(state, torch.Tensor):
+        return state.contiguous().numpy().tobytes()
+    if isinstance(state, dict):
+        return {k: flat(v) for k, v in state.items()}
+    if isinstance(state, list | tuple):
+        return [flat(v) for v in state]
+    return state
+
+
+def test_the_loss_falls_on_an_easy_set(tmp_path: Path) -> None:
+    losses = []
+    settings = replace(SETTINGS, steps=150, batch_size=8, validate_every=1000)
+    trainer(tmp_path, settings).run(lambda progress: losses.append(progress.loss))
+    assert len(losses) == 150
+    assert np.mean(losses[-15:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_metrics_are_complete(whole_run: Path) -> None:
+    lines = metrics(whole_run)
+    assert [m["step"] for m in lines if "loss" in m] == [4, 8, 12, 16, 20, 24]
+    assert [m["step"] for m in lines if "validation_loss" in m] == [8, 16, 24]
+    assert all(m["blocks"] == 4 * m["step"] and m["seconds"] >= 0 for m in lines)
+    assert all(np.isfinite(m.get("loss", m.get("validation_loss"))) for m in lines)
+    assert lines[-1]["learning_rate"] == 0
+
+
+def stop_after(step: int, number: int) -> object:
+    def on_step(progress: Progress) -> None:
+        if progress.step == step:
+            os.kill(os.getpid(), number)
+
+    return on_step
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_stopped_by_a_signal_resumes_as_if_it_had_not_been(
+    tmp_path: Path, whole_run: Path, number: int
+) -> None:
+    handler = signal.getsignal(number)
+    with pytest.raises(Stopped) as stopped:
+        trainer(tmp_path).run(stop_after(10, number))
+    assert stopped.value.signal_number == number
+    assert signal.getsignal(number) is handler
+    resumed = trainer(tmp_path)
+    assert resumed.step == 10
+    seen = []
+    resumed.run(lambda progress: seen.append(progress.step))
+    assert seen == list(range(11, 25))
+    assert_same_run(tmp_path, whole_run)
+
+
+KILLED_RUN = """
+import sys
+from pathlib import Path
+import test_loop
+from diffusionblend.training import loop
+
+loop.LOG_EVERY = test_loop.LOG_EVERY
+settings = test_loop.replace(test_loop.SETTINGS, checkpoint_minutes=float(sys.argv[2]))
+
+def on_step(progress):
+    print(progress.step, flush=True)
+    if progress.step == 14:
+        sys.stdin.read()
+
+test_loop.trainer(Path(sys.argv[1]), settings).run(on_step)
+"""
+
+
+@pytest.mark.parametrize(("checkpoint_minutes", "resumed_at"), [("0", 13), ("60", 0)])
+def test_a_run_killed_outright_resumes_as_if_it_had_not_been(
+    tmp_path: Path, whole_run: Path, checkpoint_minutes: str, resumed_at: int
+) -> None:
+    paths = [str(Path(__file__).parent), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+    command = [sys.executable, "-c", KILLED_RUN, str(tmp_path), checkpoint_minutes]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        steps = []
+        for line in process.stdout:
+            steps.append(int(line))
+            if steps[-1] == 14:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert steps[-1] == 14
+    assert metrics(tmp_path)[-1]["step"] == 12
+    resumed = trainer(tmp_path)
+    assert resumed.step == resumed_at
+    resumed.run()
+    assert_same_run(tmp_path, whole_run)
+
+
+def test_metrics_after_the_checkpoint_and_torn_lines_are_dropped(
+    tmp_path: Path, whole_run: Path
+) -> None:
+    with pytest.raises(Stopped):
+        trainer(tmp_path).run(stop_after(10, signal.SIGTERM))
+    with (tmp_path / METRICS_FILE).open("a") as file:
+        file.write('{"step": 12, "loss": 1.0}\n{"step": 16, "los')
+    trainer(tmp_path).run()
+    assert_same_run(tmp_path, whole_run)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path, whole_run: Path) -> None:
+    trainer(tmp_path).run()
+    (tmp_path / "prior.json").unlink()
+    seen = []
+    trainer(tmp_path).run(seen.append)
+    assert not seen
+    assert_same_run(tmp_path, whole_run)
+
+
+def test_validation_loss_is_a_function_of_the_weights_alone(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    torch.manual_seed(1)
+    one = run.validation_loss()
+    before = flat(run.unet.state_dict())
+    torch.manual_seed(2)
+    assert run.validation_loss() == one
+    assert flat(run.unet.state_dict()) == before
+    other = Trainer(replace(SETTINGS, batch_size=7), easy_bank(), easy_bank(1), tmp_path / "b")
+    assert other.validation_loss() == one
+    other.run()
+    assert other.validation_loss() != one
+
+
+def test_validation_loss_is_the_error_of_v_by_the_averaged_weights(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    with torch.no_grad():
+        for p in run.unet.parameters():
+            p.zero_()
+    with_average = run.validation_loss()
+    for shadow in run.ema.shadow_params:
+        shadow.zero_()
+    without = run.validation_loss()
+    assert with_average != without
+    x0, _, eps, t = run._batch(run.validation, loop.VALIDATION_SEED, 0, 32, augment=False)
+    abar = run.schedule.alpha_bar[t].float()[:, None, None, None]
+    v = abar.sqrt() * eps - (1 - abar).sqrt() * x0
+    assert without == pytest.approx(v.square().mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 1e-3},
+        {"seed": 8},
+        {"strides": (1,)},
+        {"network": replace(TINY, layers=2)},
+    ],
+)
+def test_a_run_with_other_settings_is_not_resumed(whole_run: Path, change: dict) -> None:
+    before = (whole_run / METRICS_FILE).read_bytes()
+    with pytest.raises(InputError, match=next(iter(change))):
+        trainer(whole_run, replace(SETTINGS, **change))
+    assert (whole_run / METRICS_FILE).read_bytes() == before
+
+
+def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
+    trainer(tmp_path, replace(SETTINGS, steps=4)).run()
+    longer = trainer(tmp_path, replace(SETTINGS, steps=6, checkpoint_minutes=1))
+    assert longer.step == 4
+    longer.run()
+    assert json.loads((tmp_path / "prior.json").read_text())["trained"]["steps"] == 6
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    trainer(tmp_path, replace(SETTINGS, steps=1)).run()
+    path = tmp_path / CHECKPOINT_FILE
+    content = path.read_bytes()
+    for damaged in (b"", b"not a checkpoint", content[: len(content) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=CHECKPOINT_FILE):
+            trainer(tmp_path)
+
+
+def test_the_exported_prior_holds_the_averaged_weights(whole_run: Path) -> None:
+    prior = load_prior(whole_run)
+    state = torch.load(whole_run / CHECKPOINT_FILE, weights_only=True)
+    averaged = state["ema"]["shadow_params"]
+    last = list(state["unet"].values())
+    for p, shadow in zip(prior.unet.parameters(), averaged, strict=True):
+        torch.testing.assert_close(p, shadow.half().float(), rtol=0, atol=0)
+    assert any(not torch.equal(a, b) for a, b in zip(averaged, last, strict=True))
+    assert prior.config == TINY
+    assert prior.trained["steps"] == 24
+    assert prior.trained["blocks"] == 96
+    assert prior.trained["validation_loss"] == metrics(whole_run)[-1]["validation_loss"]
+    x0, eps = prior.denoise(torch.zeros(1, 3, 16, 16), 500, 1)
+    assert x0.isfinite().all() and eps.isfinite().all()
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
+    settings = replace(SETTINGS, steps=100, warmup_steps=10, decay_steps=20, learning_rate=1.0)
+    assert [settings.learning_rate_at(s) for s in (0, 4, 9, 50, 80, 90, 100)] == pytest.approx(
+        [0.1, 0.5, 1, 1, 1, 0.5, 0]
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    with torch.no_grad():
+        next(iter(run.unet.parameters())).fill_(float("nan"))
+    with pytest.raises(InputError, match="nan"):
+        run.run()
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+@pytest.mark.parametrize("bad", [{"steps": 0}, {"batch_size": 0}, {"strides": ()}, {"strides": (0,)}])
+def test_settings_that_make_no_sense_are_refused(bad: dict) -> None:
+    with pytest.raises(InputError):
+        replace(SETTINGS, **bad)
