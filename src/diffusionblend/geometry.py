@@ -20,7 +20,8 @@ from diffusionblend.volume import Grid
 class ParallelBeam:
     """Parallel rays, slice by slice: one detector row per slice.
 
-    angles_rad: one per view, radians. n_bins: detector bins. bin_mm: their width. Raises InputError.
+    angles_rad: one per view, in radians. n_bins: detector bins. bin_mm: their width. Raises
+    InputError.
     """
 
     angles_rad: tuple[float, ...]
@@ -57,7 +58,8 @@ class Projections:
 
     values: (view, row, bin) float32, dimensionless (1/mm times mm); row r belongs to slice r.
     geometry: how they were taken. grid: the volume to reconstruct. mu_water_per_mm: ties 1/mm to
-    HU. notes: how they came about (simulation settings, source), no patient data. Raises InputError.
+    HU. notes: how they came about (simulation settings, source), no patient data. Raises
+    InputError.
     """
 
     values: np.ndarray

@@ -18,7 +18,7 @@ FEWEST_COUNTS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Photon noise: `photons` counted in an unattenuated bin, and Gaussian electronic noise in counts."""
+    """Photons counted in an unattenuated bin (Poisson), and electronic noise in counts (Gauss)."""
 
     photons: float = PAPER_PHOTONS
     electronic_counts: float = PAPER_ELECTRONIC_COUNTS
@@ -62,7 +62,7 @@ def simulate_projections(
 
 
 def add_noise(lines: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
-    """Noisy line integrals: counts ~ Poisson(I0 exp(-line)) + N(0, sigma^2), then -log(counts / I0).
+    """Noisy line integrals -log(counts / I0), counts ~ Poisson(I0 exp(-line)) + N(0, sigma^2).
 
     Counts below one are taken as one, so that every value is finite.
     """

@@ -99,10 +99,10 @@ def test_ellipses_and_refinement(ellipse, stretch_y, stretch_x):
         sy, sx = 128 / n * stretch_y, 128 / n * stretch_x
         n_y, n_x = round(128 / sy), round(128 / sx)
         errors.append(relative_error(ellipse, n_y, n_x, sy, sx))
-    assert errors[0] < 0.08 * max(stretch_y, stretch_x)
+    assert errors[0] < 0.05 * max(stretch_y, stretch_x)
     assert errors[1] < 0.6 * errors[0]
     assert errors[2] < 0.6 * errors[1]
-    assert errors[2] < 0.01 * max(stretch_y, stretch_x)
+    assert errors[2] < 0.012 * max(stretch_y, stretch_x)
 
 
 def test_every_ray_of_a_uniform_square_measures_its_chord():

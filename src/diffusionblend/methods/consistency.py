@@ -18,8 +18,8 @@ def make_consistency(
 ) -> Consistency:
     """The named step for a measurement.
 
-    "cg": cg_iterations steps of CG on (A*A + rho I) z = A*y + rho x0, started at x0, each slice a system
-    of its own; the paper's is 5 steps with rho 0. "prox": the exact minimiser of
+    "cg": cg_iterations steps of CG on (A*A + rho I) z = A*y + rho x0, started at x0, each slice a
+    system of its own; the paper's is 5 steps with rho 0. "prox": the exact minimiser of
     |Az - y|^2 + rho |z - x0|^2, with rho > 0. Raises InputError on an unknown name or rho.
     """
     operator, y = measurement.operator, measurement.y

@@ -68,9 +68,7 @@ def reconstruct_diffusionblend_pp(
         )
     seconds = {**cost.seconds, "total": time.perf_counter() - started}
     volume = Volume(network_to_hu(x).cpu().numpy(), projections.grid)
-    return Reconstruction(
-        volume, measurement.relative_residual(x), cost.network_calls, seconds
-    )
+    return Reconstruction(volume, measurement.relative_residual(x), cost.network_calls, seconds)
 
 
 def check_prior_fits(prior: Prior, projections: Projections) -> None:

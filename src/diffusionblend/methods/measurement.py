@@ -1,7 +1,7 @@
 """The measurement as the solvers see it: in the network's range, lengths in pixels.
 
-From y = A mu with mu = mu_water (1 + u) follows y' = y / (mu_water pixel) - A' 1 = A' u, where A' is A
-with lengths in pixels. Then weights and penalties mean the same for every scan.
+From y = A mu with mu = mu_water (1 + u) follows y' = y / (mu_water pixel) - A' 1 = A' u, where A'
+is A with lengths in pixels. Then weights and penalties mean the same for every scan.
 """
 
 from __future__ import annotations

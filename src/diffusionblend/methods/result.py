@@ -19,8 +19,8 @@ def ignore_progress(done: int, total: int) -> None:
 class Reconstruction:
     """A reconstructed volume in HU with what it cost.
 
-    relative_residual: |Ax - y| / |y|. network_calls: passes of the whole volume through the network.
-    seconds: of each part and in total.
+    relative_residual: |Ax - y| / |y|. network_calls: passes of the whole volume through the
+    network. seconds: of each part and in total.
     """
 
     volume: Volume

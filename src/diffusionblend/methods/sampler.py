@@ -49,8 +49,9 @@ def sample(
 ) -> tuple[torch.Tensor, SamplerCost]:
     """One volume (z, y, x), network range, from pure noise: DDIM with the consistency inside.
 
-    x_{t'} = sqrt(abar') x0' + sqrt(1 - abar') (sqrt(1 - eta^2) eps + eta z), where eta is the share of
-    the noise renewed at every step, as in the authors' loop; it is not the eta of DDIM's own sigma.
+    x_{t'} = sqrt(abar') x0' + sqrt(1 - abar') (sqrt(1 - eta^2) eps + eta z), where eta is the share
+    of the noise renewed at every step, as in the authors' loop; it is not the eta of DDIM's own
+    sigma.
     The generator is on the CPU, so that a seed gives the same volume on every device and for every
     batch size.
     """

@@ -20,8 +20,8 @@ from diffusionblend.volume import Grid
 class ParallelBeamTransform(LinearOperator):
     """A: volume (z, y, x) in 1/mm to line integrals (view, row, bin), slice by slice.
 
-    geometry, grid: what is measured; row r of the detector sees slice r. A and its exact adjoint are
-    both kept as CSR matrices of (views * bins) by (y * x). `scale` multiplies every length: with
+    geometry, grid: what is measured; row r of the detector sees slice r. A and its exact adjoint
+    are both kept as CSR matrices of (views * bins) by (y * x). `scale` multiplies every length: with
     1 / pixel_mm the result is in pixels, as the solvers like it.
     """
 
@@ -55,9 +55,7 @@ class ParallelBeamTransform(LinearOperator):
         return (self.transposed @ lines).T.reshape(self.domain_shape).contiguous()
 
 
-def joseph_weights(
-    geometry: ParallelBeam, grid: Grid
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def joseph_weights(geometry: ParallelBeam, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rays, pixels and weights in mm of the entries of A for one slice, each of shape (entries,).
 
     Ray v * n_bins + b is bin b of view v; pixel r * n_columns + c is row r, column c.

@@ -1,1 +1,1 @@
-"""Diffusion priors: noise schedule, network, partitions and position code. They know no operator."""
+"""Diffusion priors: noise schedule, network, partitions, position code; they know no operator."""

@@ -9,7 +9,7 @@ from diffusionblend.priors.config import NetworkConfig
 
 
 def build_unet(config: NetworkConfig) -> torch.nn.Module:
-    """A `diffusers.UNet2DModel` whose class embedding is the Fourier embedding of the position code."""
+    """A `diffusers.UNet2DModel` that takes the position code through a Fourier embedding."""
     from diffusers import UNet2DModel
 
     levels = len(config.channels)
@@ -37,7 +37,7 @@ def apply_unet(
     unshuffle: int,
     bf16: bool,
 ) -> torch.Tensor:
-    """The network's raw output for blocks x_t (B, k, H, W) at t (B,) and code (B,), float32, same shape.
+    """The network's raw output (B, k, H, W), float32, for blocks x_t at t (B,) with code (B,).
 
     `bf16` runs it under autocast; the module stays in float32, since casting diffusers' UNet whole
     fails in its class embedding.

@@ -1,8 +1,8 @@
 """Partitions of a volume's slices into blocks, drawn afresh at every reverse step.
 
 A partition covers every slice. Adjacent partitions have stride 1; jump partitions of stride j join
-slices j apart, so that the borders of the adjacent blocks lie inside a jump block. The stride is the
-relative position code. Slices left over at the two ends are covered by extra blocks that overlap
+slices j apart, so that the borders of the adjacent blocks lie inside a jump block. The stride is
+the relative position code. Slices left over at the two ends are covered by extra blocks that overlap
 their neighbours; a slice that several blocks cover takes their mean.
 """
 
@@ -31,7 +31,7 @@ class Partition:
         return volume[self.blocks.to(volume.device)]
 
     def scatter(self, blocks: torch.Tensor, n_slices: int) -> torch.Tensor:
-        """A volume (z, y, x) from its blocks (n_blocks, k, y, x); slices covered twice are averaged."""
+        """A volume (z, y, x) from blocks (n_blocks, k, y, x), the mean where two cover a slice."""
         places = self.blocks.to(blocks.device).reshape(-1)
         flat = blocks.reshape(len(places), *blocks.shape[2:])
         total = flat.new_zeros(n_slices, *flat.shape[1:]).index_add_(0, places, flat)

@@ -79,7 +79,7 @@ class Prior:
         return self.schedule.x0_and_eps_from_v(x_t, v, times)
 
     def save(self, folder: Path) -> None:
-        """Write network and facts to a folder: diffusers' layout, weights as float16 safetensors."""
+        """Write network and facts to a folder: diffusers' layout, float16 safetensors."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         half = build_unet(self.config).half()

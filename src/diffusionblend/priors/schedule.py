@@ -9,7 +9,7 @@ BETA_FIRST, BETA_LAST = 1e-4, 0.02
 
 
 class NoiseSchedule:
-    """Linear VP schedule of DDPM: x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps (Ho et al. 2020, Eq. 4).
+    """Linear VP schedule: x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps (Ho et al. 2020, Eq. 4).
 
     `alpha_bar`: (T,) float64, decreasing, entry t for timestep t = 0 .. T - 1.
     """
@@ -26,8 +26,10 @@ class NoiseSchedule:
         self.n_timesteps = n_timesteps
         self.alpha_bar = scheduler.alphas_cumprod.double()
 
-    def signal_and_noise(self, t: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """sqrt(abar_t) and sqrt(1 - abar_t) for t of shape (B,), shaped to multiply `like` (B, ...)."""
+    def signal_and_noise(
+        self, t: torch.Tensor, like: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """sqrt(abar_t) and sqrt(1 - abar_t) for t (B,), shaped to multiply `like` (B, ...)."""
         abar = self.alpha_bar[t.cpu()].to(like.device)
         shape = (-1,) + (1,) * (like.ndim - 1)
         return (

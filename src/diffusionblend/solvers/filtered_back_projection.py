@@ -20,9 +20,9 @@ MISSING_ARC_GAPS = 3.0
 def filtered_back_projection(
     y: torch.Tensor, geometry: ParallelBeam, grid: Grid, *, window: str = "ram-lak"
 ) -> torch.Tensor:
-    """Attenuation in 1/mm (z, y, x) from line integrals (view, row, bin) (Kak and Slaney 1988, 3.3).
+    """Attenuation in 1/mm (z, y, x) from line integrals (view, row, bin) (Kak, Slaney 1988, 3.3).
 
-    The back-projection reads each filtered view by linear interpolation at the pixel's own position.
+    The back-projection reads each filtered view by linear interpolation at the pixel's own place.
     A disc of value 1 comes back as 1. Raises InputError on an unknown window.
     """
     filtered = ramp_filter(y, geometry.bin_mm, window)
@@ -83,9 +83,7 @@ def interpolation_matrix(geometry: ParallelBeam, grid: Grid) -> torch.Tensor:
         low = np.floor(position).astype(np.int64)
         for bins, weight in ((low, low + 1 - position), (low + 1, position - low)):
             inside = (bins >= 0) & (bins < geometry.n_bins)
-            entries.append(
-                (pixels[inside], view * geometry.n_bins + bins[inside], weight[inside])
-            )
+            entries.append((pixels[inside], view * geometry.n_bins + bins[inside], weight[inside]))
     rows, columns, values = (np.concatenate(part) for part in zip(*entries, strict=True))
     shape = (n_y * n_x, geometry.n_views * geometry.n_bins)
     return csr_matrix(rows, columns, values, shape, dtype=torch.float32, device="cpu")

@@ -20,7 +20,7 @@ AFFINE_SHARE = 0.5
 MAX_ROTATION_RAD = np.deg2rad(6.0)
 MAX_LOG_ZOOM = 0.14
 MAX_SHIFT = 0.06
-"""Augmentation: share of blocks turned, zoomed (by at most 15%) and shifted (share of the width)."""
+"""Augmentation: share of blocks turned, zoomed (at most 15%) and shifted (share of the width)."""
 
 
 @dataclass(frozen=True)

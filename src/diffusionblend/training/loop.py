@@ -130,7 +130,7 @@ class Trainer:
         return prior.to("cpu")
 
     def validation_loss(self) -> float:
-        """Mean squared error of v on fixed blocks, noise and timesteps, with the averaged weights."""
+        """Mean squared error of v on fixed blocks, noise and times, with the averaged weights."""
         if self.validation is None:
             raise InputError("There are no validation volumes.", "a folder of them")
         parameters = list(self.unet.parameters())

@@ -43,7 +43,7 @@ class TrainSettings:
     bf16: bool = True
     """Run the network in bfloat16; weights and optimiser stay in float32."""
     seed: int = 0
-    """Every batch and its noise follow from it and the step, so that a resumed run is the same run."""
+    """Every batch and its noise follow from it and the step: a resumed run is the same run."""
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.validate_every) < 1:

@@ -9,7 +9,7 @@ from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.settings import TrainSettings
 
 FIRST_SEED = 1000
-"""Seed of the first training chest; the demo's seeds lie below, so that they are never trained on."""
+"""Seed of the first training chest; the demo's seeds lie below: none of them is trained on."""
 SLICES = 96
 
 

@@ -23,7 +23,7 @@ class Import:
     output: Output
     """Volume to write: .nii.gz, .nii, .nrrd or .mha."""
     size: int | None = None
-    """Resample the slices to this many square pixels, keeping the field of view (a prior's size)."""
+    """Resample slices to this many square pixels (a prior's size), keeping the field of view."""
     spacing_mm: tuple[float, float, float] | None = None
     """Resample to this spacing along z, y and x, in mm."""
     series: str | None = None

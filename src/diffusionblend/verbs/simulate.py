@@ -29,7 +29,7 @@ class Simulate:
     arc_degrees: float = HALF_TURN_DEGREES
     """Arc that they cover, in degrees: 180 for sparse view, less for limited angle."""
     photons: float | None = None
-    """Photons an unattenuated bin counts (Poisson noise); by default no noise. The paper: 1.11e6."""
+    """Photons an unattenuated bin counts (Poisson noise), 1.11e6 in the paper; none: no noise."""
     electronic_counts: float = 5.0
     """Standard deviation of the electronic noise, in counts; only with --photons."""
     mu_water_per_mm: float = MU_WATER_PER_MM
@@ -75,5 +75,5 @@ class Simulate:
         views, rows, bins = projections.values.shape
         say(
             f"wrote {self.output}: {views} views x {rows} rows x {bins} bins of "
-            f"{projections.geometry.bin_mm:g} mm, line integrals up to {projections.values.max():.2f}"
+            f"{projections.geometry.bin_mm:g} mm, lines up to {projections.values.max():.2f}"
         )

@@ -68,7 +68,8 @@ class Train:
         record.weights_sha256 = prior.weights_sha256
         record.results = prior.trained
         write_record(record, self.output)
-        say(f"wrote the prior {self.output}; validation loss {prior.trained.get('validation_loss')}")
+        loss = prior.trained.get("validation_loss", "not measured")
+        say(f"wrote the prior {self.output}; validation loss {loss}")
 
     def _check_output(self) -> None:
         """Refuse a finished prior, or a folder of other things, unless told to start anew."""

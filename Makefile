@@ -1,0 +1,38 @@
+# Each target does all of its own set-up, once, in .venv.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_FOR_TESTS := $(VENV)/.installed-for-tests
+DEMO_OUTPUT ?= demo-output
+
+.PHONY: demo test lint install clean
+
+demo: $(INSTALLED)
+	$(BIN)/diffusionblend demo --output $(DEMO_OUTPUT) --force
+
+test: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m pytest
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+lint: $(INSTALLED_FOR_TESTS)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(INSTALLED_FOR_TESTS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO_OUTPUT)

@@ -1,0 +1,93 @@
+"""The exact proximal step against dense solutions in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from operator_properties import dense_matrix, random_array
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
+from diffusionblend.operators import ParallelBeamTransform
+from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
+from diffusionblend.solvers.proximal import MAX_RAYS, ExactProximal
+from diffusionblend.volume import Grid
+
+SHAPE = (2, 9, 11)
+RHOS = [0.01, 0.3, 5.0, 1000.0]
+
+
+def make_transform(shape=SHAPE, n_views=4, n_bins=15, dtype=torch.float32):
+    geometry = ParallelBeam(angles_rad=equally_spaced_angles(n_views), n_bins=n_bins, bin_mm=1.0)
+    return ParallelBeamTransform(geometry, Grid(shape=shape, spacing_mm=(1, 1, 1)), dtype=dtype)
+
+
+def data(operator, dtype=torch.float32):
+    return (
+        random_array(operator.domain_shape, 0, dtype),
+        random_array(operator.range_shape, 1, dtype),
+    )
+
+
+@pytest.mark.parametrize("rho", RHOS)
+@pytest.mark.parametrize(("n_views", "n_bins"), [(4, 15), (20, 15)], ids=["few", "many views"])
+def test_the_dense_minimiser(rho, n_views, n_bins):
+    """(A'A + rho I) z = A'y + rho x0, with fewer rays than pixels and with more."""
+    operator = make_transform(n_views=n_views, n_bins=n_bins)
+    x0, y = data(operator)
+    matrix = dense_matrix(make_transform(n_views=n_views, n_bins=n_bins, dtype=torch.float64))
+    system = matrix.T @ matrix + rho * torch.eye(matrix.shape[1], dtype=torch.float64)
+    right_side = matrix.T @ y.double().flatten() + rho * x0.double().flatten()
+    expected = torch.linalg.solve(system, right_side).reshape(SHAPE)
+    found = ExactProximal(operator)(x0, y, rho).double()
+    assert found.shape == SHAPE
+    assert (found - expected).norm() < 2e-4 * expected.norm()
+
+
+@pytest.mark.parametrize("rho", RHOS)
+def test_the_gradient_of_the_objective_vanishes(rho):
+    operator = make_transform(dtype=torch.float64)
+    x0, y = data(operator, torch.float64)
+    z = ExactProximal(operator)(x0, y, rho).requires_grad_()
+    objective = (operator.forward(z) - y).square().sum() + rho * (z - x0).square().sum()
+    (slope,) = torch.autograd.grad(objective, z)
+    assert slope.abs().max() < 1e-9 * max(1.0, rho)
+
+
+def test_one_decomposition_serves_every_rho():
+    operator = make_transform()
+    x0, y = data(operator)
+    proximal = ExactProximal(operator)
+    near, far = proximal(x0, y, 1e6), proximal(x0, y, 1e-3)
+    assert (near - x0).norm() < 1e-3 * x0.norm()
+    assert (operator.forward(far) - y).norm() < (operator.forward(near) - y).norm()
+    assert torch.equal(proximal(x0, y, 1e6), near)
+
+
+def test_agreement_with_conjugate_gradients():
+    operator = make_transform(shape=(3, 24, 24), n_views=6, n_bins=34)
+    x0, y = data(operator)
+    found = ExactProximal(operator)(x0, y, 2.0)
+    peer = conjugate_gradient(
+        lambda z: operator.normal(z) + 2.0 * z,
+        operator.adjoint(y) + 2.0 * x0,
+        x0,
+        200,
+        per_slice=True,
+    )
+    assert (found - peer).norm() < 1e-4 * peer.norm()
+
+
+def test_data_that_fit_already_leave_the_volume():
+    operator = make_transform()
+    x0, _ = data(operator)
+    found = ExactProximal(operator)(x0, operator.forward(x0), 0.1)
+    assert torch.equal(found, x0)
+
+
+def test_too_many_rays():
+    n_views = 8
+    operator = make_transform(shape=(1, 4, 4), n_views=n_views, n_bins=MAX_RAYS // n_views + 1)
+    with pytest.raises(InputError, match=str(MAX_RAYS + n_views)) as raised:
+        ExactProximal(operator)
+    assert "cg" in raised.value.try_
