@@ -5,8 +5,8 @@
         --partitions fixed adjacent jump alternating --settings-named 8 4 -o ablation/
 
 Projections are simulated, noiseless, from the reference by the operator that reconstructs.
-ADMM-TV's weight is searched on the volume of --tune-on (a training patient), for each setting anew. Every
-finished row is kept in rows.jsonl, so that an interrupted run goes on where it stopped.
+ADMM-TV's weight is searched on the volume of --tune-on (a training patient), for each setting
+anew. Every finished row is kept in rows.jsonl, so that an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from diffusionblend import (
     read_volume,
     reconstruct,
     simulate_projections,
+    write_volume,
 )
+from diffusionblend.evaluation.figures import save_figure, three_planes_figure
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
 from diffusionblend.evaluation.tuning import tune_admm_tv
 from diffusionblend.io.resampling import to_square_slices
@@ -62,7 +64,7 @@ class Benchmark:
     volume: Annotated[Path, tyro.conf.Positional]
     """Reference volume in HU, not one of the training patients."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for rows.jsonl and table.md."""
+    """Folder for rows.jsonl, table.md, the reconstructions and their pictures."""
     tune_on: Path | None = None
     """Training volume on which ADMM-TV's weight is searched; needed for admm-tv."""
     methods: tuple[Literal["fbp", "admm-tv", "diffusionblend++"], ...] = (
@@ -99,6 +101,7 @@ class Benchmark:
                     result = reconstruct(
                         projections, method=method, settings=chosen(), prior=prior, on_step=on_step
                     )
+                write_volume(result.volume, self._kept(name, label), force=True)
                 evaluation = evaluate_volume(
                     result.volume, truth, relative_residual=result.relative_residual
                 )
@@ -111,6 +114,7 @@ class Benchmark:
                 }
                 with self._file.open("a") as file:
                     file.write(json.dumps(row) + "\n")
+            self._draw(name, truth)
         table = format_table(self._rows(), COLUMNS, "markdown")
         facts = ", ".join(f"{k} {v}" for k, v in versions().items())
         (self.output / "table.md").write_text(f"{table}\n\n{facts}\n")
@@ -119,6 +123,17 @@ class Benchmark:
     @property
     def _file(self) -> Path:
         return self.output / "rows.jsonl"
+
+    def _kept(self, setting: str, label: str) -> Path:
+        """Where a reconstruction is kept."""
+        return self.output / "volumes" / f"{setting} {label}.nii.gz"
+
+    def _draw(self, setting: str, truth: Volume) -> None:
+        """A picture of the three planes, truth and every method of a setting, with errors."""
+        labels = [r["method"] for r in self._rows() if r["setting"] == setting]
+        volumes = {name: read_volume(self._kept(setting, name), check=False) for name in labels}
+        figure = three_planes_figure({"truth": truth, **volumes}, "truth")
+        save_figure(figure, self.output / f"planes-{setting}.png", force=True)
 
     def _rows(self) -> list[dict]:
         lines = self._file.read_text().splitlines() if self._file.exists() else []

@@ -1,7 +1,7 @@
 """Analytic oracle: ellipses, their exact line integrals and their picture on a grid.
 
-Written from the convention alone (x along columns, y along rows, mm from the centre of the slice, rays
-p = x cos t + y sin t); it shares no code with the operators it checks.
+Written from the convention alone (x along columns, y along rows, mm from the centre of the slice,
+rays p = x cos t + y sin t); it shares no code with the operators it checks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A block prior whose score is exact: every pixel of a volume is a Gaussian process along z.
 
 Pixels are independent; the slices of one have the mean m and the covariance C_ij = v r^|i - j| (an
-AR(1) process). A block of slices i, i + code, i + 2 code, ... then has C_ij = v r^(code |i - j|), and
-its denoiser is linear.
+AR(1) process). A block of slices i, i + code, ... then has C_ij = v r^(code |i - j|), and the
+denoiser is linear.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def covariance(slices: np.ndarray, variance: float, correlation: float) -> np.nd
 
 
 def posterior_mean(c: np.ndarray, abar: float) -> np.ndarray:
-    """W (n, n) in E[x0 | x_t] = m + W (x_t - sqrt(abar) m) for x0 ~ N(m, c): Bayes for Gaussians."""
+    """W (n, n) in E[x0 | x_t] = m + W (x_t - sqrt(abar) m) for x0 ~ N(m, c), by Bayes."""
     return abar**0.5 * c @ np.linalg.inv(abar * c + (1 - abar) * np.eye(len(c)))
 
 

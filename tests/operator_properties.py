@@ -1,7 +1,7 @@
 """Properties that every linear operator must have; each operator's test calls all of them.
 
-`check_operator(operator)` runs everything that holds at any size in float32; `check_gradient` wants a
-small operator in float64.
+`check_operator(operator)` runs everything that holds at any size in float32; `check_gradient` wants
+a small operator in float64.
 """
 
 from __future__ import annotations
@@ -47,17 +47,23 @@ def check_linearity(
     tolerance: float = SINGLE_PRECISION,
     seed: int = 0,
 ) -> None:
-    """A(a u + b v) = a A u + b A v and A 0 = 0, for A and for A*; the shapes are as declared."""
-    for apply, shape, out_shape in (
-        (operator.forward, operator.domain_shape, operator.range_shape),
-        (operator.adjoint, operator.range_shape, operator.domain_shape),
+    """A(a u + b v) = a A u + b A v and A 0 = 0, for A and for A*; the shapes are as declared.
+
+    The error is taken relative to |A| (|a u| + |b v|), with a lower bound for the norm |A|, since
+    A u itself may be small by cancellation.
+    """
+    for apply, transpose, shape, out_shape in (
+        (operator.forward, operator.adjoint, operator.domain_shape, operator.range_shape),
+        (operator.adjoint, operator.forward, operator.range_shape, operator.domain_shape),
     ):
         u, v = random_array(shape, seed, dtype), random_array(shape, seed + 1, dtype)
         together = apply(1.7 * u - 0.6 * v)
         apart = 1.7 * apply(u) - 0.6 * apply(v)
         assert tuple(together.shape) == tuple(out_shape)
         assert together.dtype == dtype
-        scale = max(apart.double().norm(), torch.tensor(1e-30))
+        probe = transpose(random_array(out_shape, seed + 2, dtype))
+        gain = apply(probe).double().norm() / probe.double().norm().clamp(min=1e-30)
+        scale = gain * (1.7 * u.double().norm() + 0.6 * v.double().norm())
         assert (together.double() - apart.double()).norm() <= tolerance * scale
         assert not apply(torch.zeros(shape, dtype=dtype)).any()
 
@@ -69,17 +75,20 @@ def check_adjoint(
     tolerance: float = SINGLE_PRECISION,
     seed: int = 0,
 ) -> None:
-    """|<A x, y> - <x, A* y>| <= tolerance |A x| |y|, through the whole operator.
+    """|<A x, y> - <x, A* y>| <= tolerance max(|A x| |y|, |x| |A* y|), through the whole operator.
 
-    x = A* of a random array, besides a random x: with x random <A x, y> is close to zero against
-    |A x| |y|, so that a wrong scale could hide.
+    For a random x and for x = A* y: with x random both sides are small against the bound, so that a
+    wrong scale could hide. The larger of the two bounds, since A x may be small by cancellation.
     """
     y = random_array(operator.range_shape, seed + 1, dtype)
     for x in (random_array(operator.domain_shape, seed, dtype), operator.adjoint(y)):
         projected, back = operator.forward(x), operator.adjoint(y)
         left = torch.sum(projected.double() * y.double())
         right = torch.sum(x.double() * back.double())
-        scale = projected.double().norm() * y.double().norm()
+        scale = max(
+            projected.double().norm() * y.double().norm(),
+            x.double().norm() * back.double().norm(),
+        )
         assert abs(left - right) <= tolerance * scale, (
             f"<Ax, y> = {left:.8g}, <x, A*y> = {right:.8g}"
         )

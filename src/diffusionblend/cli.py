@@ -54,18 +54,15 @@ def run(arguments: Sequence[str]) -> int:
         print(f"diffusionblend {__version__}")
         return 0
     warnings.filterwarnings("ignore", message="Sparse")
-    verb = tyro.extras.subcommand_cli_from_dict(
-        VERBS,
-        args=arguments,
-        prog="diffusionblend",
-        description="3D CT volumes from few or limited-angle projections, with a diffusion prior.",
-    )
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        verb.run()
+        _verb(arguments).run()
     except InputError as error:
         print(f"diffusionblend: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"diffusionblend: the system reports: {error}", file=sys.stderr)
+        return InputError.exit_code
     except KeyboardInterrupt:
         print("diffusionblend: interrupted; no half-written file is left", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -75,6 +72,16 @@ def run(arguments: Sequence[str]) -> int:
     finally:
         signal.signal(signal.SIGTERM, previous)
     return 0
+
+
+def _verb(arguments: Sequence[str]) -> Verb:
+    """The verb that the arguments name, with its options; the settings check themselves."""
+    return tyro.extras.subcommand_cli_from_dict(
+        VERBS,
+        args=arguments,
+        prog="diffusionblend",
+        description="3D CT volumes from few or limited-angle projections, with a diffusion prior.",
+    )
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -9,12 +9,12 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from gaussian_prior import GaussianPrior, covariance, posterior_mean
-from tiny_network import random_prior
 
 from diffusionblend.errors import InputError
 from diffusionblend.methods.sampler import denoise_volume, sample, sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions, make_partition
+from gaussian_prior import GaussianPrior, covariance, posterior_mean
+from tiny_network import random_prior
 
 Z = 7
 SHAPE = (Z, 64, 64)
@@ -156,7 +156,10 @@ def volume_of(partition: Partition, blocks: torch.Tensor) -> torch.Tensor:
 
 
 def steps_of(
-    prior: GaussianPrior, partitions: list[Partition], last: torch.Tensor, gain: np.ndarray,
+    prior: GaussianPrior,
+    partitions: list[Partition],
+    last: torch.Tensor,
+    gain: np.ndarray,
     shift: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, float | None]]:
     """For each step: consistent x0', eps, the next volume (Z, pixels), and its abar in float64."""

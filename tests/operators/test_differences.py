@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from operator_properties import check_gradient, check_operator, random_array
 
 from diffusionblend.operators import FiniteDifferences
+from operator_properties import check_gradient, check_operator, random_array
 
 SHAPES = [(3, 8, 8), (1, 7, 5), (4, 1, 6), (2, 5, 1), (1, 1, 1)]
 

@@ -7,9 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from analytic import Ellipse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from analytic import Ellipse
+from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, parallel_beam_for
+from diffusionblend.operators import ParallelBeamTransform
+from diffusionblend.volume import Grid
 from operator_properties import (
     check_adjoint,
     check_gradient,
@@ -18,10 +22,6 @@ from operator_properties import (
     dense_matrix,
     random_array,
 )
-
-from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, parallel_beam_for
-from diffusionblend.operators import ParallelBeamTransform
-from diffusionblend.volume import Grid
 
 CORNERS = tuple(math.radians(a) for a in (0, 45, 90, 135, 180, 225, 270, 315, 360, -90, 1e-7))
 DISC = Ellipse(x_mm=0, y_mm=0, a_mm=30, b_mm=30)
@@ -105,12 +105,29 @@ def test_ellipses_and_refinement(ellipse, stretch_y, stretch_x):
     assert errors[2] < 0.012 * max(stretch_y, stretch_x)
 
 
-def test_every_ray_of_a_uniform_square_measures_its_chord():
-    operator = transform((1, 64, 64), equally_spaced_angles(9), 41)
-    lines = operator.forward(torch.ones(1, 64, 64))[:, 0]
-    for view, angle in enumerate(operator.geometry.angles_rad):
-        longest = 64 / max(abs(math.cos(angle)), abs(math.sin(angle)))
-        assert lines[view, 20] == pytest.approx(longest, rel=1e-5)
+@pytest.mark.parametrize("pixel_mm", [(1.0, 1.0), (3.0, 1.0), (0.8, 2.0)])
+def test_rays_from_side_to_side_of_a_uniform_slice_measure_their_chord(pixel_mm):
+    """Also where pixels are not square: Joseph's rays must skip neither rows nor columns."""
+    n, n_bins = 24, 61
+    height, width = n * pixel_mm[0], n * pixel_mm[1]
+    operator = transform(
+        (1, n, n), equally_spaced_angles(24), n_bins, spacing_mm=(1, *pixel_mm), bin_mm=0.7
+    )
+    lines = operator.forward(torch.ones(1, n, n))[:, 0].numpy()
+    p, checked = operator.geometry.bin_positions_mm, 0
+    for angle, measured in zip(operator.geometry.angles_rad, lines, strict=True):
+        c, s = math.cos(angle), math.sin(angle)
+        for along, across, reach, length, half_pixel in (
+            (c, s, width, height, pixel_mm[1] / 2),
+            (s, c, height, width, pixel_mm[0] / 2),
+        ):
+            if abs(along) < 1e-9:
+                continue
+            ends = [np.abs((p - side * length / 2 * across) / along) for side in (-1, 1)]
+            through = np.maximum(*ends) <= reach / 2 - half_pixel
+            np.testing.assert_allclose(measured[through], length / abs(along), rtol=1e-5)
+            checked += through.sum()
+    assert checked > 200
 
 
 def test_orientation_of_an_off_centre_blob():

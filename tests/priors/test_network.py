@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_network import TINY, random_prior
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.priors.network import apply_unet, build_unet
+from tiny_network import TINY, random_prior
 
 
 def run(

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffusionblend.errors import InputError
@@ -14,7 +14,7 @@ from diffusionblend.priors.partition import KINDS, Partition, draw_partitions, m
 
 
 @st.composite
-def settings(draw: st.DrawFn) -> tuple[int, int, int, int]:
+def cases(draw: st.DrawFn) -> tuple[int, int, int, int]:
     """Slices, slices in a block, stride, offset."""
     k = draw(st.integers(1, 6))
     n_slices = draw(st.integers(k, 60))
@@ -31,11 +31,12 @@ def as_sets(partition: Partition) -> set[tuple[int, ...]]:
     return {tuple(block) for block in partition.blocks.tolist()}
 
 
-@given(settings())
+@settings(deadline=None)
+@given(cases())
 def test_every_slice_is_covered_by_blocks_spaced_by_the_code(
-    given_: tuple[int, int, int, int],
+    case: tuple[int, int, int, int],
 ) -> None:
-    n_slices, k, stride, offset = given_
+    n_slices, k, stride, offset = case
     partition = make_partition(n_slices, k, stride, offset)
     blocks = partition.blocks.tolist()
     assert 1 <= partition.code <= stride
@@ -50,18 +51,20 @@ def test_every_slice_is_covered_by_blocks_spaced_by_the_code(
         assert k * partition.code <= n_slices < k * (partition.code + 1)
 
 
-@given(settings())
+@settings(deadline=None)
+@given(cases())
 def test_adjacent_blocks_overlap_by_less_than_a_block_at_each_end(
-    given_: tuple[int, int, int, int],
+    case: tuple[int, int, int, int],
 ) -> None:
-    n_slices, k, _, offset = given_
+    n_slices, k, _, offset = case
     partition = make_partition(n_slices, k, 1, offset)
     assert partition.blocks.numel() - n_slices <= 2 * (k - 1)
 
 
-@given(settings())
-def test_scatter_undoes_gather(given_: tuple[int, int, int, int]) -> None:
-    n_slices, k, stride, offset = given_
+@settings(deadline=None)
+@given(cases())
+def test_scatter_undoes_gather(case: tuple[int, int, int, int]) -> None:
+    n_slices, k, stride, offset = case
     partition = make_partition(n_slices, k, stride, offset)
     x = torch.arange(n_slices, dtype=torch.float32)[:, None, None] + torch.rand(1, 2, 3)
     gathered = partition.gather(x)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_network import TINY, random_prior
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
+from tiny_network import TINY, random_prior
 
 
 @pytest.fixture
@@ -74,9 +74,7 @@ def test_slices_that_do_not_suit_the_network_are_refused() -> None:
         random_prior().denoise(torch.zeros(1, 3, 16, 15), 1, 1)
 
 
-def test_weights_come_from_safetensors_alone(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_come_from_safetensors_alone(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a pickle was opened")
 

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from analytic import Ellipse
-from operator_properties import random_array
 
+from analytic import Ellipse
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, parallel_beam_for
 from diffusionblend.solvers.filtered_back_projection import (
@@ -18,6 +17,7 @@ from diffusionblend.solvers.filtered_back_projection import (
     filtered_back_projection,
 )
 from diffusionblend.volume import Grid
+from operator_properties import random_array
 
 DISC = Ellipse(x_mm=12, y_mm=-7, a_mm=28, b_mm=28, value=0.02)
 
@@ -55,13 +55,15 @@ def test_an_ellipse_comes_back_in_its_place():
     assert np.linalg.norm(image - truth) < 0.1 * np.linalg.norm(truth)
 
 
-@pytest.mark.parametrize(("window", "peer_filter"), [("ram-lak", "ramp"), ("hann", "hann")])
+@pytest.mark.parametrize(
+    ("window", "peer_filter", "tolerance"), [("ram-lak", "ramp", 1e-6), ("hann", "hann", 0.015)]
+)
 @pytest.mark.parametrize("n_views", [7, 60])
-def test_agreement_with_scikit_image(window, peer_filter, n_views):
-    """The same projections, any at all; scikit-image's angle is minus ours."""
+def test_agreement_with_scikit_image(window, peer_filter, tolerance, n_views):
+    """Random projections; scikit-image's angle is minus ours, its Hann window one sample wider."""
     from skimage.transform import iradon
 
-    n = 65
+    n = 63
     angles = equally_spaced_angles(n_views)
     lines = random_array((n_views, 1, n), 0, torch.float64)
     grid = Grid(shape=(1, n, n), spacing_mm=(1, 1, 1))
@@ -71,7 +73,8 @@ def test_agreement_with_scikit_image(window, peer_filter, n_views):
     peer = iradon(lines[:, 0].numpy().T, theta=theta, filter_name=peer_filter, circle=True)
     y, x = np.indices((n, n)) - (n - 1) / 2
     circle = np.hypot(x, y) < n / 2 - 1
-    np.testing.assert_allclose(ours[circle], peer[circle], rtol=0, atol=1e-5 * np.abs(peer).max())
+    error = np.linalg.norm((ours - peer)[circle]) / np.linalg.norm(peer[circle])
+    assert error < tolerance
 
 
 def test_hann_smooths_noise():
@@ -117,7 +120,7 @@ def test_irregular_angles_weigh_the_gaps_around_them():
     degrees = np.array([0, 10, 14, 30, 44, 60, 70, 90, 100, 120, 133, 150, 170])
     weights = np.degrees(angular_weights(tuple(np.radians(degrees))))
     middle = (np.append(degrees[1:], 180) - np.append(-10, degrees[:-1])) / 2
-    np.testing.assert_allclose(weights, middle, rtol=1e-9)
+    np.testing.assert_allclose(weights, middle, rtol=1e-6)
     assert weights.sum() == pytest.approx(180)
 
 

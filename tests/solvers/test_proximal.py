@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from operator_properties import dense_matrix, random_array
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
@@ -12,6 +11,7 @@ from diffusionblend.operators import ParallelBeamTransform
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from diffusionblend.solvers.proximal import MAX_RAYS, ExactProximal
 from diffusionblend.volume import Grid
+from operator_properties import dense_matrix, random_array
 
 SHAPE = (2, 9, 11)
 RHOS = [0.01, 0.3, 5.0, 1000.0]

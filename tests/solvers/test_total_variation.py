@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from operator_properties import dense_matrix, random_array
 
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
 from diffusionblend.operators import LinearOperator, ParallelBeamTransform
 from diffusionblend.solvers.total_variation import admm_total_variation, shrink
 from diffusionblend.volume import Grid
+from operator_properties import dense_matrix, random_array
 
 
 class Identity(LinearOperator):
@@ -54,7 +54,7 @@ def test_a_step_shrinks_by_the_closed_form(axis, weight):
     expected[:n_low] += weight / n_low
     expected[n_low:] -= weight / n_high
     found = admm_total_variation(
-        Identity(shape), y, torch.zeros_like(y), weight=weight, iterations=400, penalty=1.0
+        Identity(shape), y, torch.zeros_like(y), weight=weight, iterations=300, penalty=2.0
     )
     expected = expected.reshape(lengths).expand(shape)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
@@ -78,9 +78,9 @@ def test_weight_zero_is_least_squares():
         y,
         torch.zeros_like(expected),
         weight=0.0,
-        iterations=200,
-        penalty=0.3,
-        cg_iterations=20,
+        iterations=60,
+        penalty=0.002,
+        cg_iterations=40,
     )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
@@ -135,7 +135,7 @@ def test_the_penalty_sets_the_speed_and_not_the_solution(lowest):
     y = operator.forward(boxes((3, 10, 10)))
     y = y + 0.2 * random_array(operator.range_shape, 5, torch.float64)
     slow, fast = (
-        solve(operator, y, penalty=penalty, iterations=1200, cg_iterations=8, lowest=lowest)
+        solve(operator, y, penalty=penalty, iterations=350, cg_iterations=6, lowest=lowest)
         for penalty in (1.0, 6.0)
     )
     assert (slow - fast).norm() < 2e-3 * slow.norm()
@@ -145,7 +145,7 @@ def test_the_lower_bound():
     operator = make_transform()
     y = operator.forward(boxes((3, 10, 10)))
     y = y + 0.5 * random_array(operator.range_shape, 6, torch.float64)
-    free, bounded = solve(operator, y), solve(operator, y, lowest=-1.0, iterations=800)
+    free, bounded = solve(operator, y), solve(operator, y, lowest=-1.0, iterations=600)
     assert free.min() < -1.01
     assert bounded.min() >= -1.0
     best = objective(operator, bounded, y, 0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
@@ -62,7 +63,7 @@ def reconstruct(
     *,
     method: str = "diffusionblend++",
     settings: MethodSettings | None = None,
-    prior: Prior | str | None = None,
+    prior: Prior | Path | str | None = None,
     device: str = "cpu",
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Reconstruction:
@@ -82,7 +83,7 @@ def reconstruct(
         return chosen.load()(projections, settings, on_step=on_step, device=device)
     from diffusionblend.priors.shipped import DEFAULT_PRIOR, find_prior
 
-    if prior is None or isinstance(prior, str):
+    if prior is None or isinstance(prior, str | Path):
         from diffusionblend.priors.prior import load_prior
 
         prior = load_prior(find_prior(prior or DEFAULT_PRIOR), device)

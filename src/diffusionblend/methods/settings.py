@@ -32,7 +32,7 @@ class AdmmTvSettings:
     """Keep attenuation at or above zero."""
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or not self.penalty > 0:
+        if not self.weight >= 0 or not self.penalty > 0:
             raise InputError(
                 f"The TV weight is {self.weight} and ADMM's penalty {self.penalty}.",
                 "a weight not below 0 and a penalty above 0",

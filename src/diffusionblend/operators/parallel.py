@@ -21,8 +21,8 @@ class ParallelBeamTransform(LinearOperator):
     """A: volume (z, y, x) in 1/mm to line integrals (view, row, bin), slice by slice.
 
     geometry, grid: what is measured; row r of the detector sees slice r. A and its exact adjoint
-    are both kept as CSR matrices of (views * bins) by (y * x). `scale` multiplies every length: with
-    1 / pixel_mm the result is in pixels, as the solvers like it.
+    are both kept as CSR matrices of (views * bins) by (y * x). `scale` multiplies every length:
+    with 1 / pixel_mm the result is in pixels, as the solvers like it.
     """
 
     def __init__(

@@ -2,8 +2,8 @@
 
 A partition covers every slice. Adjacent partitions have stride 1; jump partitions of stride j join
 slices j apart, so that the borders of the adjacent blocks lie inside a jump block. The stride is
-the relative position code. Slices left over at the two ends are covered by extra blocks that overlap
-their neighbours; a slice that several blocks cover takes their mean.
+the relative position code. Slices left over at the two ends are covered by extra blocks that
+overlap their neighbours; a slice that several blocks cover takes their mean.
 """
 
 from __future__ import annotations

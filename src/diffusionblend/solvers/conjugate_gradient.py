@@ -20,9 +20,9 @@ def conjugate_gradient(
 ) -> torch.Tensor:
     """`iterations` steps of conjugate gradients on apply(z) = right_side, from `start`.
 
-    (z, y, x) to (z, y, x). `per_slice`: apply couples no two slices, so that each is a system of its
-    own with its own step lengths (Hestenes and Stiefel 1952). A system solved to rounding stays as
-    it is, however many iterations follow, also where `apply` is singular.
+    (z, y, x) to (z, y, x). `per_slice`: apply couples no two slices, so that each is a system of
+    its own with its own step lengths (Hestenes and Stiefel 1952). A system solved to rounding stays
+    as it is, however many iterations follow, also where `apply` is singular.
     """
     dims = (1, 2) if per_slice else (0, 1, 2)
 

@@ -15,6 +15,8 @@ from diffusionblend.volume import Grid
 WINDOWS = ("ram-lak", "hann")
 MISSING_ARC_GAPS = 3.0
 """A gap between neighbouring angles above this many median gaps counts as arc not measured."""
+SAME_ANGLE_RAD = 1e-9
+"""Angles closer than this, modulo pi, are one direction."""
 
 
 def filtered_back_projection(
@@ -56,17 +58,16 @@ def angular_weights(angles_rad: tuple[float, ...]) -> np.ndarray:
     """The arc in radians that each view stands for, (view,): pi / n for n equal steps over pi.
 
     Half of the gap to each neighbour, angles taken modulo pi; a gap that is plainly an arc not
-    measured counts as the median gap.
+    measured counts as the median gap. Views of the same angle share its arc.
     """
-    angles = np.mod(np.asarray(angles_rad, dtype=float), np.pi)
-    order = np.argsort(angles, kind="stable")
-    gaps = np.diff(angles[order], append=angles[order[0]] + np.pi)
+    directions = np.mod(np.asarray(angles_rad, dtype=float), np.pi)
+    whole = round(np.pi / SAME_ANGLE_RAD)
+    steps = np.round(directions / np.pi * whole).astype(np.int64) % whole
+    distinct, view, copies = np.unique(steps, return_inverse=True, return_counts=True)
+    gaps = np.diff(distinct, append=distinct[0] + whole) * (np.pi / whole)
     median = np.median(gaps)
-    if median > 0:
-        gaps = np.where(gaps > MISSING_ARC_GAPS * median, median, gaps)
-    weights = np.empty_like(angles)
-    weights[order] = (gaps + np.roll(gaps, 1)) / 2
-    return weights
+    gaps = np.where(gaps > MISSING_ARC_GAPS * median, median, gaps)
+    return ((gaps + np.roll(gaps, 1)) / 2 / copies)[view]
 
 
 def interpolation_matrix(geometry: ParallelBeam, grid: Grid) -> torch.Tensor:

@@ -13,7 +13,7 @@ from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.provenance import RunRecord, plain_value, run_record_path
 from diffusionblend.simulate import PAPER_PHOTONS
-from diffusionblend.verbs.options import Device, choose_device, say, write_record
+from diffusionblend.verbs.options import Device, check_seed, choose_device, say, write_record
 from diffusionblend.verbs.progress import progress
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Demo:
         from diffusionblend.priors.prior import load_prior
         from diffusionblend.priors.shipped import find_prior
 
+        check_seed(self.seed)
         paths = self._outputs()
         check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
         device = choose_device(self.device)
@@ -64,9 +65,9 @@ class Demo:
         with record.timed("reference"):
             truth = self._reference(prior, record)
         projections = self._scan(truth)
+        results = self._reconstruct(projections, prior)
         write_volume(truth, paths["reference"], force=self.force)
         write_projections(projections, paths["projections"], force=self.force)
-        results = self._reconstruct(projections, prior)
         for name, result in results.items():
             write_volume(result.volume, paths[name], force=self.force)
             record.seconds[name] = result.seconds["total"]
@@ -151,7 +152,10 @@ class Demo:
             reference="reference",
             evaluations=evaluations,
             settings={"diffusionblend++": asdict(self)},
-            run_records={"demo": plain_value(record)},
+            run_records={
+                **{name: {"timings": r.seconds} for name, r in results.items()},
+                "demo": plain_value(record),
+            },
             projections=projections.notes,
             force=self.force,
         )

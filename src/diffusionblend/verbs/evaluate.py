@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tables import (
     DETAIL_COLUMNS,
     METRIC_COLUMNS,
@@ -44,10 +45,12 @@ class Evaluate:
         from diffusionblend.evaluation.metrics import evaluate_volume
         from diffusionblend.io.volumes import read_volume
 
-        outputs = [p for p in (self.figure, self.report) if p is not None]
+        outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
         check_outputs_absent(outputs, self.force)
-        if self.output is not None:
-            check_output_and_record(self.output, self.force)
+        if len(set(outputs)) < len(outputs):
+            raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")
+        if outputs:
+            check_output_and_record(outputs[0], self.force)
         record = RunRecord(verb="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
             record.add_input(path)
@@ -59,11 +62,12 @@ class Evaluate:
             evaluation = evaluate_volume(volume, reference, relative_residual=residual)
         self._print(evaluation)
         self._draw(volume, reference, evaluation)
+        record.results = evaluation.to_dict()
         if self.output is not None:
-            figures = evaluation.to_dict()
-            write_text(self.output, json.dumps(figures, indent=2) + "\n", self.force)
-            record.results = figures
-            write_record(record, self.output)
+            write_text(self.output, json.dumps(record.results, indent=2) + "\n", self.force)
+            say(f"wrote {self.output}")
+        if outputs:
+            write_record(record, outputs[0])
 
     def _residual(self, volume, record: RunRecord) -> float | None:  # noqa: ANN001
         if self.projections is None:

@@ -36,12 +36,16 @@ class Import:
     def run(self) -> None:
         """Read, check, resample, write, and tell what was found."""
         from diffusionblend.io.resampling import resample, to_square_slices
-        from diffusionblend.io.volumes import check_volume_suffix, summary, write_volume
+        from diffusionblend.io.volumes import check_hu, check_volume_suffix, summary, write_volume
 
         check_output_and_record(self.output, self.force)
         check_volume_suffix(self.output)
         if self.size is not None and self.spacing_mm is not None:
             raise InputError("Both --size and --spacing-mm were given.", "one of them")
+        if self.series is not None and not self.source.is_dir():
+            raise InputError(
+                f"--series was given, but {self.source} is no folder.", "a folder of DICOM series"
+            )
         record = RunRecord(verb="import", settings=asdict(self))
         record.add_input(self.source)
         with record.timed("read"):
@@ -53,6 +57,7 @@ class Import:
                 volume = to_square_slices(volume, self.size)
             elif self.spacing_mm is not None:
                 volume = resample(volume, spacing_mm=self.spacing_mm)
+        check_hu(volume, "the resampled volume")
         with record.timed("write"):
             write_volume(volume, self.output, force=self.force, dtype=self.dtype)
         written = summary(volume)
@@ -72,7 +77,8 @@ class Import:
         volume, report = read_dicom_series(self.source, series_uid=self.series)
         check_hu(volume, self.source)
         record.results["series"] = report.as_dict()
-        say(f"series: {report.manufacturer} {report.model}, kernel {report.kernel}")
+        scanner = f"{report.manufacturer} {report.model}".strip() or "unnamed scanner"
+        say(f"series: {scanner}, kernel {report.kernel or 'unnamed'}")
         for warning in report.warnings:
             say(f"note: {warning}")
         return volume

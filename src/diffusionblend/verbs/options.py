@@ -14,6 +14,9 @@ from diffusionblend.provenance import RunRecord, run_record_path
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Device = Literal["auto", "cpu", "cuda"]
 
+SEED_BITS = 63
+"""What NumPy's and torch's generators both take."""
+
 
 def choose_device(device: Device) -> str:
     """The torch device of an option: "auto" takes a GPU where there is one. Raises InputError."""
@@ -24,6 +27,12 @@ def choose_device(device: Device) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
+
+
+def check_seed(seed: int) -> None:
+    """Raises InputError for a seed that a generator would refuse or wrap around."""
+    if not 0 <= seed < 2**SEED_BITS:
+        raise InputError(f"The seed is {seed}.", f"a whole number from 0 to 2^{SEED_BITS} - 1")
 
 
 def check_output_and_record(output: Path, force: bool) -> None:

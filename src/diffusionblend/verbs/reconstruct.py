@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from diffusionblend.errors import InputError
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
     DiffusionBlendPPSettings,
@@ -18,6 +20,7 @@ from diffusionblend.verbs.options import (
     Device,
     Output,
     check_output_and_record,
+    check_seed,
     choose_device,
     say,
     write_record,
@@ -57,6 +60,7 @@ class Reconstruct:
 
         check_output_and_record(self.output, self.force)
         check_volume_suffix(self.output)
+        check_seed(self.diffusionblend.seed)
         device = choose_device(self.device)
         record = RunRecord(
             verb="reconstruct",
@@ -76,6 +80,12 @@ class Reconstruct:
                 prior=prior,
                 device=device,
                 on_step=on_step,
+            )
+        if not math.isfinite(result.relative_residual):
+            raise InputError(
+                "The reconstruction holds values that are NaN or infinite; it was not written.",
+                "finite HU",
+                f"another prior or the defaults of {self.method}",
             )
         with record.timed("write"):
             write_volume(result.volume, self.output, force=self.force)

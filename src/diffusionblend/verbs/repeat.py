@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Protocol,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import tyro
 
 from diffusionblend.errors import InputError
 from diffusionblend.provenance import read_run_record
 from diffusionblend.verbs.options import Output, say
+
+OUTPUTS = ("output", "report", "figure")
+"""The settings that name outputs; the record lies beside the first of them that is given."""
+HOME_PREFIX = "~/"
+"""How records write the user's home folder."""
 
 
 class Verb(Protocol):
@@ -41,19 +56,43 @@ class Repeat:
             raise InputError(f"{self.record} is of {record.verb!r}.", f"one of {', '.join(VERBS)}")
         for path in record.changed_inputs():
             say(f"note: {path} is not the file of the first run")
-        settings = {**record.settings, "output": str(self.output), "force": self.force}
-        verb = build(VERBS[record.verb], settings, self.record)
+        settings = _redirected(record.settings, self.output, self.record)
+        verb = build(VERBS[record.verb], settings | {"force": self.force}, self.record)
         say(f"repeating {record.verb} of {record.started}")
         verb.run()
+
+
+def _redirected(settings: object, output: Path, source: Path) -> dict[str, Any]:
+    """A record's settings with `output` for the first output, the others by their suffix beside it.
+
+    Raises InputError where there is none.
+    """
+    settings = dict(settings) if isinstance(settings, Mapping) else {}
+    named = [name for name in OUTPUTS if settings.get(name) is not None]
+    if not named:
+        raise InputError(f"{source} names no output.", "the settings of a run that wrote one")
+    main, *others = named
+    moved = {name: str(output.with_suffix(Path(settings[name]).suffix)) for name in others}
+    return settings | moved | {main: str(output)}
 
 
 def build(kind: type, values: dict[str, Any], source: Path) -> Any:
     """A (nested) dataclass from the plain values of a record. Raises InputError."""
     hints = get_type_hints(kind)
+    if not isinstance(values, Mapping):
+        raise InputError(f"{source} has {values!r} for {kind.__name__}.", "its settings")
     unknown = sorted(set(values) - {f.name for f in fields(kind)})
-    if unknown:
-        raise InputError(f"{source} has settings that {kind.__name__} lacks: {unknown}.")
+    missing = sorted({f.name for f in fields(kind) if _is_required(f)} - set(values))
+    if unknown or missing:
+        raise InputError(
+            f"{source} has settings that {kind.__name__} lacks, {unknown}, or lacks {missing}.",
+            "a record of this version of diffusionblend",
+        )
     return kind(**{k: _converted(hints[k], v, source) for k, v in values.items()})
+
+
+def _is_required(field: Field) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _converted(hint: Any, value: Any, source: Path) -> Any:
@@ -61,8 +100,11 @@ def _converted(hint: Any, value: Any, source: Path) -> Any:
     if is_dataclass(hint):
         return build(hint, value, source)
     choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    if isinstance(value, str) and Path in choices:
-        return Path(value).expanduser()
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise InputError(f"{source} has the setting {value!r}.", f"one of {get_args(hint)}")
+    if isinstance(value, str) and (Path in choices or value.startswith(HOME_PREFIX)):
+        path = Path(value).expanduser()
+        return path if Path in choices else str(path)
     if isinstance(value, list):
         return tuple(value)
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,17 @@ import tyro
 from diffusionblend.errors import InputError
 from diffusionblend.provenance import RunRecord
 from diffusionblend.units import MU_WATER_PER_MM
-from diffusionblend.verbs.options import Output, check_output_and_record, say, write_record
+from diffusionblend.verbs.options import (
+    Output,
+    check_output_and_record,
+    check_seed,
+    say,
+    write_record,
+)
 
 HALF_TURN_DEGREES = 180.0
+MOST_PHOTONS = 1e15
+"""Above this a bin's noise is lost in float32, and NumPy's Poisson draws end at 9e18."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +57,7 @@ class Simulate:
 
         check_output_and_record(self.output, self.force)
         check_projections_suffix(self.output)
-        if self.views < 1 or not 0 < self.arc_degrees <= 2 * HALF_TURN_DEGREES:
-            raise InputError(
-                f"Asked for {self.views} views over {self.arc_degrees} degrees.",
-                "at least one view, and an arc above 0 and up to 360 degrees",
-            )
+        self._check_numbers()
         noise = None
         if self.photons is not None:
             noise = Noise(photons=self.photons, electronic_counts=self.electronic_counts)
@@ -77,3 +82,27 @@ class Simulate:
             f"wrote {self.output}: {views} views x {rows} rows x {bins} bins of "
             f"{projections.geometry.bin_mm:g} mm, lines up to {projections.values.max():.2f}"
         )
+
+    def _check_numbers(self) -> None:
+        """Raise InputError for options that no scan could have."""
+        check_seed(self.seed)
+        if self.views < 1 or not 0 < self.arc_degrees <= 2 * HALF_TURN_DEGREES:
+            raise InputError(
+                f"Asked for {self.views} views over {self.arc_degrees} degrees.",
+                "at least one view, and an arc above 0 and up to 360 degrees",
+            )
+        if self.photons is not None and not self.photons <= MOST_PHOTONS:
+            raise InputError(
+                f"Asked for {self.photons} photons a bin.",
+                f"a number above 0 and up to {MOST_PHOTONS:g}",
+                "without --photons for no noise",
+            )
+        if not 0 <= self.electronic_counts < math.inf:
+            raise InputError(
+                f"The electronic noise is {self.electronic_counts} counts.", "a number from 0"
+            )
+        if not 0 < self.mu_water_per_mm < math.inf:
+            raise InputError(
+                f"Water attenuates by {self.mu_water_per_mm} per mm.",
+                f"a number above 0, such as {MU_WATER_PER_MM}",
+            )

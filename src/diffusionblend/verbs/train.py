@@ -11,7 +11,14 @@ import tyro
 from diffusionblend.errors import InputError, OutputExistsError
 from diffusionblend.provenance import RunRecord
 from diffusionblend.training.settings import TrainSettings
-from diffusionblend.verbs.options import Device, Output, choose_device, say, write_record
+from diffusionblend.verbs.options import (
+    Device,
+    Output,
+    check_seed,
+    choose_device,
+    say,
+    write_record,
+)
 from diffusionblend.verbs.progress import progress
 
 if TYPE_CHECKING:
@@ -42,6 +49,7 @@ class Train:
         """Read the volumes, train or resume, write the prior."""
         from diffusionblend.training.loop import Progress, Stopped, Trainer
 
+        check_seed(self.settings.seed)
         self._check_output()
         device = choose_device(self.device)
         record = RunRecord(
@@ -50,6 +58,8 @@ class Train:
         record.add_input(self.volumes)
         with record.timed("read"):
             train, validation, facts = self._banks(record)
+        if self.force:
+            self._remove_old_run()
         trainer = Trainer(
             self.settings, train, validation, self.output, data_facts=facts, device=device
         )
@@ -72,20 +82,30 @@ class Train:
         say(f"wrote the prior {self.output}; validation loss {loss}")
 
     def _check_output(self) -> None:
-        """Refuse a finished prior, or a folder of other things, unless told to start anew."""
+        """Refuse a finished prior, unless told to start anew, and a folder of other things."""
         from diffusionblend.priors.prior import PRIOR_FILE
-        from diffusionblend.training.loop import CHECKPOINT_FILE, METRICS_FILE
 
-        ours = (CHECKPOINT_FILE, METRICS_FILE, PRIOR_FILE)
-        if self.force:
-            for name in ours:
-                (self.output / name).unlink(missing_ok=True)
-        elif (self.output / PRIOR_FILE).exists():
+        if self.output.exists() and not self.output.is_dir():
+            raise OutputExistsError(f"{self.output} is a file.", "a folder for the prior")
+        present = {p.name for p in self.output.iterdir()} if self.output.is_dir() else set()
+        if PRIOR_FILE in present and not self.force:
             raise OutputExistsError(
                 f"{self.output} holds a finished prior.",
                 "a new folder, or one with an interrupted run",
                 "another folder, or --force to train it anew",
             )
+        foreign = sorted(n for n in present if not n.startswith("."))
+        if foreign and not present & set(_run_files()):
+            raise OutputExistsError(
+                f"{self.output} holds other things, such as {foreign[0]}.",
+                "a new folder, or one with an interrupted run",
+                "another folder",
+            )
+
+    def _remove_old_run(self) -> None:
+        """Make a run in the output folder start anew; called once all inputs are known good."""
+        for name in _run_files():
+            (self.output / name).unlink(missing_ok=True)
 
     def _banks(self, record: RunRecord) -> tuple[VolumeBank, VolumeBank | None, dict]:
         """Banks of training and validation volumes, and the facts of the data for the prior."""
@@ -113,3 +133,11 @@ class Train:
             facts["validation_volumes"] = list(held_out)
         say(f"{len(volumes)} training volumes, {facts['slices']} slices")
         return train, validation, facts
+
+
+def _run_files() -> tuple[str, ...]:
+    """The files of a training run and its prior, by which its folder is known."""
+    from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE
+    from diffusionblend.training.loop import CHECKPOINT_FILE, METRICS_FILE
+
+    return CHECKPOINT_FILE, METRICS_FILE, PRIOR_FILE, WEIGHTS_FILE, "config.json"

@@ -1,0 +1,132 @@
+"""Data consistency steps against the systems they solve, as dense matrices in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.methods.consistency import CONSISTENCIES, make_consistency
+from diffusionblend.methods.measurement import Measurement
+from small_scan import dense_system, scan, small_volume
+
+SHAPE = (4, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def measurement() -> Measurement:
+    return Measurement(scan(small_volume(SHAPE), n_views=4))
+
+
+@pytest.fixture(scope="module")
+def system(measurement: Measurement) -> tuple[np.ndarray, np.ndarray]:
+    """A (rays, pixels) in pixels and y (rays, slices), float64."""
+    operator = measurement.operator
+    dense = dense_system(operator.geometry, operator.grid) / operator.grid.spacing_mm[2]
+    y = measurement.y.double().numpy().transpose(0, 2, 1).reshape(len(dense), -1)
+    return dense, y
+
+
+def start() -> torch.Tensor:
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)) * 0.5
+
+
+def columns(x: torch.Tensor) -> np.ndarray:
+    """(z, y, x) as (pixels, slices) in float64."""
+    return x.reshape(len(x), -1).T.double().numpy()
+
+
+def minimiser(dense: np.ndarray, y: np.ndarray, x0: np.ndarray, rho: float) -> np.ndarray:
+    """argmin |Az - y|^2 + rho |z - x0|^2, by its normal equations."""
+    normal = dense.T @ dense + rho * np.eye(dense.shape[1])
+    return np.linalg.solve(normal, dense.T @ y + rho * x0)
+
+
+@pytest.mark.parametrize("rho", [0.05, 1.0, 20.0])
+def test_prox_and_converged_cg_are_the_minimiser(
+    measurement: Measurement, system: tuple[np.ndarray, np.ndarray], rho: float
+) -> None:
+    x0 = start()
+    expected = minimiser(*system, columns(x0), rho)
+    for name in CONSISTENCIES:
+        step = make_consistency(name, measurement, cg_iterations=200, rho=rho)
+        np.testing.assert_allclose(columns(step(x0)), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+@pytest.mark.parametrize("iterations", [1, 3, 5])
+def test_cg_steps_are_textbook_steps_of_every_slice_alone(
+    measurement: Measurement,
+    system: tuple[np.ndarray, np.ndarray],
+    rho: float,
+    iterations: int,
+) -> None:
+    dense, y = system
+    x0 = start()
+    normal = dense.T @ dense + rho * np.eye(dense.shape[1])
+    expected = columns(x0)
+    for i in range(SHAPE[0]):
+        z = expected[:, i].copy()
+        b = dense.T @ y[:, i] + rho * z
+        r = b - normal @ z
+        p = r.copy()
+        for _ in range(iterations):
+            alpha = r @ r / (p @ normal @ p)
+            z, after = z + alpha * p, r - alpha * normal @ p
+            p, r = after + (after @ after) / (r @ r) * p, after
+        expected[:, i] = z
+    got = make_consistency("cg", measurement, cg_iterations=iterations, rho=rho)(x0)
+    np.testing.assert_allclose(columns(got), expected, atol=1e-3)
+
+
+def test_more_cg_steps_fit_the_data_better(measurement: Measurement) -> None:
+    x0 = start()
+    residuals = [measurement.relative_residual(x0)]
+    for n in (1, 3, 5, 20, 100):
+        step = make_consistency("cg", measurement, cg_iterations=n, rho=0.0)
+        residuals.append(measurement.relative_residual(step(x0)))
+    assert residuals[1] < 0.6 * residuals[0]
+    assert all(b < a for a, b in zip(residuals, residuals[1:], strict=False))
+    assert residuals[-1] < 1e-3
+
+
+def test_what_the_data_do_not_see_is_left_to_the_prior(
+    measurement: Measurement, system: tuple[np.ndarray, np.ndarray]
+) -> None:
+    dense, _ = system
+    _, values, rows = np.linalg.svd(dense)
+    unseen = rows[(values > 1e-9).sum() :]
+    assert len(unseen) > 0
+    x0 = start()
+    for name in CONSISTENCIES:
+        moved = make_consistency(name, measurement, cg_iterations=5, rho=0.3)(x0) - x0
+        assert np.abs(columns(moved)).max() > 0.1
+        if name == "prox":
+            assert np.abs(unseen @ columns(moved)).max() < 1e-4
+    moved = make_consistency("cg", measurement, cg_iterations=5, rho=0.0)(x0) - x0
+    assert np.abs(unseen @ columns(moved)).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", CONSISTENCIES)
+def test_a_slice_does_not_depend_on_the_others_nor_is_the_input_changed(
+    measurement: Measurement, name: str
+) -> None:
+    step = make_consistency(name, measurement, cg_iterations=5, rho=0.2)
+    x0 = start()
+    base = step(x0)
+    assert torch.equal(x0, start())
+    other = x0.clone()
+    other[1:] *= -3
+    torch.testing.assert_close(step(other)[0], base[0], atol=1e-5, rtol=1e-5)
+
+
+def test_unknown_names_and_bad_rho_are_refused(measurement: Measurement) -> None:
+    with pytest.raises(InputError, match="cg, prox"):
+        make_consistency("magic", measurement, cg_iterations=5, rho=0.1)
+    for rho in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match="rho"):
+            make_consistency("prox", measurement, cg_iterations=5, rho=rho)
+    for rho in (-1.0, float("nan")):
+        with pytest.raises(InputError, match="rho"):
+            make_consistency("cg", measurement, cg_iterations=5, rho=rho)

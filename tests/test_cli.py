@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+
+import diffusionblend
+from diffusionblend import cli as cli_module
+from diffusionblend.methods.registry import METHODS
+from diffusionblend.verbs.reconstruct import MethodName
+
+HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy", "diffusers"]
+
+
+def test_the_command_line_imports_nothing_heavy():
+    # in a process of its own, since the other tests have imported everything
+    code = (
+        "import sys, diffusionblend.cli; "
+        f"print([m for m in {HEAVY} if m in sys.modules]); "
+        "diffusionblend.cli.main(['--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    heavy, *help_text = done.stdout.splitlines()
+    assert heavy == "[]"
+    for verb in cli_module.VERBS:
+        assert any(f"• {verb} " in line for line in help_text)
+
+
+@pytest.mark.parametrize("verb", list(cli_module.VERBS))
+def test_every_verb_explains_itself(cli, verb):
+    result = cli(verb, "--help")
+    assert result.code == 0
+    assert cli_module.VERBS[verb].__doc__.split(".")[0].split()[0] in result.out
+    assert "(default: " in result.out
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("simulate", ("degrees", "1/mm", "counts", "8", "180.0")),
+        ("import", ("in mm", "HU", "pixels")),
+        ("train", ("10000", "0.0004", "Minutes between")),
+        ("reconstruct", ("HU", "200", "0.85", "chest-128")),
+    ],
+)
+def test_help_shows_units_and_defaults(cli, verb, words):
+    text = cli(verb, "--help").out
+    for word in words:
+        assert word in text
+
+
+def test_the_version_is_told(cli):
+    for option in ("--version", "-V"):
+        assert cli(option).out == f"diffusionblend {diffusionblend.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("reconstruct",), ("no-such-verb",), ("simulate", "a.nii", "--views", "many")]
+)
+def test_wrong_usage_exits_with_2(cli, arguments):
+    assert cli(*arguments).code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "word"),
+    [
+        ("--eta", "nan", "eta is nan"),
+        ("--steps", "0", "steps is 0"),
+        ("--tv.weight", "nan", "TV weight is nan"),
+    ],
+)
+def test_impossible_settings_are_told_without_a_traceback(cli, tmp_path, option, value, word):
+    result = cli("reconstruct", "scan.h5", "-o", tmp_path / "a.nii.gz", option, value)
+    assert result.code in (1, 2)  # tyro takes what nested settings say for wrong usage
+    assert word in result.err
+    assert "Expected:" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_system_error_is_a_message_not_a_traceback(cli, tmp_path, chest_file, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("diffusionblend.provenance.sha256_of", closed)
+    result = cli("import", chest_file, "-o", tmp_path / "a.nii.gz")
+    assert result.code == 1
+    assert "Permission denied" in result.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_a_signal_in_the_middle_of_writing_leaves_nothing(
+    cli, tmp_path, chest_file, monkeypatch, number, code
+):
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    begun = []
+
+    def write_a_part(image, temporary):
+        temporary.write_bytes(b"half of a volume")
+        begun.append(temporary)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("diffusionblend.io.volumes._write_image", write_a_part)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        result = cli("import", chest_file, "-o", tmp_path / "a.nii.gz")
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert begun
+    assert result.code == code
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_every_exported_name_is_there():
+    assert set(diffusionblend.__all__) >= {"reconstruct", "simulate_projections", "Volume"}
+    for name in diffusionblend.__all__:
+        found = getattr(diffusionblend, name)
+        home = diffusionblend._HOMES.get(name)
+        if home is not None:
+            assert found is getattr(importlib.import_module(f"diffusionblend.{home}"), name)
+    assert dir(diffusionblend) == diffusionblend.__all__
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        _ = diffusionblend.no_such_name
+
+
+def test_the_command_offers_every_method():
+    assert get_args(MethodName) == tuple(METHODS)

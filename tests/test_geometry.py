@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import (
+    ParallelBeam,
+    Projections,
+    equally_spaced_angles,
+    full_detector,
+    parallel_beam_for,
+)
+from diffusionblend.volume import Grid
+
+
+def test_a_geometry_prints_itself_and_compares():
+    angles = np.array([0.1, 1 / 3, 2.0], dtype=np.float32)
+    for geometry in (
+        ParallelBeam(angles_rad=equally_spaced_angles(7), n_bins=363, bin_mm=0.7),
+        ParallelBeam(angles_rad=angles, n_bins=np.int64(20), bin_mm=np.float64(0.1)),
+    ):
+        again = eval(repr(geometry), {"ParallelBeam": ParallelBeam})
+        assert again == geometry
+        assert hash(again) == hash(geometry)
+    first = ParallelBeam(angles_rad=(0.0, 1.0), n_bins=5, bin_mm=1.0)
+    assert first == ParallelBeam(angles_rad=[0, 1], n_bins=5, bin_mm=1)
+    assert first != ParallelBeam(angles_rad=(0.0, 1.0), n_bins=6, bin_mm=1.0)
+    assert first != ParallelBeam(angles_rad=(0.0, 1.1), n_bins=5, bin_mm=1.0)
+    with pytest.raises(AttributeError):
+        first.n_bins = 7
+
+
+def test_bins_lie_evenly_about_the_middle():
+    odd = ParallelBeam(angles_rad=(0.0,), n_bins=5, bin_mm=0.5)
+    np.testing.assert_allclose(odd.bin_positions_mm, [-1, -0.5, 0, 0.5, 1])
+    even = ParallelBeam(angles_rad=(0.0,), n_bins=4, bin_mm=2.0)
+    np.testing.assert_allclose(even.bin_positions_mm, [-3, -1, 1, 3])
+
+
+@pytest.mark.parametrize(
+    ("shape", "bins"), [((256, 256), 363), ((128, 128), 182), ((3, 4), 5), ((1, 1), 2)]
+)
+def test_the_full_detector_spans_the_diagonal(shape, bins):
+    assert full_detector(shape) == bins
+
+
+def test_every_pixel_is_seen_from_every_angle():
+    for shape in ((256, 256), (7, 30), (33, 32)):
+        grid = Grid(shape=(1, *shape), spacing_mm=(2, 0.8, 0.8))
+        geometry = parallel_beam_for(grid, equally_spaced_angles(360))
+        half_detector_mm = geometry.n_bins * geometry.bin_mm / 2
+        t = np.array(geometry.angles_rad)
+        corner = 0.4 * (shape[1] * np.abs(np.cos(t)) + shape[0] * np.abs(np.sin(t)))
+        assert corner.max() <= half_detector_mm
+        assert (geometry.bin_mm, geometry.n_views) == (0.8, 360)
+
+
+def test_angles_are_equally_spaced_and_leave_out_the_end():
+    np.testing.assert_allclose(np.degrees(equally_spaced_angles(8)), np.arange(8) * 22.5)
+    np.testing.assert_allclose(np.degrees(equally_spaced_angles(90, 90)), np.arange(90))
+    assert equally_spaced_angles(1) == (0.0,)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"angles_rad": ()},
+        {"angles_rad": (0.0, math.nan)},
+        {"angles_rad": (math.inf,)},
+        {"n_bins": 0},
+        {"bin_mm": 0.0},
+        {"bin_mm": -1.0},
+        {"bin_mm": math.nan},
+    ],
+)
+def test_a_bad_geometry_is_an_error(wrong):
+    with pytest.raises(InputError) as raised:
+        ParallelBeam(**({"angles_rad": (0.0,), "n_bins": 5, "bin_mm": 1.0} | wrong))
+    assert raised.value.expected
+
+
+def test_no_views_are_an_error():
+    with pytest.raises(InputError, match="at least one"):
+        ParallelBeam(angles_rad=equally_spaced_angles(0), n_bins=5, bin_mm=1.0)
+
+
+def test_pixels_that_are_not_square_are_an_error():
+    with pytest.raises(InputError, match="square"):
+        parallel_beam_for(Grid(shape=(1, 8, 8), spacing_mm=(1, 1, 1.2)), (0.0,))
+
+
+class TestProjections:
+    geometry = ParallelBeam(angles_rad=(0.0, 1.0), n_bins=5, bin_mm=1.0)
+    grid = Grid(shape=(3, 4, 4), spacing_mm=(1, 1, 1))
+
+    def make(self, values, mu=0.02):
+        return Projections(values, self.geometry, self.grid, mu)
+
+    def test_values_are_float32_in_order(self):
+        values = np.arange(30, dtype=np.int64).reshape(5, 3, 2).T
+        found = self.make(values).values
+        assert found.dtype == np.float32
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, values)
+
+    @pytest.mark.parametrize("shape", [(3, 2, 5), (2, 3, 4), (2, 5, 3), (1, 3, 5), (2, 3)])
+    def test_a_shape_that_does_not_fit(self, shape):
+        with pytest.raises(InputError) as raised:
+            self.make(np.zeros(shape))
+        assert str(shape) in raised.value.got
+        assert "(2, 3, 5)" in raised.value.expected
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    def test_values_that_are_not_finite(self, bad):
+        values = np.zeros((2, 3, 5))
+        values[1, 2, 3] = values[0, 0, 0] = bad
+        with pytest.raises(InputError, match="2 values"):
+            self.make(values)
+
+    @pytest.mark.parametrize("mu", [0.0, -1.0, math.nan])
+    def test_a_bad_water_attenuation(self, mu):
+        with pytest.raises(InputError, match="mu_water_per_mm"):
+            self.make(np.zeros((2, 3, 5)), mu)

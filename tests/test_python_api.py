@@ -1,0 +1,107 @@
+"""The whole path in Python on arrays, as a script would do it."""
+
+from __future__ import annotations
+
+import builtins
+
+import numpy as np
+import pytest
+
+from diffusionblend import (
+    AdmmTvSettings,
+    DiffusionBlendPPSettings,
+    FbpSettings,
+    Grid,
+    InputError,
+    Noise,
+    Volume,
+    equally_spaced_angles,
+    evaluate_volume,
+    parallel_beam_for,
+    reconstruct,
+    simulate_projections,
+)
+from tiny_network import random_prior
+
+
+@pytest.fixture
+def disc() -> Volume:
+    """A disc of soft tissue with a denser core in air, 8 slices of 16 x 16."""
+    grid = Grid(shape=(8, 16, 16), spacing_mm=(3.0, 2.0, 2.0))
+    y, x = np.mgrid[:16, :16] - 7.5
+    radius = np.hypot(x, y)
+    hu = np.where(radius < 3, 300.0, np.where(radius < 7, 40.0, -1000.0))
+    return Volume(np.broadcast_to(hu, grid.shape), grid)
+
+
+@pytest.fixture
+def no_writing(monkeypatch):
+    """Fails a test in which a file is opened for writing."""
+    real_open = builtins.open
+
+    def reading_only(file, mode="r", *args, **kwargs):
+        assert not set(mode) & set("wax+"), f"{file} was opened for writing"
+        return real_open(file, mode, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", reading_only)
+
+
+def test_arrays_go_in_and_out_without_a_file(disc, no_writing, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    geometry = parallel_beam_for(disc.grid, equally_spaced_angles(60))
+    scan = simulate_projections(disc, geometry, noise=Noise(photons=1e6), seed=4)
+    found = {
+        "fbp": reconstruct(scan, method="fbp", settings=FbpSettings(window="hann")),
+        "admm-tv": reconstruct(
+            scan, method="admm-tv", settings=AdmmTvSettings(weight=0.05, iterations=40)
+        ),
+        "diffusionblend++": reconstruct(
+            scan,
+            prior=random_prior(),
+            settings=DiffusionBlendPPSettings(steps=3, cg_iterations=20),
+        ),
+    }
+    for result in found.values():
+        assert result.volume.grid == disc.grid
+        assert np.isfinite(result.volume.values).all()
+    scores = {n: evaluate_volume(r.volume, disc).volume_psnr_db for n, r in found.items()}
+    nothing = Volume(np.full(disc.grid.shape, -1000.0), disc.grid)
+    worst = evaluate_volume(nothing, disc).volume_psnr_db
+    assert scores["admm-tv"] > 25 > worst + 15
+    assert scores["fbp"] > worst + 8
+    assert found["diffusionblend++"].network_calls == 3
+    assert 0 < found["diffusionblend++"].network_share < 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_prior_may_be_given_as_an_object_or_as_its_folder(disc, tiny_prior):
+    from diffusionblend import load_prior
+
+    scan = simulate_projections(disc, parallel_beam_for(disc.grid, equally_spaced_angles(4)))
+    settings = DiffusionBlendPPSettings(steps=2, seed=1)
+    volumes = [
+        reconstruct(scan, prior=prior, settings=settings).volume.values
+        for prior in (load_prior(tiny_prior), tiny_prior, str(tiny_prior))
+    ]
+    np.testing.assert_array_equal(volumes[0], volumes[1])
+    np.testing.assert_array_equal(volumes[0], volumes[2])
+
+
+def test_a_method_wants_its_own_settings(disc):
+    scan = simulate_projections(disc, parallel_beam_for(disc.grid, equally_spaced_angles(4)))
+    with pytest.raises(InputError, match=r"(?s)fbp was given AdmmTvSettings.*FbpSettings"):
+        reconstruct(scan, method="fbp", settings=AdmmTvSettings())
+    with pytest.raises(InputError, match=r"(?s)no method 'sart'.*fbp, admm-tv, diffusionblend"):
+        reconstruct(scan, method="sart")
+
+
+def test_progress_is_told_step_by_step(disc):
+    scan = simulate_projections(disc, parallel_beam_for(disc.grid, equally_spaced_angles(4)))
+    told = []
+    reconstruct(
+        scan,
+        method="admm-tv",
+        settings=AdmmTvSettings(iterations=4),
+        on_step=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]

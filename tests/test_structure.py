@@ -1,0 +1,190 @@
+"""The plan of the house, held by reading the source: who imports whom, who opens files, sizes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "src" / "diffusionblend"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+VALUES = {"errors", "units", "volume", "geometry"}
+MAY_IMPORT = {
+    "errors": set(),
+    "units": set(),
+    "volume": {"errors"},
+    "geometry": {"errors", "volume"},
+    "io": VALUES,
+    "operators": VALUES,
+    "priors": VALUES,
+    "phantom": VALUES,
+    "provenance": VALUES | {"io"},
+    "simulate": VALUES | {"operators"},
+    "solvers": VALUES | {"operators"},
+    "methods": VALUES | {"operators", "solvers", "priors"},
+    "training": VALUES | {"io", "priors", "phantom"},
+    "evaluation": VALUES | {"io", "methods"},
+}
+"""Each room and the rooms it may import beside itself; `verbs` and `cli` stand above them all."""
+
+HEAVY = {"SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy", "diffusers"}
+ROOMS_WITH_TORCH = {"operators", "solvers", "priors", "methods", "training"}
+MAY_TOUCH_FILES = {
+    "cli.py",
+    "priors/prior.py",
+    "priors/shipped.py",
+    "provenance.py",
+    "training/loop.py",
+    "training/dataset.py",
+    "evaluation/figures.py",
+    "evaluation/report.py",
+}
+"""Beside io and verbs, which are there for it."""
+FILE_CALLS = {
+    *("open", "read_text", "write_text", "read_bytes", "write_bytes", "mkdir", "unlink", "glob"),
+    *("iterdir", "rglob", "savefig", "load_file", "save_file", "save_pretrained", "is_file"),
+    *("from_pretrained", "is_dir", "exists"),
+}
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+
+def room_of(path: Path) -> str:
+    """`methods` for methods/fbp.py, `volume` for volume.py."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported_modules(tree: ast.AST) -> set[str]:
+    """Every module that is imported anywhere below, in functions and for types too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole module"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for module in imported_modules(tree_of(path)):
+        package, _, rest = module.partition(".")
+        if package == "diffusionblend" and rest not in ("", "__version__"):
+            rooms.add(rest.partition(".")[0])
+    return rooms
+
+
+def top_level_imports(path: Path) -> set[str]:
+    """The packages imported when the module is, not those for types alone or in functions."""
+    found = set()
+    for node in tree_of(path).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {m.partition(".")[0] for m in imported_modules(node)}
+    return found
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def test_every_room_is_in_the_plan():
+    assert {room_of(p) for p in SOURCES} == {*MAY_IMPORT, "verbs", "cli", "__init__"}
+
+
+def test_imports_between_rooms_go_one_way():
+    wrong = [
+        f"{relative(path)} imports {other}"
+        for path in SOURCES
+        if (room := room_of(path)) in MAY_IMPORT
+        for other in sorted(imported_rooms(path) - {room} - MAY_IMPORT[room])
+    ]
+    assert not wrong
+
+
+def test_the_plan_itself_has_no_circle():
+    left = dict(MAY_IMPORT)
+    while left:
+        free = [room for room, others in left.items() if not others & set(left)]
+        assert free, f"these import each other: {sorted(left)}"
+        for room in free:
+            del left[room]
+
+
+def test_nothing_imports_the_command_line_but_repeat_when_it_runs():
+    importers = [relative(p) for p in SOURCES if "cli" in imported_rooms(p)]
+    assert importers == ["verbs/repeat.py"]
+    repeat = PACKAGE / "verbs" / "repeat.py"
+    at_import = {
+        m
+        for node in tree_of(repeat).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for m in imported_modules(node)
+    }
+    assert not any(m.startswith("diffusionblend.cli") for m in at_import)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_nothing_heavy_is_imported_with_a_module(path):
+    heavy = top_level_imports(path) & HEAVY
+    assert not heavy
+    if room_of(path) not in ROOMS_WITH_TORCH:
+        assert "torch" not in top_level_imports(path)
+
+
+def test_only_some_rooms_touch_files():
+    touching = set()
+    for path in SOURCES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Call):
+                called = node.func
+                name = getattr(called, "attr", getattr(called, "id", ""))
+                if name in FILE_CALLS and room_of(path) not in ("io", "verbs"):
+                    touching.add(relative(path))
+    assert touching <= MAY_TOUCH_FILES
+
+
+def test_methods_never_see_a_reference():
+    for path in (PACKAGE / "methods").glob("*.py"):
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.arg):
+                assert node.arg not in ("truth", "reference", "ground_truth"), path.name
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks"])
+def test_files_and_functions_stay_short(folder):
+    too_long = []
+    for path in sorted((REPOSITORY / folder).rglob("*.py")):
+        n_lines = len(path.read_text(encoding="utf-8").splitlines())
+        if n_lines > MAX_FILE_LINES:
+            too_long.append(f"{path.name} has {n_lines} lines")
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef):
+                length = node.end_lineno - node.lineno + 1
+                if length > MAX_FUNCTION_LINES:
+                    too_long.append(f"{node.name} in {path.name} has {length} lines")
+    assert not too_long
+
+
+def test_no_file_is_called_utils():
+    assert not [p for p in SOURCES if "util" in p.stem or "helper" in p.stem]
+
+
+def test_what_others_may_call_has_a_docstring():
+    silent = []
+    for path in SOURCES:
+        tree = tree_of(path)
+        if not ast.get_docstring(tree):
+            silent.append(relative(path))
+        for node in tree.body:
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"
+            if public and not ast.get_docstring(node):
+                silent.append(f"{relative(path)}: {node.name}")
+    assert not silent

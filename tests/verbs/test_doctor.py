@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import shutil
+from importlib import metadata
+
+import pytest
+
+from command_line import assert_succeeded
+from diffusionblend.priors.prior import WEIGHTS_FILE, load_prior, sha256_of_weights
+from diffusionblend.priors.shipped import DEFAULT_PRIOR, shipped_priors
+
+
+def ship(monkeypatch, priors):
+    """Let the package hold these priors."""
+    monkeypatch.setattr("diffusionblend.priors.shipped.shipped_priors", lambda: priors)
+
+
+def test_it_tells_versions_devices_priors_and_speed(cli, monkeypatch, tiny_prior):
+    ship(monkeypatch, {DEFAULT_PRIOR: tiny_prior})
+    result = cli("doctor")
+    assert_succeeded(result)
+    assert metadata.version("torch") in result.out
+    assert "cores" in result.out and "GB" in result.out
+    assert f"whole, SHA-256 {sha256_of_weights(tiny_prior)[:16]}" in result.out
+    assert result.out.count("ms a slice of 16 x 16") == 2
+
+
+def test_a_damaged_or_missing_prior_is_told(cli, monkeypatch, tiny_prior, tmp_path):
+    damaged = shutil.copytree(tiny_prior, tmp_path / "damaged")
+    (damaged / WEIGHTS_FILE).write_bytes((damaged / WEIGHTS_FILE).read_bytes()[:-8])
+    ship(monkeypatch, {DEFAULT_PRIOR: tiny_prior, "other": damaged})
+    result = cli("doctor", "--no-speed")
+    assert result.code == 1
+    assert "are corrupt" in result.out and "whole, SHA-256" in result.out
+    ship(monkeypatch, {})
+    result = cli("doctor")
+    assert result.code == 1
+    assert "install diffusionblend again" in result.err
+
+
+def test_every_shipped_prior_is_whole():
+    if not shipped_priors():
+        pytest.skip("no prior is in the package yet")
+    for folder in shipped_priors().values():
+        assert load_prior(folder).weights_sha256 == sha256_of_weights(folder)
