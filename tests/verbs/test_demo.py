@@ -9,6 +9,8 @@ from command_line import assert_nothing_in, assert_refused, assert_succeeded
 from dicom_series import write_series
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import read_volume
+from diffusionblend.methods.registry import reconstruct
+from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.simulate import PAPER_PHOTONS
 
@@ -32,7 +34,7 @@ def command(tmp_path, tiny_prior):
     return ("demo", "-o", tmp_path / "out", "--prior", tiny_prior, "--steps", 3, "--device", "cpu")
 
 
-def test_a_synthetic_chest_is_scanned_reconstructed_and_shown(cli, command, tmp_path):
+def test_a_synthetic_chest_is_scanned_reconstructed_and_shown(cli, command, tmp_path, tiny_prior):
     result = cli(*command, "--seed", 9)
     assert_succeeded(result)
     out = tmp_path / "out"
@@ -42,6 +44,10 @@ def test_a_synthetic_chest_is_scanned_reconstructed_and_shown(cli, command, tmp_
     np.testing.assert_allclose(reference.values, expected.values, atol=1e-3)
     scan = read_projections(out / "projections.h5")
     assert scan.geometry.n_views == 8 and scan.notes["photons"] == PAPER_PHOTONS
+    settings = DiffusionBlendPPSettings(steps=3, seed=9)
+    blend = reconstruct(scan, settings=settings, prior=tiny_prior).volume
+    written = read_volume(out / "diffusionblend++.nii.gz", check=False)
+    np.testing.assert_array_equal(written.values, blend.values)
     page = (out / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "") and "data:image/png" in page
     assert "Time (s)" in page

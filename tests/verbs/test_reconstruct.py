@@ -259,7 +259,7 @@ def test_a_signal_ends_a_run_and_leaves_nothing(tmp_path, scan_file, number, cod
     arguments = ("reconstruct", scan_file, "-o", output, *options)
     with working_process(*arguments, at_work="admm-tv: 3/") as process:
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
     assert process.returncode == code
     assert f"diffusionblend: {word}" in err
     assert "Traceback" not in err

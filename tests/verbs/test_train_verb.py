@@ -106,7 +106,7 @@ def test_ctrl_c_in_a_process_of_its_own(cli, command, tmp_path, monkeypatch):
     command = (*command, "--steps", 1_000_000, "--validate-every", 1_000_000)
     with working_process(*command, at_work="train: 3/") as process:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "Traceback" not in err
     files = {p.name for p in (tmp_path / "prior").iterdir()}

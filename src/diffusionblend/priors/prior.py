@@ -17,6 +17,7 @@ from diffusionblend.priors.schedule import NoiseSchedule
 PRIOR_FILE = "prior.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 FORMAT_VERSION = 1
+READABLE_BY_ALL = 0o644
 
 
 class BlockDenoiser(Protocol):
@@ -85,6 +86,7 @@ class Prior:
         half = build_unet(self.config).half()
         half.load_state_dict(self.unet.state_dict())
         half.save_pretrained(folder)
+        (folder / WEIGHTS_FILE).chmod(READABLE_BY_ALL)
         digest = sha256_of_weights(folder)
         facts = {
             "format": FORMAT_VERSION,

@@ -67,7 +67,7 @@ def _as_int16(volume: Volume) -> np.ndarray:
 
 
 def read_square_volumes(folder: Path, size: int) -> dict[str, Volume]:
-    """Every volume of a folder by its name, its slices resampled to size x size pixels.
+    """Every volume of a folder by its file name, its slices resampled to size x size pixels.
 
     A volume is a file, or a subfolder with a DICOM series. Raises InputError if there is none.
     """
@@ -83,7 +83,7 @@ def read_square_volumes(folder: Path, size: int) -> dict[str, Volume]:
             f"There are no volumes in {folder}.",
             f"a folder of files ending in {', '.join(READ_SUFFIXES)}, or of DICOM folders",
         )
-    return {p.name.split(".nii")[0]: to_square_slices(read_volume(p), size) for p in paths}
+    return {p.name: to_square_slices(read_volume(p), size) for p in paths}
 
 
 def draw_blocks(

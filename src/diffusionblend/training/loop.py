@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import signal
 import time
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.files import atomic_output
 from diffusionblend.priors.network import apply_unet, build_unet
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.schedule import NoiseSchedule
@@ -150,7 +150,7 @@ class Trainer:
         return float(np.mean(losses))
 
     def save_checkpoint(self) -> None:
-        """Write all that a resume needs, to a temporary name first."""
+        """Write all that a resume needs, whole or not at all; raises OutputWriteError."""
         state = {
             "settings": _plain(asdict(self.settings)),
             "unet": self.unet.state_dict(),
@@ -159,9 +159,8 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
         }
-        temporary = self.folder / f".{CHECKPOINT_FILE}.partial"
-        torch.save(state, temporary)
-        os.replace(temporary, self.folder / CHECKPOINT_FILE)
+        with atomic_output(self.folder / CHECKPOINT_FILE, force=True) as temporary:
+            torch.save(state, temporary)
 
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT_FILE
@@ -196,9 +195,8 @@ class Trainer:
                     kept.append(line + "\n")
             except json.JSONDecodeError:  # a crash or a full disk cut it short
                 continue
-        temporary = self.folder / f".{METRICS_FILE}.partial"
-        temporary.write_text("".join(kept))
-        os.replace(temporary, path)
+        with atomic_output(path, force=True) as temporary:
+            temporary.write_text("".join(kept))
 
     def _batch(
         self, bank: VolumeBank, seed: int, step: int, n_blocks: int, *, augment: bool
