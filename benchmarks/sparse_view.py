@@ -37,7 +37,7 @@ from diffusionblend.evaluation.figures import save_figure, three_planes_figure
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
 from diffusionblend.evaluation.tuning import tune_admm_tv
 from diffusionblend.io.resampling import to_square_slices
-from diffusionblend.priors.shipped import DEFAULT_PRIOR, find_prior
+from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
 from diffusionblend.verbs.progress import progress
 
@@ -89,7 +89,7 @@ class Benchmark:
         if "admm-tv" in self.methods and self.tune_on is None:
             raise SystemExit("admm-tv needs --tune-on, a training volume")
         self.output.mkdir(parents=True, exist_ok=True)
-        prior = load_prior(find_prior(self.prior))
+        prior = load_prior(self.prior)
         size = prior.config.image_size
         truth = to_square_slices(read_volume(self.volume), size)
         for name in self.settings_named:

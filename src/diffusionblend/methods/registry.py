@@ -81,10 +81,10 @@ def reconstruct(
         )
     if not chosen.needs_prior:
         return chosen.load()(projections, settings, on_step=on_step, device=device)
-    from diffusionblend.priors.shipped import DEFAULT_PRIOR, find_prior
+    from diffusionblend.priors.shipped import DEFAULT_PRIOR
 
     if prior is None or isinstance(prior, str | Path):
         from diffusionblend.priors.prior import load_prior
 
-        prior = load_prior(find_prior(prior or DEFAULT_PRIOR), device)
+        prior = load_prior(prior or DEFAULT_PRIOR, device)
     return chosen.load()(projections, prior, settings, on_step=on_step)

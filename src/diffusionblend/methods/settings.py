@@ -71,5 +71,10 @@ class DiffusionBlendPPSettings:
             raise InputError(f"steps is {self.steps}.", "at least 1")
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
+        if self.cg_iterations < 1:
+            raise InputError(
+                f"cg_iterations is {self.cg_iterations}, which would switch the data off.",
+                "at least 1",
+            )
         if self.batch_blocks is not None and self.batch_blocks < 1:
             raise InputError(f"batch_blocks is {self.batch_blocks}.", "at least 1")

@@ -32,6 +32,7 @@ def ellipse(x, y, centre, half_axes, turn_rad: float = 0.0, power: float = 2.0) 
     if power == 2.0:
         f = np.sqrt((u / a) ** 2 + (v / b) ** 2)
     else:
+        a, b = np.maximum(a, TINY_MM), np.maximum(b, TINY_MM)
         f = ((u / a) ** power + (v / b) ** power) ** (1 / power)
     r = np.sqrt(u * u + v * v)
     return np.where(f > TINY_MM, r * (1 - 1 / np.maximum(f, TINY_MM)), -np.minimum(a, b))

@@ -13,6 +13,7 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
 from diffusionblend.priors.schedule import NoiseSchedule
+from diffusionblend.priors.shipped import find_prior
 
 PRIOR_FILE = "prior.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -105,12 +106,12 @@ def sha256_of_weights(folder: Path) -> str:
     return hashlib.sha256((Path(folder) / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
-def load_prior(folder: Path, device: torch.device | str = "cpu") -> Prior:
-    """Read a prior from its folder; weights come from safetensors alone.
+def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -> Prior:
+    """Read a shipped prior by its name, or one from its folder; weights from safetensors alone.
 
     Raises InputError where files are missing, corrupt, or of another size than they say.
     """
-    folder = Path(folder)
+    folder = find_prior(name_or_folder)
     facts = _read_facts(folder)
     try:
         network = {**facts["network"], "channels": tuple(facts["network"]["channels"])}

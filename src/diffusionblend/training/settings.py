@@ -52,6 +52,12 @@ class TrainSettings:
                 f"{self.validate_every}.",
                 "at least 1 each",
             )
+        if not 0 <= self.synthetic_share < 1 or self.synthetic_volumes < 0:
+            raise InputError(
+                f"Asked for {self.synthetic_volumes} synthetic volumes, a share of "
+                f"{self.synthetic_share} of the blocks.",
+                "0 or more volumes, and a share from 0 to below 1",
+            )
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides are {self.strides}.", "one or more whole numbers from 1")
 

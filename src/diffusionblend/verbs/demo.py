@@ -53,13 +53,12 @@ class Demo:
         from diffusionblend.io.projections import write_projections
         from diffusionblend.io.volumes import write_volume
         from diffusionblend.priors.prior import load_prior
-        from diffusionblend.priors.shipped import find_prior
 
         check_seed(self.seed)
         paths = self._outputs()
         check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
         device = choose_device(self.device)
-        prior = load_prior(find_prior(self.prior), device)
+        prior = load_prior(self.prior, device)
         record = RunRecord(verb="demo", settings=asdict(self), seed=self.seed, device=device)
         record.weights_sha256 = prior.weights_sha256
         with record.timed("reference"):

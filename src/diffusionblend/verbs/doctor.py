@@ -65,10 +65,10 @@ class Doctor:
         from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
         from diffusionblend.operators import ParallelBeamTransform
         from diffusionblend.priors.prior import load_prior
-        from diffusionblend.priors.shipped import DEFAULT_PRIOR, find_prior
+        from diffusionblend.priors.shipped import DEFAULT_PRIOR
         from diffusionblend.volume import Grid
 
-        prior = load_prior(find_prior(DEFAULT_PRIOR))
+        prior = load_prior(DEFAULT_PRIOR)
         size, k = prior.config.image_size, prior.block_slices
         blocks = torch.zeros(TIMING_SLICES // k, k, size, size)
         grid = Grid(shape=(TIMING_SLICES, size, size), spacing_mm=(1.0, 1.0, 1.0))

@@ -107,8 +107,7 @@ class Reconstruct:
 
     def _prior(self, record: RunRecord, device: str) -> object:
         from diffusionblend.priors.prior import load_prior
-        from diffusionblend.priors.shipped import find_prior
 
-        prior = load_prior(find_prior(self.prior), device)
+        prior = load_prior(self.prior, device)
         record.weights_sha256 = prior.weights_sha256
         return prior

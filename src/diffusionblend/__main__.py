@@ -1,0 +1,5 @@
+"""`python -m diffusionblend`: the command line."""
+
+from diffusionblend.cli import main
+
+main()
