@@ -125,7 +125,7 @@ def test_a_missing_file_is_named(saved: Path, name: str) -> None:
 
 
 def test_a_folder_that_does_not_exist_is_no_prior(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a prior"):
+    with pytest.raises(InputError, match="There is no prior"):
         load_prior(tmp_path / "nothing")
 
 

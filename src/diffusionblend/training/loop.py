@@ -108,6 +108,8 @@ class Trainer:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+        if recent:
+            self._log(loss=float(np.mean(recent)))
         self.save_checkpoint()
         return self.export()
 
