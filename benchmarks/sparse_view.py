@@ -45,7 +45,7 @@ SETTINGS = {"8": (8, 180.0), "6": (6, 180.0), "4": (4, 180.0), "90deg": (90, 90.
 """Views and arc in degrees by the name of the setting."""
 
 TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-TUNING_SLICES = 48
+TUNING_SLICES = 32
 
 COLUMNS = (
     Column(key="setting", header="Views"),
@@ -97,9 +97,10 @@ class Benchmark:
             for label, method, chosen in self._cells(name, size):
                 if any(r["setting"] == name and r["method"] == label for r in self._rows()):
                     continue
+                settings = chosen()
                 with progress(f"{name} {label}") as on_step:
                     result = reconstruct(
-                        projections, method=method, settings=chosen(), prior=prior, on_step=on_step
+                        projections, method=method, settings=settings, prior=prior, on_step=on_step
                     )
                 write_volume(result.volume, self._kept(name, label), force=True)
                 evaluation = evaluate_volume(
@@ -158,15 +159,20 @@ class Benchmark:
                 yield label, "diffusionblend++", lambda v=values: DiffusionBlendPPSettings(**v)
 
     def _tuned(self, setting: str, size: int) -> AdmmTvSettings:
-        """ADMM-TV with its weight searched on the middle slices of the training volume."""
-        volume = to_square_slices(read_volume(self.tune_on), size)
-        first = max(0, (volume.grid.shape[0] - TUNING_SLICES) // 2)
-        values = volume.values[first : first + TUNING_SLICES]
-        middle = Volume(values, volume.grid.with_slices(len(values)))
-        tuned = tune_admm_tv(scan(middle, setting), middle, TV_WEIGHTS)
-        scores = ", ".join(f"{w:g}: {p:.2f}" for w, p in tuned.psnr_by_weight.items())
-        print(f"{setting}: TV weight {tuned.settings.weight:g} (weight: dB) {scores}", flush=True)
-        return tuned.settings
+        """ADMM-TV with its weight searched, once, on the middle slices of the training volume."""
+        file = self.output / "tuned.json"
+        known = json.loads(file.read_text()) if file.exists() else {}
+        if setting not in known:
+            volume = to_square_slices(read_volume(self.tune_on), size)
+            first = max(0, (volume.grid.shape[0] - TUNING_SLICES) // 2)
+            values = volume.values[first : first + TUNING_SLICES]
+            middle = Volume(values, volume.grid.with_slices(len(values)))
+            tuned = tune_admm_tv(scan(middle, setting), middle, TV_WEIGHTS)
+            scores = {f"{w:g}": round(psnr, 2) for w, psnr in tuned.psnr_by_weight.items()}
+            known[setting] = {"weight": tuned.settings.weight, "volume_psnr_db": scores}
+            file.write_text(json.dumps(known, indent=2) + "\n")
+        print(f"{setting}: TV weight {known[setting]}", flush=True)
+        return AdmmTvSettings(weight=known[setting]["weight"])
 
 
 def scan(volume: Volume, setting: str) -> Projections:

@@ -86,6 +86,7 @@ def test_seed_and_settings_decide_the_volume(prior: Prior) -> None:
     for change in (
         {"seed": 12},
         {"eta": 0.2},
+        {"nonnegative": False},
         {"steps": 5},
         {"partition": "fixed"},
         {"partition": "jump"},

@@ -7,14 +7,13 @@ import time
 import torch
 
 from diffusionblend.geometry import Projections
+from diffusionblend.methods.consistency import NO_ATTENUATION
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
 from diffusionblend.methods.settings import AdmmTvSettings
 from diffusionblend.solvers.total_variation import admm_total_variation
 from diffusionblend.units import network_to_hu
 from diffusionblend.volume import Volume
-
-AIR = -1.0
 
 
 def reconstruct_admm_tv(
@@ -29,12 +28,12 @@ def reconstruct_admm_tv(
     x = admm_total_variation(
         measurement.operator,
         measurement.y,
-        torch.full(projections.grid.shape, AIR, device=device),
+        torch.full(projections.grid.shape, NO_ATTENUATION, device=device),
         weight=settings.weight,
         iterations=settings.iterations,
         penalty=settings.penalty,
         cg_iterations=settings.inner_iterations,
-        lowest=AIR if settings.nonnegative else None,
+        lowest=NO_ATTENUATION if settings.nonnegative else None,
         on_step=on_step,
     )
     seconds = {"total": time.perf_counter() - started}

@@ -11,6 +11,8 @@ from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from diffusionblend.solvers.proximal import ExactProximal
 
 CONSISTENCIES = ("cg", "prox")
+NO_ATTENUATION = -1.0
+"""Zero attenuation (-1000 HU) in the network's range."""
 
 
 def make_consistency(
@@ -43,3 +45,12 @@ def make_consistency(
         proximal = ExactProximal(operator)
         return lambda x0: proximal(x0, y, rho)
     raise InputError(f"The consistency step is {name!r}.", f"one of {', '.join(CONSISTENCIES)}")
+
+
+def after_nonnegativity(consistency: Consistency) -> Consistency:
+    """The step, started at an x0 of no negative attenuation.
+
+    CT files pad what lies outside the scanner's circle with less than air, which no projection can
+    show; a prior that has learnt it would otherwise disagree with every ray through a corner.
+    """
+    return lambda x0: consistency(x0.clamp(min=NO_ATTENUATION))

@@ -8,7 +8,7 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
-from diffusionblend.methods.consistency import make_consistency
+from diffusionblend.methods.consistency import after_nonnegativity, make_consistency
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
 from diffusionblend.methods.sampler import sample
@@ -53,6 +53,8 @@ def reconstruct_diffusionblend_pp(
         cg_iterations=settings.cg_iterations,
         rho=settings.rho,
     )
+    if settings.nonnegative:
+        consistency = after_nonnegativity(consistency)
     with torch.inference_mode():
         x, cost = sample(
             prior,

@@ -47,14 +47,16 @@ class DiffusionBlendPPSettings:
 
     steps: int = 200
     """Reverse steps; each passes the whole volume through the network once."""
-    eta: float = 0.85
-    """Share of the noise renewed at every step, 0 to 1 (not the eta of DDIM's own sigma)."""
+    eta: float = 1.0
+    """Share of the noise renewed at every step, 0 to 1 (not DDIM's own); 0.85 in the paper."""
     consistency: Literal["cg", "prox"] = "cg"
     """Data consistency: a few steps of conjugate gradients, or the exact proximal point."""
     cg_iterations: int = 5
     """CG steps at every reverse step, for 'cg'."""
     rho: float = 0.0
     """Pull towards the prior's estimate, for lengths in pixels; 'prox' needs it above 0."""
+    nonnegative: bool = True
+    """Raise the prior's estimate to no attenuation (-1000 HU) where below, before the data step."""
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
     """How slices are blended: drawn afresh at every step, or 'fixed' blocks (no blending)."""
     jump_every: int = 2
