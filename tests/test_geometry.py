@@ -124,3 +124,11 @@ class TestProjections:
     def test_a_bad_water_attenuation(self, mu):
         with pytest.raises(InputError, match="mu_water_per_mm"):
             self.make(np.zeros((2, 3, 5)), mu)
+
+
+@pytest.mark.parametrize("values", [0.0, 1e6])
+def test_values_that_are_no_line_integrals_are_refused(values):
+    grid = Grid(shape=(3, 4, 4), spacing_mm=(1, 1, 1))
+    geometry = ParallelBeam(angles_rad=(0.0,), n_bins=6, bin_mm=1.0)
+    with pytest.raises(InputError, match="logarithm"):
+        Projections(np.full((1, 3, 6), values), geometry, grid, 0.02)

@@ -15,6 +15,9 @@ import numpy as np
 from diffusionblend.errors import InputError
 from diffusionblend.volume import Grid
 
+HIGHEST_LINE_INTEGRAL = 100.0
+"""Above this no photon passes: values are counts, or in another unit."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelBeam:
@@ -85,8 +88,15 @@ class Projections:
                 "finite line integrals",
                 "look for zero counts before the logarithm",
             )
-        if not self.mu_water_per_mm > 0:
+        if not 0 < self.mu_water_per_mm < np.inf:
             raise InputError(f"mu_water_per_mm is {self.mu_water_per_mm}.", "a positive number")
+        highest = float(np.abs(values).max())
+        if not 0 < highest <= HIGHEST_LINE_INTEGRAL:
+            raise InputError(
+                f"The projections go up to {highest:g}.",
+                f"line integrals -ln(I / I0), not all 0 and at most {HIGHEST_LINE_INTEGRAL:g}",
+                "take the logarithm of counts over the flat field first",
+            )
         object.__setattr__(self, "values", values)
 
 

@@ -110,6 +110,8 @@ class RunRecord:
 def run_record_path(output: Path | str) -> Path:
     """Where the record of a run that made `output` lies: `<output>.run.json`, beside it."""
     output = Path(output)
+    if not output.name:  # "." or "": a folder given by where one stands
+        output = output.resolve()
     return output.with_name(output.name + RECORD_SUFFIX)
 
 

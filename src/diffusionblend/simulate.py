@@ -14,6 +14,8 @@ from diffusionblend.volume import Volume
 PAPER_PHOTONS = 1.11e6
 PAPER_ELECTRONIC_COUNTS = 5.0
 FEWEST_COUNTS = 1.0
+MOST_PHOTONS = 1e15
+"""Above this a bin's noise is lost in float32, and NumPy's Poisson draws end at 9e18."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +26,15 @@ class Noise:
     electronic_counts: float = PAPER_ELECTRONIC_COUNTS
 
     def __post_init__(self) -> None:
-        if not self.photons > 0 or self.electronic_counts < 0:
+        if not 0 < self.photons <= MOST_PHOTONS:
             raise InputError(
-                f"The noise has {self.photons} photons and {self.electronic_counts} counts.",
-                "photons above 0, electronic counts not below 0",
+                f"Asked for {self.photons} photons a bin.",
+                f"a number above 0 and up to {MOST_PHOTONS:g}",
+                "no noise at all instead",
+            )
+        if not 0 <= self.electronic_counts < np.inf:
+            raise InputError(
+                f"The electronic noise is {self.electronic_counts} counts.", "a number from 0"
             )
 
 

@@ -147,8 +147,8 @@ def test_volumes_of_a_folder_are_read_at_the_size_asked_for(tmp_path: Path) -> N
         write_volume(volume(values), tmp_path / name)
     (tmp_path / "notes.txt").touch()
     found = read_square_volumes(tmp_path, 8)
-    assert list(found) == ["a.mha", "b"]
-    for name, hu in (("a.mha", 200.0), ("b", 100.0)):
+    assert list(found) == ["a.mha", "b.nii.gz"]
+    for name, hu in (("a.mha", 200.0), ("b.nii.gz", 100.0)):
         assert found[name].grid.shape == (4, 8, 8)
         expected = np.full((4, 8, 8), hu)
         expected[2, :4] = -1000

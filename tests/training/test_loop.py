@@ -245,6 +245,11 @@ def test_a_run_with_other_settings_is_not_resumed(whole_run: Path, change: dict)
     assert (whole_run / METRICS_FILE).read_bytes() == before
 
 
+def test_a_run_with_other_data_is_not_resumed(whole_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="other training data"):
+        Trainer(SETTINGS, easy_bank(seed=5), None, whole_run)
+
+
 def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
     trainer(tmp_path, replace(SETTINGS, steps=4)).run()
     longer = trainer(tmp_path, replace(SETTINGS, steps=6, checkpoint_minutes=1))

@@ -63,8 +63,8 @@ def test_a_run_writes_prior_metrics_and_record(cli, command, tmp_path):
     folder = tmp_path / "prior"
     prior = load_prior(folder)
     assert prior.config.image_size == 16 and prior.config.channels == (8, 16)
-    assert prior.trained["volumes"] == ["train-patient"]
-    assert prior.trained["validation_volumes"] == ["val-patient"]
+    assert prior.trained["volumes"] == ["train-patient.nii.gz"]
+    assert prior.trained["validation_volumes"] == ["val-patient.nii.gz"]
     assert prior.trained["steps"] == 6
     lines = [json.loads(line) for line in (folder / METRICS_FILE).read_text().splitlines()]
     losses = {line["step"]: line["validation_loss"] for line in lines if "validation_loss" in line}
@@ -161,7 +161,7 @@ def test_an_output_that_is_something_else_is_refused(cli, command, tmp_path):
         ("empty", "val", "no volumes in"),
         ("nowhere", "val", "nowhere"),
         ("train/train-patient.nii.gz", "val", "no volumes in"),
-        ("train", "train", "train-patient is in training and validation"),
+        ("train", "train", "train-patient.nii.gz is in training and validation"),
         ("bad", "val", "truncated"),
     ],
 )

@@ -95,9 +95,13 @@ def sha256_of(path: Path | str) -> str:
     path = Path(path)
     if path.is_dir():
         names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        lines = "".join(f"{sha256_of(path / name)}  {name}\n" for name in names)
+        lines = "".join(f"{_digest(path / name)}  {name}\n" for name in names)
         return hashlib.sha256(lines.encode()).hexdigest()
     check_readable(path)
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

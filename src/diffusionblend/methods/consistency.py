@@ -10,7 +10,8 @@ from diffusionblend.methods.sampler import Consistency
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from diffusionblend.solvers.proximal import ExactProximal
 
-CONSISTENCIES = ("cg", "prox")
+DEFAULT_RHO = {"cg": 0.0, "prox": 0.1}
+CONSISTENCIES = tuple(DEFAULT_RHO)
 NO_ATTENUATION = -1.0
 """Zero attenuation (-1000 HU) in the network's range."""
 

@@ -8,7 +8,11 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
-from diffusionblend.methods.consistency import after_nonnegativity, make_consistency
+from diffusionblend.methods.consistency import (
+    DEFAULT_RHO,
+    after_nonnegativity,
+    make_consistency,
+)
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
 from diffusionblend.methods.sampler import sample
@@ -51,7 +55,7 @@ def reconstruct_diffusionblend_pp(
         settings.consistency,
         measurement,
         cg_iterations=settings.cg_iterations,
-        rho=settings.rho,
+        rho=DEFAULT_RHO.get(settings.consistency, 0.0) if settings.rho is None else settings.rho,
     )
     if settings.nonnegative:
         consistency = after_nonnegativity(consistency)

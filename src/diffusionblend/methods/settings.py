@@ -53,8 +53,8 @@ class DiffusionBlendPPSettings:
     """Data consistency: a few steps of conjugate gradients, or the exact proximal point."""
     cg_iterations: int = 5
     """CG steps at every reverse step, for 'cg'."""
-    rho: float = 0.0
-    """Pull towards the prior's estimate, for lengths in pixels; 'prox' needs it above 0."""
+    rho: float | None = None
+    """Pull towards the prior's estimate, lengths in pixels; by default 0 (cg) or 0.1 (prox)."""
     nonnegative: bool = True
     """Raise the prior's estimate to no attenuation (-1000 HU) where below, before the data step."""
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"

@@ -18,6 +18,7 @@ from diffusionblend.priors.shipped import find_prior
 PRIOR_FILE = "prior.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 FORMAT_VERSION = 1
+PREDICTION, RANGE = "v", "HU / 1000"
 READABLE_BY_ALL = 0o644
 
 
@@ -91,8 +92,8 @@ class Prior:
         digest = sha256_of_weights(folder)
         facts = {
             "format": FORMAT_VERSION,
-            "prediction": "v",
-            "range": "HU / 1000",
+            "prediction": PREDICTION,
+            "range": RANGE,
             "network": asdict(self.config),
             "trained": self.trained,
             "weights_sha256": digest,
@@ -113,6 +114,11 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
     """
     folder = find_prior(name_or_folder)
     facts = _read_facts(folder)
+    if (facts.get("prediction"), facts.get("range")) != (PREDICTION, RANGE):
+        raise InputError(
+            f"{folder} predicts {facts.get('prediction')!r} in {facts.get('range')!r}.",
+            f"{PREDICTION!r} in {RANGE!r}",
+        )
     try:
         network = {**facts["network"], "channels": tuple(facts["network"]["channels"])}
         config = NetworkConfig(**network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,14 @@ class VolumeBank:
         chances = np.concatenate([self.chances * (1 - share), other.chances * share])
         return VolumeBank(self.volumes + other.volumes, chances)
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the volumes and their chances: equal for equal data alone."""
+        digest = hashlib.sha256(self.chances.tobytes())
+        for volume in self.volumes:
+            digest.update(repr(volume.shape).encode())
+            digest.update(np.ascontiguousarray(volume))
+        return digest.hexdigest()
+
     @property
     def n_slices(self) -> int:
         """Slices in all volumes together."""
@@ -77,6 +86,7 @@ def read_square_volumes(folder: Path, size: int) -> dict[str, Volume]:
 
     folder = Path(folder)
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    paths = [p for p in paths if not p.name.startswith(".")]
     paths = [p for p in paths if p.is_dir() or file_suffix(p) in READ_SUFFIXES]
     if not paths:
         raise InputError(

@@ -79,6 +79,7 @@ class Trainer:
             weight_decay=settings.weight_decay,
             foreach=True,
         )
+        self._data = train.fingerprint()
         self.step, self.seconds = 0, 0.0
         self._signal: int | None = None
         self._resume()
@@ -155,6 +156,7 @@ class Trainer:
         """Write all that a resume needs, whole or not at all; raises OutputWriteError."""
         state = {
             "settings": _plain(asdict(self.settings)),
+            "data": self._data,
             "unet": self.unet.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -177,6 +179,12 @@ class Trainer:
             raise InputError(
                 f"{path} was written with other settings: {', '.join(changed)}.",
                 "the same settings to resume it",
+                "another output folder, or --force to start anew",
+            )
+        if state.get("data") != self._data:
+            raise InputError(
+                f"{path} was written with other training data.",
+                "the same volumes to resume it",
                 "another output folder, or --force to start anew",
             )
         self.unet.load_state_dict(state["unet"])

@@ -62,7 +62,12 @@ class TrainSettings:
             raise InputError(f"strides are {self.strides}.", "one or more whole numbers from 1")
 
     def learning_rate_at(self, step: int) -> float:
-        """Learning rate at a step: linear warm-up, constant, linear decay to zero."""
-        rise = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        fall = min(1.0, (self.steps - step) / max(1, self.decay_steps))
+        """Learning rate at a step: linear warm-up, constant, linear decay to zero.
+
+        A short run warms up over at most a tenth of its steps and decays over at most half.
+        """
+        warmup = min(self.warmup_steps, self.steps // 10)
+        decay = min(self.decay_steps, self.steps // 2)
+        rise = min(1.0, (step + 1) / max(1, warmup))
+        fall = min(1.0, (self.steps - step) / max(1, decay))
         return self.learning_rate * rise * max(0.0, fall)

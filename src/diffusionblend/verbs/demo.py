@@ -146,11 +146,11 @@ class Demo:
         record.results["network_share"] = results["diffusionblend++"].network_share
         write_report(
             path,
-            title=f"{self.views} views of {self.input or 'a synthetic chest'}",
+            title=f"{self.views} views of {self.input.name if self.input else 'a synthetic chest'}",
             volumes={"reference": truth, **{n: r.volume for n, r in results.items()}},
             reference="reference",
             evaluations=evaluations,
-            settings={"diffusionblend++": asdict(self)},
+            settings={"diffusionblend++": plain_value(asdict(self))},
             run_records={
                 **{name: {"timings": r.seconds} for name, r in results.items()},
                 "demo": plain_value(record),

@@ -21,8 +21,6 @@ from diffusionblend.verbs.options import (
 )
 
 HALF_TURN_DEGREES = 180.0
-MOST_PHOTONS = 1e15
-"""Above this a bin's noise is lost in float32, and NumPy's Poisson draws end at 9e18."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +88,6 @@ class Simulate:
             raise InputError(
                 f"Asked for {self.views} views over {self.arc_degrees} degrees.",
                 "at least one view, and an arc above 0 and up to 360 degrees",
-            )
-        if self.photons is not None and not self.photons <= MOST_PHOTONS:
-            raise InputError(
-                f"Asked for {self.photons} photons a bin.",
-                f"a number above 0 and up to {MOST_PHOTONS:g}",
-                "without --photons for no noise",
-            )
-        if not 0 <= self.electronic_counts < math.inf:
-            raise InputError(
-                f"The electronic noise is {self.electronic_counts} counts.", "a number from 0"
             )
         if not 0 < self.mu_water_per_mm < math.inf:
             raise InputError(

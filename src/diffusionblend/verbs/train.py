@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from diffusionblend.errors import InputError, OutputExistsError
-from diffusionblend.provenance import RunRecord
+from diffusionblend.io.files import check_outputs_absent
+from diffusionblend.provenance import RunRecord, run_record_path
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.verbs.options import (
     Device,
@@ -51,6 +52,7 @@ class Train:
 
         check_seed(self.settings.seed)
         self._check_output()
+        check_outputs_absent([run_record_path(self.output)], self.force)
         device = choose_device(self.device)
         record = RunRecord(
             verb="train", settings=asdict(self), seed=self.settings.seed, device=device
@@ -85,6 +87,15 @@ class Train:
         """Refuse a finished prior, unless told to start anew, and a folder of other things."""
         from diffusionblend.priors.prior import PRIOR_FILE
 
+        for data in (self.volumes, self.validation):
+            if data is not None and data.resolve() in (
+                self.output.resolve(),
+                *self.output.resolve().parents,
+            ):
+                raise InputError(
+                    f"The output {self.output} lies inside the volumes, {data}.",
+                    "a folder beside them, so that a resumed run reads the same volumes",
+                )
         if self.output.exists() and not self.output.is_dir():
             raise OutputExistsError(f"{self.output} is a file.", "a folder for the prior")
         present = {p.name for p in self.output.iterdir()} if self.output.is_dir() else set()
