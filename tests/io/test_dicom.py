@@ -5,11 +5,11 @@ import shutil
 import numpy as np
 import pydicom
 import pytest
-from dicom_series import INTERCEPT_HU, SERIES_UID, hu_pattern, write_series
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
+from dicom_series import INTERCEPT_HU, SERIES_UID, hu_pattern, write_series
 from diffusionblend.errors import InputError
 from diffusionblend.io.dicom import read_dicom_series
 from diffusionblend.io.volumes import read_volume
