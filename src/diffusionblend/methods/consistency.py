@@ -17,7 +17,7 @@ NO_ATTENUATION = -1.0
 
 
 def make_consistency(
-    name: str, measurement: Measurement, *, cg_iterations: int, rho: float
+    name: str, measurement: Measurement, *, cg_iterations: int, rho: float | None = None
 ) -> Consistency:
     """The named step for a measurement.
 
@@ -26,6 +26,9 @@ def make_consistency(
     |Az - y|^2 + rho |z - x0|^2, with rho > 0. Raises InputError on an unknown name or rho.
     """
     operator, y = measurement.operator, measurement.y
+    if name not in CONSISTENCIES:
+        raise InputError(f"The consistency step is {name!r}.", f"one of {', '.join(CONSISTENCIES)}")
+    rho = DEFAULT_RHO[name] if rho is None else rho
     if not rho >= 0:
         raise InputError(f"rho is {rho}.", "a number not below 0")
     if name == "cg":
@@ -40,12 +43,10 @@ def make_consistency(
             return conjugate_gradient(system, right_side, x0, cg_iterations, per_slice=True)
 
         return cg
-    if name == "prox":
-        if not rho > 0:
-            raise InputError(f"The proximal step has rho {rho}.", "rho above 0", "--rho 0.1")
-        proximal = ExactProximal(operator)
-        return lambda x0: proximal(x0, y, rho)
-    raise InputError(f"The consistency step is {name!r}.", f"one of {', '.join(CONSISTENCIES)}")
+    if not rho > 0:
+        raise InputError(f"The proximal step has rho {rho}.", "rho above 0", "--rho 0.1")
+    proximal = ExactProximal(operator)
+    return lambda x0: proximal(x0, y, rho)
 
 
 def after_nonnegativity(consistency: Consistency) -> Consistency:

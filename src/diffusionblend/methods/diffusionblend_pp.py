@@ -9,7 +9,6 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.consistency import (
-    DEFAULT_RHO,
     after_nonnegativity,
     make_consistency,
 )
@@ -55,7 +54,7 @@ def reconstruct_diffusionblend_pp(
         settings.consistency,
         measurement,
         cg_iterations=settings.cg_iterations,
-        rho=DEFAULT_RHO.get(settings.consistency, 0.0) if settings.rho is None else settings.rho,
+        rho=settings.rho,
     )
     if settings.nonnegative:
         consistency = after_nonnegativity(consistency)
