@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffusionblend.errors import InputError
-from diffusionblend.priors.partition import KINDS, Partition, draw_partitions, make_partition
+from diffusionblend.priors.partition import (
+    KINDS,
+    Partition,
+    draw_partitions,
+    make_partition,
+    offset_count,
+)
 
 
 @st.composite
@@ -18,7 +24,8 @@ def cases(draw: st.DrawFn) -> tuple[int, int, int, int]:
     """Slices, slices in a block, stride, offset."""
     k = draw(st.integers(1, 6))
     n_slices = draw(st.integers(k, 60))
-    return n_slices, k, draw(st.integers(1, 9)), draw(st.integers(0, 100))
+    stride = draw(st.integers(1, 9))
+    return n_slices, k, stride, draw(st.integers(0, offset_count(n_slices, k, stride) - 1))
 
 
 def first(n_slices: int, k: int, n: int, seed: int = 0, **changes: object) -> list[Partition]:
@@ -57,7 +64,7 @@ def test_adjacent_blocks_overlap_by_less_than_a_block_at_each_end(
     case: tuple[int, int, int, int],
 ) -> None:
     n_slices, k, _, offset = case
-    partition = make_partition(n_slices, k, 1, offset)
+    partition = make_partition(n_slices, k, 1, offset % offset_count(n_slices, k, 1))
     assert partition.blocks.numel() - n_slices <= 2 * (k - 1)
 
 
@@ -107,6 +114,13 @@ def test_every_possible_offset_is_drawn() -> None:
     assert jump == set(range(9))
 
 
+def test_every_offset_is_drawn_as_often_where_the_slices_do_not_fill_two_runs() -> None:
+    starts = [int(p.blocks[0, 0]) for p in first(14, 3, 3000, kind="jump")]
+    counts = [starts.count(i) for i in range(6)]
+    assert sum(counts) == 3000
+    assert all(abs(count - 500) < 5 * 500**0.5 for count in counts)
+
+
 @pytest.mark.parametrize(
     ("changes", "codes"),
     [
@@ -140,6 +154,11 @@ def test_fewer_slices_than_a_block_are_refused() -> None:
         make_partition(2, 3, 1, 0)
     with pytest.raises(InputError, match="2 slices"):
         first(2, 3, 1)
+
+
+def test_an_offset_past_the_last_is_refused() -> None:
+    with pytest.raises(InputError, match="0 to 2"):
+        make_partition(12, 3, 1, 3)
 
 
 @pytest.mark.parametrize("bad", [{"kind": "random"}, {"jump_stride": 1}, {"jump_every": 0}])

@@ -43,14 +43,15 @@ def make_partition(n_slices: int, block_slices: int, stride: int, offset: int) -
     """The partition whose first full run of block_slices * stride slices starts at `offset`.
 
     A volume shorter than one run takes the longest stride that fits, and its code. Raises
-    InputError where there are fewer slices than a block has.
+    InputError where there are fewer slices than a block has, or the offset is not one of
+    `offset_count`.
     """
     k = block_slices
-    if n_slices < k:
-        raise InputError(f"The volume has {n_slices} slices.", f"at least {k}, one block")
+    n_offsets = offset_count(n_slices, k, stride)
+    if not 0 <= offset < n_offsets:
+        raise InputError(f"The partition's offset is {offset}.", f"0 to {n_offsets - 1}")
     stride = min(stride, n_slices // k)
     run = k * stride
-    offset %= min(run, n_slices - run + 1)
     starts = list(range(offset, n_slices - run + 1, run))
     blocks = [_run_blocks(start, k, stride) for start in starts]
     covered = range(offset, starts[-1] + run)
@@ -59,6 +60,18 @@ def make_partition(n_slices: int, block_slices: int, stride: int, offset: int) -
         needed = [any(int(i) not in covered for i in block) for block in extra]
         blocks.append(extra[torch.tensor(needed)])
     return Partition(torch.cat(blocks), stride)
+
+
+def offset_count(n_slices: int, block_slices: int, stride: int) -> int:
+    """Offsets that give different partitions, from 0: a run's length, or fewer if no run fits then.
+
+    Raises InputError where there are fewer slices than a block has.
+    """
+    k = block_slices
+    if n_slices < k:
+        raise InputError(f"The volume has {n_slices} slices.", f"at least {k}, one block")
+    run = k * min(stride, n_slices // k)
+    return min(run, n_slices - run + 1)
 
 
 def _run_blocks(start: int, k: int, stride: int) -> torch.Tensor:
@@ -93,8 +106,9 @@ def draw_partitions(
         for step in count(1):
             jump = kind == "jump" or (kind == "alternating" and step % jump_every == 0)
             stride = jump_stride if jump else 1
-            draw = torch.randint(block_slices * stride, (), generator=generator)
-            offset = 0 if kind == "fixed" else int(draw)
+            offsets = offset_count(n_slices, block_slices, stride)
+            draw = int(torch.randint(offsets, (), generator=generator))
+            offset = 0 if kind == "fixed" else draw
             yield make_partition(n_slices, block_slices, stride, offset)
 
     return endless()
