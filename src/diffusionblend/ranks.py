@@ -13,17 +13,20 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
-def is_main_rank() -> bool:
-    """Whether this process is the one that speaks and writes; needs no torch."""
-    return os.environ.get("RANK", "0") == "0"
+def rank_and_count() -> tuple[int, int]:
+    """This process's number and how many there are, as torchrun's environment says."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_rank() -> int | None:
+    """The number of this process on its machine, which is its GPU's; None outside torchrun."""
+    text = os.environ.get("LOCAL_RANK")
+    return None if text is None else int(text)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of how many processes this one is; alone unless told otherwise.
-
-    Raises nothing; `started` joins the others where `torchrun` says that there are some.
-    """
+    """Which of how many processes this one is; alone unless told otherwise."""
 
     rank: int = 0
     count: int = 1
@@ -31,8 +34,7 @@ class Ranks:
     @classmethod
     def started(cls, device: str = "cpu") -> Ranks:
         """The ranks that torchrun's environment tells of, joined by gloo (CPU) or NCCL (CUDA)."""
-        count = int(os.environ.get("WORLD_SIZE", "1"))
-        if count == 1:
+        if rank_and_count()[1] == 1:
             return cls()
         import torch.distributed as distributed
 
@@ -65,9 +67,10 @@ class Ranks:
         for part, slices in zip(parts, owned, strict=True):
             volume[slices.start : slices.stop] = part[: len(slices)]
 
-    def wait(self) -> None:
-        """Wait for the others, so that none reads what another has yet to write."""
+    def leave(self) -> None:
+        """Part from the others, once all have what they need."""
         if self.count > 1:
             import torch.distributed as distributed
 
             distributed.barrier()
+            distributed.destroy_process_group()
