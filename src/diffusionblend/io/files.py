@@ -5,16 +5,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
 
 FULL_DISK_BYTES = 64 << 10
 """Less free space than this after a failed write means that the disk is full."""
+
+MAX_NAME_BYTES = 255
+"""The longest name of a file that common file systems take."""
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
@@ -64,12 +70,14 @@ def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
 
     The temporary path has the same suffix, since libraries choose the format by it. Missing parent
     folders are made. On any failure, Ctrl-C included, the temporary file is removed and an existing
-    output is left as it was. Raises OutputExistsError, and OutputWriteError where the disk is full,
+    output is left as it was; what a process killed outright (SIGKILL) left for this very output is
+    removed first. Raises OutputExistsError, and OutputWriteError where the disk is full,
     read-only or closed to us; other errors of the block pass through.
     """
     path = Path(path)
     check_outputs_absent([path], force)
-    temporary = path.with_name(f".{secrets.token_hex(6)}.partial{file_suffix(path)}")
+    temporary = _temporary_path(path)
+    _remove_leftovers(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -84,6 +92,53 @@ def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _temporary_path(path: Path) -> Path:
+    """A hidden name beside `path` that tells the output, the machine and the process."""
+    owner = f"{_machine_mark()}-{os.getpid()}-{secrets.token_hex(6)}"
+    return path.with_name(f".{_output_mark(path)}.{owner}.partial{file_suffix(path)}")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` whose process ran on this machine and is no more."""
+    mark = re.escape(f".{_output_mark(path)}.{_machine_mark()}-")
+    suffix = re.escape(f".partial{file_suffix(path)}")
+    pattern = re.compile(rf"{mark}(\d{{1,9}})-[0-9a-f]{{12}}{suffix}")
+    with suppress(OSError):
+        for name in os.listdir(path.parent):
+            found = pattern.fullmatch(name)
+            if found and _is_dead(int(found[1])):
+                path.with_name(name).unlink(missing_ok=True)
+
+
+def _output_mark(path: Path) -> str:
+    """The output's name as its temporary files carry it: its hash where it is long."""
+    name = path.name.encode(errors="surrogateescape")
+    return path.name if len(name) <= MAX_NAME_BYTES // 2 else hashlib.sha256(name).hexdigest()
+
+
+@cache
+def _machine_mark() -> str:
+    """A short hash of the host and its process numbering, which containers have of their own."""
+    parts = [platform.node()]
+    for source in (Path("/etc/machine-id").read_text, lambda: os.readlink("/proc/self/ns/pid")):
+        with suppress(OSError):
+            parts.append(source())
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:8]
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether there is surely no such process; never asked where asking would end it (Windows)."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it lives, and is another user's
+        return False
+    return False
 
 
 def sha256_of(path: Path | str) -> str:
