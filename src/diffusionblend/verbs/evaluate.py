@@ -18,7 +18,17 @@ from diffusionblend.evaluation.tables import (
 )
 from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.provenance import RunRecord
-from diffusionblend.verbs.options import check_output_and_record, say, write_record, write_text
+from diffusionblend.verbs.options import (
+    check_output_and_record,
+    check_outputs_are_no_inputs,
+    check_suffix,
+    say,
+    write_record,
+    write_text,
+)
+
+FIGURES_SUFFIXES = (".json",)
+REPORT_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +42,11 @@ class Evaluate:
     projections: Path | None = None
     """Projections (.h5), for the residual |Ax - y| / |y|."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """JSON file for the figures; by default they are only printed."""
+    """File (.json) for the figures; by default they are only printed."""
     figure: Path | None = None
-    """PNG file for the three planes with the error in HU."""
+    """Picture (.png, .pdf, .svg) of the three planes with the error in HU."""
     report: Path | None = None
-    """HTML page with all of it."""
+    """Page (.html) with all of it."""
     force: bool = False
     """Overwrite outputs."""
 
@@ -45,12 +55,7 @@ class Evaluate:
         from diffusionblend.evaluation.metrics import evaluate_volume
         from diffusionblend.io.volumes import read_volume
 
-        outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
-        check_outputs_absent(outputs, self.force)
-        if len(set(outputs)) < len(outputs):
-            raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")
-        if outputs:
-            check_output_and_record(outputs[0], self.force)
+        outputs = self._checked_outputs()
         record = RunRecord(verb="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
             record.add_input(path)
@@ -68,6 +73,26 @@ class Evaluate:
             say(f"wrote {self.output}")
         if outputs:
             write_record(record, outputs[0])
+
+    def _checked_outputs(self) -> list[Path]:
+        """The outputs asked for; raises InputError for what could not be written in the end."""
+        outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
+        inputs = [self.reconstruction, self.reference, self.projections]
+        check_outputs_are_no_inputs(outputs, [p for p in inputs if p is not None])
+        if len({p.resolve() for p in outputs}) < len(outputs):
+            raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")
+        if self.output is not None:
+            check_suffix(self.output, "The figures", FIGURES_SUFFIXES)
+        if self.report is not None:
+            check_suffix(self.report, "The report", REPORT_SUFFIXES)
+        if self.figure is not None:
+            from diffusionblend.evaluation.figures import check_figure_suffix
+
+            check_figure_suffix(self.figure)
+        check_outputs_absent(outputs, self.force)
+        if outputs:
+            check_output_and_record(outputs[0], self.force)
+        return outputs
 
     def _residual(self, volume, record: RunRecord) -> float | None:  # noqa: ANN001
         if self.projections is None:

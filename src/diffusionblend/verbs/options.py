@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,6 +39,26 @@ def check_seed(seed: int) -> None:
 def check_output_and_record(output: Path, force: bool) -> None:
     """Refuse, before any work, an output or a run record beside it that exists without `force`."""
     check_outputs_absent([output, run_record_path(output)], force)
+
+
+def check_suffix(path: Path, what: str, suffixes: tuple[str, ...]) -> None:
+    """Raises InputError unless `path` ends in one of the suffixes; call it before long work."""
+    if path.suffix.lower() not in suffixes:
+        raise InputError(
+            f"{what} cannot be written as {path.name}.",
+            f"a name that ends in {' or '.join(suffixes)}",
+            path.with_suffix(suffixes[0]).name,
+        )
+
+
+def check_outputs_are_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises InputError where an output is the very file of an input, by whatever path."""
+    sources = {path.resolve() for path in inputs}
+    for output in outputs:
+        if output.resolve() in sources:
+            raise InputError(
+                f"The output {output} is also an input.", "another file for it", "another name"
+            )
 
 
 def write_record(record: RunRecord, output: Path) -> None:
