@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -11,15 +12,18 @@ from typing import Protocol
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.files import atomic_output
 from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.priors.shipped import find_prior
 
 PRIOR_FILE = "prior.json"
+CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+SAFETENSORS_METADATA = {"format": "pt"}
+"""What diffusers and transformers want to read in a file of weights."""
 FORMAT_VERSION = 1
 PREDICTION, RANGE = "v", "HU / 1000"
-READABLE_BY_ALL = 0o644
 
 
 class BlockDenoiser(Protocol):
@@ -82,24 +86,37 @@ class Prior:
         return self.schedule.x0_and_eps_from_v(x_t, v, times)
 
     def save(self, folder: Path) -> None:
-        """Write network and facts to a folder: diffusers' layout, float16 safetensors."""
+        """Write network and facts to a folder: diffusers' layout, float16 safetensors.
+
+        Each file appears whole or not at all, prior.json last, since it marks a finished prior.
+        Raises OutputWriteError.
+        """
+        from safetensors.torch import save
+
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         half = build_unet(self.config).half()
         half.load_state_dict(self.unet.state_dict())
-        half.save_pretrained(folder)
-        (folder / WEIGHTS_FILE).chmod(READABLE_BY_ALL)
-        digest = sha256_of_weights(folder)
-        facts = {
+        with ExitStack() as files:  # which take their places in the reverse of this order
+            facts, config, weights = (
+                files.enter_context(atomic_output(folder / name, force=True))
+                for name in (PRIOR_FILE, CONFIG_FILE, WEIGHTS_FILE)
+            )
+            content = save(half.state_dict(), metadata=SAFETENSORS_METADATA)
+            weights.write_bytes(content)
+            config.write_text(half.to_json_string())
+            self.weights_sha256 = hashlib.sha256(content).hexdigest()
+            facts.write_text(json.dumps(self._facts(), indent=2) + "\n")
+
+    def _facts(self) -> dict[str, object]:
+        """The content of prior.json."""
+        return {
             "format": FORMAT_VERSION,
             "prediction": PREDICTION,
             "range": RANGE,
             "network": asdict(self.config),
             "trained": self.trained,
-            "weights_sha256": digest,
+            "weights_sha256": self.weights_sha256,
         }
-        (folder / PRIOR_FILE).write_text(json.dumps(facts, indent=2) + "\n")
-        self.weights_sha256 = digest
 
 
 def sha256_of_weights(folder: Path) -> str:
