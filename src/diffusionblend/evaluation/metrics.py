@@ -34,6 +34,8 @@ TISSUE_CLASSES_HU = {
 }
 """Open intervals of the reference's HU. `lung` holds every voxel below -500, room air included."""
 
+TISSUE_LABELS = {"lung": "lung and air", "soft_tissue": "soft tissue", "bone": "bone"}
+
 SPACING_TOLERANCE = 1e-3
 """Largest relative difference of two grids' spacings that passes for rounding."""
 
@@ -171,6 +173,14 @@ def check_same_grid(grid: Grid, reference: Grid) -> None:
             voxels,
             "import both in the same orientation",
         )
+
+
+def tissue_range(name: str) -> str:
+    """A tissue class's range of the reference's HU in words, such as "below -500"."""
+    low, high = TISSUE_CLASSES_HU[name]
+    if math.isinf(low):
+        return f"below {high:.0f}"
+    return f"above {low:.0f}" if math.isinf(high) else f"{low:.0f} to {high:.0f}"
 
 
 def _plane_score(x: np.ndarray, truth: np.ndarray, axis: int) -> PlaneScore:
