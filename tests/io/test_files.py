@@ -249,6 +249,17 @@ def test_sha256_of_a_folder_sees_contents_and_names(tmp_path):
     assert sha256_of(folder) != first
 
 
+def test_hashing_tells_how_far_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffusionblend.io.files.HASH_PART_BYTES", 1_000_000)
+    (tmp_path / "f").mkdir()
+    for name, n_bytes in (("a", 2_500_000), ("b", 1_500_000)):
+        (tmp_path / "f" / name).write_bytes(b"x" * n_bytes)
+    steps = []
+    told = sha256_of(tmp_path / "f", lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 4), (2, 4), (2, 4), (3, 4), (4, 4)]
+    assert told == sha256_of(tmp_path / "f")
+
+
 def test_sha256_of_nothing_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no "):
         sha256_of(tmp_path / "none")

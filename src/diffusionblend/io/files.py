@@ -9,7 +9,7 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,10 @@ FULL_DISK_BYTES = 64 << 10
 
 MAX_NAME_BYTES = 255
 """The longest name of a file that common file systems take."""
+
+BYTES_PER_MB = 1_000_000
+HASH_PART_BYTES = 8 << 20
+"""How much of a file is read at once for its hash."""
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
@@ -141,24 +145,36 @@ def _is_dead(pid: int) -> bool:
     return False
 
 
-def sha256_of(path: Path | str) -> str:
+def sha256_of(path: Path | str, on_step: Callable[[int, int], None] | None = None) -> str:
     """SHA-256 of a file, or of a folder's files with their relative names, as hexadecimal.
 
     A folder's is the hash of the lines "<hash>  <name>", sorted by name; its subfolders count.
-    Raises InputError where there is nothing at `path`.
+    on_step: called with the MB (10^6 bytes) done and in all. Raises InputError where there is
+    nothing at `path`.
     """
     path = Path(path)
-    if path.is_dir():
-        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        lines = "".join(f"{_digest(path / name)}  {name}\n" for name in names)
-        return hashlib.sha256(lines.encode()).hexdigest()
-    check_readable(path)
-    return _digest(path)
+    is_folder = path.is_dir()
+    if not is_folder:
+        check_readable(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if is_folder else [path]
+    n_bytes, n_done = sum(p.stat().st_size for p in files), 0
 
+    def digest_of(file_path: Path) -> str:
+        nonlocal n_done
+        digest = hashlib.sha256()
+        with open(file_path, "rb") as file:
+            while part := file.read(HASH_PART_BYTES):
+                digest.update(part)
+                n_done += len(part)
+                if on_step is not None:
+                    on_step(n_done // BYTES_PER_MB, n_bytes // BYTES_PER_MB)
+        return digest.hexdigest()
 
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if not is_folder:
+        return digest_of(path)
+    by_name = {p.relative_to(path).as_posix(): p for p in files}
+    lines = "".join(f"{digest_of(by_name[name])}  {name}\n" for name in sorted(by_name))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def check_readable(path: Path | str) -> None:

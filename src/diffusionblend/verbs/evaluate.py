@@ -19,10 +19,12 @@ from diffusionblend.evaluation.tables import (
 from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.provenance import RunRecord
 from diffusionblend.verbs.options import (
+    add_input,
     check_output_and_record,
     check_outputs_are_no_inputs,
     check_suffix,
     say,
+    timed_part,
     write_record,
     write_text,
 )
@@ -58,15 +60,22 @@ class Evaluate:
         outputs = self._checked_outputs()
         record = RunRecord(verb="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
-            record.add_input(path)
-        with record.timed("read"):
+            add_input(record, path)
+        if self.projections is not None:
+            add_input(record, self.projections)
+        with timed_part(record, "read", self.reconstruction.name):
             volume = read_volume(self.reconstruction, check=False)
             reference = read_volume(self.reference)
-        with record.timed("evaluate"):
-            residual = self._residual(volume, record)
-            evaluation = evaluate_volume(volume, reference, relative_residual=residual)
+        with timed_part(record, "evaluate", self.reconstruction.name) as on_step:
+            residual = self._residual(volume)
+            evaluation = evaluate_volume(
+                volume, reference, relative_residual=residual, on_step=on_step
+            )
         self._print(evaluation)
-        self._draw(volume, reference, evaluation)
+        with timed_part(record, "draw"):
+            written = self._draw(volume, reference, evaluation)
+        for path in written:
+            say(f"wrote {path}")
         record.results = evaluation.to_dict()
         if self.output is not None:
             write_text(self.output, json.dumps(record.results, indent=2) + "\n", self.force)
@@ -94,7 +103,7 @@ class Evaluate:
             check_output_and_record(outputs[0], self.force)
         return outputs
 
-    def _residual(self, volume, record: RunRecord) -> float | None:  # noqa: ANN001
+    def _residual(self, volume) -> float | None:  # noqa: ANN001
         if self.projections is None:
             return None
         import torch
@@ -104,7 +113,6 @@ class Evaluate:
         from diffusionblend.methods.measurement import Measurement
         from diffusionblend.units import hu_to_network
 
-        record.add_input(self.projections)
         projections = read_projections(self.projections)
         check_same_grid(volume.grid, projections.grid)
         x = hu_to_network(torch.from_numpy(volume.values))
@@ -120,7 +128,8 @@ class Evaluate:
         for note in evaluation.notes:
             say(f"note: {note}")
 
-    def _draw(self, volume, reference, evaluation) -> None:  # noqa: ANN001
+    def _draw(self, volume, reference, evaluation) -> list[Path]:  # noqa: ANN001
+        """Write the figure and the report that were asked for, and return their paths."""
         name = self.reconstruction.name
         volumes = {"reference": reference, name: volume}
         if self.figure is not None:
@@ -128,7 +137,6 @@ class Evaluate:
 
             figure = three_planes_figure(volumes, "reference", evaluations={name: evaluation})
             save_figure(figure, self.figure, force=self.force)
-            say(f"wrote {self.figure}")
         if self.report is not None:
             from diffusionblend.evaluation.report import write_report
 
@@ -141,4 +149,4 @@ class Evaluate:
                 simulated=False,
                 force=self.force,
             )
-            say(f"wrote {self.report}")
+        return [p for p in (self.figure, self.report) if p is not None]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ import tyro
 from diffusionblend.errors import InputError
 from diffusionblend.io.files import atomic_output, check_outputs_absent
 from diffusionblend.provenance import RunRecord, run_record_path
+from diffusionblend.verbs.progress import PATIENCE_SECONDS, Advance, progress
 
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Device = Literal["auto", "cpu", "cuda"]
@@ -59,6 +61,20 @@ def check_outputs_are_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path])
             raise InputError(
                 f"The output {output} is also an input.", "another file for it", "another name"
             )
+
+
+def add_input(record: RunRecord, path: Path) -> None:
+    """Add an input to the record with its hash, which a large one takes a while to make."""
+    with progress(f"hash {path.name} (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
+        record.add_input(path, on_step)
+
+
+@contextmanager
+def timed_part(record: RunRecord, part: str, what: object = "") -> Iterator[Advance]:
+    """Time a part of a run for its record, and show its progress where it lasts."""
+    task = f"{part} {what}".strip()
+    with record.timed(part), progress(task, after_seconds=PATIENCE_SECONDS) as on_step:
+        yield on_step
 
 
 def write_record(record: RunRecord, output: Path) -> None:

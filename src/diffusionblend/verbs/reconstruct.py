@@ -19,10 +19,12 @@ from diffusionblend.provenance import RunRecord
 from diffusionblend.verbs.options import (
     Device,
     Output,
+    add_input,
     check_output_and_record,
     check_seed,
     choose_device,
     say,
+    timed_part,
     write_record,
 )
 from diffusionblend.verbs.progress import progress
@@ -68,8 +70,8 @@ class Reconstruct:
             seed=self.diffusionblend.seed,
             device=device,
         )
-        record.add_input(self.projections)
-        with record.timed("read"):
+        add_input(record, self.projections)
+        with timed_part(record, "read", self.projections.name):
             projections = read_projections(self.projections)
             prior = self._prior(record, device) if find_method(self.method).needs_prior else None
         with progress(self.method) as on_step:
@@ -87,7 +89,7 @@ class Reconstruct:
                 "finite HU",
                 f"another prior or the defaults of {self.method}",
             )
-        with record.timed("write"):
+        with timed_part(record, "write", self.output.name):
             write_volume(result.volume, self.output, force=self.force)
         record.seconds |= result.seconds
         record.results = {

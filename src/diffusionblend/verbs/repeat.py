@@ -22,6 +22,7 @@ import tyro
 from diffusionblend.errors import InputError
 from diffusionblend.provenance import RunRecord, read_run_record
 from diffusionblend.verbs.options import Output, say
+from diffusionblend.verbs.progress import PATIENCE_SECONDS, progress
 
 OUTPUTS = ("output", "report", "figure")
 """The settings that name outputs; the record lies beside the first of them that is given."""
@@ -54,7 +55,9 @@ class Repeat:
         record = read_run_record(self.record)
         if record.verb not in VERBS:
             raise InputError(f"{self.record} is of {record.verb!r}.", f"one of {', '.join(VERBS)}")
-        for path in record.changed_inputs():
+        with progress("hash the inputs (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
+            changed = record.changed_inputs(on_step)
+        for path in changed:
             say(f"note: {path} is not the file of the first run")
         settings = _redirected(record.settings, self.output, self.record)
         verb = build(VERBS[record.verb], settings | {"force": self.force}, self.record)
