@@ -125,12 +125,12 @@ def sha256_of_weights(folder: Path) -> str:
 
 
 def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -> Prior:
-    """Read a shipped prior by its name, or one from its folder; weights from safetensors alone.
+    """Read a prior by shipped name, folder or hub id; weights from safetensors alone.
 
     Raises InputError where files are missing, corrupt, or of another size than they say.
     """
     folder = find_prior(name_or_folder)
-    facts = _read_facts(folder)
+    facts = read_facts(folder)
     if (facts.get("prediction"), facts.get("range")) != (PREDICTION, RANGE):
         raise InputError(
             f"{folder} predicts {facts.get('prediction')!r} in {facts.get('range')!r}.",
@@ -157,13 +157,13 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
     return prior.to(device)
 
 
-def _read_facts(folder: Path) -> dict:
-    """The content of prior.json, once the folder is known to hold a prior."""
+def read_facts(folder: Path) -> dict:
+    """The content of prior.json, once the folder is known to hold a prior. Raises InputError."""
     missing = [n for n in (PRIOR_FILE, WEIGHTS_FILE) if not (folder / n).is_file()]
     if missing:
         raise InputError(
             f"{folder} is not a prior: {' and '.join(missing)} not found.",
-            "a folder written by 'diffusionblend train', or the name of a shipped prior",
+            "a folder written by 'diffusionblend train', a shipped prior, or one of the hub",
         )
     try:
         facts = json.loads((folder / PRIOR_FILE).read_text())

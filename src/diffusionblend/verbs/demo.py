@@ -47,7 +47,7 @@ class Demo:
     steps: int = 100
     """Reverse steps of DiffusionBlend++."""
     prior: str = "chest-128"
-    """Name of a shipped prior, or a folder that 'train' wrote."""
+    """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     seed: int = 7

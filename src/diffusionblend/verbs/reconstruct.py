@@ -43,7 +43,7 @@ class Reconstruct:
     method: MethodName = "diffusionblend++"
     """How; each method has its own settings below, the others are not looked at."""
     prior: str = "chest-128"
-    """Name of a shipped prior, or a folder that 'train' wrote."""
+    """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     force: bool = False
