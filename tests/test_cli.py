@@ -98,7 +98,7 @@ def test_an_option_of_the_wrong_kind_is_told_by_its_name(cli, tmp_path, option):
 
 
 def test_a_system_error_is_a_message_not_a_traceback(cli, tmp_path, chest_file, monkeypatch):
-    def closed(path):
+    def closed(path, on_step=None):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("diffusionblend.provenance.sha256_of", closed)
