@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -14,6 +16,7 @@ from diffusionblend import cli as cli_module
 from diffusionblend.methods.registry import METHODS
 from diffusionblend.verbs.reconstruct import MethodName
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy", "diffusers"]
 
 
@@ -68,23 +71,34 @@ def test_wrong_usage_exits_with_2(cli, arguments):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "word"),
+    ("verb", "option", "value", "word"),
     [
-        ("--eta", "nan", "eta is nan"),
-        ("--steps", "0", "steps is 0"),
-        ("--tv.weight", "nan", "TV weight is nan"),
+        ("reconstruct", "--eta", "nan", "eta is nan"),
+        ("reconstruct", "--steps", "0", "steps is 0"),
+        ("reconstruct", "--tv.weight", "nan", "The TV weight is nan"),
+        ("train", "--steps", "0", "steps, batch_size and validate_every are 0"),
+        ("train", "--network.image-size", "17", "The network's slices are 17 pixels wide"),
     ],
 )
-def test_impossible_settings_are_told_without_a_traceback(cli, tmp_path, option, value, word):
-    result = cli("reconstruct", "scan.h5", "-o", tmp_path / "a.nii.gz", option, value)
-    assert result.code in (1, 2)  # tyro takes what nested settings say for wrong usage
-    assert word in result.err
-    assert "Expected:" in result.err
-    assert "Traceback" not in result.err
+def test_impossible_settings_are_told_in_their_own_words(cli, tmp_path, verb, option, value, word):
+    result = cli(verb, "input", "-o", tmp_path / "a.nii.gz", option, value)
+    assert result.code == 1
+    first, second = result.err.splitlines()[:2]
+    assert first.startswith(f"diffusionblend: {word}")
+    assert second.startswith("Expected: ")
+    assert "Traceback" not in result.err and "tyro" not in result.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--tv.weight", "--steps", "--tv.iterations"])
+def test_an_option_of_the_wrong_kind_is_told_by_its_name(cli, tmp_path, option):
+    result = cli("reconstruct", "input", "-o", tmp_path / "a.nii.gz", option, "many")
+    assert result.code == 2
+    assert option in result.err and "'many'" in result.err and "tyro" not in result.err
 
 
 def test_a_system_error_is_a_message_not_a_traceback(cli, tmp_path, chest_file, monkeypatch):
-    def closed(path):
+    def closed(path, on_step=None):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("diffusionblend.provenance.sha256_of", closed)
@@ -120,6 +134,35 @@ def test_a_signal_in_the_middle_of_writing_leaves_nothing(
     assert result.code == code
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+INTERRUPTED_IMPORT = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, CtrlC())
+sys.argv[2:] = ["--help"]
+"""
+"""A process that gets Ctrl-C when it imports the module that is named."""
+
+
+@pytest.mark.parametrize("module", ["diffusionblend.cli", "tyro", "diffusionblend.verbs.train"])
+def test_ctrl_c_while_it_starts_is_quiet(module):
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    home, _, function = scripts["diffusionblend"].partition(":")
+    as_module = "runpy.run_module('diffusionblend', run_name='__main__')"
+    for start in (as_module, f"import {home}; {home}.{function}()"):
+        done = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED_IMPORT + start, module],
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_every_exported_name_is_there():

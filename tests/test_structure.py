@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "geometry": {"errors", "volume"},
     "io": VALUES,
     "operators": VALUES,
-    "priors": VALUES,
+    "priors": VALUES | {"io"},
     "phantom": VALUES,
     "provenance": VALUES | {"io"},
     "simulate": VALUES | {"operators"},

@@ -115,12 +115,24 @@ def test_a_grid_prints_itself_and_compares():
         {"spacing_mm": (1, math.nan, 1)},
         {"spacing_mm": (1, 1, math.inf)},
         {"origin_mm": (0, 0)},
+        {"origin_mm": (0, 0, math.nan)},
         {"direction": (1, 0, 0, 1)},
+        {"direction": (0,) * 9},
+        {"direction": (1, 0, 0, 0, 1, 0, 0, 0, 0)},
+        {"direction": (1, 0, 0, 0, 1, 0, 0, 0, 2)},
+        {"direction": (1, 0, 0, 0, 1, 0.1, 0, 0, 1)},
+        {"direction": (1, 0, 0, 1, 0, 0, 0, 0, 1)},
+        {"direction": (math.nan, 0, 0, 0, 1, 0, 0, 0, 1)},
     ],
 )
 def test_a_bad_grid_is_an_error(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Grid(**({"shape": (2, 3, 4), "spacing_mm": (1, 1, 1)} | wrong))
+
+
+def test_a_direction_rounded_in_a_header_is_taken():
+    rounded = tuple(np.round(oblique(4), 3))
+    assert Grid(shape=(2, 3, 4), spacing_mm=(1, 1, 1), direction=rounded).direction == rounded
 
 
 def test_a_volume_wants_its_grids_shape_and_holds_float32():

@@ -1,5 +1,24 @@
-"""`python -m diffusionblend`: the command line."""
+"""`python -m diffusionblend` and the command `diffusionblend`: the command line.
 
-from diffusionblend.cli import main
+Importing it takes a moment; Ctrl-C within it ends the program as quietly as later.
+"""
 
-main()
+from __future__ import annotations
+
+import sys
+
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        from diffusionblend.cli import main as run_and_exit
+
+        run_and_exit()
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from diffusionblend.verbs.demo import Demo
 from diffusionblend.verbs.doctor import Doctor
 from diffusionblend.verbs.evaluate import Evaluate
 from diffusionblend.verbs.import_series import Import
+from diffusionblend.verbs.priors import Priors
 from diffusionblend.verbs.reconstruct import Reconstruct
 from diffusionblend.verbs.repeat import Repeat, Verb
 from diffusionblend.verbs.simulate import Simulate
@@ -32,6 +33,7 @@ VERBS: dict[str, type[Verb]] = {
     "reconstruct": Reconstruct,
     "evaluate": Evaluate,
     "repeat": Repeat,
+    "priors": Priors,
     "doctor": Doctor,
 }
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """Bad input; the command line prints its message alone and exits with `exit_code`.
 
     Shapes: none. The message has up to three sentences: what was got, what was expected, what to
-    try.
+    try. No ValueError, since the command line's parser takes those of settings for wrong usage.
     """
 
     exit_code = 1

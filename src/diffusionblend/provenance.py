@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
@@ -70,20 +70,28 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=versions)
     record_version: int = RECORD_VERSION
 
-    def add_input(self, path: Path | str) -> None:
-        """Add an input file or folder with its hash; raises InputError where it is not there."""
+    def add_input(
+        self, path: Path | str, on_step: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Add an input file or folder with its hash; raises InputError where it is not there.
+
+        on_step: called with the MB hashed and in all.
+        """
         path = Path(path)
-        digest = sha256_of(path)
+        digest = sha256_of(path, on_step)
         files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
         n_bytes = sum(p.stat().st_size for p in files)
         self.inputs.append({"path": portable_path(path), "sha256": digest, "bytes": n_bytes})
 
-    def changed_inputs(self) -> list[str]:
-        """The inputs, as recorded, that are gone or hold other bytes by now."""
+    def changed_inputs(self, on_step: Callable[[int, int], None] | None = None) -> list[str]:
+        """The inputs, as recorded, that are gone or hold other bytes by now.
+
+        on_step: called with the MB of an input hashed and in all.
+        """
         changed = []
         for entry in self.inputs:
             path = Path(str(entry["path"])).expanduser()
-            if not path.exists() or sha256_of(path) != entry["sha256"]:
+            if not path.exists() or sha256_of(path, on_step) != entry["sha256"]:
                 changed.append(str(entry["path"]))
         return changed
 

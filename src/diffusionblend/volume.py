@@ -18,6 +18,10 @@ from diffusionblend.errors import InputError
 
 IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
+DIRECTION_TOLERANCE = 0.01
+"""How far the axes' lengths and scalar products may lie from those of perpendicular unit vectors;
+rounded headers reach about 0.001."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
@@ -49,6 +53,16 @@ class Grid:
             raise InputError(f"Grid.shape is {self.shape}.", "at least one voxel along each axis")
         if not all(0 < s < math.inf for s in self.spacing_mm):
             raise InputError(f"Grid.spacing_mm is {self.spacing_mm}.", "three positive millimetres")
+        if not np.isfinite(self.origin_mm).all():
+            raise InputError(f"Grid.origin_mm is {self.origin_mm}.", "three finite millimetres")
+        axes = np.array(self.direction).reshape(3, 3)
+        off = np.abs(axes.T @ axes - np.eye(3)).max() if np.isfinite(axes).all() else math.inf
+        if off > DIRECTION_TOLERANCE:
+            raise InputError(
+                f"Grid.direction is {self.direction}.",
+                "direction cosines row by row, whose columns are perpendicular unit vectors",
+                f"{IDENTITY_DIRECTION} for an upright volume",
+            )
 
     @property
     def in_plane_shape(self) -> tuple[int, int]:

@@ -63,6 +63,13 @@ def test_each_plane_agrees_with_scikit_image_slice_by_slice() -> None:
     assert got.volume_psnr_db == pytest.approx(peak_signal_noise_ratio(b, a, data_range=1))
 
 
+def test_progress_counts_the_slices_of_all_planes() -> None:
+    x, reference = random_pair()
+    steps: list[tuple[int, int]] = []
+    evaluate_volume(x, reference, on_step=lambda *step: steps.append(step))
+    assert steps == [(i, 9 + 11 + 13) for i in range(1, 34)]
+
+
 @pytest.mark.parametrize(("plane", "axis"), [("axial", 0), ("coronal", 1), ("sagittal", 2)])
 def test_an_error_in_one_slice_of_a_plane_leaves_its_other_slices_out(
     plane: str, axis: int

@@ -59,6 +59,25 @@ def test_the_console_takes_text_as_it_is() -> None:
     assert "Absent" not in text
 
 
+@pytest.mark.parametrize(
+    ("hu", "header"),
+    [
+        (-501.0, "lung and air: below -500 HU"),
+        (-499.0, None),
+        (-199.0, "soft tissue: -200 to 200 HU"),
+        (199.0, "soft tissue: -200 to 200 HU"),
+        (299.0, None),
+        (301.0, "bone: above 300 HU"),
+    ],
+)
+def test_headers_tell_which_voxels_the_bias_is_of(hu: float, header: str | None) -> None:
+    grid = Grid(shape=(8, 8, 8), spacing_mm=(1, 1, 1))
+    reference = Volume(np.full(grid.shape, hu), grid)
+    row = evaluation_row("a", evaluate_volume(reference, reference))
+    shown = [c.header for c in DETAIL_COLUMNS if "bias" in c.key and row.get(c.key) is not None]
+    assert shown == ([f"Bias (HU), {header}"] if header else [])
+
+
 @pytest.mark.parametrize("columns", [METRIC_COLUMNS, DETAIL_COLUMNS])
 def test_a_row_of_metrics_fits_80_columns_uncut(columns: tuple[Column, ...]) -> None:
     rng = np.random.default_rng(0)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -163,6 +165,71 @@ def test_a_librarys_own_error_on_a_full_disk_is_an_error(small_disk):
     assert names(small_disk) == []
 
 
+KILLED_WRITER = """
+import os, signal, sys
+from diffusionblend.io.files import atomic_output
+with atomic_output(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    if sys.argv[2] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+"""
+"""A process that is killed, or waits, in the middle of writing."""
+
+
+def writer(path, how):
+    return subprocess.Popen(
+        [sys.executable, "-c", KILLED_WRITER, str(path), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asking whether a process lives would end it")
+@pytest.mark.parametrize("name", ["a.nii.gz", "å" * 100 + ".mha"])
+def test_what_a_killed_process_left_of_this_output_is_removed(tmp_path, name):
+    path, other = tmp_path / name, tmp_path / f"b.{name[-10:]}"
+    for output in (path, other):
+        with writer(output, "kill") as killed:
+            assert killed.stdout.read() == "writing\n"
+    left = names(tmp_path)
+    assert len(left) == 2 and all(".partial" in n for n in left)
+    write(path, "whole")
+    (others_left,) = set(names(tmp_path)) - {name}
+    assert others_left.startswith(f".{other.name}.")
+    write(other, "whole")
+    assert names(tmp_path) == sorted([name, other.name])
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path):
+    path = tmp_path / "a.txt"
+    with writer(path, "wait") as living:
+        assert living.stdout.readline() == "writing\n"
+        (theirs,) = names(tmp_path)
+        with atomic_output(path) as mine:
+            mine.write_text("mine")
+            write(path.with_name("a.txt.b"), "other")
+            assert {theirs, mine.name} <= set(names(tmp_path))
+        assert names(tmp_path) == sorted([theirs, "a.txt", "a.txt.b"])
+        path.unlink()
+        living.communicate("")
+    assert living.returncode == 0
+    assert path.read_text() == "half"
+
+
+def test_what_another_machine_left_is_left_alone(tmp_path):
+    with writer(tmp_path / "a.txt", "kill") as killed:
+        killed.stdout.read()
+    (left,) = names(tmp_path)
+    head, _, pid_and_rest = left.rpartition(f"-{killed.pid}-")
+    elsewhere = f"{head[:-8]}{'0' * 8}-{killed.pid}-{pid_and_rest}"
+    (tmp_path / left).rename(tmp_path / elsewhere)
+    write(tmp_path / "a.txt", "whole")
+    assert names(tmp_path) == [elsewhere, "a.txt"]
+
+
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     # the first test vector of FIPS 180-4
@@ -180,6 +247,17 @@ def test_sha256_of_a_folder_sees_contents_and_names(tmp_path):
     assert first == hashlib.sha256("".join(hashed).encode()).hexdigest()
     (folder / "b").rename(folder / "c")
     assert sha256_of(folder) != first
+
+
+def test_hashing_tells_how_far_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffusionblend.io.files.HASH_PART_BYTES", 1_000_000)
+    (tmp_path / "f").mkdir()
+    for name, n_bytes in (("a", 2_500_000), ("b", 1_500_000)):
+        (tmp_path / "f" / name).write_bytes(b"x" * n_bytes)
+    steps = []
+    told = sha256_of(tmp_path / "f", lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 4), (2, 4), (2, 4), (3, 4), (4, 4)]
+    assert told == sha256_of(tmp_path / "f")
 
 
 def test_sha256_of_nothing_is_an_error(tmp_path):

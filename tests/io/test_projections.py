@@ -190,6 +190,8 @@ def test_a_missing_attribute_is_refused(written, name):
         ("grid_shape_zyx", [4, 6, 6], ("(7, 5, 9)", "(7, 4, 9)")),
         ("grid_spacing_mm_zyx", [1.0, 1.0], ("2 numbers",)),
         ("grid_origin_mm_xyz", 1.0, ("wrong kind",)),
+        ("grid_direction", [0.0] * 9, ("Grid.direction", "perpendicular unit vectors")),
+        ("grid_origin_mm_xyz", [0.0, 0.0, np.nan], ("Grid.origin_mm",)),
         ("mu_water_per_mm", -1.0, ("mu_water_per_mm",)),
         ("notes", "{", ("wrong kind",)),
     ],
@@ -198,6 +200,50 @@ def test_an_attribute_that_does_not_fit_is_refused(written, name, value, words):
     with h5py.File(written, "r+") as file:
         file["diffusionblend"].attrs[name] = value
     refused(written, *words)
+
+
+def test_angles_that_disagree_are_refused(written):
+    with h5py.File(written, "r+") as file:
+        file["exchange/theta"][3] += 0.5
+    refused(written, "two angles for view 3", "1.3464 radians", "77.6429 degrees")
+    with h5py.File(written, "r+") as file:
+        del file["exchange/theta"]
+        file["exchange/theta"] = np.zeros(6)
+    refused(written, "7 angles in radians and 6 in degrees")
+    with h5py.File(written, "r+") as file:  # radians where degrees belong
+        del file["exchange/theta"]
+        file["exchange/theta"] = file["diffusionblend/angles_rad"][:]
+    refused(written, "two angles for view 6")
+    with h5py.File(written, "r+") as file:
+        file["exchange/theta"][:] = np.nan
+    refused(written, "nan degrees")
+
+
+@pytest.mark.parametrize(
+    ("name", "units"),
+    [
+        ("diffusionblend/angles_rad", "degrees"),
+        ("diffusionblend/angles_rad", 3),
+        ("exchange/theta", "rad"),
+        ("exchange/theta", np.bytes_("rad")),
+    ],
+)
+def test_angles_in_another_unit_are_refused(written, name, units):
+    with h5py.File(written, "r+") as file:
+        file[name].attrs["units"] = units
+    refused(written, f"/{name}", "attribute units")
+
+
+def test_angles_that_agree_but_for_turns_and_rounding_are_taken(written):
+    expected = projections_of().geometry
+    with h5py.File(written, "r+") as file:
+        file["exchange/theta"][:] = np.round(file["exchange/theta"][:] - 360, 3)
+        del file["diffusionblend/angles_rad"].attrs["units"]
+        file["exchange/theta"].attrs["units"] = np.bytes_("deg")
+    assert read_projections(written).geometry == expected
+    with h5py.File(written, "r+") as file:
+        del file["exchange/theta"]
+    assert read_projections(written).geometry == expected
 
 
 def test_data_that_do_not_fit_are_refused(written):

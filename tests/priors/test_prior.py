@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, OutputWriteError
 from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
 from tiny_network import TINY, random_prior
@@ -155,6 +156,50 @@ def test_a_nonsensical_network_is_refused(saved: Path, change: Callable[[dict], 
     change_facts(saved, change)
     with pytest.raises(InputError):
         load_prior(saved)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_prior_killed_while_it_is_saved_is_the_old_one_or_no_finished_one(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Stop before each of the three files takes its place, in a new folder and in an old one."""
+    before = {p.name: p.read_bytes() for p in saved.iterdir()}
+    order = []
+
+    def replace_or_stop(source: Path, target: Path) -> None:
+        if len(order) == at:
+            raise KeyboardInterrupt
+        order.append(Path(target).name)
+        rename(source, target)
+
+    rename = os.replace
+    new = saved.with_name("new")
+    monkeypatch.setattr("os.replace", replace_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        random_prior(seed=1).save(new)
+    assert {p.name for p in new.iterdir()} == set(order)
+    assert PRIOR_FILE not in order
+    order.clear()
+    with pytest.raises(KeyboardInterrupt):
+        random_prior(seed=1).save(saved)
+    assert {p.name for p in saved.iterdir()} == set(before)
+    assert (saved / PRIOR_FILE).read_bytes() == before[PRIOR_FILE]
+    for folder in (new,) if at == 0 else (new, saved):
+        with pytest.raises(InputError, match="not found|corrupt"):
+            load_prior(folder)
+    if at == 0:
+        load_prior(saved)
+
+
+def test_a_full_disk_leaves_the_old_prior(
+    saved: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_prior().save(small_disk / "p")
+    before = {p.name: p.read_bytes() for p in (small_disk / "p").iterdir()}
+    big = replace(TINY, channels=(64, 96))
+    with pytest.raises(OutputWriteError, match="disk is full"):
+        random_prior(config=big).save(small_disk / "p")
+    assert {p.name: p.read_bytes() for p in (small_disk / "p").iterdir()} == before
 
 
 def test_the_folder_is_in_the_layout_of_diffusers(saved: Path) -> None:

@@ -59,3 +59,14 @@ def test_any_predicted_v_gives_x0_and_eps_that_obey_tweedie() -> None:
     abar = schedule.alpha_bar[t].reshape(-1, 1, 1, 1)
     torch.testing.assert_close(x0 * abar.sqrt(), x_t - (1 - abar).sqrt() * eps)
     torch.testing.assert_close(schedule.v_target(x0, eps, t), v)
+
+
+def test_nothing_is_fetched_from_the_device() -> None:
+    """On torch's device without values, where any look at one would fail."""
+    schedule = NoiseSchedule()
+    t, x = torch.zeros(4, dtype=torch.long, device="meta"), torch.zeros(4, 3, 8, 8, device="meta")
+    for got in (*schedule.signal_and_noise(t, x), *schedule.x0_and_eps_from_v(x, x, t)):
+        assert got.device == x.device and got.dtype == x.dtype
+    kept = schedule._alpha_bar_on[x.device]
+    schedule.add_noise(x, x, t)
+    assert schedule._alpha_bar_on[x.device] is kept

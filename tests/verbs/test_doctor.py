@@ -32,9 +32,11 @@ def test_a_damaged_or_missing_prior_is_told(cli, monkeypatch, tiny_prior, tmp_pa
     result = cli("doctor", "--no-speed")
     assert result.code == 1
     assert "are corrupt" in result.out and "whole, SHA-256" in result.out
+    assert "Not whole: other." in result.err and DEFAULT_PRIOR not in result.err
     ship(monkeypatch, {})
     result = cli("doctor")
     assert result.code == 1
+    assert "No prior is in the package" in result.err
     assert "install diffusionblend again" in result.err
 
 

@@ -91,7 +91,37 @@ def test_volumes_that_cannot_be_compared_are_refused(cli, tmp_path, chest_file):
     result = cli("evaluate", tmp_path / "nan.nrrd", "--reference", chest_file, "-o", out)
     assert result.code == 1
     assert "1 voxels that are NaN" in result.err and "Expected:" in result.err
-    arguments = ("evaluate", chest_file, "--reference", chest_file, "-o", out)
-    result = cli(*arguments, "--figure", out.with_suffix(".foo"))
-    assert result.code == 1 and "png" in result.err
     assert_nothing_in(out.parent)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "better"),
+    [
+        ("-o", "a.csv", "a.json"),
+        ("--report", "a.pdf", "a.html"),
+        ("--figure", "a.foo", "a.png"),
+        ("--figure", "figure", "figure.png"),
+    ],
+)
+def test_a_suffix_that_cannot_be_written_is_refused_before_any_work(
+    cli, tmp_path, option, name, better
+):
+    nothing = tmp_path / "nothing.nii.gz"  # read first, it would be what is complained of
+    out = tmp_path / "out"
+    result = cli("evaluate", nothing, "--reference", nothing, option, out / name)
+    assert_refused(result, name, better)
+    assert_nothing_in(out)
+
+
+def test_an_output_that_is_an_input_is_refused_even_with_force(cli, tmp_path, chest_file):
+    (tmp_path / "there").mkdir()
+    inputs = {}
+    for kind, name in (("volume", "v.json"), ("reference", "r.html"), ("projections", "p.png")):
+        inputs[kind] = tmp_path / name
+        inputs[kind].write_bytes(b"precious")
+    arguments = ("evaluate", inputs["volume"], "--reference", inputs["reference"], "--force")
+    arguments += ("--projections", inputs["projections"])
+    for option, kind in (("-o", "volume"), ("--report", "reference"), ("--figure", "projections")):
+        same = tmp_path / "there" / ".." / inputs[kind].name
+        assert_refused(cli(*arguments, option, same), inputs[kind].name, "also an input")
+        assert inputs[kind].read_bytes() == b"precious"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from command_line import METHODS, assert_refused
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import read_volume
+from tiny_network import random_prior
 
 
 @pytest.mark.parametrize("output", ["chest.nii.gz", *(f"{m}.nii.gz" for m in METHODS)])
@@ -46,6 +48,23 @@ def test_an_input_that_has_changed_is_told(cli, walked, tmp_path, monkeypatch):
     result = cli("repeat", tmp_path / "old.run.json", "-o", tmp_path / "a.nii.gz")
     assert result.code == 0
     assert "scan.h5 is not the file of the first run" in result.out
+
+
+def test_a_prior_that_has_changed_or_is_gone_is_told(cli, walked, tmp_path, tiny_prior):
+    source = walked / "diffusionblend++.nii.gz.run.json"
+    record = json.loads(source.read_text())
+    note = "not those of the first run"
+    assert note not in cli("repeat", source, "-o", tmp_path / "same.nii.gz").out
+    prior = shutil.copytree(tiny_prior, tmp_path / "prior")
+    other = tmp_path / "other.run.json"
+    other.write_text(json.dumps(change(record, prior=str(prior))))
+    assert note not in cli("repeat", other, "-o", tmp_path / "copy.nii.gz").out
+    random_prior(seed=5).save(prior)
+    result = cli("repeat", other, "-o", tmp_path / "other.nii.gz")
+    assert result.code == 0
+    assert f"note: the weights of the prior {prior} are {note}" in result.out
+    shutil.rmtree(prior)
+    assert_refused(cli("repeat", other, "-o", tmp_path / "gone.nii.gz"), str(prior))
 
 
 def change(record, **settings):

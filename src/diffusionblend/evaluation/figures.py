@@ -119,13 +119,23 @@ def save_figure(figure: Figure, path: Path | str, *, force: bool = False) -> Pat
     from diffusionblend.io.files import atomic_output
 
     path = Path(path)
-    file_format = path.suffix.lstrip(".").lower()
-    known = figure.canvas.get_supported_filetypes()
-    if file_format not in known:
-        raise InputError(f"The figure's name is {path.name!r}.", f"a suffix of {sorted(known)}")
+    check_figure_suffix(path)
     with atomic_output(path, force=force) as temporary:
-        figure.savefig(temporary, format=file_format)
+        figure.savefig(temporary, format=path.suffix.lstrip(".").lower())
     return path
+
+
+def check_figure_suffix(path: Path | str) -> None:
+    """Raises InputError unless a figure can be written to `path`; call it before long work."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    path, known = Path(path), sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.lstrip(".").lower() not in known:
+        raise InputError(
+            f"A figure cannot be written as {path.name}.",
+            f"a name that ends in .{', .'.join(known)}",
+            path.with_suffix(".png").name,
+        )
 
 
 def window_limits(window: tuple[float, float] | str) -> tuple[float, float]:

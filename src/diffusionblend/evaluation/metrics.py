@@ -14,7 +14,9 @@ Mean absolute error, HU bias and total variation are taken in HU as they stand, 
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -33,6 +35,8 @@ TISSUE_CLASSES_HU = {
     "bone": (300.0, math.inf),
 }
 """Open intervals of the reference's HU. `lung` holds every voxel below -500, room air included."""
+
+TISSUE_LABELS = {"lung": "lung and air", "soft_tissue": "soft tissue", "bone": "bone"}
 
 SPACING_TOLERANCE = 1e-3
 """Largest relative difference of two grids' spacings that passes for rounding."""
@@ -104,12 +108,17 @@ class Evaluation:
 
 
 def evaluate_volume(
-    reconstruction: Volume, reference: Volume, *, relative_residual: float | None = None
+    reconstruction: Volume,
+    reference: Volume,
+    *,
+    relative_residual: float | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Scores a reconstruction against its reference on the same grid.
 
-    Both (z, y, x) in HU. relative_residual is passed through (it needs an operator). Raises
-    InputError where the grids differ or a value is not finite.
+    Both (z, y, x) in HU. relative_residual is passed through (it needs an operator). on_step:
+    called with the slices scored and in all, over the three planes. Raises InputError where the
+    grids differ or a value is not finite.
     """
     check_same_grid(reconstruction.grid, reference.grid)
     for name, volume in (("reconstruction", reconstruction), ("reference", reference)):
@@ -119,7 +128,13 @@ def evaluate_volume(
                 f"The {name} holds {n_bad} voxels that are NaN or infinite.", "finite HU"
             )
     x, truth = unit_range(reconstruction.values), unit_range(reference.values)
-    planes = {name: _plane_score(x, truth, axis) for name, axis in PLANE_AXES.items()}
+    n_done = itertools.count(1)
+
+    def on_slice() -> None:
+        if on_step is not None:
+            on_step(next(n_done), sum(x.shape))
+
+    planes = {name: _plane_score(x, truth, axis, on_slice) for name, axis in PLANE_AXES.items()}
     difference = reconstruction.values.astype(np.float64) - reference.values
     truth_tv = _tv_z(reference.values)
     tv_z_ratio = _tv_z(reconstruction.values) / truth_tv if truth_tv > 0 else None
@@ -173,7 +188,17 @@ def check_same_grid(grid: Grid, reference: Grid) -> None:
         )
 
 
-def _plane_score(x: np.ndarray, truth: np.ndarray, axis: int) -> PlaneScore:
+def tissue_range(name: str) -> str:
+    """A tissue class's range of the reference's HU in words, such as "below -500"."""
+    low, high = TISSUE_CLASSES_HU[name]
+    if math.isinf(low):
+        return f"below {high:.0f}"
+    return f"above {low:.0f}" if math.isinf(high) else f"{low:.0f} to {high:.0f}"
+
+
+def _plane_score(
+    x: np.ndarray, truth: np.ndarray, axis: int, on_slice: Callable[[], None]
+) -> PlaneScore:
     """Mean PSNR and SSIM of two (z, y, x) arrays in [0, 1] over their slices along `axis`."""
     from skimage.metrics import structural_similarity
 
@@ -181,13 +206,15 @@ def _plane_score(x: np.ndarray, truth: np.ndarray, axis: int) -> PlaneScore:
     mean_squares = np.array([np.mean((a - b) ** 2) for a, b in zip(x, truth, strict=True)])
     different = mean_squares > 0
     psnr = [_psnr_db(float(m)) for m in mean_squares[different]]
-    ssim = None
-    if min(x.shape[1:]) >= SSIM_WINDOW:
-        pairs = zip(x, truth, strict=True)
-        ssim = float(np.mean([structural_similarity(a, b, data_range=1) for a, b in pairs]))
+    has_ssim = min(x.shape[1:]) >= SSIM_WINDOW
+    ssim = []
+    for a, b in zip(x, truth, strict=True):
+        if has_ssim:
+            ssim.append(structural_similarity(a, b, data_range=1))
+        on_slice()
     return PlaneScore(
         psnr_db=float(np.mean(psnr)) if psnr else math.inf,
-        ssim=ssim,
+        ssim=float(np.mean(ssim)) if has_ssim else None,
         n_slices=len(x),
         n_identical=int((~different).sum()),
     )

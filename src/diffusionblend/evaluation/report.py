@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +25,12 @@ from diffusionblend.evaluation.figures import (
     check_volumes,
     error_slices,
 )
-from diffusionblend.evaluation.metrics import CLIP_HU, TISSUE_CLASSES_HU, Evaluation
+from diffusionblend.evaluation.metrics import (
+    CLIP_HU,
+    TISSUE_LABELS,
+    Evaluation,
+    tissue_range,
+)
 from diffusionblend.evaluation.planes import WINDOWS_HU, PlaneImage, middle_slices
 from diffusionblend.evaluation.tables import (
     DETAIL_COLUMNS,
@@ -50,8 +54,6 @@ COLOUR_BAR_STEPS = 256
 
 MIN_LABELLED_HEIGHT = 0.12
 """Panels lower than this share of the widest panel's width carry no letters and figures."""
-
-TISSUE_LABELS = {"lung": "lung and air", "soft_tissue": "soft tissue", "bone": "bone"}
 
 
 @dataclass(frozen=True)
@@ -297,13 +299,4 @@ def _json(record: Mapping[str, object]) -> str:
 
 def _tissue_sentences() -> list[tuple[str, str]]:
     """(class, its range in HU) in words."""
-    sentences = []
-    for name, (low, high) in TISSUE_CLASSES_HU.items():
-        if math.isinf(low):
-            text = f"below {high:.0f} HU"
-        elif math.isinf(high):
-            text = f"above {low:.0f} HU"
-        else:
-            text = f"{low:.0f} to {high:.0f} HU"
-        sentences.append((TISSUE_LABELS[name], text))
-    return sentences
+    return [(label, f"{tissue_range(name)} HU") for name, label in TISSUE_LABELS.items()]

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal
 
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import Evaluation
+from diffusionblend.evaluation.metrics import TISSUE_LABELS, Evaluation, tissue_range
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,9 +50,15 @@ METRIC_COLUMNS = (
 DETAIL_COLUMNS = (
     METHOD_COLUMN,
     Column(key="mean_absolute_error_hu", header="MAE (HU)", digits=1, best="low"),
-    Column(key="bias_lung_hu", header="Bias, lung and air (HU)", digits=1, best="zero"),
-    Column(key="bias_soft_tissue_hu", header="Bias, soft tissue (HU)", digits=1, best="zero"),
-    Column(key="bias_bone_hu", header="Bias, bone (HU)", digits=1, best="zero"),
+    *(
+        Column(
+            key=f"bias_{name}_hu",
+            header=f"Bias (HU), {label}: {tissue_range(name)} HU",
+            digits=1,
+            best="zero",
+        )
+        for name, label in TISSUE_LABELS.items()
+    ),
     Column(key="tv_z_ratio", header="TV along z (ratio)", digits=2, best="one"),
     Column(key="relative_residual", header="Relative residual", digits=4),
 )

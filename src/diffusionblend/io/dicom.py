@@ -7,6 +7,7 @@ view stay as they are. What does not stack into a regular grid is refused (see `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,11 +53,15 @@ class SeriesReport:
 
 
 def read_dicom_series(
-    folder: Path | str, *, series_uid: str | None = None
+    folder: Path | str,
+    *,
+    series_uid: str | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[Volume, SeriesReport]:
     """Read the one CT series in a folder (subfolders are not searched), in HU and LPS.
 
-    series_uid: which series, where the folder holds several. Returns values (z, y, x) float32 and
+    series_uid: which series, where the folder holds several. on_step: called with the steps done
+    and in all, one for each header and one for each slice. Returns values (z, y, x) float32 and
     what was found. Raises InputError for an empty folder, several series, slices that are missing,
     duplicated, tilted, irregular or fewer than three, colour, localiser, multi-frame and other
     images than CT, missing positions, and truncated files.
@@ -64,29 +69,52 @@ def read_dicom_series(
     from diffusionblend.io.volumes import volume_from_image
 
     folder = Path(folder)
-    headers, others = read_headers(folder)
+    headers, others = read_headers(folder, on_step and (lambda i, n: on_step(i, 2 * n)))
+    n_files = len(headers) + len(others)
     headers, other_series = pick_series(headers, series_uid, folder)
     check_whole(headers)
     check_ct_images(headers)
     stack = sorted_stack(headers)
-    values = _read_pixels(stack, folder)
+    values = _read_pixels(
+        stack,
+        folder,
+        on_step and (lambda share: on_step(n_files + round(share * n_files), 2 * n_files)),
+    )
     n_padding, warnings = _fill_padding(values, stack.headers)
     volume = volume_from_image(_image(values, stack), folder)
     return volume, _report(volume, stack, n_padding, len(others) + len(other_series), warnings)
 
 
-def _read_pixels(stack: Stack, folder: Path) -> np.ndarray:
-    """The rescaled pixels (slice, row, column) float32 in the stack's order; any DICOM codec."""
+def _read_pixels(
+    stack: Stack, folder: Path, on_share: Callable[[float], None] | None
+) -> np.ndarray:
+    """The rescaled pixels (slice, row, column) float32 in the stack's order; any DICOM codec.
+
+    on_share: called with the share that is read, from 0 to 1.
+    """
     import SimpleITK as sitk
 
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(h.path) for h in stack.headers])
     reader.SetOutputPixelType(sitk.sitkFloat32)  # else the first slice's type rounds the others
+    stopped: list[BaseException] = []
+
+    def tell() -> None:
+        try:
+            on_share(reader.GetProgress())
+        except BaseException as error:  # Ctrl-C, which would end as an error of the library
+            stopped.append(error)
+            reader.Abort()
+
+    if on_share is not None:
+        reader.AddCommand(sitk.sitkProgressEvent, tell)
     warned = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # spacing is ours to judge
     try:
-        return sitk.GetArrayFromImage(reader.Execute())
+        image = reader.Execute()
     except RuntimeError as error:
+        if stopped:
+            raise stopped[0] from None
         lines = str(error).strip().splitlines()
         raise InputError(
             f"The slices in {folder} could not be read: {lines[-1].strip() if lines else ''}",
@@ -95,6 +123,9 @@ def _read_pixels(stack: Stack, folder: Path) -> np.ndarray:
         ) from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warned)
+    if stopped:
+        raise stopped[0]
+    return sitk.GetArrayFromImage(image)
 
 
 def _image(values: np.ndarray, stack: Stack) -> object:

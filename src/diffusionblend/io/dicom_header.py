@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,16 +92,19 @@ class Header:
         return "/".join(map(str, value)) if many else str(value or "")
 
 
-def read_headers(folder: Path) -> tuple[list[Header], list[str]]:
+def read_headers(
+    folder: Path, on_file: Callable[[int, int], None] | None = None
+) -> tuple[list[Header], list[str]]:
     """The headers of the images in a folder, by name, and the names of all other files in it.
 
-    Subfolders are not searched. Raises InputError for no images at all, and for a file that ends as
-    DICOM files do and is not whole.
+    Subfolders are not searched. on_file: called with the files seen and in all. Raises InputError
+    for no images at all, and for a file that ends as DICOM files do and is not whole.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.", "a folder of DICOM slices")
     headers, others = [], []
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+    paths = sorted(p for p in folder.iterdir() if p.is_file())
+    for i, path in enumerate(paths):
         header = None
         if path.name.upper() != "DICOMDIR" and not path.name.startswith("."):
             header = _read_header(path)
@@ -108,6 +112,8 @@ def read_headers(folder: Path) -> tuple[list[Header], list[str]]:
             others.append(path.name)
         else:
             headers.append(header)
+        if on_file is not None:
+            on_file(i + 1, len(paths))
     if not headers:
         subfolders = sorted(p.name for p in folder.iterdir() if p.is_dir())
         found = f"{len(others)} other file(s)" if others else "no files"

@@ -5,16 +5,26 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
 
 FULL_DISK_BYTES = 64 << 10
 """Less free space than this after a failed write means that the disk is full."""
+
+MAX_NAME_BYTES = 255
+"""The longest name of a file that common file systems take."""
+
+BYTES_PER_MB = 1_000_000
+HASH_PART_BYTES = 8 << 20
+"""How much of a file is read at once for its hash."""
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
@@ -64,12 +74,14 @@ def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
 
     The temporary path has the same suffix, since libraries choose the format by it. Missing parent
     folders are made. On any failure, Ctrl-C included, the temporary file is removed and an existing
-    output is left as it was. Raises OutputExistsError, and OutputWriteError where the disk is full,
+    output is left as it was; what a process killed outright (SIGKILL) left for this very output is
+    removed first. Raises OutputExistsError, and OutputWriteError where the disk is full,
     read-only or closed to us; other errors of the block pass through.
     """
     path = Path(path)
     check_outputs_absent([path], force)
-    temporary = path.with_name(f".{secrets.token_hex(6)}.partial{file_suffix(path)}")
+    temporary = _temporary_path(path)
+    _remove_leftovers(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -86,24 +98,83 @@ def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
             temporary.unlink()
 
 
-def sha256_of(path: Path | str) -> str:
+def _temporary_path(path: Path) -> Path:
+    """A hidden name beside `path` that tells the output, the machine and the process."""
+    owner = f"{_machine_mark()}-{os.getpid()}-{secrets.token_hex(6)}"
+    return path.with_name(f".{_output_mark(path)}.{owner}.partial{file_suffix(path)}")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` whose process ran on this machine and is no more."""
+    mark = re.escape(f".{_output_mark(path)}.{_machine_mark()}-")
+    suffix = re.escape(f".partial{file_suffix(path)}")
+    pattern = re.compile(rf"{mark}(\d{{1,9}})-[0-9a-f]{{12}}{suffix}")
+    with suppress(OSError):
+        for name in os.listdir(path.parent):
+            found = pattern.fullmatch(name)
+            if found and _is_dead(int(found[1])):
+                path.with_name(name).unlink(missing_ok=True)
+
+
+def _output_mark(path: Path) -> str:
+    """The output's name as its temporary files carry it: its hash where it is long."""
+    name = path.name.encode(errors="surrogateescape")
+    return path.name if len(name) <= MAX_NAME_BYTES // 2 else hashlib.sha256(name).hexdigest()
+
+
+@cache
+def _machine_mark() -> str:
+    """A short hash of the host and its process numbering, which containers have of their own."""
+    parts = [platform.node()]
+    for source in (Path("/etc/machine-id").read_text, lambda: os.readlink("/proc/self/ns/pid")):
+        with suppress(OSError):
+            parts.append(source())
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:8]
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether there is surely no such process; never asked where asking would end it (Windows)."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it lives, and is another user's
+        return False
+    return False
+
+
+def sha256_of(path: Path | str, on_step: Callable[[int, int], None] | None = None) -> str:
     """SHA-256 of a file, or of a folder's files with their relative names, as hexadecimal.
 
     A folder's is the hash of the lines "<hash>  <name>", sorted by name; its subfolders count.
-    Raises InputError where there is nothing at `path`.
+    on_step: called with the MB (10^6 bytes) done and in all. Raises InputError where there is
+    nothing at `path`.
     """
     path = Path(path)
-    if path.is_dir():
-        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        lines = "".join(f"{_digest(path / name)}  {name}\n" for name in names)
-        return hashlib.sha256(lines.encode()).hexdigest()
-    check_readable(path)
-    return _digest(path)
+    is_folder = path.is_dir()
+    if not is_folder:
+        check_readable(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if is_folder else [path]
+    n_bytes, n_done = sum(p.stat().st_size for p in files), 0
 
+    def digest_of(file_path: Path) -> str:
+        nonlocal n_done
+        digest = hashlib.sha256()
+        with open(file_path, "rb") as file:
+            while part := file.read(HASH_PART_BYTES):
+                digest.update(part)
+                n_done += len(part)
+                if on_step is not None:
+                    on_step(n_done // BYTES_PER_MB, n_bytes // BYTES_PER_MB)
+        return digest.hexdigest()
 
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if not is_folder:
+        return digest_of(path)
+    by_name = {p.relative_to(path).as_posix(): p for p in files}
+    lines = "".join(f"{digest_of(by_name[name])}  {name}\n" for name in sorted(by_name))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def check_readable(path: Path | str) -> None:

@@ -26,6 +26,13 @@ GROUP = "diffusionblend"
 DATA = "exchange/data"
 THETA_DEGREES = "exchange/theta"
 ANGLES_RAD = f"{GROUP}/angles_rad"
+ANGLE_UNITS = {
+    ANGLES_RAD: ("rad", "radian", "radians"),
+    THETA_DEGREES: ("deg", "degree", "degrees"),
+}
+"""What the attribute `units` of the angles may say, where they have one."""
+ANGLE_TOLERANCE_DEGREES = 0.01
+"""Both data sets of angles may differ by so much, a full turn aside, since one may be rounded."""
 PARALLEL = "parallel"
 PROJECTION_SUFFIXES = (".h5", ".hdf5")
 
@@ -57,7 +64,7 @@ def read_projections(path: Path | str) -> Projections:
     """Read projections that `write_projections` (or a script after the same layout) wrote.
 
     Raises InputError for a file that is not HDF5, truncated, without the geometry, of an unknown
-    version, or whose shape does not fit its geometry.
+    version, whose shape does not fit its geometry, or whose angles in degrees and radians disagree.
     """
     import h5py
 
@@ -148,12 +155,12 @@ def _from_hdf5(file: h5py.File, path: Path) -> Projections:
     if kind != PARALLEL:
         raise InputError(f"{path} has the geometry {kind!r}.", f"{PARALLEL!r}")
     values = _dataset(file, DATA, path)
-    angles = _dataset(file, ANGLES_RAD, path)
+    angles = _angles_rad(file, path)
     try:
         return Projections(
             values,
             ParallelBeam(
-                angles_rad=tuple(np.ravel(angles)),
+                angles_rad=tuple(angles),
                 n_bins=int(_attribute(attrs, "n_bins", path)),
                 bin_mm=float(_attribute(attrs, "bin_mm", path)),
             ),
@@ -172,6 +179,43 @@ def _from_hdf5(file: h5py.File, path: Path) -> Projections:
         raise InputError(
             f"{path} has a field of the wrong kind: {error}.", "the layout of docs/file-layouts.md"
         ) from error
+
+
+def _angles_rad(file: h5py.File, path: Path) -> np.ndarray:
+    """The angles (view,) in radians; raises InputError where those in degrees are others."""
+    angles = np.ravel(_dataset(file, ANGLES_RAD, path))
+    _check_angle_units(file, ANGLES_RAD, path)
+    if THETA_DEGREES not in file:
+        return angles
+    theta = np.ravel(_dataset(file, THETA_DEGREES, path))
+    _check_angle_units(file, THETA_DEGREES, path)
+    expected = f"the same angles in /{ANGLES_RAD}, in radians, and /{THETA_DEGREES}, in degrees"
+    if theta.shape != angles.shape:
+        raise InputError(
+            f"{path} has {len(angles)} angles in radians and {len(theta)} in degrees.", expected
+        )
+    apart = np.abs((np.degrees(angles) - theta + 180.0) % 360.0 - 180.0)
+    if not (apart <= ANGLE_TOLERANCE_DEGREES).all():  # NaN fails this too
+        view = int(np.argmax(apart))
+        raise InputError(
+            f"{path} has two angles for view {view}: {angles[view]:g} radians, which are "
+            f"{np.degrees(angles[view]):g} degrees, and {theta[view]:g} degrees.",
+            expected,
+            f"leave out /{THETA_DEGREES}, which is for other programs",
+        )
+    return angles
+
+
+def _check_angle_units(file: h5py.File, name: str, path: Path) -> None:
+    """Raises InputError where angles say that they are in another unit; they may say nothing."""
+    units = file[name].attrs.get("units")
+    units = units.decode(errors="replace") if isinstance(units, bytes) else units
+    if units is not None and str(units).strip().lower() not in ANGLE_UNITS[name]:
+        raise InputError(
+            f"{path} has /{name} in {units!r} by its attribute units.",
+            f"{ANGLE_UNITS[name][0]!r}",
+            "convert the angles, or correct the attribute",
+        )
 
 
 def _attribute(attrs: h5py.AttributeManager, name: str, path: Path) -> object:

@@ -8,6 +8,7 @@ keeps its small rotation in `Grid.direction`.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,18 +33,25 @@ MAX_NORMALISED = 10.0
 MAX_HU_RANGE = 100_000.0
 
 
-def read_volume(path: Path | str, *, series_uid: str | None = None, check: bool = True) -> Volume:
+def read_volume(
+    path: Path | str,
+    *,
+    series_uid: str | None = None,
+    check: bool = True,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Volume:
     """Read a volume in HU from a file (.nii, .nii.gz, .nrrd, .mha ...) or a DICOM folder.
 
     Returns values (z, y, x) float32, in LPS. `series_uid` picks one of several series of a DICOM
     folder. `check` refuses values that are plainly not HU (see `check_hu`); NaN in a NIfTI file
-    is always refused. Raises InputError.
+    is always refused. `on_step`: called with the steps done and in all, for a DICOM folder. Raises
+    InputError.
     """
     path = Path(path)
     if path.is_dir():
         from diffusionblend.io.dicom import read_dicom_series
 
-        volume, _ = read_dicom_series(path, series_uid=series_uid)
+        volume, _ = read_dicom_series(path, series_uid=series_uid, on_step=on_step)
     else:
         volume = volume_from_image(_read_image(path), path)
     if check:

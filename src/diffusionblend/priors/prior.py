@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -11,15 +12,18 @@ from typing import Protocol
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.files import atomic_output
 from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.priors.shipped import find_prior
 
 PRIOR_FILE = "prior.json"
+CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+SAFETENSORS_METADATA = {"format": "pt"}
+"""What diffusers and transformers want to read in a file of weights."""
 FORMAT_VERSION = 1
 PREDICTION, RANGE = "v", "HU / 1000"
-READABLE_BY_ALL = 0o644
 
 
 class BlockDenoiser(Protocol):
@@ -82,24 +86,37 @@ class Prior:
         return self.schedule.x0_and_eps_from_v(x_t, v, times)
 
     def save(self, folder: Path) -> None:
-        """Write network and facts to a folder: diffusers' layout, float16 safetensors."""
+        """Write network and facts to a folder: diffusers' layout, float16 safetensors.
+
+        Each file appears whole or not at all, prior.json last, since it marks a finished prior.
+        Raises OutputWriteError.
+        """
+        from safetensors.torch import save
+
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         half = build_unet(self.config).half()
         half.load_state_dict(self.unet.state_dict())
-        half.save_pretrained(folder)
-        (folder / WEIGHTS_FILE).chmod(READABLE_BY_ALL)
-        digest = sha256_of_weights(folder)
-        facts = {
+        with ExitStack() as files:  # which take their places in the reverse of this order
+            facts, config, weights = (
+                files.enter_context(atomic_output(folder / name, force=True))
+                for name in (PRIOR_FILE, CONFIG_FILE, WEIGHTS_FILE)
+            )
+            content = save(half.state_dict(), metadata=SAFETENSORS_METADATA)
+            weights.write_bytes(content)
+            config.write_text(half.to_json_string())
+            self.weights_sha256 = hashlib.sha256(content).hexdigest()
+            facts.write_text(json.dumps(self._facts(), indent=2) + "\n")
+
+    def _facts(self) -> dict[str, object]:
+        """The content of prior.json."""
+        return {
             "format": FORMAT_VERSION,
             "prediction": PREDICTION,
             "range": RANGE,
             "network": asdict(self.config),
             "trained": self.trained,
-            "weights_sha256": digest,
+            "weights_sha256": self.weights_sha256,
         }
-        (folder / PRIOR_FILE).write_text(json.dumps(facts, indent=2) + "\n")
-        self.weights_sha256 = digest
 
 
 def sha256_of_weights(folder: Path) -> str:
@@ -108,12 +125,12 @@ def sha256_of_weights(folder: Path) -> str:
 
 
 def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -> Prior:
-    """Read a shipped prior by its name, or one from its folder; weights from safetensors alone.
+    """Read a prior by shipped name, folder or hub id; weights from safetensors alone.
 
     Raises InputError where files are missing, corrupt, or of another size than they say.
     """
     folder = find_prior(name_or_folder)
-    facts = _read_facts(folder)
+    facts = read_facts(folder)
     if (facts.get("prediction"), facts.get("range")) != (PREDICTION, RANGE):
         raise InputError(
             f"{folder} predicts {facts.get('prediction')!r} in {facts.get('range')!r}.",
@@ -140,13 +157,13 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
     return prior.to(device)
 
 
-def _read_facts(folder: Path) -> dict:
-    """The content of prior.json, once the folder is known to hold a prior."""
+def read_facts(folder: Path) -> dict:
+    """The content of prior.json, once the folder is known to hold a prior. Raises InputError."""
     missing = [n for n in (PRIOR_FILE, WEIGHTS_FILE) if not (folder / n).is_file()]
     if missing:
         raise InputError(
             f"{folder} is not a prior: {' and '.join(missing)} not found.",
-            "a folder written by 'diffusionblend train', or the name of a shipped prior",
+            "a folder written by 'diffusionblend train', a shipped prior, or one of the hub",
         )
     try:
         facts = json.loads((folder / PRIOR_FILE).read_text())

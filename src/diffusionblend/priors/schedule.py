@@ -25,12 +25,19 @@ class NoiseSchedule:
         )
         self.n_timesteps = n_timesteps
         self.alpha_bar = scheduler.alphas_cumprod.double()
+        self._alpha_bar_on: dict[torch.device, torch.Tensor] = {}
 
     def signal_and_noise(
         self, t: torch.Tensor, like: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """sqrt(abar_t) and sqrt(1 - abar_t) for t (B,), shaped to multiply `like` (B, ...)."""
-        abar = self.alpha_bar[t.cpu()].to(like.device)
+        """sqrt(abar_t) and sqrt(1 - abar_t) for t (B,), shaped to multiply `like` (B, ...).
+
+        With t on the device of `like` nothing is copied between host and device.
+        """
+        device = like.device
+        if device not in self._alpha_bar_on:
+            self._alpha_bar_on[device] = self.alpha_bar.to(device)
+        abar = self._alpha_bar_on[device][t.to(device)]
         shape = (-1,) + (1,) * (like.ndim - 1)
         return (
             abar.sqrt().to(like.dtype).reshape(shape),

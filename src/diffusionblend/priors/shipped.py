@@ -1,7 +1,8 @@
-"""Priors that come with the package, by name."""
+"""Where a prior lies: in the package, in a folder, or on the Hugging Face hub."""
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from diffusionblend.errors import InputError
 
 DEFAULT_PRIOR = "chest-128"
 WEIGHTS_FOLDER = "weights"
+HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
+"""A hub id: owner/name, or owner/name@revision with a branch, a tag or a commit."""
+HUB_FILES = ("prior.json", "config.json", "*.safetensors", "README.md")
+"""What is fetched of a repository."""
 
 
 def shipped_priors() -> dict[str, Path]:
@@ -20,15 +25,56 @@ def shipped_priors() -> dict[str, Path]:
 
 
 def find_prior(name_or_folder: str | Path) -> Path:
-    """The folder of a prior given by name or by its own path. Raises InputError."""
+    """The folder of a prior given by name, by its own path, or as text by its hub id.
+
+    A prior of the hub ("owner/name" or "owner/name@revision") is fetched once into the hub's cache;
+    shipped names and folders come first. Raises InputError.
+    """
     shipped = shipped_priors()
     if str(name_or_folder) in shipped:
         return shipped[str(name_or_folder)]
     folder = Path(name_or_folder)
     if folder.is_dir():
         return folder
+    hub_id = HUB_ID.fullmatch(name_or_folder) if isinstance(name_or_folder, str) else None
+    if hub_id is not None:
+        return _fetched(hub_id["repository"], hub_id["revision"])
     raise InputError(
         f"There is no prior {str(name_or_folder)!r}.",
-        f"a folder with a prior, or one of {', '.join(shipped) or '(none is shipped)'}",
+        f"a folder with a prior, one of {', '.join(shipped) or '(none is shipped)'}, or a Hugging "
+        "Face hub id, owner/name",
         "'diffusionblend train' to make one",
     )
+
+
+def _fetched(repository: str, revision: str | None) -> Path:
+    """The folder of a prior of the hub, from its cache or the network. Raises InputError."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    shown = repository if revision is None else f"{repository}@{revision}"
+    try:
+        return Path(
+            snapshot_download(repository, revision=revision, allow_patterns=list(HUB_FILES))
+        )
+    except RepositoryNotFoundError as error:
+        raise InputError(
+            f"There is no folder {shown} here and no repository {repository} on the Hugging Face "
+            "hub, or it is private.",
+            "a folder with a prior, or the hub id of one, owner/name",
+            "check the path; for a private one, log in with 'hf auth login'",
+        ) from error
+    except RevisionNotFoundError as error:
+        raise InputError(
+            f"The repository {repository} on the Hugging Face hub has no revision {revision!r}.",
+            "a branch, a tag or a commit of it",
+            repository,
+        ) from error
+    except Exception as error:  # of the hub's library, its network library or the system
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(
+            f"There is no folder {shown} here, and it could not be fetched from the Hugging Face "
+            f"hub: {reason}",
+            "a folder with a prior, or a hub id and a connection to huggingface.co",
+            "check the network, or copy the repository's files into a folder and give its path",
+        ) from error

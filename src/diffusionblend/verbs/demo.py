@@ -13,8 +13,15 @@ from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.provenance import RunRecord, plain_value, run_record_path
 from diffusionblend.simulate import PAPER_PHOTONS
-from diffusionblend.verbs.options import Device, check_seed, choose_device, say, write_record
-from diffusionblend.verbs.progress import progress
+from diffusionblend.verbs.options import (
+    Device,
+    add_input,
+    check_seed,
+    choose_device,
+    say,
+    write_record,
+)
+from diffusionblend.verbs.progress import PATIENCE_SECONDS, progress
 
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections
@@ -40,7 +47,7 @@ class Demo:
     steps: int = 100
     """Reverse steps of DiffusionBlend++."""
     prior: str = "chest-128"
-    """Name of a shipped prior, or a folder that 'train' wrote."""
+    """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     seed: int = 7
@@ -94,8 +101,9 @@ class Demo:
         if self.input is None:
             say(f"synthetic chest {self.seed}: {SLICES} slices of {size} x {size}")
             return synthetic_chest(self.seed, shape=(SLICES, size, size))
-        record.add_input(self.input)
-        volume = to_square_slices(read_volume(self.input), size)
+        add_input(record, self.input)
+        with progress(f"read {self.input.name}", after_seconds=PATIENCE_SECONDS) as on_step:
+            volume = to_square_slices(read_volume(self.input, on_step=on_step), size)
         say(f"{self.input}: {volume.grid.shape[0]} slices, brought to {size} x {size}")
         return volume
 
@@ -131,10 +139,12 @@ class Demo:
         from diffusionblend.evaluation.metrics import evaluate_volume
         from diffusionblend.evaluation.report import write_report
 
-        evaluations = {
-            name: evaluate_volume(r.volume, truth, relative_residual=r.relative_residual)
-            for name, r in results.items()
-        }
+        evaluations = {}
+        for name, r in results.items():
+            with progress(f"evaluate {name}", after_seconds=PATIENCE_SECONDS) as on_step:
+                evaluations[name] = evaluate_volume(
+                    r.volume, truth, relative_residual=r.relative_residual, on_step=on_step
+                )
         rows = [evaluation_row(name, e) for name, e in evaluations.items()]
         Console().print(format_table(rows, METRIC_COLUMNS))
         for name, result in results.items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusionblend.errors import InputError
+from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
 from diffusionblend.verbs.options import say
 
@@ -29,11 +30,15 @@ class Doctor:
             say(f"{name:16} {version}")
         self._tell_devices()
         say(f"{'free disk here':16} {shutil.disk_usage(Path.cwd()).free / GIGABYTE:.0f} GB")
-        whole = self._tell_priors()
-        if self.speed and whole:
+        whole, broken = self._tell_priors()
+        if self.speed and DEFAULT_PRIOR in whole:
             self._tell_speed()
-        if not whole:
-            raise InputError("No shipped prior is whole.", try_="install diffusionblend again")
+        if broken or not whole:
+            raise InputError(
+                f"Not whole: {', '.join(broken)}." if broken else "No prior is in the package.",
+                "every shipped prior to load, with the SHA-256 that it names",
+                "install diffusionblend again",
+            )
 
     def _tell_devices(self) -> None:
         import torch
@@ -44,20 +49,21 @@ class Doctor:
             name = torch.cuda.get_device_name(i)
             say(f"cuda:{i:<11} {name}, {free / GIGABYTE:.0f} of {total / GIGABYTE:.0f} GB free")
 
-    def _tell_priors(self) -> bool:
-        """Whether there are shipped priors and every one loads."""
+    def _tell_priors(self) -> tuple[list[str], list[str]]:
+        """The names of the shipped priors that load, and of those that do not."""
         from diffusionblend.priors.prior import load_prior
         from diffusionblend.priors.shipped import shipped_priors
 
-        whole = bool(shipped_priors())
+        whole, broken = [], []
         for name, folder in shipped_priors().items():
             try:
                 prior = load_prior(folder)
+                whole.append(name)
                 say(f"prior {name:10} whole, SHA-256 {prior.weights_sha256[:16]}")
             except InputError as error:
-                whole = False
+                broken.append(name)
                 say(f"prior {name:10} {error}")
-        return whole
+        return whole, broken
 
     def _tell_speed(self) -> None:
         import torch
@@ -65,7 +71,6 @@ class Doctor:
         from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
         from diffusionblend.operators import ParallelBeamTransform
         from diffusionblend.priors.prior import load_prior
-        from diffusionblend.priors.shipped import DEFAULT_PRIOR
         from diffusionblend.volume import Grid
 
         prior = load_prior(DEFAULT_PRIOR)

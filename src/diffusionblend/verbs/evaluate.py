@@ -18,7 +18,19 @@ from diffusionblend.evaluation.tables import (
 )
 from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.provenance import RunRecord
-from diffusionblend.verbs.options import check_output_and_record, say, write_record, write_text
+from diffusionblend.verbs.options import (
+    add_input,
+    check_output_and_record,
+    check_outputs_are_no_inputs,
+    check_suffix,
+    say,
+    timed_part,
+    write_record,
+    write_text,
+)
+
+FIGURES_SUFFIXES = (".json",)
+REPORT_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +44,11 @@ class Evaluate:
     projections: Path | None = None
     """Projections (.h5), for the residual |Ax - y| / |y|."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """JSON file for the figures; by default they are only printed."""
+    """File (.json) for the figures; by default they are only printed."""
     figure: Path | None = None
-    """PNG file for the three planes with the error in HU."""
+    """Picture (.png, .pdf, .svg) of the three planes with the error in HU."""
     report: Path | None = None
-    """HTML page with all of it."""
+    """Page (.html) with all of it."""
     force: bool = False
     """Overwrite outputs."""
 
@@ -45,23 +57,25 @@ class Evaluate:
         from diffusionblend.evaluation.metrics import evaluate_volume
         from diffusionblend.io.volumes import read_volume
 
-        outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
-        check_outputs_absent(outputs, self.force)
-        if len(set(outputs)) < len(outputs):
-            raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")
-        if outputs:
-            check_output_and_record(outputs[0], self.force)
+        outputs = self._checked_outputs()
         record = RunRecord(verb="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
-            record.add_input(path)
-        with record.timed("read"):
+            add_input(record, path)
+        if self.projections is not None:
+            add_input(record, self.projections)
+        with timed_part(record, "read", self.reconstruction.name):
             volume = read_volume(self.reconstruction, check=False)
             reference = read_volume(self.reference)
-        with record.timed("evaluate"):
-            residual = self._residual(volume, record)
-            evaluation = evaluate_volume(volume, reference, relative_residual=residual)
+        with timed_part(record, "evaluate", self.reconstruction.name) as on_step:
+            residual = self._residual(volume)
+            evaluation = evaluate_volume(
+                volume, reference, relative_residual=residual, on_step=on_step
+            )
         self._print(evaluation)
-        self._draw(volume, reference, evaluation)
+        with timed_part(record, "draw"):
+            written = self._draw(volume, reference, evaluation)
+        for path in written:
+            say(f"wrote {path}")
         record.results = evaluation.to_dict()
         if self.output is not None:
             write_text(self.output, json.dumps(record.results, indent=2) + "\n", self.force)
@@ -69,7 +83,27 @@ class Evaluate:
         if outputs:
             write_record(record, outputs[0])
 
-    def _residual(self, volume, record: RunRecord) -> float | None:  # noqa: ANN001
+    def _checked_outputs(self) -> list[Path]:
+        """The outputs asked for; raises InputError for what could not be written in the end."""
+        outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
+        inputs = [self.reconstruction, self.reference, self.projections]
+        check_outputs_are_no_inputs(outputs, [p for p in inputs if p is not None])
+        if len({p.resolve() for p in outputs}) < len(outputs):
+            raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")
+        if self.output is not None:
+            check_suffix(self.output, "The figures", FIGURES_SUFFIXES)
+        if self.report is not None:
+            check_suffix(self.report, "The report", REPORT_SUFFIXES)
+        if self.figure is not None:
+            from diffusionblend.evaluation.figures import check_figure_suffix
+
+            check_figure_suffix(self.figure)
+        check_outputs_absent(outputs, self.force)
+        if outputs:
+            check_output_and_record(outputs[0], self.force)
+        return outputs
+
+    def _residual(self, volume) -> float | None:  # noqa: ANN001
         if self.projections is None:
             return None
         import torch
@@ -79,7 +113,6 @@ class Evaluate:
         from diffusionblend.methods.measurement import Measurement
         from diffusionblend.units import hu_to_network
 
-        record.add_input(self.projections)
         projections = read_projections(self.projections)
         check_same_grid(volume.grid, projections.grid)
         x = hu_to_network(torch.from_numpy(volume.values))
@@ -95,7 +128,8 @@ class Evaluate:
         for note in evaluation.notes:
             say(f"note: {note}")
 
-    def _draw(self, volume, reference, evaluation) -> None:  # noqa: ANN001
+    def _draw(self, volume, reference, evaluation) -> list[Path]:  # noqa: ANN001
+        """Write the figure and the report that were asked for, and return their paths."""
         name = self.reconstruction.name
         volumes = {"reference": reference, name: volume}
         if self.figure is not None:
@@ -103,7 +137,6 @@ class Evaluate:
 
             figure = three_planes_figure(volumes, "reference", evaluations={name: evaluation})
             save_figure(figure, self.figure, force=self.force)
-            say(f"wrote {self.figure}")
         if self.report is not None:
             from diffusionblend.evaluation.report import write_report
 
@@ -116,4 +149,4 @@ class Evaluate:
                 simulated=False,
                 force=self.force,
             )
-            say(f"wrote {self.report}")
+        return [p for p in (self.figure, self.report) if p is not None]

@@ -10,7 +10,15 @@ import tyro
 
 from diffusionblend.errors import InputError
 from diffusionblend.provenance import RunRecord
-from diffusionblend.verbs.options import Output, check_output_and_record, say, write_record
+from diffusionblend.verbs.options import (
+    Output,
+    add_input,
+    check_output_and_record,
+    say,
+    timed_part,
+    write_record,
+)
+from diffusionblend.verbs.progress import Advance
 from diffusionblend.volume import Volume
 
 
@@ -47,18 +55,19 @@ class Import:
                 f"--series was given, but {self.source} is no folder.", "a folder of DICOM series"
             )
         record = RunRecord(verb="import", settings=asdict(self))
-        record.add_input(self.source)
-        with record.timed("read"):
-            volume = self._read(record)
+        add_input(record, self.source)
+        with timed_part(record, "read", self.source.name) as on_step:
+            volume = self._read(record, on_step)
+        self._tell_series(record)
         found = summary(volume)
         _tell("found", found)
-        with record.timed("resample"):
+        with timed_part(record, "resample"):
             if self.size is not None:
                 volume = to_square_slices(volume, self.size)
             elif self.spacing_mm is not None:
                 volume = resample(volume, spacing_mm=self.spacing_mm)
         check_hu(volume, "the resampled volume")
-        with record.timed("write"):
+        with timed_part(record, "write", self.output.name):
             write_volume(volume, self.output, force=self.force, dtype=self.dtype)
         written = summary(volume)
         if written != found:
@@ -67,21 +76,27 @@ class Import:
         write_record(record, self.output)
         say(f"wrote {self.output}")
 
-    def _read(self, record: RunRecord) -> Volume:
-        """The source as a volume; what a DICOM series says of itself goes to user and record."""
+    def _read(self, record: RunRecord, on_step: Advance) -> Volume:
+        """The source as a volume; what a DICOM series says of itself goes to the record."""
         from diffusionblend.io.dicom import read_dicom_series
         from diffusionblend.io.volumes import check_hu, read_volume
 
         if not self.source.is_dir():
             return read_volume(self.source)
-        volume, report = read_dicom_series(self.source, series_uid=self.series)
+        volume, report = read_dicom_series(self.source, series_uid=self.series, on_step=on_step)
         check_hu(volume, self.source)
         record.results["series"] = report.as_dict()
-        scanner = f"{report.manufacturer} {report.model}".strip() or "unnamed scanner"
-        say(f"series: {scanner}, kernel {report.kernel or 'unnamed'}")
-        for warning in report.warnings:
-            say(f"note: {warning}")
         return volume
+
+    def _tell_series(self, record: RunRecord) -> None:
+        """What the DICOM series, if it was one, says of itself."""
+        series = record.results.get("series")
+        if series is None:
+            return
+        scanner = f"{series['manufacturer']} {series['model']}".strip() or "unnamed scanner"
+        say(f"series: {scanner}, kernel {series['kernel'] or 'unnamed'}")
+        for warning in series["warnings"]:
+            say(f"note: {warning}")
 
 
 def _tell(what: str, facts: dict) -> None:

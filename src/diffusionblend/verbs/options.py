@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +13,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.files import atomic_output, check_outputs_absent
 from diffusionblend.provenance import RunRecord, run_record_path
 from diffusionblend.ranks import local_rank, rank_and_count
+from diffusionblend.verbs.progress import PATIENCE_SECONDS, Advance, progress
 
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Device = Literal["auto", "cpu", "cuda"]
@@ -43,6 +46,40 @@ def check_seed(seed: int) -> None:
 def check_output_and_record(output: Path, force: bool) -> None:
     """Refuse, before any work, an output or a run record beside it that exists without `force`."""
     check_outputs_absent([output, run_record_path(output)], force)
+
+
+def check_suffix(path: Path, what: str, suffixes: tuple[str, ...]) -> None:
+    """Raises InputError unless `path` ends in one of the suffixes; call it before long work."""
+    if path.suffix.lower() not in suffixes:
+        raise InputError(
+            f"{what} cannot be written as {path.name}.",
+            f"a name that ends in {' or '.join(suffixes)}",
+            path.with_suffix(suffixes[0]).name,
+        )
+
+
+def check_outputs_are_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises InputError where an output is the very file of an input, by whatever path."""
+    sources = {path.resolve() for path in inputs}
+    for output in outputs:
+        if output.resolve() in sources:
+            raise InputError(
+                f"The output {output} is also an input.", "another file for it", "another name"
+            )
+
+
+def add_input(record: RunRecord, path: Path) -> None:
+    """Add an input to the record with its hash, which a large one takes a while to make."""
+    with progress(f"hash {path.name} (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
+        record.add_input(path, on_step)
+
+
+@contextmanager
+def timed_part(record: RunRecord, part: str, what: object = "") -> Iterator[Advance]:
+    """Time a part of a run for its record, and show its progress where it lasts."""
+    task = f"{part} {what}".strip()
+    with record.timed(part), progress(task, after_seconds=PATIENCE_SECONDS) as on_step:
+        yield on_step
 
 
 def write_record(record: RunRecord, output: Path) -> None:

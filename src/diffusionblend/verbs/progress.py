@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from diffusionblend.ranks import rank_and_count
 
 LINE_EVERY_SECONDS = 15.0
+PATIENCE_SECONDS = 2.0
+"""What is usually short is shown only once it has taken this long."""
+
+Advance = Callable[[int, int], None]
+"""Takes the steps done and in all."""
 
 
 @contextmanager
-def progress(task: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to call with the steps done and in all; it draws on standard error."""
+def progress(task: str, *, after_seconds: float = 0.0) -> Iterator[Advance]:
+    """A function to call with the steps done and in all; it draws on standard error.
+
+    With `after_seconds` nothing is drawn of a task that ends sooner; a longer one is shown from
+    then on, also where the function is never called. Such tasks do not nest. Of several processes
+    the first alone draws.
+    """
     if rank_and_count()[0] > 0:
         yield lambda done, total: None
+    elif after_seconds > 0:
+        with _late(task, after_seconds) as advance:
+            yield advance
     elif sys.stderr.isatty():
         with _bar(task) as advance:
             yield advance
@@ -25,7 +39,44 @@ def progress(task: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _bar(task: str) -> Iterator[Callable[[int, int], None]]:
+def _late(task: str, after_seconds: float) -> Iterator[Advance]:
+    """Progress that begins to show from a thread of its own, if the task lasts."""
+    lock = threading.Lock()
+    shown: list[Advance] = []
+    latest: list[tuple[int, int]] = []
+    with ExitStack() as drawing:
+
+        def show() -> None:
+            with lock:
+                if timer.finished.is_set():  # the task ended as the time was up
+                    return
+                if sys.stderr.isatty():
+                    shown.append(drawing.enter_context(_bar(task)))
+                else:
+                    print(f"{task} ...", file=sys.stderr, flush=True)
+                    shown.append(_plain_lines(task, started))
+                if latest:
+                    shown[0](*latest[-1])
+
+        def advance(done: int, total: int) -> None:
+            with lock:
+                latest[:] = [(done, total)]
+                if shown:
+                    shown[0](done, total)
+
+        started = time.monotonic()
+        timer = threading.Timer(after_seconds, show)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield advance
+        finally:
+            with lock:
+                timer.cancel()
+
+
+@contextmanager
+def _bar(task: str) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -49,10 +100,14 @@ def _bar(task: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(row, completed=done, total=total)
 
 
-def _plain_lines(task: str) -> Callable[[int, int], None]:
-    """Now and then a line with the share done and the time left; one at the end."""
-    started = last = time.monotonic()
-    first_done: int | None = None
+def _plain_lines(task: str, started: float | None = None) -> Advance:
+    """Now and then a line with the share done and the time left; one at the end.
+
+    started: when the task began (`time.monotonic`), where that was before now.
+    """
+    last = time.monotonic()
+    first_done: int | None = None if started is None else 0
+    started = last if started is None else started
 
     def advance(done: int, total: int) -> None:
         nonlocal last, first_done

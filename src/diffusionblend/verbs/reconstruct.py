@@ -23,10 +23,12 @@ from diffusionblend.verbs.kept_state import KeptState
 from diffusionblend.verbs.options import (
     Device,
     Output,
+    add_input,
     check_output_and_record,
     check_seed,
     choose_device,
     say,
+    timed_part,
     write_record,
 )
 from diffusionblend.verbs.progress import progress
@@ -57,7 +59,7 @@ class Reconstruct:
     method: MethodName = "diffusionblend++"
     """How; each method has its own settings below, the others are not looked at."""
     prior: str = "chest-128"
-    """Name of a shipped prior, or a folder that 'train' wrote."""
+    """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     checkpoint_minutes: float = 2.0
@@ -138,8 +140,8 @@ class Reconstruct:
             seed=self.diffusionblend.seed,
             device=device,
         )
-        record.add_input(self.projections)
-        with record.timed("read"):
+        add_input(record, self.projections)
+        with timed_part(record, "read", self.projections.name):
             projections = read_projections(self.projections)
             prior = self._prior(record, device) if find_method(self.method).needs_prior else None
         ranks = Ranks() if alone else Ranks.started(device)
@@ -172,7 +174,7 @@ class Reconstruct:
                 "finite HU",
                 f"another prior or the defaults of {self.method}",
             )
-        with record.timed("write"):
+        with timed_part(record, "write", self.output.name):
             write_volume(result.volume, self.output, force=self.force)
         record.seconds |= result.seconds
         record.results = {

@@ -20,8 +20,9 @@ from typing import (
 import tyro
 
 from diffusionblend.errors import InputError
-from diffusionblend.provenance import read_run_record
+from diffusionblend.provenance import RunRecord, read_run_record
 from diffusionblend.verbs.options import Output, say
+from diffusionblend.verbs.progress import PATIENCE_SECONDS, progress
 
 OUTPUTS = ("output", "report", "figure")
 """The settings that name outputs; the record lies beside the first of them that is given."""
@@ -54,12 +55,31 @@ class Repeat:
         record = read_run_record(self.record)
         if record.verb not in VERBS:
             raise InputError(f"{self.record} is of {record.verb!r}.", f"one of {', '.join(VERBS)}")
-        for path in record.changed_inputs():
+        with progress("hash the inputs (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
+            changed = record.changed_inputs(on_step)
+        for path in changed:
             say(f"note: {path} is not the file of the first run")
         settings = _redirected(record.settings, self.output, self.record)
         verb = build(VERBS[record.verb], settings | {"force": self.force}, self.record)
+        _tell_of_another_prior(record, verb)
         say(f"repeating {record.verb} of {record.started}")
         verb.run()
+
+
+def _tell_of_another_prior(record: RunRecord, verb: Verb) -> None:
+    """A note where the prior has other weights by now; of a lost one the verb itself tells."""
+    name = getattr(verb, "prior", None)
+    if name is None or record.weights_sha256 is None:
+        return
+    from diffusionblend.priors.prior import sha256_of_weights
+    from diffusionblend.priors.shipped import find_prior
+
+    try:
+        digest = sha256_of_weights(find_prior(name))
+    except (InputError, OSError):
+        return
+    if digest != record.weights_sha256:
+        say(f"note: the weights of the prior {name} are not those of the first run")
 
 
 def _redirected(settings: object, output: Path, source: Path) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from diffusionblend.provenance import RunRecord
 from diffusionblend.units import MU_WATER_PER_MM
 from diffusionblend.verbs.options import (
     Output,
+    add_input,
     check_output_and_record,
     check_seed,
     say,
+    timed_part,
     write_record,
 )
 
@@ -60,11 +62,11 @@ class Simulate:
         if self.photons is not None:
             noise = Noise(photons=self.photons, electronic_counts=self.electronic_counts)
         record = RunRecord(verb="simulate", settings=asdict(self), seed=self.seed)
-        record.add_input(self.volume)
-        with record.timed("read"):
-            volume = read_volume(self.volume)
+        add_input(record, self.volume)
+        with timed_part(record, "read", self.volume.name) as on_step:
+            volume = read_volume(self.volume, on_step=on_step)
         angles = equally_spaced_angles(self.views, self.arc_degrees)
-        with record.timed("simulate"):
+        with timed_part(record, "simulate"):
             projections = simulate_projections(
                 volume,
                 parallel_beam_for(volume.grid, angles),
@@ -72,7 +74,7 @@ class Simulate:
                 seed=self.seed,
                 mu_water_per_mm=self.mu_water_per_mm,
             )
-        with record.timed("write"):
+        with timed_part(record, "write", self.output.name):
             write_projections(projections, self.output, force=self.force)
         write_record(record, self.output)
         views, rows, bins = projections.values.shape

@@ -1,0 +1,161 @@
+"""Finding a prior by name, folder and hub id; the hub itself is never asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from diffusionblend.errors import InputError
+from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
+from diffusionblend.priors.shipped import find_prior, shipped_priors
+
+
+@pytest.fixture
+def hub(tiny_prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """A hub that has the tiny prior under any id; the calls that it got."""
+    calls = []
+
+    def snapshot_download(repository: str, **options: object) -> str:
+        calls.append({"repository": repository, **options})
+        return str(shutil.copytree(tiny_prior, tmp_path / "cache", dirs_exist_ok=True))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    return calls
+
+
+def failing(error: Exception) -> Callable[..., str]:
+    def snapshot_download(*_: object, **__: object) -> str:
+        raise error
+
+    return snapshot_download
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "repository", "revision"),
+    [
+        ("someone/chest-512", "someone/chest-512", None),
+        ("some.one/chest_512@v1.2", "some.one/chest_512", "v1.2"),
+        ("someone/chest@refs/pr/3", "someone/chest", "refs/pr/3"),
+        ("someone/chest@0d4195851b94", "someone/chest", "0d4195851b94"),
+    ],
+)
+def test_a_hub_id_fetches_only_what_a_prior_needs(
+    hub: list[dict], tiny_prior: Path, hub_id: str, repository: str, revision: str | None
+) -> None:
+    prior = load_prior(hub_id)
+    assert prior.weights_sha256 == load_prior(tiny_prior).weights_sha256
+    (call,) = hub
+    assert (call["repository"], call["revision"]) == (repository, revision)
+    assert set(call["allow_patterns"]) == {
+        "prior.json",
+        "config.json",
+        "*.safetensors",
+        "README.md",
+    }
+
+
+def test_names_and_folders_come_before_the_hub(
+    hub: list[dict], tiny_prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, folder in shipped_priors().items():
+        assert find_prior(name) == folder
+    shutil.copytree(tiny_prior, tmp_path / "someone" / "chest")
+    monkeypatch.chdir(tmp_path)
+    assert find_prior("someone/chest") == Path("someone/chest")
+    assert hub == []
+
+
+@pytest.mark.parametrize(
+    "text", ["chest", "/no/such/folder", "a/b/c", "./a/b", "../b", "a/", "a/b@", "~/priors", "-/-"]
+)
+def test_what_is_no_hub_id_is_never_asked_for(hub: list[dict], text: str) -> None:
+    with pytest.raises(InputError, match="There is no prior") as caught:
+        find_prior(text)
+    assert "owner/name" in caught.value.expected
+    assert hub == []
+
+
+def test_a_path_is_no_hub_id(hub: list[dict]) -> None:
+    with pytest.raises(InputError, match="There is no prior"):
+        find_prior(Path("someone/chest"))
+    assert hub == []
+
+
+def test_weights_from_the_hub_are_checked_as_any(hub: list[dict], tmp_path: Path) -> None:
+    weights = find_prior("someone/chest") / WEIGHTS_FILE
+    damaged = bytearray(weights.read_bytes())
+    damaged[-100] ^= 1
+
+    def damage(*_: object, **__: object) -> str:
+        weights.write_bytes(damaged)
+        return str(weights.parent)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.snapshot_download", damage)
+        with pytest.raises(InputError, match="corrupt"):
+            load_prior("someone/chest")
+        os.unlink(weights.parent / PRIOR_FILE)
+        with pytest.raises(InputError, match=f"{PRIOR_FILE} not found"):
+            load_prior("someone/chest")
+
+
+def answer(kind: type[Exception], status: int) -> Exception:
+    return kind(f"{status} Client Error", response=SimpleNamespace(headers={}, request=None))
+
+
+class NoConnection(Exception):
+    """An error of the network library under the hub's, which is not always the same one."""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (answer(RepositoryNotFoundError, 404), "no repository someone/chest"),
+        (answer(GatedRepoError, 403), "hf auth login"),
+        (answer(RevisionNotFoundError, 404), "no revision 'v9'"),
+        (LocalEntryNotFoundError("Cannot find it on disk\nand more"), "Cannot find it on disk"),
+        (HFValidationError("Repo id must be so and so"), "must be so and so"),
+        (NoConnection("Name or service not known"), "Name or service not known"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (ValueError(), "ValueError"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_a_hub_that_cannot_give_it_is_told_with_what_to_try(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", failing(error))
+    with pytest.raises(InputError) as caught:
+        load_prior("someone/chest@v9")
+    assert words in str(caught.value)
+    assert caught.value.expected and caught.value.try_
+    assert "and more" not in str(caught.value)
+
+
+def test_the_library_itself_offline_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The hub's own code, kept from the network and with an empty cache."""
+    import huggingface_hub
+
+    online = huggingface_hub.snapshot_download
+
+    def offline(*arguments: object, **options: object) -> str:
+        return online(*arguments, cache_dir=tmp_path, local_files_only=True, **options)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(InputError, match="could not be fetched") as caught:
+        load_prior("someone/chest")
+    assert "huggingface.co" in caught.value.expected
