@@ -73,7 +73,7 @@ def count_flops(call: Callable[[], object]) -> int:
 
 
 def network_levels(prior: Prior, network: Work) -> list[Level]:
-    """The network's resolutions with the FLOPs of the 3 x 3 convolutions at each, fine to coarse."""
+    """The network's resolutions with the FLOPs of the 3 x 3 convolutions at each."""
     found: dict[int, int] = {}
 
     def count(module: torch.nn.Conv2d, inputs: tuple, output: torch.Tensor) -> None:
