@@ -82,7 +82,7 @@ def scaling_rows(
         blocks = row["blocks_a_step"] / first["blocks_a_step"]
         row["block_time_ratio"] = row["step_seconds"] / first["step_seconds"] / blocks
     off = {
-        name: 100 * _off_line([(row["slices"], row[key]) for row in rows])
+        name: 100 * off_line([(row["slices"], row[key]) for row in rows])
         for name, key in (("time", "step_seconds"), ("memory", "peak_mb"))
     }
     apart = {
@@ -112,7 +112,7 @@ def _row(slices: int, runs: list[dict]) -> dict[str, object]:
     }
 
 
-def _off_line(points: list[tuple[float, float]]) -> float:
+def off_line(points: list[tuple[float, float]]) -> float:
     """Largest share by which a point between the first and the last is off their line."""
     (n0, v0), (n1, v1) = points[0], points[-1]
     if n0 == n1:
