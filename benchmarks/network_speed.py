@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from diffusionblend.priors.network import apply_unet
 from diffusionblend.priors.prior import Prior
@@ -67,9 +67,19 @@ def network_work(prior: Prior, n_blocks: int) -> Work:
 
 def count_flops(call: Callable[[], object]) -> int:
     """FLOPs of a call by torch's counter: convolutions, matrix products and attention."""
-    with FlopCounterMode(display=False) as counter:
+    cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with FlopCounterMode(
+        display=False, custom_mapping={cpu_attention: _attention_flops}
+    ) as counter:
         call()
     return counter.get_total_flops()
+
+
+def _attention_flops(
+    query: torch.Size, key: torch.Size, value: torch.Size, *rest: object, **options: object
+) -> int:
+    """FLOPs of an attention on a CPU, which torch's counter does not know."""
+    return sdpa_flop_count(query, key, value)
 
 
 def network_levels(prior: Prior, network: Work) -> list[Level]:

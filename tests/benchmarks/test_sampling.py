@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import Attention
 
 import sampling
 from diffusionblend import DiffusionBlendPPSettings, Grid, Volume, reconstruct, synthetic_chest
@@ -58,10 +60,33 @@ def test_flops_are_those_counted_by_hand():
     level = Level(pixels=10, channels=6, flops=0)
     work = plain_work(level, 2, torch.device("cpu"))
     assert work.flops == STACK_DEPTH * 2 * 9 * 6 * 6 * 2 * 10 * 10
-    network = network_work(tiny_prior("cpu"), 2)
-    levels = network_levels(tiny_prior("cpu"), network)
+    prior = tiny_prior("cpu")
+    network = network_work(prior, 2)
+    assert network.flops == flops_by_hand(prior, network)
+    levels = network_levels(prior, network)
     assert [(v.pixels, v.channels) for v in levels] == [(32, 8), (16, 16)]
-    assert 0.5 < sum(v.flops for v in levels) / network.flops <= 1
+    assert 0.5 < sum(v.flops for v in levels) / network.flops < 1
+
+
+def flops_by_hand(prior, network) -> int:
+    """Convolutions, linear layers, and attention's two products of tokens with tokens."""
+    found = []
+
+    def count(module, inputs, output):
+        if isinstance(module, torch.nn.Conv2d):
+            found.append(2 * module.in_channels * math.prod(module.kernel_size) * output.numel())
+        elif isinstance(module, torch.nn.Linear):
+            found.append(2 * module.in_features * output.numel())
+        else:
+            batch, channels, *sides = output.shape
+            found.append(4 * batch * channels * math.prod(sides) ** 2)
+
+    counted = (torch.nn.Conv2d, torch.nn.Linear, Attention)
+    hooks = [m.register_forward_hook(count) for m in prior.unet.modules() if isinstance(m, counted)]
+    network.call()
+    for hook in hooks:
+        hook.remove()
+    return sum(found)
 
 
 def test_the_clock_changes_nothing():
