@@ -24,8 +24,9 @@ MAY_IMPORT = {
     "provenance": VALUES | {"io"},
     "simulate": VALUES | {"operators"},
     "solvers": VALUES | {"operators"},
-    "methods": VALUES | {"operators", "solvers", "priors"},
-    "training": VALUES | {"io", "priors", "phantom"},
+    "ranks": set(),
+    "methods": VALUES | {"operators", "solvers", "priors", "ranks"},
+    "training": VALUES | {"io", "priors", "phantom", "ranks"},
     "evaluation": VALUES | {"io", "methods"},
 }
 """Each room and the rooms it may import beside itself; `verbs` and `cli` stand above them all."""

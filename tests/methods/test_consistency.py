@@ -9,18 +9,19 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.methods.consistency import (
     CONSISTENCIES,
-    after_nonnegativity,
+    AfterNonnegativity,
     make_consistency,
 )
 from diffusionblend.methods.measurement import Measurement
 from small_scan import dense_system, scan, small_volume
 
 SHAPE = (4, 8, 8)
+ALL = slice(0, 4)
 
 
 @pytest.fixture(scope="module")
 def measurement() -> Measurement:
-    return Measurement(scan(small_volume(SHAPE), n_views=4))
+    return Measurement.of(scan(small_volume(SHAPE), n_views=4))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_prox_and_converged_cg_are_the_minimiser(
     expected = minimiser(*system, columns(x0), rho)
     for name in CONSISTENCIES:
         step = make_consistency(name, measurement, cg_iterations=200, rho=rho)
-        np.testing.assert_allclose(columns(step(x0)), expected, atol=2e-3)
+        np.testing.assert_allclose(columns(step(x0, ALL)), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5])
@@ -80,7 +81,7 @@ def test_cg_steps_are_textbook_steps_of_every_slice_alone(
             z, after = z + alpha * p, r - alpha * normal @ p
             p, r = after + (after @ after) / (r @ r) * p, after
         expected[:, i] = z
-    got = make_consistency("cg", measurement, cg_iterations=iterations, rho=rho)(x0)
+    got = make_consistency("cg", measurement, cg_iterations=iterations, rho=rho)(x0, ALL)
     np.testing.assert_allclose(columns(got), expected, atol=1e-3)
 
 
@@ -89,7 +90,7 @@ def test_more_cg_steps_fit_the_data_better(measurement: Measurement) -> None:
     residuals = [measurement.relative_residual(x0)]
     for n in (1, 3, 5, 20, 100):
         step = make_consistency("cg", measurement, cg_iterations=n, rho=0.0)
-        residuals.append(measurement.relative_residual(step(x0)))
+        residuals.append(measurement.relative_residual(step(x0, ALL)))
     assert residuals[1] < 0.6 * residuals[0]
     assert all(b < a for a, b in zip(residuals, residuals[1:], strict=False))
     assert residuals[-1] < 1e-3
@@ -104,11 +105,11 @@ def test_what_the_data_do_not_see_is_left_to_the_prior(
     assert len(unseen) > 0
     x0 = start()
     for name in CONSISTENCIES:
-        moved = make_consistency(name, measurement, cg_iterations=5, rho=0.3)(x0) - x0
+        moved = make_consistency(name, measurement, cg_iterations=5, rho=0.3)(x0, ALL) - x0
         assert np.abs(columns(moved)).max() > 0.1
         if name == "prox":
             assert np.abs(unseen @ columns(moved)).max() < 1e-4
-    moved = make_consistency("cg", measurement, cg_iterations=5, rho=0.0)(x0) - x0
+    moved = make_consistency("cg", measurement, cg_iterations=5, rho=0.0)(x0, ALL) - x0
     assert np.abs(unseen @ columns(moved)).max() < 1e-4
 
 
@@ -118,11 +119,11 @@ def test_a_slice_does_not_depend_on_the_others_nor_is_the_input_changed(
 ) -> None:
     step = make_consistency(name, measurement, cg_iterations=5, rho=0.2)
     x0 = start()
-    base = step(x0)
+    base = step(x0, ALL)
     assert torch.equal(x0, start())
     other = x0.clone()
     other[1:] *= -3
-    torch.testing.assert_close(step(other)[0], base[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(step(other, ALL)[0], base[0], atol=1e-5, rtol=1e-5)
 
 
 def test_unknown_names_and_bad_rho_are_refused(measurement: Measurement) -> None:
@@ -143,6 +144,18 @@ def test_nonnegativity_raises_the_start_to_no_attenuation_and_nothing_else(
     assert (x0 < -1).any() and (x0 > 1).any()
     step = make_consistency("cg", measurement, cg_iterations=2, rho=0.0)
     bounded = np.maximum(x0.numpy(), -1)
-    got = after_nonnegativity(step)(x0)
-    np.testing.assert_array_equal(got.numpy(), step(torch.from_numpy(bounded)).numpy())
-    assert after_nonnegativity(lambda x: x)(x0).min() == -1
+    got = AfterNonnegativity(step)(x0, ALL)
+    np.testing.assert_array_equal(got.numpy(), step(torch.from_numpy(bounded), ALL).numpy())
+    assert not AfterNonnegativity(step).couples_slices
+
+
+@pytest.mark.parametrize("name", CONSISTENCIES)
+def test_slices_by_themselves_come_out_as_in_the_whole_volume(
+    measurement: Measurement, name: str
+) -> None:
+    step = make_consistency(name, measurement, cg_iterations=5, rho=0.2)
+    x0 = start()
+    assert not step.couples_slices
+    for slices in (slice(0, 1), slice(1, 3), slice(3, 4)):
+        part = step(x0[slices], slices)
+        torch.testing.assert_close(part, step(x0, ALL)[slices], atol=1e-5, rtol=1e-5)

@@ -13,9 +13,9 @@ from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.diffusionblend_pp import (
     check_prior_fits,
-    default_batch_blocks,
     reconstruct_diffusionblend_pp,
 )
+from diffusionblend.methods.memory import batch_that_fits
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.priors.prior import Prior
 from small_scan import residual_by_hand, scan, small_volume
@@ -144,11 +144,11 @@ def test_settings_that_make_no_sense_are_refused(bad: dict) -> None:
 
 
 def test_batches_are_of_at_least_one_block_and_grow_as_slices_shrink(prior: Prior) -> None:
-    assert default_batch_blocks(prior, (100, 4096, 4096)) == 1
-    assert default_batch_blocks(prior, (100, 128, 128)) == 16
-    assert default_batch_blocks(prior, (100, 64, 64)) == 64
+    assert batch_that_fits(prior, (100, 4096, 4096)) == 1
+    assert batch_that_fits(prior, (100, 128, 128)) == 16
+    assert batch_that_fits(prior, (100, 64, 64)) == 64
 
 
 def test_the_method_takes_no_reference() -> None:
     parameters = inspect.signature(reconstruct_diffusionblend_pp).parameters
-    assert set(parameters) == {"projections", "prior", "settings", "on_step"}
+    assert set(parameters) == {"projections", "prior", "settings", "on_step", "execution"}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
-from diffusionblend.errors import InputError
-from diffusionblend.methods.sampler import denoise_volume, sample, sampling_timesteps
+from diffusionblend.methods.sampler import Sampler, SamplerState, sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions, make_partition
+from diffusionblend.ranks import Ranks
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
 from tiny_network import random_prior
 
@@ -23,24 +26,40 @@ SHAPE = (Z, 64, 64)
 ABAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 
 
-def unchanged(x0: torch.Tensor) -> torch.Tensor:
-    return x0
+@dataclass
+class Affine:
+    """A consistency step that is affine in the slices; notes what it returned."""
+
+    gain: np.ndarray
+    shift: np.ndarray
+    couples_slices: bool
+    returned: list[torch.Tensor] = field(default_factory=list)
+
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        gain = torch.as_tensor(self.gain[slices, slices], dtype=x0.dtype)
+        shift = torch.as_tensor(self.shift[slices], dtype=x0.dtype)
+        moved = torch.einsum("ij,jyx->iyx", gain, x0) + shift[:, None, None]
+        self.returned.append(moved)
+        return moved
 
 
-GAIN = 0.6 * np.eye(Z) + 0.15 * np.eye(Z, k=1) - 0.1 * np.eye(Z, k=-2)
 SHIFT = np.linspace(-0.5, 1.0, Z)
+MIXING = 0.6 * np.eye(Z) + 0.15 * np.eye(Z, k=1) - 0.1 * np.eye(Z, k=-2)
+SCALING = np.diag(np.linspace(0.4, 0.8, Z))
 
 
-def towards_data(x0: torch.Tensor) -> torch.Tensor:
-    """An affine consistency step that mixes the slices."""
-    gain, shift = (torch.as_tensor(a, dtype=x0.dtype) for a in (GAIN, SHIFT))
-    return torch.einsum("ij,jyx->iyx", gain, x0) + shift[:, None, None]
+def unchanged() -> Affine:
+    return Affine(np.eye(Z), np.zeros(Z), couples_slices=False)
 
 
-CONSISTENCIES = {
-    "unchanged": (unchanged, np.eye(Z), np.zeros(Z)),
-    "affine": (towards_data, GAIN, SHIFT),
-}
+def coupled() -> Affine:
+    """Mixes the slices."""
+    return Affine(MIXING, SHIFT, couples_slices=True)
+
+
+def slicewise() -> Affine:
+    """Treats every slice alone, each in its own way."""
+    return Affine(SCALING, SHIFT, couples_slices=False)
 
 
 def drawn_partitions(n: int, k: int = 3, n_slices: int = Z) -> list[Partition]:
@@ -51,28 +70,29 @@ def drawn_partitions(n: int, k: int = 3, n_slices: int = Z) -> list[Partition]:
     return list(islice(drawn, n))
 
 
+def sampler(
+    prior: GaussianPrior,
+    partitions: list[Partition],
+    consistency: Affine | None = None,
+    *,
+    eta: float = 0.85,
+    batch_blocks: int = 100,
+) -> Sampler:
+    times = sampling_timesteps(len(partitions), 1000)
+    return Sampler(prior, consistency or unchanged(), times, partitions, eta, batch_blocks)
+
+
 def run(
     prior: GaussianPrior,
     partitions: list[Partition],
-    consistency: Callable[[torch.Tensor], torch.Tensor] = unchanged,
+    consistency: Affine | None = None,
     *,
-    eta: float = 0.85,
     seed: int = 5,
-    batch_blocks: int = 100,
     shape: tuple[int, int, int] = SHAPE,
-    on_step: Callable[[int, int], None] = lambda done, total: None,
+    **options: float,
 ) -> torch.Tensor:
-    x, cost = sample(
-        prior,
-        shape,
-        iter(partitions),
-        consistency,
-        steps=len(partitions),
-        eta=eta,
-        generator=torch.Generator().manual_seed(seed),
-        batch_blocks=batch_blocks,
-        on_step=on_step,
-    )
+    whole = sampler(prior, partitions, consistency, **options)
+    x, cost = whole.run(whole.start(shape, torch.Generator().manual_seed(seed)))
     assert cost.network_calls == len(partitions)
     return x
 
@@ -127,12 +147,14 @@ def assert_distribution(x: torch.Tensor, mean: np.ndarray, cov: np.ndarray, slac
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.85, 1.0])
-@pytest.mark.parametrize("name", CONSISTENCIES)
+@pytest.mark.parametrize("make", [unchanged, coupled, slicewise])
 @pytest.mark.parametrize("steps", [4, 25])
-def test_mean_and_covariance_follow_the_closed_form(eta: float, name: str, steps: int) -> None:
-    consistency, gain, shift = CONSISTENCIES[name]
+def test_mean_and_covariance_follow_the_closed_form(
+    eta: float, make: Callable[[], Affine], steps: int
+) -> None:
+    consistency = make()
     prior, partitions = GaussianPrior(), drawn_partitions(steps)
-    mean, cov = closed_form(prior, partitions, gain, shift, eta)
+    mean, cov = closed_form(prior, partitions, consistency.gain, consistency.shift, eta)
     x = run(prior, partitions, consistency, eta=eta)
     assert_distribution(x, mean, cov, slack=1e-4)
 
@@ -140,16 +162,16 @@ def test_mean_and_covariance_follow_the_closed_form(eta: float, name: str, steps
 def test_closed_form_tells_wrong_noise_apart() -> None:
     """The statistical test has the power that it needs."""
     prior, partitions = GaussianPrior(), drawn_partitions(25)
-    _, gain, shift = CONSISTENCIES["unchanged"]
-    mean, cov = closed_form(prior, partitions, gain, shift, (1 - 0.85**2) ** 0.5)
+    mean, cov = closed_form(prior, partitions, np.eye(Z), np.zeros(Z), (1 - 0.85**2) ** 0.5)
     with pytest.raises(AssertionError):
         assert_distribution(run(prior, partitions), mean, cov, slack=1e-4)
 
 
 def volume_of(partition: Partition, blocks: torch.Tensor) -> torch.Tensor:
-    """The volume that blocks were gathered from."""
+    """The volume that the blocks of one call were gathered from."""
+    (slab,) = partition.slabs(len(blocks))
     x = torch.full((Z, *blocks.shape[2:]), float("nan"), dtype=blocks.dtype)
-    for block, numbers in zip(blocks, partition.blocks.tolist(), strict=True):
+    for block, numbers in zip(blocks, slab.partition.blocks.tolist(), strict=True):
         x[numbers] = block
     assert x.isfinite().all()
     return x
@@ -178,8 +200,8 @@ def steps_of(
 
 def test_without_fresh_noise_every_step_is_the_formula_exactly() -> None:
     prior, partitions = GaussianPrior(), drawn_partitions(20)
-    last = run(prior, partitions, towards_data, eta=0.0)
-    for x0, eps, following, abar in steps_of(prior, partitions, last, GAIN, SHIFT):
+    last = run(prior, partitions, coupled(), eta=0.0)
+    for x0, eps, following, abar in steps_of(prior, partitions, last, MIXING, SHIFT):
         expected = x0 if abar is None else abar**0.5 * x0 + (1 - abar) ** 0.5 * eps
         np.testing.assert_allclose(following, expected, atol=2e-4, rtol=0)
 
@@ -187,9 +209,9 @@ def test_without_fresh_noise_every_step_is_the_formula_exactly() -> None:
 def test_fresh_noise_of_every_step_is_white_and_of_the_right_size() -> None:
     eta = 0.85
     prior, partitions = GaussianPrior(), drawn_partitions(10)
-    last = run(prior, partitions, towards_data, eta=eta)
+    last = run(prior, partitions, coupled(), eta=eta)
     drawn = []
-    for x0, eps, following, abar in steps_of(prior, partitions, last, GAIN, SHIFT):
+    for x0, eps, following, abar in steps_of(prior, partitions, last, MIXING, SHIFT):
         if abar is None:
             np.testing.assert_allclose(following, x0, atol=2e-4, rtol=0)
             continue
@@ -226,20 +248,54 @@ def test_it_starts_from_white_noise() -> None:
     assert_distribution(volume_of(partition, prior.seen[0][0]), np.zeros(Z), np.eye(Z), slack=0)
 
 
+@pytest.mark.parametrize("make", [coupled, slicewise])
 @pytest.mark.parametrize("batch_blocks", [1, 2, 3])
-def test_batch_size_does_not_change_the_result(batch_blocks: int) -> None:
+def test_batch_size_does_not_change_the_result(
+    batch_blocks: int, make: Callable[[], Affine]
+) -> None:
     prior, partitions = GaussianPrior(), drawn_partitions(12)
-    together = run(prior, partitions)
-    assert len(prior.seen) == 12
+    together = run(prior, partitions, make())
     prior.seen.clear()
-    assert torch.equal(run(prior, partitions, batch_blocks=batch_blocks), together)
+    apart = run(prior, partitions, make(), batch_blocks=batch_blocks)
+    torch.testing.assert_close(apart, together, atol=1e-6, rtol=0)
     assert max(len(x) for x, *_ in prior.seen) <= batch_blocks
+
+
+@pytest.mark.parametrize("make", [coupled, slicewise])
+@pytest.mark.parametrize("stopped_after", [1, 4, 11])
+def test_a_run_resumed_from_a_state_ends_where_the_whole_run_does(
+    make: Callable[[], Affine], stopped_after: int
+) -> None:
+    partitions = drawn_partitions(12)
+    whole = run(GaussianPrior(), partitions, make())
+    kept: list[SamplerState] = []
+
+    def keep(state: SamplerState) -> None:
+        if state.done == stopped_after:
+            kept.append(SamplerState(state.done, state.x.clone(), state.generator.clone()))
+
+    first = sampler(GaussianPrior(), partitions, make())
+    first.run(first.start(SHAPE, torch.Generator().manual_seed(5)), keep)
+    x, cost = sampler(GaussianPrior(), partitions, make()).run(kept[0])
+    assert torch.equal(x, whole)
+    assert cost.network_calls == 12 - stopped_after
+
+
+def test_a_warm_start_is_noised_to_the_first_timestep() -> None:
+    partitions = drawn_partitions(4)
+    times = sampling_timesteps(4, 1000, first=299)
+    warm = torch.linspace(-1, 1, Z)[:, None, None].expand(SHAPE)
+    warmed = Sampler(GaussianPrior(), unchanged(), times, partitions, 0.85, 100)
+    x = warmed.start(SHAPE, torch.Generator().manual_seed(0), warm).x
+    mean = ABAR[299] ** 0.5 * np.linspace(-1, 1, Z)
+    assert_distribution(x, mean, (1 - ABAR[299]) * np.eye(Z), slack=0)
 
 
 def test_batch_size_changes_a_network_result_by_rounding_alone() -> None:
     prior, shape = random_prior(), (8, 16, 16)
     partitions = drawn_partitions(4, n_slices=8)
-    one, many = (run(prior, partitions, shape=shape, batch_blocks=b) for b in (1, 100))
+    step = Affine(np.eye(8), np.zeros(8), couples_slices=False)
+    one, many = (run(prior, partitions, step, shape=shape, batch_blocks=b) for b in (1, 100))
     torch.testing.assert_close(one, many, atol=1e-5 * float(many.abs().max()), rtol=0)
 
 
@@ -261,57 +317,79 @@ def test_global_randomness_is_neither_used_nor_changed() -> None:
 
 
 def test_the_last_step_returns_the_consistent_estimate_itself() -> None:
-    returned = []
-
-    def consistency(x0: torch.Tensor) -> torch.Tensor:
-        returned.append(towards_data(x0))
-        return returned[-1]
-
+    consistency = coupled()
     x = run(GaussianPrior(), drawn_partitions(5), consistency)
-    assert len(returned) == 5
-    assert torch.equal(x, returned[-1])
+    assert len(consistency.returned) == 5
+    assert torch.equal(x, consistency.returned[-1])
 
 
 def test_codes_timesteps_and_progress_come_in_order() -> None:
     prior, partitions, steps = GaussianPrior(), drawn_partitions(8), []
-    run(prior, partitions, on_step=lambda done, total: steps.append((done, total)))
+    whole = sampler(prior, partitions)
+    start = whole.start(SHAPE, torch.Generator().manual_seed(5))
+    whole.run(start, lambda state: steps.append(state.done))
     assert [code for _, _, code in prior.seen] == [1, 2] * 4
     assert [t for _, t, _ in prior.seen] == [999, 874, 749, 624, 499, 374, 249, 124]
-    assert steps == [(i, 8) for i in range(1, 9)]
+    assert steps == list(range(1, 9))
 
 
 def test_overlapping_blocks_are_averaged() -> None:
     prior = GaussianPrior()
     partition = make_partition(Z, 3, 1, 2)
     assert partition.blocks.numel() > Z
-    x = torch.randn(Z, 4, 4, generator=torch.Generator().manual_seed(0))
-    x0, eps = denoise_volume(prior, x, 300, partition, 2)
-    w = denoiser_matrix(prior, partition, ABAR[300])
-    expected = prior.mean + np.einsum("ij,jyx->iyx", w, x.numpy() - ABAR[300] ** 0.5 * prior.mean)
-    np.testing.assert_allclose(x0.numpy(), expected, atol=1e-5)
-    recombined = ABAR[300] ** 0.5 * x0 + (1 - ABAR[300]) ** 0.5 * eps
-    torch.testing.assert_close(recombined, x, atol=1e-5, rtol=0, check_dtype=False)
+    x = run(prior, [partition], shape=(Z, 4, 4))
+    w = denoiser_matrix(prior, partition, ABAR[999])
+    noise = volume_of(partition, prior.seen[0][0]).numpy()
+    expected = prior.mean + np.einsum("ij,jyx->iyx", w, noise - ABAR[999] ** 0.5 * prior.mean)
+    np.testing.assert_allclose(x.numpy(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 7, 50, 200, 667, 999, 1000])
-def test_timesteps_fall_evenly_from_the_last_and_never_repeat(steps: int) -> None:
-    times = sampling_timesteps(steps, 1000)
-    assert times[0] == 999
-    assert len(times) == steps
-    assert times[-1] == pytest.approx(1000 / steps - 1, abs=0.51)
-    gaps = -np.diff([*times, -1])
-    assert (np.abs(gaps - 1000 / steps) <= 1).all()
-    assert (gaps >= 1).all()
+def test_three_ranks_share_every_slab_and_meet_in_the_same_volume() -> None:
+    """Ranks as threads of the test: each step's slices are gathered from who owns them."""
+    partitions = drawn_partitions(8)
+    for make in (coupled, slicewise):
+        alone = run(GaussianPrior(), partitions, make(), batch_blocks=1)
+        meeting = Meeting(3)
+        with ThreadPoolExecutor(3) as pool:
+            work = [pool.submit(_one_rank, partitions, make(), meeting.rank(r)) for r in range(3)]
+            volumes = [w.result(timeout=60) for w in work]
+        for volume in volumes:
+            torch.testing.assert_close(volume, alone, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("steps", [0, -1, 1001, 3000])
-def test_impossible_numbers_of_steps_are_refused(steps: int) -> None:
-    with pytest.raises(InputError, match="steps"):
-        sampling_timesteps(steps, 1000)
+def _one_rank(partitions: list[Partition], consistency: Affine, ranks: Ranks) -> torch.Tensor:
+    times = sampling_timesteps(len(partitions), 1000)
+    mine = Sampler(
+        GaussianPrior(), consistency, times, partitions, 0.85, batch_blocks=1, ranks=ranks
+    )
+    return mine.run(mine.start(SHAPE, torch.Generator().manual_seed(5)))[0]
+
+
+class Meeting:
+    """Ranks in threads that exchange their slices through shared memory."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.barrier = count, threading.Barrier(count, timeout=60)
+        self.volumes: dict[int, torch.Tensor] = {}
+
+    def rank(self, number: int) -> Ranks:
+        meeting = self
+
+        class Thread(Ranks):
+            def gather_slices(self, volume: torch.Tensor, owned: list[range]) -> None:
+                assert sorted(i for r in owned for i in r) == list(range(len(volume)))
+                meeting.volumes[self.rank] = volume
+                meeting.barrier.wait()
+                for rank, slices in enumerate(owned):
+                    if rank != self.rank:
+                        source = meeting.volumes[rank]
+                        volume[slices.start : slices.stop] = source[slices.start : slices.stop]
+                meeting.barrier.wait()
+
+        return Thread(number, self.count)
 
 
 def test_the_sampler_takes_no_reference() -> None:
-    assert set(inspect.signature(sample).parameters) == {
-        "prior", "shape", "partitions", "consistency", "steps", "eta", "generator",
-        "batch_blocks", "device", "on_step",
+    assert set(inspect.signature(Sampler).parameters) == {
+        "prior", "consistency", "times", "partitions", "eta", "batch_blocks", "device", "ranks",
     }  # fmt: skip

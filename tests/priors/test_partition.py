@@ -81,6 +81,41 @@ def test_scatter_undoes_gather(case: tuple[int, int, int, int]) -> None:
     torch.testing.assert_close(partition.scatter(gathered, n_slices), x)
 
 
+@settings(deadline=None)
+@given(cases(), st.integers(1, 40))
+def test_slabs_touch_cover_all_and_hold_the_blocks_of_the_partition(
+    case: tuple[int, int, int, int], most_blocks: int
+) -> None:
+    n_slices, k, stride, offset = case
+    partition = make_partition(n_slices, k, stride, offset)
+    slabs = partition.slabs(most_blocks)
+    edges = [0, *(s.slices.stop for s in slabs)]
+    assert [s.slices.start for s in slabs] == edges[:-1]
+    assert edges[-1] == n_slices
+    moved = {
+        tuple(int(i) + s.slices.start for i in block) for s in slabs for block in s.partition.blocks
+    }
+    assert moved == as_sets(partition)
+    assert sum(len(s.partition.blocks) for s in slabs) == len(partition.blocks)
+    whole = k * partition.code
+    for slab in slabs:
+        assert slab.partition.code == partition.code
+        assert int(slab.partition.blocks.min()) >= 0
+        size = slab.slices.stop - slab.slices.start
+        assert int(slab.partition.blocks.max()) < size
+        assert len(slab.partition.blocks) <= max(most_blocks, 3 * partition.code)
+        assert size <= max(most_blocks * k, 3 * whole)
+
+
+def test_a_volume_of_full_runs_parts_at_every_run() -> None:
+    slabs = make_partition(27, 3, 3, 0).slabs(1)
+    assert [(s.slices.start, s.slices.stop, len(s.partition.blocks)) for s in slabs] == [
+        (0, 9, 3),
+        (9, 18, 3),
+        (18, 27, 3),
+    ]
+
+
 def test_slices_covered_more_than_once_take_the_mean() -> None:
     partition = Partition(torch.tensor([[0, 1, 2], [1, 2, 3], [2, 3, 4]]), 1)
     blocks = torch.tensor([[1.0, 2, 3], [10, 20, 30], [100, 200, 300]])[:, :, None, None]

@@ -24,7 +24,7 @@ def reconstruct_admm_tv(
 ) -> Reconstruction:
     """A volume in HU that minimises 1/2 |Ax - y|^2 + weight TV(x)."""
     started = time.perf_counter()
-    measurement = Measurement(projections, device)
+    measurement = Measurement.of(projections, device)
     x = admm_total_variation(
         measurement.operator,
         measurement.y,

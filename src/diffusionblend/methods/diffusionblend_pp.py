@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
-from diffusionblend.methods.consistency import (
-    after_nonnegativity,
-    make_consistency,
-)
+from diffusionblend.methods.consistency import AfterNonnegativity, Consistency, make_consistency
 from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.memory import batch_that_fits, home_of_volume
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
-from diffusionblend.methods.sampler import sample
+from diffusionblend.methods.sampler import Execution, Sampler, SamplerState, sampling_timesteps
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
+from diffusionblend.methods.warm_start import warm_start
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.priors.prior import Prior
+from diffusionblend.ranks import Ranks
 from diffusionblend.units import network_to_hu
 from diffusionblend.volume import Volume
-
-CPU_BATCH_PIXELS = 16 * 3 * 128 * 128
-GPU_BYTES_PER_PIXEL = 4096
-"""Pixels (over all slices) of a network batch on a CPU; memory per such pixel taken on a GPU."""
 
 
 def reconstruct_diffusionblend_pp(
@@ -31,49 +28,81 @@ def reconstruct_diffusionblend_pp(
     prior: Prior,
     settings: DiffusionBlendPPSettings,
     on_step: OnStep = ignore_progress,
+    execution: Execution | None = None,
 ) -> Reconstruction:
     """A volume in HU sampled from the prior given the projections; it sees no reference.
 
     Raises InputError where the prior's slice size is not the grid's.
     """
+    execution = execution or Execution()
     check_prior_fits(prior, projections)
-    started = time.perf_counter()
-    device = prior.device
-    measurement = Measurement(projections, device)
-    generator = torch.Generator().manual_seed(settings.seed)
+    settings, started = settings.resolved(), time.perf_counter()
     shape = projections.grid.shape
+    with torch.inference_mode():
+        measurement = Measurement.of(projections, prior.device)
+        generator = torch.Generator(home_of_volume(prior, shape)).manual_seed(settings.seed)
+        consistency = _consistency(settings, measurement)
+        sampler = _sampler(settings, prior, consistency, shape, execution.ranks)
+        state = execution.resume
+        if state is None:
+            begins_at_data = settings.start != "noise"
+            warm = warm_start(settings.start, projections, measurement) if begins_at_data else None
+            state = sampler.start(shape, generator, warm)
+        state.x = state.x.to(generator.device)
+
+        def after_step(state: SamplerState) -> None:
+            on_step(state.done, len(sampler.times))
+            execution.on_state(state)
+
+        x, cost = sampler.run(state, after_step)
+        residual = measurement.relative_residual(x)
+    seconds = {**cost.seconds, "total": time.perf_counter() - started}
+    volume = Volume(network_to_hu(x).cpu().numpy(), projections.grid)
+    return Reconstruction(volume, residual, cost.network_calls, seconds)
+
+
+def _sampler(
+    settings: DiffusionBlendPPSettings,
+    prior: Prior,
+    consistency: Consistency,
+    shape: tuple[int, int, int],
+    ranks: Ranks,
+) -> Sampler:
+    """The sampler that the (resolved) settings describe."""
+    times = sampling_timesteps(
+        settings.steps,
+        prior.schedule.n_timesteps,
+        first=settings.first_timestep,
+        power=settings.time_power,
+    )
     partitions = draw_partitions(
         shape[0],
         prior.block_slices,
         kind=settings.partition,
         jump_stride=settings.jump_stride,
         jump_every=settings.jump_every,
-        generator=generator,
+        generator=torch.Generator().manual_seed(settings.seed),
     )
-    consistency = make_consistency(
+    return Sampler(
+        prior,
+        consistency,
+        times,
+        list(islice(partitions, len(times))),
+        eta=settings.eta,
+        batch_blocks=settings.batch_blocks or batch_that_fits(prior, shape),
+        device=prior.device,
+        ranks=ranks,
+    )
+
+
+def _consistency(settings: DiffusionBlendPPSettings, measurement: Measurement) -> Consistency:
+    step = make_consistency(
         settings.consistency,
         measurement,
         cg_iterations=settings.cg_iterations,
         rho=settings.rho,
     )
-    if settings.nonnegative:
-        consistency = after_nonnegativity(consistency)
-    with torch.inference_mode():
-        x, cost = sample(
-            prior,
-            shape,
-            partitions,
-            consistency,
-            steps=settings.steps,
-            eta=settings.eta,
-            generator=generator,
-            batch_blocks=settings.batch_blocks or default_batch_blocks(prior, shape),
-            device=device,
-            on_step=on_step,
-        )
-    seconds = {**cost.seconds, "total": time.perf_counter() - started}
-    volume = Volume(network_to_hu(x).cpu().numpy(), projections.grid)
-    return Reconstruction(volume, measurement.relative_residual(x), cost.network_calls, seconds)
+    return AfterNonnegativity(step) if settings.nonnegative else step
 
 
 def check_prior_fits(prior: Prior, projections: Projections) -> None:
@@ -86,12 +115,3 @@ def check_prior_fits(prior: Prior, projections: Projections) -> None:
             f"{size} x {size}, the size of the prior",
             f"'diffusionblend import ... --size {size}' before simulating, or a prior of that size",
         )
-
-
-def default_batch_blocks(prior: Prior, shape: tuple[int, int, int]) -> int:
-    """Blocks a network batch: what a CPU's caches like, or what fits a GPU's free memory."""
-    pixels = prior.block_slices * shape[1] * shape[2]
-    if prior.device.type != "cuda":
-        return max(1, CPU_BATCH_PIXELS // pixels)
-    free, _ = torch.cuda.mem_get_info(prior.device)
-    return max(1, int(free * 0.5) // (pixels * GPU_BYTES_PER_PIXEL))

@@ -32,5 +32,5 @@ def reconstruct_fbp(
     hu = mu_to_hu(mu, projections.mu_water_per_mm)
     seconds = {"total": time.perf_counter() - started}
     on_step(1, 1)
-    residual = Measurement(projections, device).relative_residual(hu_to_network(hu))
+    residual = Measurement.of(projections, device).relative_residual(hu_to_network(hu))
     return Reconstruction(Volume(hu.cpu().numpy(), projections.grid), residual, 0, seconds)

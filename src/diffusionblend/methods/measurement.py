@@ -6,31 +6,54 @@ is A with lengths in pixels. Then weights and penalties mean the same for every 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from diffusionblend.geometry import Projections
 from diffusionblend.operators.parallel import ParallelBeamTransform
 
+RESIDUAL_SLICES = 64
+"""Slices whose residual is computed together."""
 
+
+@dataclass(frozen=True)
 class Measurement:
     """Projections with their operator, in the network's range.
 
-    operator: A', (z, y, x) to (view, row, bin). y: the data y' for it.
+    operator: A', (z, y, x) to (view, row, bin). y: the data y' for it. water: A' 1 of one slice,
+    (view, 1, bin).
     """
 
-    def __init__(self, projections: Projections, device: torch.device | str = "cpu") -> None:
-        pixel_mm = projections.grid.spacing_mm[2]
-        self.operator = ParallelBeamTransform(
-            projections.geometry, projections.grid, device=device, scale=1 / pixel_mm
+    operator: ParallelBeamTransform
+    y: torch.Tensor
+    water: torch.Tensor
+
+    @classmethod
+    def of(cls, projections: Projections, device: torch.device | str = "cpu") -> Measurement:
+        """The measurement of a scan, on a device."""
+        grid = projections.grid
+        pixel_mm = grid.spacing_mm[2]
+        operator = ParallelBeamTransform(
+            projections.geometry, grid, device=device, scale=1 / pixel_mm
         )
+        ones = torch.ones((1, *grid.in_plane_shape), device=device)
+        water = operator.with_slices(1).forward(ones)
         lines = torch.from_numpy(projections.values).to(device)
-        lines = lines / (projections.mu_water_per_mm * pixel_mm)
-        ones = torch.ones(projections.grid.shape, device=device)
-        self.attenuation = lines
-        self.water = self.operator.forward(ones)
-        self.y = lines - self.water
+        return cls(operator, lines / (projections.mu_water_per_mm * pixel_mm) - water, water)
+
+    def of_slices(self, slices: slice) -> Measurement:
+        """What was measured of some slices."""
+        y = self.y[:, slices].contiguous()
+        return Measurement(self.operator.with_slices(y.shape[1]), y, self.water)
 
     def relative_residual(self, x: torch.Tensor) -> float:
         """|A mu - y| / |y| of a volume x in the network's range, in attenuation."""
-        misfit = self.operator.forward(x) - self.y
-        return float(misfit.double().norm() / self.attenuation.double().norm())
+        misfit = size = 0.0
+        for first in range(0, len(x), RESIDUAL_SLICES):
+            slices = slice(first, min(first + RESIDUAL_SLICES, len(x)))
+            part = self.of_slices(slices)
+            difference = part.operator.forward(x[slices].to(part.y.device)) - part.y
+            misfit += float(difference.double().square().sum())
+            size += float((part.y + self.water).double().square().sum())
+        return (misfit / size) ** 0.5

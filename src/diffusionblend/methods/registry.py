@@ -17,7 +17,8 @@ from diffusionblend.methods.settings import (
 
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections
-    from diffusionblend.methods.result import Reconstruction
+    from diffusionblend.methods.result import OnStep, Reconstruction
+    from diffusionblend.methods.sampler import Execution
     from diffusionblend.priors.prior import Prior
 
 MethodSettings = FbpSettings | AdmmTvSettings | DiffusionBlendPPSettings
@@ -65,13 +66,15 @@ def reconstruct(
     settings: MethodSettings | None = None,
     prior: Prior | Path | str | None = None,
     device: str = "cpu",
-    on_step: Callable[[int, int], None] = lambda done, total: None,
+    on_step: OnStep = lambda done, total: None,
+    execution: Execution | None = None,
 ) -> Reconstruction:
     """A volume in HU from projections, by the named method.
 
     settings: of the method's own class; None takes its defaults. prior: a loaded one, the name of a
     shipped one or a folder; only methods with a prior look at it. device: "cpu" or "cuda". on_step:
-    told the steps done and in all. Raises InputError.
+    told the steps done and in all. execution: how a diffusion method's run is kept and shared.
+    Raises InputError.
     """
     chosen = find_method(method)
     settings = chosen.settings() if settings is None else settings
@@ -87,4 +90,4 @@ def reconstruct(
         from diffusionblend.priors.prior import load_prior
 
         prior = load_prior(prior or DEFAULT_PRIOR, device)
-    return chosen.load()(projections, prior, settings, on_step=on_step)
+    return chosen.load()(projections, prior, settings, on_step=on_step, execution=execution)

@@ -2,89 +2,188 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.priors.partition import Partition
+from diffusionblend.methods.consistency import Consistency
+from diffusionblend.methods.stopwatch import Stopwatch
+from diffusionblend.priors.partition import Partition, Slab
 from diffusionblend.priors.prior import BlockDenoiser
-
-Consistency = Callable[[torch.Tensor], torch.Tensor]
-"""Moves the estimate x0 (z, y, x), network range, towards the data."""
+from diffusionblend.ranks import Ranks
 
 
-@dataclass
+@dataclass(frozen=True)
 class SamplerCost:
     """What a run cost: network calls on the whole volume, and seconds of each part."""
 
-    network_calls: int = 0
-    seconds: dict[str, float] = field(default_factory=lambda: {"network": 0.0, "consistency": 0.0})
+    network_calls: int
+    seconds: dict[str, float]
 
 
-def sampling_timesteps(steps: int, n_timesteps: int) -> list[int]:
-    """`steps` timesteps equally spaced from T - 1 down; after the last the volume is clean.
+@dataclass
+class SamplerState:
+    """Where a run stands after `done` steps: all that the rest of it depends on.
 
-    Raises InputError where there are more steps than timesteps, which would then repeat.
+    x: the noisy volume (z, y, x), network range. generator: the state of the noise's generator.
     """
-    if not 1 <= steps <= n_timesteps:
-        raise InputError(f"steps is {steps}.", f"1 to {n_timesteps}, the timesteps of the prior")
-    return [round(n_timesteps - 1 - i * n_timesteps / steps) for i in range(steps)]
+
+    done: int
+    x: torch.Tensor
+    generator: torch.Tensor
 
 
-def sample(
-    prior: BlockDenoiser,
-    shape: tuple[int, int, int],
-    partitions: Iterator[Partition],
-    consistency: Consistency,
-    *,
-    steps: int,
-    eta: float,
-    generator: torch.Generator,
-    batch_blocks: int,
-    device: torch.device | str = "cpu",
-    on_step: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[torch.Tensor, SamplerCost]:
-    """One volume (z, y, x), network range, from pure noise: DDIM with the consistency inside.
+def ignore_state(state: SamplerState) -> None:
+    """The keeper of a caller who keeps no states."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out, which its result does not depend on.
+
+    resume: the state to go on from. on_state: told the state after each step; it may keep a copy.
+    ranks: processes that share the work, each of which ends with the whole volume.
+    """
+
+    resume: SamplerState | None = None
+    on_state: Callable[[SamplerState], None] = ignore_state
+    ranks: Ranks = field(default_factory=Ranks)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """DDIM with data consistency inside the loop, block by block.
 
     x_{t'} = sqrt(abar') x0' + sqrt(1 - abar') (sqrt(1 - eta^2) eps + eta z), where eta is the share
     of the noise renewed at every step, as in the authors' loop; it is not the eta of DDIM's own
     sigma.
-    The generator is on the CPU, so that a seed gives the same volume on every device and for every
-    batch size.
+
+    prior, consistency: what is sampled. times: timesteps, falling. partitions: one for each of
+    them. batch_blocks: blocks a network call. device: where the network runs; the volume may lie
+    elsewhere, and comes slab by slab then. ranks: processes that share the blocks; each ends every
+    step with the whole volume.
     """
-    cost = SamplerCost()
-    times = sampling_timesteps(steps, prior.schedule.n_timesteps)
-    x = torch.randn(shape, generator=generator).to(device)
-    for done, (t, following) in enumerate(zip(times, [*times[1:], None], strict=True)):
-        started = time.perf_counter()
-        x0, eps = denoise_volume(prior, x, t, next(partitions), batch_blocks)
-        cost.network_calls += 1
-        cost.seconds["network"] += time.perf_counter() - started
-        started = time.perf_counter()
-        x0 = consistency(x0)
-        cost.seconds["consistency"] += time.perf_counter() - started
-        if following is None:
-            x = x0
-        else:
-            z = torch.randn(shape, generator=generator).to(device)
-            abar = float(prior.schedule.alpha_bar[following])
-            noise = (1 - eta**2) ** 0.5 * eps + eta * z
-            x = abar**0.5 * x0 + (1 - abar) ** 0.5 * noise
-        on_step(done + 1, steps)
-    return x, cost
+
+    prior: BlockDenoiser
+    consistency: Consistency
+    times: Sequence[int]
+    partitions: Sequence[Partition]
+    eta: float
+    batch_blocks: int
+    device: torch.device | str = "cpu"
+    ranks: Ranks = field(default_factory=Ranks)
+
+    def start(
+        self,
+        shape: tuple[int, int, int],
+        generator: torch.Generator,
+        warm: torch.Tensor | None = None,
+    ) -> SamplerState:
+        """Noise, or a `warm` volume noised to the first timestep, on the generator's device."""
+        x = torch.randn(shape, generator=generator, device=generator.device)
+        if warm is not None:
+            abar = float(self.prior.schedule.alpha_bar[self.times[0]])
+            x = abar**0.5 * warm.to(x) + (1 - abar) ** 0.5 * x
+        return SamplerState(0, x, generator.get_state())
+
+    def run(
+        self,
+        state: SamplerState,
+        on_step: Callable[[SamplerState], None] = ignore_state,
+    ) -> tuple[torch.Tensor, SamplerCost]:
+        """One volume (z, y, x), network range, from a state on; told the state after each step.
+
+        The state's volume is changed in place. A seed gives the same volume for every batch size
+        and number of ranks; a GPU draws other noise than a CPU.
+        """
+        generator = torch.Generator(state.x.device)
+        generator.set_state(state.generator.cpu())
+        stopwatch, first = Stopwatch(self.device), state.done
+        for i in range(first, len(self.times)):
+            self._step(state.x, i, generator, stopwatch)
+            state.done, state.generator = i + 1, generator.get_state()
+            on_step(state)
+        return state.x, SamplerCost(len(self.times) - first, stopwatch.seconds())
+
+    def _step(
+        self, x: torch.Tensor, i: int, generator: torch.Generator, stopwatch: Stopwatch
+    ) -> None:
+        """Reverse step number i, in place."""
+        last = i + 1 == len(self.times)
+        slabs = self.partitions[i].slabs(self.batch_blocks)
+        shares = self.ranks.share(slabs, [len(s.partition.blocks) for s in slabs])
+        coupled = self.consistency.couples_slices
+        with stopwatch.part("rest"):
+            z = None if last else torch.randn(x.shape, generator=generator, device=x.device)
+        x0_all = torch.empty_like(x) if coupled else None
+        eps_all = torch.empty_like(x) if coupled else None
+        for slab in shares[self.ranks.rank]:
+            with stopwatch.part("network"):
+                x0, eps = self._denoise(x[slab.slices].to(self.device), i, slab)
+            if coupled:
+                x0_all[slab.slices], eps_all[slab.slices] = x0, eps
+            else:
+                with stopwatch.part("consistency"):
+                    x0 = self.consistency(x0, slab.slices)
+                with stopwatch.part("rest"):
+                    x[slab.slices] = self._renoise(x0, eps, i, None if last else z[slab.slices])
+        with stopwatch.part("rest"):
+            owned = [_range_of(share) for share in shares]
+            for volume in (x0_all, eps_all) if coupled else (x,):
+                self.ranks.gather_slices(volume, owned)
+        if coupled:
+            with stopwatch.part("consistency"):
+                x0 = self.consistency(x0_all.to(self.device), slice(0, len(x)))
+            with stopwatch.part("rest"):
+                x[:] = self._renoise(x0, eps_all, i, z)
+
+    def _denoise(self, x_t: torch.Tensor, i: int, slab: Slab) -> tuple[torch.Tensor, torch.Tensor]:
+        """x0 and eps (z, y, x) of a slab, its blocks in batches of `batch_blocks`."""
+        partition = slab.partition
+        parts = [
+            self.prior.denoise(batch, self.times[i], partition.code)
+            for batch in partition.gather(x_t).split(self.batch_blocks)
+        ]
+        x0, eps = (torch.cat(part) for part in zip(*parts, strict=True))
+        return partition.scatter(x0, len(x_t)), partition.scatter(eps, len(x_t))
+
+    def _renoise(
+        self, x0: torch.Tensor, eps: torch.Tensor, i: int, z: torch.Tensor | None
+    ) -> torch.Tensor:
+        """x at the next timestep from x0 and eps with fresh noise z; x0 itself after the last."""
+        if z is None:
+            return x0
+        abar = float(self.prior.schedule.alpha_bar[self.times[i + 1]])
+        noise = (1 - self.eta**2) ** 0.5 * eps.to(x0.device) + self.eta * z.to(x0.device)
+        return abar**0.5 * x0 + (1 - abar) ** 0.5 * noise
 
 
-def denoise_volume(
-    prior: BlockDenoiser, x_t: torch.Tensor, t: int, partition: Partition, batch_blocks: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """x0 and eps (z, y, x) of a whole volume, its blocks denoised in batches of `batch_blocks`."""
-    parts = [
-        prior.denoise(batch, t, partition.code)
-        for batch in partition.gather(x_t).split(batch_blocks)
-    ]
-    x0, eps = (torch.cat(part) for part in zip(*parts, strict=True))
-    n_slices = x_t.shape[0]
-    return partition.scatter(x0, n_slices), partition.scatter(eps, n_slices)
+def sampling_timesteps(
+    steps: int, n_timesteps: int, *, first: int | None = None, power: float = 1.0
+) -> list[int]:
+    """`steps` timesteps from `first` (by default T - 1) down; after the last the volume is clean.
+
+    Timestep i is (first + 1) (1 - i / steps)^power - 1, rounded: equally spaced with power 1, and
+    denser towards the end with a higher one. Raises InputError where timesteps would repeat.
+    """
+    first = n_timesteps - 1 if first is None else first
+    if not 0 <= first < n_timesteps:
+        raise InputError(
+            f"The first timestep is {first}.", f"0 to {n_timesteps - 1}, one of the prior's"
+        )
+    if not 1 <= steps <= first + 1:
+        raise InputError(f"steps is {steps}.", f"1 to {first + 1}, the timesteps there are")
+    if not power >= 1:
+        raise InputError(f"The timesteps' power is {power}.", "at least 1")
+    times: list[int] = []
+    for i in range(steps):
+        t = round((first + 1) * (1 - i / steps) ** power - 1)
+        times.append(min(t, times[-1] - 1) if times else t)
+    return [max(t, steps - 1 - i) for i, t in enumerate(times)]
+
+
+def _range_of(slabs: Sequence[Slab]) -> range:
+    """The slices of neighbouring slabs."""
+    return range(slabs[0].slices.start, slabs[-1].slices.stop) if slabs else range(0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from diffusionblend.errors import InputError
 
@@ -41,12 +41,28 @@ class AdmmTvSettings:
             raise InputError("ADMM-TV was given no iterations.", "at least 1")
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"steps": 20, "time_power": 1.5, "start": "noise", "first_timestep": None},
+    "balanced": {"steps": 50, "time_power": 1.5, "start": "noise", "first_timestep": None},
+    "best": {"steps": 200, "time_power": 1.0, "start": "noise", "first_timestep": None},
+}
+"""What each preset settles, unless it is set."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DiffusionBlendPPSettings:
     """How DiffusionBlend++ samples."""
 
-    steps: int = 200
+    preset: Literal["fast", "balanced", "best"] = "best"
+    """20, 50 or 200 reverse steps, as measured in docs/sampling.md; the next four override it."""
+    steps: int | None = None
     """Reverse steps; each passes the whole volume through the network once."""
+    time_power: float | None = None
+    """Spacing of the timesteps: 1 equal, above 1 denser towards the end."""
+    start: Literal["noise", "fbp", "cg", "tv"] | None = None
+    """Pure noise, or an image of the data noised to first_timestep."""
+    first_timestep: int | None = None
+    """Timestep of the first step, 0 to 999 (pure noise); needs a start other than noise."""
     eta: float = 1.0
     """Share of the noise renewed at every step, 0 to 1 (not DDIM's own); 0.85 in the paper."""
     consistency: Literal["cg", "prox"] = "cg"
@@ -69,7 +85,9 @@ class DiffusionBlendPPSettings:
     """Of all randomness."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
+        if self.preset not in PRESETS:
+            raise InputError(f"The preset is {self.preset!r}.", f"one of {', '.join(PRESETS)}")
+        if self.steps is not None and self.steps < 1:
             raise InputError(f"steps is {self.steps}.", "at least 1")
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
@@ -80,3 +98,21 @@ class DiffusionBlendPPSettings:
             )
         if self.batch_blocks is not None and self.batch_blocks < 1:
             raise InputError(f"batch_blocks is {self.batch_blocks}.", "at least 1")
+        whole = self._filled()
+        if whole["start"] == "noise" and whole["first_timestep"] is not None:
+            raise InputError(
+                f"first_timestep is {whole['first_timestep']}, but the start is pure noise.",
+                "a start from an image of the data",
+                "--start tv",
+            )
+
+    def resolved(self) -> DiffusionBlendPPSettings:
+        """The same settings with what the preset settles written out."""
+        return replace(self, **self._filled())
+
+    def _filled(self) -> dict[str, Any]:
+        """The preset's values, or those that were set in their place."""
+        return {
+            name: value if getattr(self, name) is None else getattr(self, name)
+            for name, value in PRESETS[self.preset].items()
+        }

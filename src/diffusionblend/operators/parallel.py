@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from copy import copy
 
 import numpy as np
 import torch
@@ -43,6 +44,14 @@ class ParallelBeamTransform(LinearOperator):
         weights = weights * scale
         self.matrix = csr_matrix(rows, columns, weights, (n_rays, n_pixels), **options)
         self.transposed = csr_matrix(columns, rows, weights, (n_pixels, n_rays), **options)
+
+    def with_slices(self, n_slices: int) -> ParallelBeamTransform:
+        """The same transform for another number of slices; the matrices are shared."""
+        other = copy(self)
+        other.grid = self.grid.with_slices(n_slices)
+        other.domain_shape = other.grid.shape
+        other.range_shape = (self.range_shape[0], n_slices, self.range_shape[2])
+        return other
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         views, slices, bins = self.range_shape

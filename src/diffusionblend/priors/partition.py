@@ -38,6 +38,39 @@ class Partition:
         count = torch.bincount(places, minlength=n_slices).to(flat)
         return total / count[:, None, None]
 
+    def slabs(self, most_blocks: int) -> list[Slab]:
+        """The partition cut where no block joins the two sides, `most_blocks` or fewer in a slab.
+
+        Slabs touch and cover every slice. One holds more blocks only where they cannot be parted.
+        """
+        order = torch.argsort(self.blocks.amin(1), stable=True)
+        groups: list[tuple[int, list[int]]] = []
+        for i in order.tolist():
+            first, last = int(self.blocks[i].min()), int(self.blocks[i].max())
+            if groups and first <= groups[-1][0]:
+                groups[-1] = (max(last, groups[-1][0]), [*groups[-1][1], i])
+            else:
+                groups.append((last, [i]))
+        slabs, start, members = [], 0, []
+        for n, (last, group) in enumerate(groups):
+            members += group
+            if n + 1 == len(groups) or len(members) + len(groups[n + 1][1]) > most_blocks:
+                blocks = self.blocks[torch.tensor(members)] - start
+                slabs.append(Slab(slice(start, last + 1), Partition(blocks, self.code)))
+                start, members = last + 1, []
+        return slabs
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Neighbouring slices that no block shares with others, and their own partition.
+
+    `partition` numbers the slab's slices from 0.
+    """
+
+    slices: slice
+    partition: Partition
+
 
 def make_partition(n_slices: int, block_slices: int, stride: int, offset: int) -> Partition:
     """The partition whose first full run of block_slices * stride slices starts at `offset`.

@@ -33,12 +33,13 @@ class ExactProximal:
         self.eigenvectors = vectors.to(operator.matrix)
 
     def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
-        """The proximal point of x0 (z, y, x) for data y (view, row, bin)."""
-        views, slices, bins = self.operator.range_shape
-        difference = (y - self.operator.forward(x0)).transpose(1, 2).reshape(views * bins, slices)
+        """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row, bin)."""
+        operator = self.operator.with_slices(len(x0))
+        views, slices, bins = operator.range_shape
+        difference = (y - operator.forward(x0)).transpose(1, 2).reshape(views * bins, slices)
         spectrum = (self.eigenvectors.T @ difference) / (self.eigenvalues + rho)[:, None]
         lines = (self.eigenvectors @ spectrum).reshape(views, bins, slices).transpose(1, 2)
-        return x0 + self.operator.adjoint(lines.contiguous())
+        return x0 + operator.adjoint(lines.contiguous())
 
 
 def gram_matrix(matrix: torch.Tensor) -> np.ndarray:

@@ -83,7 +83,7 @@ class Evaluate:
         projections = read_projections(self.projections)
         check_same_grid(volume.grid, projections.grid)
         x = hu_to_network(torch.from_numpy(volume.values))
-        return Measurement(projections).relative_residual(x)
+        return Measurement.of(projections).relative_residual(x)
 
     def _print(self, evaluation) -> None:  # noqa: ANN001
         from rich.console import Console

@@ -10,6 +10,7 @@ import tyro
 from diffusionblend.errors import InputError
 from diffusionblend.io.files import atomic_output, check_outputs_absent
 from diffusionblend.provenance import RunRecord, run_record_path
+from diffusionblend.ranks import local_rank, rank_and_count
 
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Device = Literal["auto", "cpu", "cuda"]
@@ -19,14 +20,18 @@ SEED_BITS = 63
 
 
 def choose_device(device: Device) -> str:
-    """The torch device of an option: "auto" takes a GPU where there is one. Raises InputError."""
+    """The torch device of an option: "auto" takes a GPU where there is one. Raises InputError.
+
+    Under torchrun each process takes the GPU of its own number.
+    """
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("There is no CUDA device here.", try_="--device cpu")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
+    if device == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    number = local_rank()
+    return "cuda" if number is None else f"cuda:{number % torch.cuda.device_count()}"
 
 
 def check_seed(seed: int) -> None:
@@ -51,6 +56,7 @@ def write_text(path: Path, text: str, force: bool) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def say(text: str) -> None:
-    """A line for the user on standard output."""
-    print(text, flush=True)
+def say(text: str, *, every_rank: bool = False) -> None:
+    """A line for the user on standard output, from the first process alone by default."""
+    if every_rank or rank_and_count()[0] == 0:
+        print(text, flush=True)

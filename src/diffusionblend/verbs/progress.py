@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from diffusionblend.ranks import rank_and_count
+
 LINE_EVERY_SECONDS = 15.0
 
 
 @contextmanager
 def progress(task: str) -> Iterator[Callable[[int, int], None]]:
     """A function to call with the steps done and in all; it draws on standard error."""
-    if sys.stderr.isatty():
+    if rank_and_count()[0] > 0:
+        yield lambda done, total: None
+    elif sys.stderr.isatty():
         with _bar(task) as advance:
             yield advance
     else:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+import sys
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.sampler_state import state_path
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
     DiffusionBlendPPSettings,
     FbpSettings,
 )
 from diffusionblend.provenance import RunRecord
+from diffusionblend.ranks import rank_and_count
+from diffusionblend.verbs.kept_state import KeptState
 from diffusionblend.verbs.options import (
     Device,
     Output,
@@ -27,25 +31,41 @@ from diffusionblend.verbs.options import (
 )
 from diffusionblend.verbs.progress import progress
 
+if TYPE_CHECKING:
+    from diffusionblend.methods.result import Reconstruction
+    from diffusionblend.priors.prior import Prior
+
 MethodName = Literal["fbp", "admm-tv", "diffusionblend++"]
+
+
+SCAN_SUFFIX, VOLUME_SUFFIX = ".h5", ".nii.gz"
+"""What a folder of scans is searched for, and what it becomes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct:
-    """Reconstruct a volume in HU from projections."""
+    """Reconstruct a volume in HU from projections, or a volume from each scan of a folder.
+
+    A run that was stopped goes on from its state file when the same command is given again. Under
+    torchrun the blocks of one scan, or the scans of a folder, are spread over the processes.
+    """
 
     projections: Annotated[Path, tyro.conf.Positional]
-    """Projections file (.h5) that carries its geometry, as 'simulate' writes it."""
+    """Projections file (.h5) that carries its geometry, as 'simulate' writes it; or a folder."""
     output: Output
-    """Volume to write: .nii.gz, .nii, .nrrd or .mha, in HU."""
+    """Volume to write: .nii.gz, .nii, .nrrd or .mha, in HU; for a folder of scans, a folder."""
     method: MethodName = "diffusionblend++"
     """How; each method has its own settings below, the others are not looked at."""
     prior: str = "chest-128"
     """Name of a shipped prior, or a folder that 'train' wrote."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
+    checkpoint_minutes: float = 2.0
+    """Minutes between writings of OUTPUT.state, from which a stopped run goes on."""
+    share: str | None = None
+    """I/N: of a folder's scans, take number I (from 0) and every N-th after it."""
     force: bool = False
-    """Overwrite the output."""
+    """Overwrite the output, and forget the state of a stopped run."""
     diffusionblend: Annotated[DiffusionBlendPPSettings, tyro.conf.arg(name="")] = field(
         default_factory=DiffusionBlendPPSettings
     )
@@ -53,14 +73,64 @@ class Reconstruct:
     fbp: FbpSettings = field(default_factory=FbpSettings)
 
     def run(self) -> None:
-        """Read, reconstruct, write, and tell the residual and the cost."""
-        from diffusionblend.io.projections import read_projections
-        from diffusionblend.io.volumes import check_volume_suffix, write_volume
-        from diffusionblend.methods.registry import find_method, reconstruct
-
-        check_output_and_record(self.output, self.force)
-        check_volume_suffix(self.output)
+        """Reconstruct one scan, or those of a folder that are not there yet."""
         check_seed(self.diffusionblend.seed)
+        if self.projections.is_dir():
+            self._run_folder()
+        elif self.share is not None:
+            raise InputError(
+                f"--share {self.share} was given for one scan, {self.projections}.",
+                "a folder of scans",
+            )
+        else:
+            check_output_and_record(self.output, self.force)
+            self._run_scan()
+
+    def _run_folder(self) -> None:
+        """Every scan of this process's share; one that fails does not stop the others."""
+        from diffusionblend.provenance import run_record_path
+
+        scans = sorted(self.projections.glob(f"*{SCAN_SUFFIX}"))
+        if not scans:
+            raise InputError(f"There are no scans in {self.projections}.", f"*{SCAN_SUFFIX} files")
+        if self.output.exists() and not self.output.is_dir():
+            raise InputError(f"The output {self.output} is a file.", "a folder, as the input is")
+        failed = []
+        for scan in self._share_of(scans):
+            output = self.output / scan.with_suffix(VOLUME_SUFFIX).name
+            if run_record_path(output).exists() and not self.force:
+                say(f"{output} is there already", every_rank=True)
+                continue
+            try:
+                replace(self, projections=scan, output=output, share=None)._run_scan(alone=True)
+            except InputError as error:
+                failed.append(scan.name)
+                print(f"diffusionblend: {scan}: {error}", file=sys.stderr)
+        if failed:
+            raise InputError(
+                f"{len(failed)} of the scans failed: {', '.join(failed)}.",
+                "scans that can be reconstructed, see above",
+                "mend them and give the command again; finished ones are not repeated",
+            )
+
+    def _share_of(self, scans: list[Path]) -> list[Path]:
+        """The scans of this process, by --share and then by its rank."""
+        first, step = _parsed_share(self.share) if self.share else (0, 1)
+        rank, count = rank_and_count()
+        return scans[first::step][rank::count]
+
+    def _run_scan(self, alone: bool = False) -> None:
+        """Read, reconstruct, write, and tell the residual and the cost.
+
+        alone: leave the other processes out of it.
+        """
+        from diffusionblend.io.projections import read_projections
+        from diffusionblend.io.volumes import check_volume_suffix
+        from diffusionblend.methods.registry import find_method, reconstruct
+        from diffusionblend.methods.sampler import Execution
+        from diffusionblend.ranks import Ranks
+
+        check_volume_suffix(self.output)
         device = choose_device(self.device)
         record = RunRecord(
             verb="reconstruct",
@@ -72,6 +142,11 @@ class Reconstruct:
         with record.timed("read"):
             projections = read_projections(self.projections)
             prior = self._prior(record, device) if find_method(self.method).needs_prior else None
+        ranks = Ranks() if alone else Ranks.started(device)
+        kept = self._kept_state(record, writes=ranks.rank == 0)
+        resume = kept.resume() if prior and not self.force else None
+        if resume:
+            say(f"resuming after step {resume.done}, from {kept.path}", every_rank=alone)
         with progress(self.method) as on_step:
             result = reconstruct(
                 projections,
@@ -80,7 +155,17 @@ class Reconstruct:
                 prior=prior,
                 device=device,
                 on_step=on_step,
+                execution=Execution(resume, kept.keep_if_due, ranks),
             )
+        if ranks.rank == 0:
+            self._write(result, record, alone)
+            kept.forget()
+        ranks.leave()
+
+    def _write(self, result: Reconstruction, record: RunRecord, alone: bool) -> None:
+        """The volume and its record; nothing where values are not finite (InputError)."""
+        from diffusionblend.io.volumes import write_volume
+
         if not math.isfinite(result.relative_residual):
             raise InputError(
                 "The reconstruction holds values that are NaN or infinite; it was not written.",
@@ -95,19 +180,43 @@ class Reconstruct:
             "network_calls": result.network_calls,
             "network_share": result.network_share,
         }
+        if self.method == "diffusionblend++":
+            record.results["settings"] = asdict(self.diffusionblend.resolved())
         write_record(record, self.output)
         say(
             f"wrote {self.output}: residual |Ax - y| / |y| {result.relative_residual:.2e}, "
-            f"{result.network_calls} network calls, {result.seconds['total']:.0f} s"
+            f"{result.network_calls} network calls, {result.seconds['total']:.0f} s",
+            every_rank=alone,
         )
+
+    def _kept_state(self, record: RunRecord, writes: bool) -> KeptState:
+        """The state file of this run, known by all that decides its result."""
+        settings = asdict(self.diffusionblend.resolved())
+        del settings["batch_blocks"], settings["preset"]
+        identity = {
+            "projections": record.inputs[0]["sha256"],
+            "weights": record.weights_sha256,
+            "settings": settings,
+            "device": record.device.partition(":")[0],
+        }
+        path = state_path(self.output)
+        return KeptState(path, identity, 60 * self.checkpoint_minutes, writes)
 
     def _settings(self) -> FbpSettings | AdmmTvSettings | DiffusionBlendPPSettings:
         by_method = {"fbp": self.fbp, "admm-tv": self.tv, "diffusionblend++": self.diffusionblend}
         return by_method[self.method]
 
-    def _prior(self, record: RunRecord, device: str) -> object:
+    def _prior(self, record: RunRecord, device: str) -> Prior:
         from diffusionblend.priors.prior import load_prior
 
         prior = load_prior(self.prior, device)
         record.weights_sha256 = prior.weights_sha256
         return prior
+
+
+def _parsed_share(share: str) -> tuple[int, int]:
+    """I and N of "I/N". Raises InputError."""
+    first, slash, count = share.partition("/")
+    if slash and first.isdecimal() and count.isdecimal() and int(first) < int(count):
+        return int(first), int(count)
+    raise InputError(f"--share is {share!r}.", "I/N with I from 0 to N - 1", "--share 0/4")

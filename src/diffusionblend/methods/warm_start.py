@@ -1,0 +1,38 @@
+"""Images of the data to start a sampler from, in place of pure noise."""
+
+from __future__ import annotations
+
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import Projections
+from diffusionblend.methods.admm_tv import reconstruct_admm_tv
+from diffusionblend.methods.consistency import NO_ATTENUATION, ConjugateGradientStep
+from diffusionblend.methods.fbp import reconstruct_fbp
+from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.settings import AdmmTvSettings, FbpSettings
+from diffusionblend.units import hu_to_network
+
+CG_ITERATIONS = 20
+TV_ITERATIONS = 30
+STARTS = ("fbp", "cg", "tv")
+
+
+def warm_start(name: str, projections: Projections, measurement: Measurement) -> torch.Tensor:
+    """A first volume (z, y, x), network range: "fbp"; "cg", from no attenuation; or "tv", ADMM-TV.
+
+    Raises InputError on an unknown name.
+    """
+    device = measurement.y.device
+    if name == "cg":
+        empty = torch.full(projections.grid.shape, NO_ATTENUATION, device=device)
+        step = ConjugateGradientStep(measurement, CG_ITERATIONS, rho=0.0)
+        return step(empty, slice(0, len(empty)))
+    if name == "fbp":
+        result = reconstruct_fbp(projections, FbpSettings(window="hann"), device=str(device))
+    elif name == "tv":
+        settings = AdmmTvSettings(iterations=TV_ITERATIONS)
+        result = reconstruct_admm_tv(projections, settings, device=str(device))
+    else:
+        raise InputError(f"The start is {name!r}.", f"noise, or one of {', '.join(STARTS)}")
+    return hu_to_network(torch.from_numpy(result.volume.values)).to(device)

@@ -1,0 +1,55 @@
+"""The state of a long reconstruction, kept beside its output until it ends."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffusionblend.io.sampler_state import read_state, write_state
+
+if TYPE_CHECKING:
+    from diffusionblend.methods.sampler import SamplerState
+
+
+@dataclass
+class KeptState:
+    """A state file, written every `every_seconds` and removed when the run has ended.
+
+    identity: plain values of all that decides the run; a state of another run is refused. writes:
+    whether this process is the one of its ranks that writes.
+    """
+
+    path: Path
+    identity: dict[str, object]
+    every_seconds: float
+    writes: bool = True
+    _last: float = field(default_factory=time.monotonic)
+
+    def resume(self) -> SamplerState | None:
+        """The state there is, None without one. Raises InputError on one of another run."""
+        import torch
+
+        from diffusionblend.methods.sampler import SamplerState
+
+        found = read_state(self.path, self.identity)
+        if found is None:
+            return None
+        done, arrays = found
+        return SamplerState(
+            done, torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["generator"])
+        )
+
+    def keep_if_due(self, state: SamplerState) -> None:
+        """Write the state if the last writing is long enough ago; raises OutputWriteError."""
+        if not self.writes or time.monotonic() - self._last < self.every_seconds:
+            return
+        arrays = {"x": state.x.cpu().numpy(), "generator": state.generator.cpu().numpy()}
+        write_state(self.path, state.done, arrays, self.identity)
+        self._last = time.monotonic()
+
+    def forget(self) -> None:
+        """Remove the file: the run has ended, or begins anew."""
+        if self.writes:
+            self.path.unlink(missing_ok=True)
