@@ -38,7 +38,7 @@ from diffusionblend import (
 )
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
 from diffusionblend.io.resampling import to_square_slices
-from diffusionblend.methods.diffusionblend_pp import default_batch_blocks
+from diffusionblend.methods.memory import batch_that_fits
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import peak_memory_mb, versions
@@ -165,7 +165,7 @@ def measure(chosen: argparse.Namespace, prior: Prior, truth: Volume) -> dict[str
     """Every table for one number of slices; prints them."""
     projections = scan_of(truth, chosen.views)
     settings = settings_of(chosen, chosen.steps)
-    batch = settings.batch_blocks or default_batch_blocks(prior, truth.grid.shape)
+    batch = settings.batch_blocks or batch_that_fits(prior, truth.grid.shape)
     batch = min(batch, -(-truth.grid.shape[0] // prior.block_slices))
     speed = NetworkSpeed.of(prior, batch, TINY_MATRIX if chosen.tiny else None)
     published = None

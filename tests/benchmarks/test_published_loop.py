@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from itertools import islice
 
 import pytest
 import torch
 
 from diffusionblend.geometry import equally_spaced_angles, full_detector
-from diffusionblend.methods.sampler import sample
+from diffusionblend.methods.sampler import Sampler, sampling_timesteps
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from operator_properties import check_operator
@@ -16,6 +18,18 @@ from published_loop import PAPER_CG_ITERATIONS, RotateAndSum, published_loop
 from tiny_network import random_prior
 
 SIZE = 16
+
+
+@dataclass
+class WholeVolumeStep:
+    """The paper's consistency step, with one step length for all slices."""
+
+    operator: RotateAndSum
+    back: torch.Tensor
+    couples_slices = True
+
+    def __call__(self, x0, slices):
+        return conjugate_gradient(self.operator.normal, self.back, x0, PAPER_CG_ITERATIONS)
 
 
 def partitions(n_slices: int):
@@ -68,17 +82,14 @@ def test_the_loop_is_the_samplers_where_both_do_the_same():
             eta=eta,
             generator=torch.Generator().manual_seed(1),
         )
-        expected, _ = sample(
+        sampler = Sampler(
             prior,
-            shape,
-            partitions(shape[0]),
-            lambda x0: conjugate_gradient(
-                operator.normal, operator.adjoint(y), x0, PAPER_CG_ITERATIONS
-            ),
-            steps=steps,
+            WholeVolumeStep(operator, operator.adjoint(y)),
+            sampling_timesteps(steps, prior.schedule.n_timesteps),
+            list(islice(partitions(shape[0]), steps)),
             eta=eta,
-            generator=torch.Generator().manual_seed(1),
             batch_blocks=8,
         )
+        expected, _ = sampler.run(sampler.start(shape, torch.Generator().manual_seed(1)))
     torch.testing.assert_close(x, expected, rtol=1e-3, atol=1e-3)
     assert len(spent.total) == len(spent.network) == len(spent.consistency) == steps

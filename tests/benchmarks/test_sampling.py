@@ -16,7 +16,7 @@ from diffusionblend import DiffusionBlendPPSettings, Grid, Volume, reconstruct, 
 from network_speed import STACK_DEPTH, Level, network_levels, network_work, plain_work
 from sampling import LINES_FILE, main, scan_of
 from slice_scaling import off_line, scaling_rows
-from timed_runs import TimedPrior, our_run, tiled, tiny_prior
+from timed_runs import ClockedPrior, our_run, tiled, tiny_prior
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +103,8 @@ def test_the_clock_changes_nothing():
 def test_a_method_that_passes_the_clock_is_told_of(monkeypatch):
     prior = tiny_prior("cpu")
     projections = scan_of(synthetic_chest(0, shape=(6, 32, 32), in_plane_mm=11.0), 4)
-    monkeypatch.setattr(TimedPrior, "denoise", lambda self, x, t, c: prior.denoise(x, t, c))
-    with pytest.raises(RuntimeError, match="consistency"):
+    monkeypatch.setattr(ClockedPrior, "denoise", lambda self, x, t, c: prior.denoise(x, t, c))
+    with pytest.raises(RuntimeError, match="clock"):
         our_run(prior, projections, DiffusionBlendPPSettings(steps=1))
 
 
