@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# On a machine with one NVIDIA card: the GPU tests, the GPU benchmarks, a training of so many minutes.
+#
+#     TRAIN_PACK=train.npz VALIDATION_PACK=val.npz benchmarks/gpu.sh [MINUTES]
+#     benchmarks/gpu.sh --tiny            everything on the CPU, tiny, in seconds
+#
+# Needs torch, scipy, h5py, scikit-image, accelerate, safetensors and pytest there. Packs are made
+# with pack_volumes.py. Settings, from the environment:
+#     OUT              results: log.txt, sampling.jsonl, metrics.jsonl, prior/ (default gpu-results)
+#     WORK             the training's checkpoint; run again to resume it (default gpu-work)
+#     PARTS            which of "tests benchmarks training" to run (default: all)
+#     TRAIN_PACK, VALIDATION_PACK    volumes; without, synthetic chests
+#     PRIOR            prior to time (default: the shipped one)
+#     TRAIN_OPTIONS    more for gpu_train.py, such as "--init chest-128 --total-minutes 30"
+#     WHEELS           a folder of wheels of what the machine lacks, such as diffusers
+#     MAX_FILE_MB      cut a larger weight file into pieces; cat puts them together again
+#     PYTHON           the interpreter (default python3)
+# A part that fails is reported and does not stop the next; the exit code tells if any did.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+TINY=""
+MINUTES=5
+for argument in "$@"; do
+    case "$argument" in
+        --tiny) TINY=yes ;;
+        -*) echo "gpu.sh: unknown option $argument" >&2; exit 2 ;;
+        *) MINUTES="$argument" ;;
+    esac
+done
+PYTHON="${PYTHON:-python3}"
+OUT="${OUT:-gpu-results}"
+WORK="${WORK:-gpu-work}"
+PARTS="${PARTS:-tests benchmarks training}"
+mkdir -p "$OUT" "$WORK" || exit 1
+OUT="$(cd "$OUT" && pwd)"
+WORK="$(cd "$WORK" && pwd)"
+LOG="$OUT/log.txt"
+export PYTHONUNBUFFERED=1
+export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
+
+say() { echo "$*" | tee -a "$LOG"; }
+
+for part in $PARTS; do
+    case "$part" in
+        tests|benchmarks|training) ;;
+        *) echo "gpu.sh: PARTS has $part; it may have tests, benchmarks, training" >&2; exit 2 ;;
+    esac
+done
+
+if [ -n "${WHEELS:-}" ]; then
+    for wheel in "$WHEELS"/*.whl; do
+        "$PYTHON" -m zipfile -e "$wheel" "$WORK/site" || exit 1
+    done
+    export PYTHONPATH="$PYTHONPATH:$WORK/site"
+fi
+
+if [ -n "$TINY" ]; then
+    DEVICE=cpu
+    MINUTES="${TINY_MINUTES:-0.02}"
+    export OMP_NUM_THREADS=1
+else
+    DEVICE=cuda
+    "$PYTHON" -c 'import torch; assert torch.cuda.is_available(), "torch sees no CUDA device"' \
+        || exit 1
+    nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader | tee -a "$LOG"
+fi
+
+gpu_tests() {  # every test that has cuda in its name, from the files that speak of it
+    local files options=(-q -k cuda -W default -p no:cacheprovider)
+    mapfile -t files < <(grep -rl --include='test_*.py' cuda tests)
+    [ -n "$TINY" ] && options+=(--collect-only)
+    "$PYTHON" -m pytest "${options[@]}" "${files[@]}"
+}
+
+gpu_benchmarks() {
+    local options=(--device "$DEVICE" -o "$OUT")
+    [ -n "${PRIOR:-}" ] && options+=(--prior "$PRIOR")
+    if [ -n "$TINY" ]; then
+        options+=(--tiny)
+    else
+        options+=(--size 256 --slices 133 500 --rounds 5)
+        [ -n "${VALIDATION_PACK:-}" ] && options=("$VALIDATION_PACK" "${options[@]}")
+    fi
+    "$PYTHON" benchmarks/sampling.py "${options[@]}"
+}
+
+gpu_training() {
+    local options=(--device "$DEVICE" --minutes "$MINUTES" -o "$WORK/training") status
+    [ -n "${TRAIN_PACK:-}" ] && options+=(--train "$TRAIN_PACK")
+    [ -n "${VALIDATION_PACK:-}" ] && options+=(--validation "$VALIDATION_PACK")
+    [ -n "$TINY" ] && options+=(--tiny --synthetic 1 --batch-size 2)
+    # shellcheck disable=SC2086  # several options in one variable
+    "$PYTHON" benchmarks/gpu_train.py "${options[@]}" ${TRAIN_OPTIONS:-}
+    status=$?
+    keep_training || status=1
+    return $status
+}
+
+keep_training() {  # what is worth bringing home: weights, facts, metrics; not the checkpoint
+    local from="$WORK/training" weights=diffusion_pytorch_model.safetensors
+    mkdir -p "$OUT/prior"
+    cp "$from/metrics.jsonl" "$OUT/" || return 1
+    cp "$from/prior.json" "$from/config.json" "$from/$weights" "$OUT/prior/" || return 1
+    if [ -n "${MAX_FILE_MB:-}" ]; then
+        rm -f "$OUT/prior/$weights".part-*
+        split -b "${MAX_FILE_MB}MB" "$OUT/prior/$weights" "$OUT/prior/$weights.part-" || return 1
+        rm "$OUT/prior/$weights"
+    fi
+}
+
+FAILED=""
+for part in $PARTS; do
+    say "== $part"
+    started=$SECONDS
+    "gpu_$part" 2>&1 | tee -a "$LOG"
+    status=${PIPESTATUS[0]}
+    if [ "$status" -eq 0 ]; then
+        say "== $part: done in $((SECONDS - started)) s"
+    else
+        FAILED="$FAILED $part"
+        say "== $part: FAILED with exit code $status after $((SECONDS - started)) s"
+    fi
+done
+if [ -n "$FAILED" ]; then
+    say "failed:$FAILED"
+    exit 1
+fi
+say "all parts done; results in $OUT"

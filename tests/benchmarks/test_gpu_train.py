@@ -1,0 +1,86 @@
+"""A time-boxed training resumes, ends in time and leaves a finished run alone."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import gpu_train
+from diffusionblend import Grid, Volume, load_prior
+from diffusionblend.training.dataset import VolumeBank
+from diffusionblend.training.loop import Trainer
+from diffusionblend.training.settings import TrainSettings
+from gpu_train import main, start_from
+from pack_volumes import write_pack
+
+
+def pack(path, names, size=32):
+    values = np.random.default_rng(0).uniform(-1000, 500, (6, size, size))
+    grid = Grid(shape=values.shape, spacing_mm=(2.5, 1.5, 1.5))
+    write_pack({n: Volume(values, grid) for n in names}, path, step_hu=4.0, limit_mb=10.0)
+    return path
+
+
+@pytest.fixture
+def options(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_train, "FIRST_STEPS", 1)
+    monkeypatch.setattr(gpu_train, "TRIAL_STEPS", 2)
+    return [
+        *("--tiny", "--device", "cpu", "--synthetic", "0", "--batch-size", "2"),
+        *("--train", str(pack(tmp_path / "train.npz", ["a", "b"]))),
+        *("-o", str(tmp_path / "run")),
+    ]
+
+
+def last_line(tmp_path):
+    return json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_a_second_call_goes_on_and_a_finished_run_stays(tmp_path, options, capsys):
+    validation = ["--validation", str(pack(tmp_path / "val.npz", ["c"]))]
+    box = ["--minutes", "0.01", "--total-minutes", "0.02"]
+    assert main([*options, *validation, *box]) == 0
+    first = last_line(tmp_path)
+    assert first["validation_loss"] > 0
+    assert main([*options, *validation, *box]) == 0
+    assert f"at step {first['step']}" in capsys.readouterr().out
+    second = last_line(tmp_path)
+    assert second["step"] > first["step"]
+    assert second["seconds"] < 60 * 0.02 * 5  # the box, and room for a busy machine
+    total = ["--minutes", "0.01", "--total-minutes", str(second["seconds"] / 60)]
+    assert main([*options, *total]) == 0
+    assert last_line(tmp_path)["step"] == second["step"]
+    prior = load_prior(tmp_path / "run")
+    assert prior.trained["volumes"] == ["a", "b"]
+    assert prior.config.image_size == 32
+
+
+def test_patients_of_the_training_are_not_validated_on(tmp_path, options, capsys):
+    both = ["--validation", str(pack(tmp_path / "val.npz", ["b"])), "--minutes", "0.01"]
+    assert main([*options, *both]) == 1
+    assert "b is in training and validation" in capsys.readouterr().err
+
+
+def test_slices_of_another_size_are_refused(tmp_path, options, capsys):
+    other = ["--train", str(pack(tmp_path / "small.npz", ["a"], size=16)), "--minutes", "0.01"]
+    assert main([*options, *other]) == 1
+    assert "32 x 32" in capsys.readouterr().err
+
+
+def test_a_run_may_start_from_a_priors_weights(tmp_path):
+    settings = TrainSettings(network=gpu_train.TINY_NETWORK, steps=1)
+    values = np.zeros((4, 32, 32))
+    bank = VolumeBank.of(
+        [Volume(values, Grid(shape=values.shape, spacing_mm=(1, 1, 1)))], block_slices=3
+    )
+    trainer = Trainer(settings, bank, None, tmp_path / "run")
+    weights = Trainer(
+        TrainSettings(network=gpu_train.TINY_NETWORK, steps=1, seed=9), bank, None, tmp_path / "b"
+    ).unet
+    start_from(trainer, weights)
+    exported = trainer.export().unet
+    for mine, theirs in zip(exported.parameters(), weights.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
