@@ -160,6 +160,17 @@ def peak_memory_mb() -> dict[str, float]:
     return peaks
 
 
+def available_memory_bytes() -> int | None:
+    """Memory that the system could give a process now; None where it does not tell."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return None
+    for line in meminfo.read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
 def _peak_process_bytes() -> int | None:
     """The process's peak resident memory; None where the system does not tell."""
     status = Path("/proc/self/status")

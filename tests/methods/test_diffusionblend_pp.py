@@ -15,7 +15,6 @@ from diffusionblend.methods.diffusionblend_pp import (
     check_prior_fits,
     reconstruct_diffusionblend_pp,
 )
-from diffusionblend.methods.memory import batch_that_fits
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.priors.prior import Prior
 from small_scan import residual_by_hand, scan, small_volume
@@ -141,12 +140,6 @@ def test_settings_that_cannot_be_followed_are_refused(
 def test_settings_that_make_no_sense_are_refused(bad: dict) -> None:
     with pytest.raises(InputError):
         DiffusionBlendPPSettings(**bad)
-
-
-def test_batches_are_of_at_least_one_block_and_grow_as_slices_shrink(prior: Prior) -> None:
-    assert batch_that_fits(prior, (100, 4096, 4096)) == 1
-    assert batch_that_fits(prior, (100, 128, 128)) == 16
-    assert batch_that_fits(prior, (100, 64, 64)) == 64
 
 
 def test_the_method_takes_no_reference() -> None:

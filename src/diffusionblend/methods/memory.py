@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from diffusionblend.geometry import Projections
 from diffusionblend.priors.prior import Prior
 
 CPU_BATCH_PIXELS = 16 * 3 * 128 * 128
@@ -13,6 +14,23 @@ GPU_BYTES_PER_PIXEL = 4096
 VOLUMES_HELD = 3
 """Float32 volumes alive at once: the state, a step's noise, and the result or a state's copy."""
 SHARE_OF_FREE = 0.5
+
+LIBRARIES_BYTES = 620e6
+"""A process with the libraries, a network of some ten million parameters and one batch."""
+BYTES_PER_ENTRY = 30
+"""Of the sparse matrix of A while it is built; a ray has two entries in each row it crosses."""
+PROJECTIONS_HELD = 4
+
+
+def planned_bytes(projections: Projections) -> int:
+    """Host memory that a diffusion method's process will take at most, network on the CPU.
+
+    Measured at 128 to 512 pixels, 30 to 266 slices, 8 and 90 views: within 12%. Linear in slices.
+    """
+    shape = projections.grid.shape
+    entries = projections.geometry.n_views * shape[1] * shape[2] * 2
+    held = PROJECTIONS_HELD * projections.values.nbytes
+    return int(LIBRARIES_BYTES + volume_bytes(shape) + held + BYTES_PER_ENTRY * entries)
 
 
 def batch_that_fits(prior: Prior, shape: tuple[int, int, int]) -> int:

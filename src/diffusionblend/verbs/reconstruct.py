@@ -17,7 +17,7 @@ from diffusionblend.methods.settings import (
     DiffusionBlendPPSettings,
     FbpSettings,
 )
-from diffusionblend.provenance import RunRecord
+from diffusionblend.provenance import RunRecord, available_memory_bytes
 from diffusionblend.ranks import rank_and_count
 from diffusionblend.verbs.kept_state import KeptState
 from diffusionblend.verbs.options import (
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 MethodName = Literal["fbp", "admm-tv", "diffusionblend++"]
 
+
+GIGABYTE = 1e9
 
 SCAN_SUFFIX, VOLUME_SUFFIX = ".h5", ".nii.gz"
 """What a folder of scans is searched for, and what it becomes."""
@@ -128,6 +130,7 @@ class Reconstruct:
         """
         from diffusionblend.io.projections import read_projections
         from diffusionblend.io.volumes import check_volume_suffix
+        from diffusionblend.methods.memory import planned_bytes
         from diffusionblend.methods.registry import find_method, reconstruct
         from diffusionblend.methods.sampler import Execution
         from diffusionblend.ranks import Ranks
@@ -147,6 +150,8 @@ class Reconstruct:
         ranks = Ranks() if alone else Ranks.started(device)
         kept = self._kept_state(record, writes=ranks.rank == 0)
         resume = kept.resume() if prior and not self.force else None
+        if prior:
+            _tell_memory(planned_bytes(projections), every_rank=alone)
         if resume:
             say(f"resuming after step {resume.done}, from {kept.path}", every_rank=alone)
         with progress(self.method) as on_step:
@@ -214,6 +219,15 @@ class Reconstruct:
         prior = load_prior(self.prior, device)
         record.weights_sha256 = prior.weights_sha256
         return prior
+
+
+def _tell_memory(planned: int, every_rank: bool) -> None:
+    """Say what a run will take, and warn where the machine has less."""
+    available = available_memory_bytes()
+    room = f", {available / GIGABYTE:.1f} GB are free" if available else ""
+    say(f"takes about {planned / GIGABYTE:.1f} GB of memory{room}", every_rank=every_rank)
+    if available and planned > available:
+        say("warning: the system may stop this run for lack of memory", every_rank=every_rank)
 
 
 def _parsed_share(share: str) -> tuple[int, int]:

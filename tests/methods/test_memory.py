@@ -1,0 +1,65 @@
+"""The memory plan: linear in slices, and near what a process really takes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from diffusionblend.geometry import Projections, equally_spaced_angles, parallel_beam_for
+from diffusionblend.methods.memory import batch_that_fits, home_of_volume, planned_bytes
+from diffusionblend.volume import Grid
+from tiny_network import random_prior
+
+RUN = """
+import json, sys
+import numpy as np
+from diffusionblend import (DiffusionBlendPPSettings, Projections, equally_spaced_angles,
+                            load_prior, parallel_beam_for, reconstruct)
+from diffusionblend.methods.memory import planned_bytes
+from diffusionblend.provenance import peak_memory_mb
+from diffusionblend.volume import Grid
+
+prior, slices, views = load_prior(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+size = prior.config.image_size
+grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 1.0, 1.0))
+geometry = parallel_beam_for(grid, equally_spaced_angles(views))
+values = np.ones((views, slices, geometry.n_bins), np.float32)
+scan = Projections(values, geometry, grid, 0.02)
+reconstruct(scan, prior=prior, settings=DiffusionBlendPPSettings(steps=1))
+print(json.dumps([planned_bytes(scan), 1e6 * peak_memory_mb()["process"]]))
+"""
+
+
+def a_scan(slices: int, size: int, views: int) -> Projections:
+    grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 1.0, 1.0))
+    geometry = parallel_beam_for(grid, equally_spaced_angles(views))
+    return Projections(np.ones((views, slices, geometry.n_bins), np.float32), geometry, grid, 0.02)
+
+
+def test_the_plan_grows_linearly_with_the_slices() -> None:
+    plans = [planned_bytes(a_scan(n, 64, 8)) for n in (100, 200, 300)]
+    assert plans[2] - plans[1] == pytest.approx(plans[1] - plans[0], abs=2)
+    assert plans[1] > plans[0] + 3 * 4 * 100 * 64 * 64
+
+
+def test_a_process_takes_about_what_is_planned() -> None:
+    """With the shipped prior: loosely, since libraries differ between machines."""
+    command = [sys.executable, "-c", RUN, "chest-128", "12", "90"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    planned, taken = json.loads(result.stdout)
+    assert planned == pytest.approx(taken, rel=0.3)
+
+
+def test_batches_are_of_at_least_one_block_and_grow_as_slices_shrink() -> None:
+    prior = random_prior()
+    assert batch_that_fits(prior, (100, 4096, 4096)) == 1
+    assert batch_that_fits(prior, (100, 128, 128)) == 16
+    assert batch_that_fits(prior, (100, 64, 64)) == 64
+
+
+def test_a_volume_lies_with_the_network_on_a_cpu() -> None:
+    assert home_of_volume(random_prior(), (10_000, 512, 512)).type == "cpu"
