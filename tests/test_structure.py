@@ -30,7 +30,9 @@ MAY_IMPORT = {
 }
 """Each room and the rooms it may import beside itself; `verbs` and `cli` stand above them all."""
 
-HEAVY = {"SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy", "diffusers"}
+HEAVY = {"SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy", "diffusers"} | {
+    *("accelerate", "tensorboard")
+}
 ROOMS_WITH_TORCH = {"operators", "solvers", "priors", "methods", "training"}
 MAY_TOUCH_FILES = {
     "cli.py",
@@ -38,7 +40,10 @@ MAY_TOUCH_FILES = {
     "priors/shipped.py",
     "provenance.py",
     "training/loop.py",
-    "training/dataset.py",
+    "training/cache.py",
+    "training/checkpoint.py",
+    "training/metrics.py",
+    "training/patients.py",
     "evaluation/figures.py",
     "evaluation/report.py",
 }

@@ -59,3 +59,10 @@ def test_any_predicted_v_gives_x0_and_eps_that_obey_tweedie() -> None:
     abar = schedule.alpha_bar[t].reshape(-1, 1, 1, 1)
     torch.testing.assert_close(x0 * abar.sqrt(), x_t - (1 - abar).sqrt() * eps)
     torch.testing.assert_close(schedule.v_target(x0, eps, t), v)
+
+
+def test_x0_comes_back_exactly_from_eps() -> None:
+    x0, eps = random_tensors(2)
+    schedule, t = NoiseSchedule(), timesteps()
+    got = schedule.x0_from_eps(schedule.add_noise(x0, eps, t), eps, t)
+    torch.testing.assert_close(got, x0, rtol=0, atol=1e-11)
