@@ -41,7 +41,7 @@ def test_min_snr_weighs_the_error_of_x0_alike_in_either_prediction(predict: str)
     weights = objective(predict=predict).weights(T).numpy()
     # |x0 - x0'|^2 = (1 - abar) |v - v'|^2 = |eps - eps'|^2 / SNR
     of_x0 = weights * (1 + snr() if predict == "v" else snr())
-    np.testing.assert_allclose(of_x0, np.minimum(snr(), 5.0), rtol=1e-4)
+    np.testing.assert_allclose(of_x0, np.minimum(snr(), 5.0), rtol=1e-3)
 
 
 @pytest.mark.parametrize("predict", ["v", "eps"])
@@ -57,7 +57,7 @@ def test_the_loss_is_the_weighted_error_of_the_prediction(predict: str) -> None:
         weighted = objective(predict=predict, loss_weighting="min-snr").loss(unet, given).item()
     assert plain == pytest.approx(errors.mean(), rel=1e-5)
     divisor = snr() if predict == "eps" else snr() + 1
-    assert weighted == pytest.approx((np.minimum(snr(), 5) / divisor * errors).mean(), rel=1e-4)
+    assert weighted == pytest.approx((np.minimum(snr(), 5) / divisor * errors).mean(), rel=1e-3)
 
 
 def test_the_error_of_eps_is_the_same_whatever_is_predicted() -> None:

@@ -211,6 +211,26 @@ def test_the_volumes_are_made_ready_once_in_the_folder_asked_for(
     assert "inside the volumes" in cli(*inside).err
 
 
+def test_a_dry_run_tells_the_cost_and_writes_nothing(cli, command, tmp_path):
+    before = files_of(tmp_path)
+    result = cli(*command, "--dry-run")
+    assert_succeeded(result)
+    for word in ("M parameters", "GB of memory", "s a step", "6 steps in", "disk:"):
+        assert word in result.out
+    assert files_of(tmp_path) == before and not (tmp_path / "prior").exists()
+    missing = [tmp_path / "nowhere" if a == tmp_path / "train" else a for a in command]
+    assert "nowhere" in cli(*missing, "--dry-run").err
+
+
+def test_a_run_starts_from_another_prior(cli, command, tmp_path, tiny_prior):
+    result = cli(*command, "--initial-prior", tiny_prior)
+    assert_succeeded(result)
+    assert f"100.0% of the weights are from {tiny_prior}" in result.out
+    trained = load_prior(tmp_path / "prior").trained
+    assert trained["initial_prior_sha256"] == weights_of(tiny_prior)
+    assert "no prior" in cli(*command, "--force", "--initial-prior", "nothing").err
+
+
 def test_synthetic_chests_join_the_volumes(cli, command, tmp_path, monkeypatch):
     from diffusionblend.training.synthetic import FIRST_SEED
     from diffusionblend.verbs.demo import Demo

@@ -14,7 +14,9 @@ from diffusionblend.io.files import atomic_output
 from diffusionblend.training.settings import TrainSettings
 
 CHECKPOINT_FILE = "checkpoint.pt"
-MAY_CHANGE = ("steps", "decay_steps", "checkpoint_minutes", "validate_every", "accumulate")
+MAY_CHANGE = ("steps", "decay_steps", "checkpoint_minutes", "validate_every") + (
+    *("samples_every", "accumulate"),
+)
 """Settings that a resumed run may have otherwise."""
 
 

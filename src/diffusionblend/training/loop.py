@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -26,9 +27,11 @@ from diffusionblend.training.checkpoint import (
     write_checkpoint,
 )
 from diffusionblend.training.dataset import VolumeBank
+from diffusionblend.training.initial import take_weights
 from diffusionblend.training.metrics import Metrics
 from diffusionblend.training.objective import Objective
 from diffusionblend.training.ranks import Ranks
+from diffusionblend.training.samples import write_samples
 from diffusionblend.training.settings import TrainSettings
 
 VALIDATION_BLOCKS = 32
@@ -59,8 +62,9 @@ class Trainer:
 
     train, validation: banks of volumes; validation may be None. folder: takes the checkpoint,
     metrics and, at the end, the prior. ranks: the processes that share the run, by default those
-    that torchrun started; the first alone writes. Raises InputError where the folder's run had
-    other settings.
+    that torchrun started; the first alone writes. initial: a prior whose weights a new run starts
+    from, as far as they fit; `initial_share` tells how far. Raises InputError where the folder's
+    run had other settings.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class Trainer:
         data_facts: dict[str, object] | None = None,
         device: str = "cpu",
         ranks: Ranks | None = None,
+        initial: Prior | None = None,
+        tensorboard: bool = False,
     ) -> None:
         from diffusers.training_utils import EMAModel
 
@@ -86,6 +92,9 @@ class Trainer:
         self._parts = self.ranks.shares(settings.batch_size, settings.accumulate)
         torch.manual_seed(settings.seed)
         self.unet = build_unet(settings.network).to(self.device, memory_format=torch.channels_last)
+        self.initial_share = 0.0
+        if initial is not None:
+            self.initial_share = take_weights(self.unet, initial, settings)
         self.ema = EMAModel(self.unet.parameters(), decay=settings.ema_decay, use_ema_warmup=True)
         self.optimizer = torch.optim.AdamW(
             self.unet.parameters(),
@@ -96,7 +105,7 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self._recent: list[float] = []  # losses since the last line of the metrics
         self._signal: int | None = None
-        self._metrics = Metrics(self.folder)
+        self._metrics = Metrics(self.folder, tensorboard=tensorboard)
         if self.ranks.is_first:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._data = train.fingerprint(with_spacing=settings.code == "mm")
@@ -108,6 +117,16 @@ class Trainer:
 
         A signal to any process stops all of them after the same step.
         """
+        with closing(self._metrics):
+            self._take_steps(on_step)
+            if self._recent:
+                self._log(loss=float(np.mean(self._recent)))
+                self._recent.clear()
+        self.save_checkpoint()
+        return self.export()
+
+    def _take_steps(self, on_step: Callable[[Progress], None]) -> None:
+        """All steps that are left, with metrics, validation and checkpoints on the way."""
         last_checkpoint = last_tick = time.monotonic()
         with self._signals_noted(), self._batches() as batches:
             for batch in batches:
@@ -120,6 +139,7 @@ class Trainer:
                     self._recent.clear()
                 if self.step % self.settings.validate_every == 0 and self.validation is not None:
                     self._log(**self.validation_losses())
+                self._draw_samples()
                 stop = int(self.ranks.gathered(self._signal or 0).max())
                 if stop:
                     self.save_checkpoint()
@@ -128,11 +148,6 @@ class Trainer:
                 if time.monotonic() - last_checkpoint > 60 * self.settings.checkpoint_minutes:
                     self.save_checkpoint()
                     last_checkpoint = time.monotonic()
-        if self._recent:
-            self._log(loss=float(np.mean(self._recent)))
-            self._recent.clear()
-        self.save_checkpoint()
-        return self.export()
 
     def export(self) -> Prior:
         """Write the averaged weights as a prior into the folder, and return it."""
@@ -148,14 +163,7 @@ class Trainer:
         }
         if self.validation is not None:
             facts |= self.validation_losses()
-        prior = Prior(
-            unet,
-            self.settings.network,
-            trained=facts,
-            bf16=self.settings.bf16,
-            prediction=self.settings.predict,
-            code_unit=self.settings.code,
-        )
+        prior = self._prior(unet, facts)
         if self.ranks.is_first:
             prior.save(self.folder)
         self.ranks.wait()
@@ -247,6 +255,19 @@ class Trainer:
             yield batches
         finally:
             batches.close()
+
+    def _draw_samples(self) -> None:
+        """Have the first process draw samples, where it is time to."""
+        every = self.settings.samples_every * self.settings.validate_every
+        if not every or self.step % every or not self.ranks.is_first:
+            return
+        code = 1.0 if self.settings.code == "slices" else median(self.train.slice_spacing_mm)
+        with self._averaged_weights():
+            write_samples(self._prior(self.unet, {}), code, self.folder, self.step)
+
+    def _prior(self, unet: torch.nn.Module, facts: dict[str, object]) -> Prior:
+        s = self.settings
+        return Prior(unet, s.network, facts, bf16=s.bf16, prediction=s.predict, code_unit=s.code)
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:

@@ -82,6 +82,8 @@ class TrainSettings:
     """Share of blocks drawn from them, 0 to 1."""
     validate_every: int = 500
     """Steps between validation losses."""
+    samples_every: int = 0
+    """Validations between pictures of samples from the prior; 0 for none."""
     checkpoint_minutes: float = 3.0
     """Minutes between checkpoints."""
     bf16: bool = True
@@ -106,6 +108,8 @@ class TrainSettings:
             raise InputError(
                 f"accumulate is {self.accumulate}.", f"1 to the {self.batch_size} blocks of a batch"
             )
+        if self.samples_every < 0:
+            raise InputError(f"samples_every is {self.samples_every}.", "0 or more")
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides are {self.strides}.", "one or more whole numbers from 1")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import tyro
 
 from diffusionblend.errors import InputError, OutputExistsError
 from diffusionblend.io.files import check_outputs_absent
-from diffusionblend.provenance import RunRecord, run_record_path
+from diffusionblend.provenance import RunRecord, peak_memory_mb, run_record_path
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.verbs.options import (
     Device,
@@ -25,7 +26,9 @@ from diffusionblend.verbs.options import (
 from diffusionblend.verbs.progress import progress
 
 if TYPE_CHECKING:
-    from diffusionblend.training.data import TrainingData
+    from diffusionblend.priors.prior import Prior
+    from diffusionblend.training.data import DataChoice, TrainingData
+    from diffusionblend.training.loop import Trainer
     from diffusionblend.training.ranks import Ranks
 
 SIGNAL_EXIT = 128
@@ -49,6 +52,12 @@ class Train:
     """Regular expression for what follows the patient in a file's name, such as '_scan'."""
     cache: Path | None = None
     """Folder for the volumes made ready to map into memory; by default <output>/data."""
+    initial_prior: str | None = None
+    """Name or folder of a prior to start from; layers that do not fit start fresh."""
+    tensorboard: bool = False
+    """Also write the metrics for TensorBoard, into <output>/tensorboard."""
+    dry_run: bool = False
+    """Say what the run would cost in memory, time and disk, and write nothing."""
     device: Device = "auto"
     """Where to train; auto takes a GPU if there is one."""
     force: bool = False
@@ -59,7 +68,8 @@ class Train:
 
     def run(self) -> None:
         """Read the volumes, train or resume, write the prior."""
-        from diffusionblend.training.loop import Progress, Stopped, Trainer
+        from diffusionblend.priors.prior import load_prior
+        from diffusionblend.training.loop import Progress, Stopped
         from diffusionblend.training.ranks import Ranks, is_first_process
 
         check_seed(self.settings.seed)
@@ -69,6 +79,10 @@ class Train:
             check_outputs_absent([run_record_path(self.output)], self.force)
         ranks = Ranks(device)
         tell, shown = (say, progress) if ranks.is_first else (_silent, _unseen)
+        self._tell_estimate(ranks, tell)
+        initial = None if self.initial_prior is None else load_prior(self.initial_prior)
+        if self.dry_run:
+            return
         record = RunRecord(
             verb="train", settings=asdict(self), seed=self.settings.seed, device=device
         )
@@ -78,14 +92,9 @@ class Train:
         if self.force and ranks.is_first:
             self._remove_old_run()
         ranks.wait()
-        trainer = Trainer(
-            self.settings,
-            data.train,
-            data.validation,
-            self.output,
-            data_facts=data.facts,
-            ranks=ranks,
-        )
+        trainer = self._trainer(ranks, data, initial)
+        if initial is not None and not trainer.step:
+            tell(f"{trainer.initial_share:.1%} of the weights are from {self.initial_prior}")
         if trainer.step:
             tell(f"resuming at step {trainer.step} of {self.settings.steps}")
         try:
@@ -105,6 +114,39 @@ class Train:
         write_record(record, self.output)
         loss = prior.trained.get("validation_loss", "not measured")
         say(f"wrote the prior {self.output}; validation loss {loss}")
+
+    def _trainer(self, ranks: Ranks, data: TrainingData, initial: Prior | None) -> Trainer:
+        """The run, at its first step or where its checkpoint is."""
+        from diffusionblend.training.loop import Trainer
+
+        facts = data.facts
+        if initial is not None:
+            facts = facts | {"initial_prior_sha256": initial.weights_sha256}
+        return Trainer(
+            self.settings,
+            data.train,
+            data.validation,
+            self.output,
+            data_facts=facts,
+            ranks=ranks,
+            initial=initial,
+            tensorboard=self.tensorboard and ranks.is_first,
+        )
+
+    def _tell_estimate(self, ranks: Ranks, tell: Callable[[str], None]) -> None:
+        """Say what the run costs, before any long work."""
+        from diffusionblend.training.estimate import count_slices, estimate_run
+        from diffusionblend.training.metrics import check_tensorboard
+
+        if self.tensorboard:
+            check_tensorboard()
+        n_slices = 0
+        if ranks.is_first:
+            n_slices = sum(count_slices(p) for p in chain(*self._choice.paths(self.settings.seed)))
+        estimate = estimate_run(self.settings, ranks, n_slices)
+        peaks_mb = peak_memory_mb()
+        for line in estimate.lines(peaks_mb.get("gpu", peaks_mb.get("process", 0.0))):
+            tell(line)
 
     def _check_output(self) -> None:
         """Refuse a finished prior, unless told to start anew, and a folder of other things."""
@@ -143,18 +185,24 @@ class Train:
             (self.output / name).unlink(missing_ok=True)
 
     @property
+    def _choice(self) -> DataChoice:
+        from diffusionblend.training.data import DataChoice
+
+        return DataChoice(
+            self.volumes, self.validation, self.validation_share, self.patient_pattern
+        )
+
+    @property
     def _cache_folder(self) -> Path:
         return self.output / DATA_FOLDER if self.cache is None else self.cache
 
     def _data(self, ranks: Ranks, record: RunRecord, shown: Callable) -> TrainingData:
         """The data of the run; the first process makes the cache before the others look."""
         from diffusionblend.training.cache import VolumeCache
-        from diffusionblend.training.data import DataChoice, read_training_data
+        from diffusionblend.training.data import read_training_data
         from diffusionblend.training.synthetic import synthetic_bank
 
-        choice = DataChoice(
-            self.volumes, self.validation, self.validation_share, self.patient_pattern
-        )
+        choice = self._choice
         cache = VolumeCache(self._cache_folder, self.settings.network.image_size)
         if ranks.is_first:
             with shown("volumes") as on_step:
