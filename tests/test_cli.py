@@ -14,7 +14,9 @@ from diffusionblend import cli as cli_module
 from diffusionblend.methods.registry import METHODS
 from diffusionblend.verbs.reconstruct import MethodName
 
-HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy", "diffusers"]
+HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy"] + [
+    *("diffusers", "accelerate")
+]
 
 
 def test_the_command_line_imports_nothing_heavy():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from easy_training import EASY_SETTINGS, easy_bank
 
 def test_parameters_and_disk_are_those_of_the_run(tmp_path: Path) -> None:
     estimate = estimate_run(EASY_SETTINGS, Ranks(), n_slices=12)
-    run = Trainer(EASY_SETTINGS, easy_bank(), None, tmp_path)
+    run = Trainer(replace(EASY_SETTINGS, steps=2), easy_bank(), None, tmp_path)
     assert estimate.parameters == sum(p.numel() for p in run.unet.parameters())
     assert estimate.volume_bytes == easy_bank().volumes[0].nbytes
     run.run()
