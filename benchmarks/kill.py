@@ -9,6 +9,7 @@ is started again by the same command until it ends; what it leaves must be equal
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import tyro
 from diffusionblend import synthetic_chest, write_volume
 from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.priors.prior import PRIOR_FILE, sha256_of_weights
+from diffusionblend.provenance import run_record_path
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE
 
 SIZE = 32
@@ -56,7 +58,7 @@ class Kill:
     what: Literal["training"] = "training"
     """What is killed."""
     times: int = 10
-    """How many runs are killed, each once."""
+    """How many runs are killed, each once; one that had ended before is made anew."""
     steps: int = 150
     """Steps of each run."""
     seed: int = 0
@@ -75,13 +77,18 @@ class Kill:
             whole_s = time.monotonic() - started
             expected = experiment.facts(folder / "whole")
             rows = []
+            latest_s = whole_s
             for i in range(self.times):
                 output = folder / f"killed-{i}"
-                moment_s = rng.uniform(0.9 * first_sign_s, whole_s)
-                _kill(experiment, output, moment_s)
-                said = "had ended"
-                if not experiment.finished(output):
-                    said = _said(experiment, output)
+                while True:  # until it was still at work
+                    moment_s = rng.uniform(0.9 * first_sign_s, latest_s)
+                    _kill(experiment, output, moment_s)
+                    if not experiment.finished(output):
+                        break
+                    latest_s = max(moment_s, first_sign_s)
+                    shutil.rmtree(output)
+                    run_record_path(output).unlink(missing_ok=True)
+                said = _said(experiment, output)
                 found = experiment.facts(output)
                 wrong = [k for k in expected if found[k] != expected[k]]
                 equal = "yes" if not wrong else f"no: {', '.join(wrong)}"
