@@ -17,7 +17,9 @@ from diffusionblend.methods.registry import METHODS
 from diffusionblend.verbs.reconstruct import MethodName
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy", "diffusers"]
+HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy"] + [
+    *("diffusers", "accelerate")
+]
 
 
 def test_the_command_line_imports_nothing_heavy():

@@ -27,7 +27,10 @@ from diffusionblend.io.files import atomic_output, check_readable, sha256_of
 
 RECORD_SUFFIX = ".run.json"
 RECORD_VERSION = 1
-PACKAGES = ("torch", "numpy", "scipy", "diffusers", "SimpleITK", "pydicom", "h5py", "scikit-image")
+PACKAGES = (
+    *("torch", "numpy", "scipy", "diffusers", "accelerate", "SimpleITK", "pydicom", "h5py"),
+    "scikit-image",
+)
 BYTES_PER_MB = 1e6
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 """What `ru_maxrss` counts in."""
@@ -71,14 +74,18 @@ class RunRecord:
     record_version: int = RECORD_VERSION
 
     def add_input(
-        self, path: Path | str, on_step: Callable[[int, int], None] | None = None
+        self,
+        path: Path | str,
+        on_step: Callable[[int, int], None] | None = None,
+        *,
+        sha256: str | None = None,
     ) -> None:
-        """Add an input file or folder with its hash; raises InputError where it is not there.
+        """Add an input file or folder with its hash, computed unless it is known already.
 
-        on_step: called with the MB hashed and in all.
+        on_step: called with the MB hashed and in all. Raises InputError where it is not there.
         """
         path = Path(path)
-        digest = sha256_of(path, on_step)
+        digest = sha256_of(path, on_step) if sha256 is None else sha256
         files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
         n_bytes = sum(p.stat().st_size for p in files)
         self.inputs.append({"path": portable_path(path), "sha256": digest, "bytes": n_bytes})

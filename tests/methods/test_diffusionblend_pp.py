@@ -113,6 +113,19 @@ def test_a_prior_of_another_size_is_refused(projections: Projections, prior: Pri
         reconstruct_diffusionblend_pp(scan(small_volume((3, 16, 12))), prior, SETTINGS)
 
 
+def test_a_prior_that_counts_in_mm_is_told_the_distance_in_mm(prior: Prior) -> None:
+    projections = scan(small_volume((9, 16, 16)))
+    codes = {"slices": [], "mm": []}
+    for unit, seen in codes.items():
+        other = replace(prior, code_unit=unit)
+        denoise = other.denoise
+        other.denoise = lambda x, t, code, d=denoise, s=seen: s.append(code) or d(x, t, code)
+        reconstruct_diffusionblend_pp(projections, other, replace(SETTINGS, steps=2))
+    spacing_mm = projections.grid.spacing_mm[0]
+    assert codes["slices"] == [1, 3]
+    assert codes["mm"] == [spacing_mm, 3 * spacing_mm]
+
+
 def test_too_few_slices_are_refused(prior: Prior) -> None:
     with pytest.raises(InputError, match="2 slices"):
         reconstruct_diffusionblend_pp(scan(small_volume((2, 16, 16))), prior, SETTINGS)

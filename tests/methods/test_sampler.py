@@ -392,4 +392,5 @@ class Meeting:
 def test_the_sampler_takes_no_reference() -> None:
     assert set(inspect.signature(Sampler).parameters) == {
         "prior", "consistency", "times", "partitions", "eta", "batch_blocks", "device", "ranks",
+        "code_scale",
     }  # fmt: skip

@@ -99,6 +99,9 @@ def test_bfloat16_stays_close_and_returns_float32() -> None:
         {"layers": "1"},
         {"channels": ()},
         {"attention_head_channels": 32},
+        {"attention_levels": -1},
+        {"attention_levels": 3},
+        {"attention_levels": 2, "attention_head_channels": 16},
     ],
 )
 def test_a_network_that_cannot_be_built_is_refused(change: dict) -> None:
@@ -109,3 +112,15 @@ def test_a_network_that_cannot_be_built_is_refused(change: dict) -> None:
 def test_default_network_can_be_built_for_larger_slices() -> None:
     assert NetworkConfig().pixel_multiple == 16
     assert NetworkConfig(image_size=256).image_size == 256
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2])
+def test_attention_lies_in_the_coarsest_levels(levels: int) -> None:
+    config = NetworkConfig(
+        **(vars(TINY) | {"channels": (8, 8, 16), "attention_levels": levels, "image_size": 16})
+    )
+    unet = build_unet(config)
+    attended = [hasattr(block, "attentions") for block in unet.down_blocks]
+    assert attended == [False] * (3 - levels) + [True] * levels
+    assert [hasattr(block, "attentions") for block in unet.up_blocks] == attended[::-1]
+    assert run(unet, blocks(), 500, 1).isfinite().all()

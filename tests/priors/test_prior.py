@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError, OutputWriteError
-from diffusionblend.priors.network import build_unet
+from diffusionblend.priors.network import apply_unet, build_unet
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
 from tiny_network import TINY, random_prior
 
@@ -68,6 +68,39 @@ def test_denoise_obeys_tweedie_and_depends_on_the_code() -> None:
         abar = float(prior.schedule.alpha_bar[t])
         torch.testing.assert_close(abar**0.5 * x0 + (1 - abar) ** 0.5 * eps, x, atol=1e-5, rtol=0)
     assert (prior.denoise(x, 999, 1)[0] - prior.denoise(x, 999, 3)[0]).abs().max() > 1e-4
+
+
+def test_a_prior_of_eps_and_mm_comes_back_as_one(tmp_path: Path) -> None:
+    prior = random_prior()
+    prior.prediction, prior.code_unit = "eps", "mm"
+    prior.save(tmp_path)
+    loaded = load_prior(tmp_path)
+    assert (loaded.prediction, loaded.code_unit) == ("eps", "mm")
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    for t in (0, 400, 999):
+        x0, eps = prior.denoise(x, t, 2.5)
+        raw = apply_unet(
+            prior.unet, x, torch.full((2,), t), torch.full((2,), 2.5), unshuffle=1, bf16=False
+        )
+        assert torch.equal(eps, raw)
+        abar = float(prior.schedule.alpha_bar[t])
+        torch.testing.assert_close(abar**0.5 * x0 + (1 - abar) ** 0.5 * eps, x, atol=1e-5, rtol=0)
+    assert (prior.denoise(x, 999, 2.5)[1] - prior.denoise(x, 999, 2.0)[1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("change", [{"prediction": "x0"}, {"code_unit": "cm"}])
+def test_a_prior_of_another_kind_is_refused(saved: Path, change: dict) -> None:
+    change_facts(saved, lambda facts: facts.update(change))
+    with pytest.raises(InputError, match=next(iter(change.values()))):
+        load_prior(saved)
+
+
+def test_a_prior_without_a_code_unit_counts_slices(saved: Path) -> None:
+    change_facts(
+        saved, lambda facts: (facts.pop("code_unit"), facts["network"].pop("attention_levels"))
+    )
+    loaded = load_prior(saved)
+    assert loaded.code_unit == "slices" and loaded.config == TINY
 
 
 def test_slices_that_do_not_suit_the_network_are_refused() -> None:

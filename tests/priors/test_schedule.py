@@ -70,3 +70,10 @@ def test_nothing_is_fetched_from_the_device() -> None:
     kept = schedule._alpha_bar_on[x.device]
     schedule.add_noise(x, x, t)
     assert schedule._alpha_bar_on[x.device] is kept
+
+
+def test_x0_comes_back_exactly_from_eps() -> None:
+    x0, eps = random_tensors(2)
+    schedule, t = NoiseSchedule(), timesteps()
+    got = schedule.x0_from_eps(schedule.add_noise(x0, eps, t), eps, t)
+    torch.testing.assert_close(got, x0, rtol=0, atol=1e-11)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.volumes import write_volume
-from diffusionblend.training.dataset import VolumeBank, draw_blocks, read_square_volumes
+from diffusionblend.training.dataset import VolumeBank, draw_blocks
+from diffusionblend.training.settings import Augmentation
 from diffusionblend.volume import Grid, Volume
 
 
@@ -31,7 +32,7 @@ def bank_of(*volumes: Volume, k: int = 3) -> VolumeBank:
 def draw(
     bank: VolumeBank, n: int, seed: int = 0, **changes: object
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    options = {"block_slices": 3, "strides": (1, 2, 3), "augment": False} | changes
+    options = {"block_slices": 3, "strides": (1, 2, 3), "augmentation": None} | changes
     return draw_blocks(bank, n_blocks=n, rng=np.random.default_rng(seed), **options)
 
 
@@ -50,7 +51,7 @@ def test_the_code_is_the_distance_between_the_slices(k: int) -> None:
 
 
 def test_augmented_blocks_keep_their_spacing_in_either_order() -> None:
-    blocks, codes = draw(bank_of(numbered(20, size=32)), 200, augment=True)
+    blocks, codes = draw(bank_of(numbered(20, size=32)), 200, augmentation=Augmentation())
     steps = (blocks[:, :, 16, 16] * 1000).diff(dim=1)
     torch.testing.assert_close(steps.abs(), codes[:, None].expand(-1, 2).float(), atol=0.01, rtol=0)
     upward = (steps > 0).all(1)
@@ -82,8 +83,8 @@ def test_volumes_are_held_as_whole_hu_within_int16() -> None:
 
 def test_a_seed_decides_the_blocks() -> None:
     bank = bank_of(numbered(30), numbered(10, first_hu=500))
-    for augment in (False, True):
-        one, again, other = (draw(bank, 20, seed, augment=augment) for seed in (1, 1, 2))
+    for augmentation in (None, Augmentation()):
+        one, again, other = (draw(bank, 20, s, augmentation=augmentation) for s in (1, 1, 2))
         assert torch.equal(one[0], again[0]) and torch.equal(one[1], again[1])
         assert not torch.equal(one[0], other[0])
 
@@ -107,7 +108,7 @@ def test_augmentation_keeps_the_range_and_the_slices_aligned() -> None:
     texture = np.kron(rng.uniform(-1000, 1500, (8, 8)), np.ones((4, 4)))
     same = bank_of(volume(np.broadcast_to(texture, (5, 32, 32))))
     plain = torch.from_numpy(texture).float().round() / 1000
-    blocks, _ = draw(same, 200, augment=True)
+    blocks, _ = draw(same, 200, augmentation=Augmentation())
     assert torch.equal(blocks[:, 0], blocks[:, 1])
     assert torch.equal(blocks[:, 0], blocks[:, 2])
     assert blocks.min() >= -1.024
@@ -123,10 +124,10 @@ def flips(image: torch.Tensor) -> list[torch.Tensor]:
 
 def test_what_moves_in_from_outside_is_air() -> None:
     bank = bank_of(volume(np.full((5, 32, 32), -1000.0)))
-    blocks, _ = draw(bank, 50, augment=True)
+    blocks, _ = draw(bank, 50, augmentation=Augmentation())
     torch.testing.assert_close(blocks, torch.full_like(blocks, -1.0))
     water = bank_of(volume(np.zeros((5, 32, 32))))
-    blocks, _ = draw(water, 100, augment=True)
+    blocks, _ = draw(water, 100, augmentation=Augmentation())
     assert blocks[:, :, 8:24, 8:24].abs().max() < 0.05
     assert (blocks[:, :, 0, 0] < -0.95).any()
 
@@ -140,24 +141,63 @@ def test_no_volumes_too_few_slices_or_two_sizes_are_refused() -> None:
         bank_of(numbered(5), numbered(5, size=16))
 
 
-def test_volumes_of_a_folder_are_read_at_the_size_asked_for(tmp_path: Path) -> None:
-    for name, hu in (("b.nii.gz", 100.0), ("a.mha", 200.0)):
-        values = np.full((4, 16, 16), hu, np.float32)
-        values[2, :8] = -1000
-        write_volume(volume(values), tmp_path / name)
-    (tmp_path / "notes.txt").touch()
-    found = read_square_volumes(tmp_path, 8)
-    assert list(found) == ["a.mha", "b.nii.gz"]
-    for name, hu in (("a.mha", 200.0), ("b.nii.gz", 100.0)):
-        assert found[name].grid.shape == (4, 8, 8)
-        expected = np.full((4, 8, 8), hu)
-        expected[2, :4] = -1000
-        inner = np.abs(np.arange(8) - 3.5) > 1  # resampling may blur across the border
-        np.testing.assert_allclose(found[name].values[:, inner], expected[:, inner], atol=1.0)
+def random_bank() -> VolumeBank:
+    rng = np.random.default_rng(3)
+    volumes = [volume(rng.normal(0, 300, (n, 16, 16)).round()) for n in (20, 7, 9)]
+    return bank_of(*volumes[:2]).mixed_with(bank_of(volumes[2]), 0.25)
 
 
-def test_a_folder_without_volumes_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(InputError, match="no volumes"):
-            read_square_volumes(folder, 8)
+def test_the_fingerprint_stays_what_it_was_for_the_same_data() -> None:
+    expected = "4ed07853ab63b5755a84f2d5ba24e6644a097dab107e86d0837f48b7287b90c0"
+    assert random_bank().fingerprint() == expected  # as old checkpoints have it
+    assert bank_of(numbered(5)).fingerprint() != bank_of(numbered(6)).fingerprint()
+
+
+def test_the_default_random_stream_stays_what_it_was() -> None:
+    # sums over 64 blocks by the first version of the augmentation, which had no settings
+    options = {"strides": (1, 1, 2, 3, 3), "augmentation": Augmentation()}
+    blocks, codes = draw(random_bank(), 64, 5, **options)
+    digest = hashlib.sha256(codes.numpy().astype("<i8").tobytes()).hexdigest()
+    assert digest == "c78588e4e3e8b37de24864f5ac18f4a271f13844f1eccb726616e136ffe49996"
+    assert blocks.double().sum().item() == pytest.approx(-1801.7227457440458, rel=1e-5)
+    assert blocks.double().square().sum().item() == pytest.approx(5448.170731615873, rel=1e-5)
+
+
+def test_noise_has_the_size_asked_for_and_is_off_by_default() -> None:
+    still = Augmentation(mirror_x=0, mirror_y=0, reverse_z=0, moved=0)
+    flat = bank_of(volume(np.full((5, 32, 32), 100.0)))
+    blocks, _ = draw(flat, 20, augmentation=still)
+    assert (blocks == 0.1).all()
+    noisy = replace(still, noise_hu=25)
+    blocks, _ = draw(flat, 20, augmentation=noisy)
+    assert blocks.mean().item() == pytest.approx(0.1, abs=5e-4)
+    assert blocks.std().item() == pytest.approx(0.025, rel=0.02)
+    assert not torch.equal(blocks[0], blocks[1])
+
+
+def test_codes_in_mm_are_strides_times_the_spacing() -> None:
+    thin = Volume(numbered(20).values, Grid(shape=(20, 8, 8), spacing_mm=(0.8, 1.0, 1.0)))
+    thick = Volume(numbered(20, first_hu=500).values, Grid(shape=(20, 8, 8), spacing_mm=(5, 1, 1)))
+    bank = bank_of(thin).mixed_with(bank_of(thick), 0.5)
+    blocks, codes = draw(bank, 100, code="mm")
+    strides = (blocks[:, 1] - blocks[:, 0])[:, 0, 0] * 1000
+    spacing_mm = torch.where(blocks[:, 0, 0, 0] >= 0.5, 5.0, 0.8)
+    torch.testing.assert_close(codes, strides * spacing_mm, rtol=1e-4, atol=1e-4)
+    thicker = VolumeBank(bank.volumes, bank.chances, (0.8, 6.0))
+    assert thicker.fingerprint() == bank.fingerprint()
+    assert thicker.fingerprint(with_spacing=True) != bank.fingerprint(with_spacing=True)
+
+
+def test_a_share_of_a_batch_is_that_part_of_the_whole() -> None:
+    augmentation = Augmentation(noise_hu=10)
+    whole, codes = draw(random_bank(), 12, augmentation=augmentation)
+    part, part_codes = draw(random_bank(), 12, augmentation=augmentation, share=slice(3, 8))
+    assert torch.equal(part, whole[3:8]) and torch.equal(part_codes, codes[3:8])
+
+
+@pytest.mark.parametrize(
+    "bad", [{"moved": 1.5}, {"mirror_x": -0.1}, {"shift": -1}, {"log_zoom": np.nan}]
+)
+def test_augmentation_that_makes_no_sense_is_refused(bad: dict) -> None:
+    with pytest.raises(InputError):
+        Augmentation(**bad)

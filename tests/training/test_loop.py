@@ -17,35 +17,15 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.training import loop
-from diffusionblend.training.dataset import VolumeBank
-from diffusionblend.training.loop import CHECKPOINT_FILE, METRICS_FILE, Progress, Stopped, Trainer
+from diffusionblend.training.checkpoint import CHECKPOINT_FILE
+from diffusionblend.training.loop import Progress, Stopped, Trainer
+from diffusionblend.training.metrics import METRICS_FILE
 from diffusionblend.training.settings import TrainSettings
-from diffusionblend.volume import Grid, Volume
+from easy_training import EASY_SETTINGS, easy_bank, environment_of_a_script, metrics_of
 from tiny_network import TINY
 
 LOG_EVERY = 4
-SETTINGS = TrainSettings(
-    network=TINY,
-    steps=24,
-    batch_size=4,
-    learning_rate=3e-3,
-    warmup_steps=4,
-    decay_steps=8,
-    strides=(1, 2),
-    validate_every=8,
-    checkpoint_minutes=60,
-    bf16=False,
-    seed=7,
-)
-
-
-def easy_bank(seed: int = 0) -> VolumeBank:
-    """A volume of bright and dark columns that run through all slices."""
-    rng = np.random.default_rng(seed)
-    columns = np.kron(rng.choice([-1000.0, 1000.0], (4, 4)), np.ones((4, 4)))
-    values = np.broadcast_to(columns, (12, 16, 16)) + rng.normal(0, 20, (12, 16, 16))
-    grid = Grid(shape=values.shape, spacing_mm=(1.0, 1.0, 1.0))
-    return VolumeBank.of([Volume(values, grid)], block_slices=3)
+SETTINGS = EASY_SETTINGS
 
 
 @pytest.fixture(autouse=True)
@@ -67,20 +47,17 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def metrics(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / METRICS_FILE).read_text().splitlines()]
-
-
 def assert_same_run(folder: Path, whole: Path) -> None:
     """Weights, averaged weights and optimiser bit by bit, and the same metrics."""
     one, other = (torch.load(f / CHECKPOINT_FILE, weights_only=True) for f in (folder, whole))
     for part in ("unet", "ema", "optimizer", "step"):
         assert flat(one[part]) == flat(other[part]), part
     assert load_prior(folder).weights_sha256 == load_prior(whole).weights_sha256
-    steps = [(m["step"], "loss" in m) for m in metrics(folder)]
-    assert steps == [(m["step"], "loss" in m) for m in metrics(whole)]
-    losses = [m.get("validation_loss") for m in metrics(folder)]
-    assert losses == [m.get("validation_loss") for m in metrics(whole)]
+    steps = [(m["step"], "loss" in m) for m in metrics_of(folder)]
+    assert steps == [(m["step"], "loss" in m) for m in metrics_of(whole)]
+    for kind in ("loss", "validation_loss"):
+        losses = [m.get(kind) for m in metrics_of(folder)]
+        assert losses == [m.get(kind) for m in metrics_of(whole)]
 
 
 def flat(state: object) -> object:
@@ -103,7 +80,7 @@ def test_the_loss_falls_on_an_easy_set(tmp_path: Path) -> None:
 
 
 def test_metrics_are_complete(whole_run: Path) -> None:
-    lines = metrics(whole_run)
+    lines = metrics_of(whole_run)
     assert [m["step"] for m in lines if "loss" in m] == [4, 8, 12, 16, 20, 24]
     assert [m["step"] for m in lines if "validation_loss" in m] == [8, 16, 24]
     assert all(m["blocks"] == 4 * m["step"] and m["seconds"] >= 0 for m in lines)
@@ -143,7 +120,7 @@ import test_loop
 from diffusionblend.training import loop
 
 loop.LOG_EVERY = test_loop.LOG_EVERY
-settings = test_loop.replace(test_loop.SETTINGS, checkpoint_minutes=float(sys.argv[2]))
+settings = test_loop.replace(test_loop.SETTINGS, checkpoint_minutes=0)
 
 def on_step(progress):
     print(progress.step, flush=True)
@@ -154,13 +131,11 @@ test_loop.trainer(Path(sys.argv[1]), settings).run(on_step)
 """
 
 
-@pytest.mark.parametrize(("checkpoint_minutes", "resumed_at"), [("0", 13), ("60", 0)])
 def test_a_run_killed_outright_resumes_as_if_it_had_not_been(
-    tmp_path: Path, whole_run: Path, checkpoint_minutes: str, resumed_at: int
+    tmp_path: Path, whole_run: Path
 ) -> None:
-    paths = [str(Path(__file__).parent), *sys.path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in paths if p)}
-    command = [sys.executable, "-c", KILLED_RUN, str(tmp_path), checkpoint_minutes]
+    environment = environment_of_a_script(Path(__file__).parent)
+    command = [sys.executable, "-c", KILLED_RUN, str(tmp_path)]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -172,9 +147,9 @@ def test_a_run_killed_outright_resumes_as_if_it_had_not_been(
                 break
     assert process.returncode == -signal.SIGKILL
     assert steps[-1] == 14
-    assert metrics(tmp_path)[-1]["step"] == 12
+    assert metrics_of(tmp_path)[-1]["step"] == 12
     resumed = trainer(tmp_path)
-    assert resumed.step == resumed_at
+    assert resumed.step == 13
     resumed.run()
     assert_same_run(tmp_path, whole_run)
 
@@ -202,15 +177,15 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, whole_run: Path) ->
 def test_validation_loss_is_a_function_of_the_weights_alone(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     torch.manual_seed(1)
-    one = run.validation_loss()
+    one = run.validation_losses()["validation_loss"]
     before = flat(run.unet.state_dict())
     torch.manual_seed(2)
-    assert run.validation_loss() == one
+    assert run.validation_losses()["validation_loss"] == one
     assert flat(run.unet.state_dict()) == before
     other = Trainer(replace(SETTINGS, batch_size=7), easy_bank(), easy_bank(1), tmp_path / "b")
-    assert other.validation_loss() == one
+    assert other.validation_losses()["validation_loss"] == one
     other.run()
-    assert other.validation_loss() != one
+    assert other.validation_losses()["validation_loss"] != one
 
 
 def test_validation_loss_is_the_error_of_v_by_the_averaged_weights(tmp_path: Path) -> None:
@@ -218,14 +193,14 @@ def test_validation_loss_is_the_error_of_v_by_the_averaged_weights(tmp_path: Pat
     with torch.no_grad():
         for p in run.unet.parameters():
             p.zero_()
-    with_average = run.validation_loss()
+    with_average = run.validation_losses()["validation_loss"]
     for shadow in run.ema.shadow_params:
         shadow.zero_()
-    without = run.validation_loss()
+    without = run.validation_losses()["validation_loss"]
     assert with_average != without
-    x0, _, eps, t = run._batch(run.validation, loop.VALIDATION_SEED, 0, 32, augment=False)
-    abar = run.schedule.alpha_bar[t].float()[:, None, None, None]
-    v = abar.sqrt() * eps - (1 - abar).sqrt() * x0
+    batch = run.validation_batch()
+    abar = run.schedule.alpha_bar[batch.t].float()[:, None, None, None]
+    v = abar.sqrt() * batch.eps - (1 - abar).sqrt() * batch.x0
     assert without == pytest.approx(v.square().mean().item(), rel=1e-5)
 
 
@@ -279,7 +254,7 @@ def test_the_exported_prior_holds_the_averaged_weights(whole_run: Path) -> None:
     assert prior.config == TINY
     assert prior.trained["steps"] == 24
     assert prior.trained["blocks"] == 96
-    assert prior.trained["validation_loss"] == metrics(whole_run)[-1]["validation_loss"]
+    assert prior.trained["validation_loss"] == metrics_of(whole_run)[-1]["validation_loss"]
     x0, eps = prior.denoise(torch.zeros(1, 3, 16, 16), 500, 1)
     assert x0.isfinite().all() and eps.isfinite().all()
 
@@ -289,6 +264,29 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
     assert [settings.learning_rate_at(s) for s in (0, 4, 9, 50, 80, 90, 100)] == pytest.approx(
         [0.1, 0.5, 1, 1, 1, 0.5, 0]
     )
+
+
+def test_the_other_schedules() -> None:
+    changes = {"steps": 110, "warmup_steps": 10, "decay_steps": 20, "learning_rate": 1.0}
+    cosine = replace(SETTINGS, schedule="cosine", **changes)
+    rates = [cosine.learning_rate_at(s) for s in (0, 9, 10, 35, 60, 85, 110)]
+    assert rates == pytest.approx([0.1, 1, 1, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5, 0])
+    constant = replace(SETTINGS, schedule="constant", **changes)
+    assert [constant.learning_rate_at(s) for s in (4, 9, 109)] == pytest.approx([0.5, 1, 1])
+
+
+def test_settings_that_a_checkpoint_lacks_had_their_defaults(tmp_path: Path) -> None:
+    trainer(tmp_path, replace(SETTINGS, steps=2)).run()
+    path = tmp_path / CHECKPOINT_FILE
+    state = torch.load(path, weights_only=True)
+    for name in ("accumulate", "schedule", "augmentation"):
+        del state["settings"][name]
+    torch.save(state, path)
+    assert trainer(tmp_path).step == 2
+    augmentation = replace(SETTINGS.augmentation, shift=0.1)
+    for changed in ({"schedule": "cosine"}, {"augmentation": augmentation}):
+        with pytest.raises(InputError, match=next(iter(changed))):
+            trainer(tmp_path, replace(SETTINGS, **changed))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:

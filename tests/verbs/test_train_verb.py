@@ -17,7 +17,8 @@ from command_line import (
     working_process,
 )
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
-from diffusionblend.training.loop import CHECKPOINT_FILE, METRICS_FILE
+from diffusionblend.training.checkpoint import CHECKPOINT_FILE
+from diffusionblend.training.metrics import METRICS_FILE
 
 SIX_STEPS = ("--steps", 6, "--synthetic-volumes", 0, "--validate-every", 3)
 
@@ -45,7 +46,7 @@ def interrupt_at(monkeypatch, step, number):
     @contextmanager
     def interrupting(task):
         def advance(done, total):
-            if done == step:
+            if task == "train" and done == step:
                 os.kill(os.getpid(), number)
 
         yield advance
@@ -55,6 +56,10 @@ def interrupt_at(monkeypatch, step, number):
 
 def weights_of(folder):
     return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+
+
+def files_of(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
 
 
 def test_a_run_writes_prior_metrics_and_record(cli, command, tmp_path):
@@ -123,12 +128,12 @@ def test_ctrl_c_in_a_process_of_its_own(cli, command, tmp_path, monkeypatch):
 def test_a_finished_prior_is_not_trained_over_without_force(cli, command, tmp_path):
     folder = tmp_path / "prior"
     assert_succeeded(cli(*command))
-    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    before = files_of(folder)
     assert_refused(cli(*command), "finished prior", "--force")
     # nor by a command with --force that cannot run
     missing = [tmp_path / "nowhere" if a == tmp_path / "train" else a for a in command]
     assert_refused(cli(*missing, "--force"), "nowhere")
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert files_of(folder) == before
     assert_succeeded(cli(*command, "--force", "--seed", 3))
     assert load_prior(folder).trained["settings"]["seed"] == 3
     assert weights_of(folder) != hashlib.sha256(before[WEIGHTS_FILE]).hexdigest()
@@ -175,6 +180,55 @@ def test_volumes_that_cannot_be_learned_from(cli, command, tmp_path, train, val,
     assert result.code == 1
     assert word in result.err and "Expected:" in result.err
     assert_nothing_in(tmp_path / "prior")
+
+
+def test_patients_can_be_held_out_by_share(cli, command, tmp_path):
+    train = tmp_path / "train"
+    for name in ("a_1", "a_2", "b_1", "c_1"):
+        shutil.copy(train / "train-patient.nii.gz", train / f"{name}.nii.gz")
+    (train / "train-patient.nii.gz").unlink()
+    at = command.index("--validation")
+    command = [*command[:at], *command[at + 2 :], "--steps", 1, "--patient-pattern", "_"]
+    assert_succeeded(cli(*command, "--validation-share", 0.4))
+    trained = load_prior(tmp_path / "prior").trained
+    patients, others = ({n[0] for n in trained[k]} for k in ("volumes", "validation_volumes"))
+    assert len(others) == 1 and patients | others == {"a", "b", "c"} and not patients & others
+    assert len(trained["volumes"]) + len(trained["validation_volumes"]) == 4
+    both = (*command, "--force", "--validation-share", 0.4, "--validation", tmp_path / "val")
+    assert "one of them" in cli(*both).err
+
+
+def test_the_volumes_are_made_ready_once_in_the_folder_asked_for(
+    cli, command, tmp_path, monkeypatch
+):
+    cache = tmp_path / "cache"
+    assert_succeeded(cli(*command, "--steps", 1, "--cache", cache))
+    assert len(list(cache.glob("*.npy"))) == 1  # both files hold the same scan
+    assert not (tmp_path / "prior" / "data").exists()
+    monkeypatch.setattr("diffusionblend.io.volumes.read_volume", None)
+    assert_succeeded(cli(*command, "--steps", 1, "--cache", cache, "--force"))
+    inside = (*command, "--force", "--cache", tmp_path / "train" / "cache")
+    assert "inside the volumes" in cli(*inside).err
+
+
+def test_a_dry_run_tells_the_cost_and_writes_nothing(cli, command, tmp_path):
+    before = files_of(tmp_path)
+    result = cli(*command, "--dry-run")
+    assert_succeeded(result)
+    for word in ("M parameters", "GB of memory", "s a step", "6 steps in", "disk:"):
+        assert word in result.out
+    assert files_of(tmp_path) == before and not (tmp_path / "prior").exists()
+    missing = [tmp_path / "nowhere" if a == tmp_path / "train" else a for a in command]
+    assert "nowhere" in cli(*missing, "--dry-run").err
+
+
+def test_a_run_starts_from_another_prior(cli, command, tmp_path, tiny_prior):
+    result = cli(*command, "--initial-prior", tiny_prior)
+    assert_succeeded(result)
+    assert f"100.0% of the weights are from {tiny_prior}" in result.out
+    trained = load_prior(tmp_path / "prior").trained
+    assert trained["initial_prior_sha256"] == weights_of(tiny_prior)
+    assert "no prior" in cli(*command, "--force", "--initial-prior", "nothing").err
 
 
 def test_synthetic_chests_join_the_volumes(cli, command, tmp_path, monkeypatch):

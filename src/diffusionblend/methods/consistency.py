@@ -70,6 +70,16 @@ class ProximalStep:
         return self.proximal(x0, self.measurement.of_slices(slices).y, self.rho)
 
 
+class Unconditional:
+    """No data at all: samples are of the prior alone."""
+
+    couples_slices = False
+
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        """The estimate as it is."""
+        return x0
+
+
 @dataclass(frozen=True)
 class AfterNonnegativity:
     """The step, started at an x0 of no negative attenuation.

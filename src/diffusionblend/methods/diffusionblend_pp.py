@@ -20,7 +20,7 @@ from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.priors.prior import Prior
 from diffusionblend.ranks import Ranks
 from diffusionblend.units import network_to_hu
-from diffusionblend.volume import Volume
+from diffusionblend.volume import Grid, Volume
 
 
 def reconstruct_diffusionblend_pp(
@@ -42,7 +42,7 @@ def reconstruct_diffusionblend_pp(
         measurement = Measurement.of(projections, prior.device)
         generator = torch.Generator(home_of_volume(prior, shape)).manual_seed(settings.seed)
         consistency = _consistency(settings, measurement)
-        sampler = _sampler(settings, prior, consistency, shape, execution.ranks)
+        sampler = _sampler(settings, prior, consistency, projections.grid, execution.ranks)
         state = execution.resume
         if state is None:
             begins_at_data = settings.start != "noise"
@@ -65,7 +65,7 @@ def _sampler(
     settings: DiffusionBlendPPSettings,
     prior: Prior,
     consistency: Consistency,
-    shape: tuple[int, int, int],
+    grid: Grid,
     ranks: Ranks,
 ) -> Sampler:
     """The sampler that the (resolved) settings describe."""
@@ -76,7 +76,7 @@ def _sampler(
         power=settings.time_power,
     )
     partitions = draw_partitions(
-        shape[0],
+        grid.shape[0],
         prior.block_slices,
         kind=settings.partition,
         jump_stride=settings.jump_stride,
@@ -89,9 +89,10 @@ def _sampler(
         times,
         list(islice(partitions, len(times))),
         eta=settings.eta,
-        batch_blocks=settings.batch_blocks or batch_that_fits(prior, shape),
+        batch_blocks=settings.batch_blocks or batch_that_fits(prior, grid.shape),
         device=prior.device,
         ranks=ranks,
+        code_scale=grid.spacing_mm[0] if prior.code_unit == "mm" else 1.0,
     )
 
 

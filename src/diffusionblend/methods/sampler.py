@@ -63,7 +63,7 @@ class Sampler:
     prior, consistency: what is sampled. times: timesteps, falling. partitions: one for each of
     them. batch_blocks: blocks a network call. device: where the network runs; the volume may lie
     elsewhere, and comes slab by slab then. ranks: processes that share the blocks; each ends every
-    step with the whole volume.
+    step with the whole volume. code_scale: of a position code of one slice, as the prior counts it.
     """
 
     prior: BlockDenoiser
@@ -74,6 +74,7 @@ class Sampler:
     batch_blocks: int
     device: torch.device | str = "cpu"
     ranks: Ranks = field(default_factory=Ranks)
+    code_scale: float = 1.0
 
     def start(
         self,
@@ -143,7 +144,7 @@ class Sampler:
         """x0 and eps (z, y, x) of a slab, its blocks in batches of `batch_blocks`."""
         partition = slab.partition
         parts = [
-            self.prior.denoise(batch, self.times[i], partition.code)
+            self.prior.denoise(batch, self.times[i], partition.code * self.code_scale)
             for batch in partition.gather(x_t).split(self.batch_blocks)
         ]
         x0, eps = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -22,7 +22,9 @@ class NetworkConfig:
     layers: int = 1
     """Residual layers of each level."""
     attention_head_channels: int = 32
-    """Channels of an attention head, in the coarsest level."""
+    """Channels of an attention head."""
+    attention_levels: int = 1
+    """Levels with attention, counted from the coarsest; 0 leaves only that below all levels."""
     norm_groups: int = 16
     """Groups of each group normalisation."""
 
@@ -37,15 +39,24 @@ class NetworkConfig:
         bad = [c for c in self.channels if c % self.norm_groups]
         if bad:
             raise InputError(f"Channels {bad} do not divide into {self.norm_groups} groups.")
-        if self.channels[-1] % self.attention_head_channels:
+        if self.attention_levels > len(self.channels):
             raise InputError(
-                f"The lowest level's {self.channels[-1]} channels do not divide into attention "
-                f"heads of {self.attention_head_channels}."
+                f"Attention is asked for in {self.attention_levels} levels.",
+                f"0 to {len(self.channels)}, the levels of the network",
             )
+        for channels in self.channels[-max(1, self.attention_levels) :]:
+            if channels % self.attention_head_channels:
+                raise InputError(
+                    f"A level's {channels} channels do not divide into attention heads of "
+                    f"{self.attention_head_channels}."
+                )
 
     def _check_whole_numbers(self) -> None:
         sizes = [getattr(self, f.name) for f in fields(self) if f.name != "channels"]
-        if not self.channels or any(type(n) is not int or n < 1 for n in (*sizes, *self.channels)):
+        least = [int(f.name != "attention_levels") for f in fields(self) if f.name != "channels"]
+        sizes, least = [*sizes, *self.channels], [*least, *(1 for _ in self.channels)]
+        bad = any(type(n) is not int or n < m for n, m in zip(sizes, least, strict=True))
+        if not self.channels or bad:
             raise InputError(f"The network is {self}.", "whole numbers from 1, at least one level")
 
     @property

@@ -12,7 +12,8 @@ def build_unet(config: NetworkConfig) -> torch.nn.Module:
     """A `diffusers.UNet2DModel` that takes the position code through a Fourier embedding."""
     from diffusers import UNet2DModel
 
-    levels = len(config.channels)
+    attended = config.attention_levels
+    plain = len(config.channels) - attended
     tile_channels = config.block_slices * config.unshuffle**2
     return UNet2DModel(
         sample_size=config.image_size // config.unshuffle,
@@ -20,8 +21,8 @@ def build_unet(config: NetworkConfig) -> torch.nn.Module:
         out_channels=tile_channels,
         block_out_channels=config.channels,
         layers_per_block=config.layers,
-        down_block_types=("DownBlock2D",) * (levels - 1) + ("AttnDownBlock2D",),
-        up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * (levels - 1),
+        down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",) * attended,
+        up_block_types=("AttnUpBlock2D",) * attended + ("UpBlock2D",) * plain,
         attention_head_dim=config.attention_head_channels,
         norm_num_groups=config.norm_groups,
         class_embed_type="timestep",

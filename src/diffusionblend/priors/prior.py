@@ -23,7 +23,8 @@ WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 SAFETENSORS_METADATA = {"format": "pt"}
 """What diffusers and transformers want to read in a file of weights."""
 FORMAT_VERSION = 1
-PREDICTION, RANGE = "v", "HU / 1000"
+PREDICTIONS, RANGE = ("v", "eps"), "HU / 1000"
+CODE_UNITS = ("slices", "mm")
 
 
 class BlockDenoiser(Protocol):
@@ -32,17 +33,18 @@ class BlockDenoiser(Protocol):
     block_slices: int
     schedule: NoiseSchedule
 
-    def denoise(self, x_t: torch.Tensor, t: int, code: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def denoise(self, x_t: torch.Tensor, t: int, code: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Tweedie's x0 and the noise eps of blocks x_t (B, k, H, W) at timestep t."""
         ...
 
 
 @dataclass
 class Prior:
-    """A joint prior of blocks of k slices: predicts v, gives x0 and eps exactly.
+    """A joint prior of blocks of k slices: predicts v or eps, gives x0 and eps exactly.
 
     unet: the network, in float32. config: its size. trained: facts of its training (data, steps,
-    validation loss), for the record. bf16: run the network under bfloat16 autocast.
+    validation loss), for the record. bf16: run the network under bfloat16 autocast. prediction: "v"
+    or "eps". code_unit: what the position code counts, "slices" or "mm".
     """
 
     unet: torch.nn.Module
@@ -51,6 +53,8 @@ class Prior:
     bf16: bool = True
     schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
     weights_sha256: str = ""
+    prediction: str = "v"
+    code_unit: str = "slices"
 
     @property
     def block_slices(self) -> int:
@@ -67,7 +71,7 @@ class Prior:
         self.unet.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
         return self
 
-    def denoise(self, x_t: torch.Tensor, t: int, code: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def denoise(self, x_t: torch.Tensor, t: int, code: float) -> tuple[torch.Tensor, torch.Tensor]:
         """x0 and eps of blocks x_t (B, k, H, W), network range, at timestep t with position code.
 
         Raises InputError where H or W does not suit the network.
@@ -80,10 +84,12 @@ class Prior:
             )
         times = torch.full((len(x_t),), t, device=x_t.device)
         codes = torch.full((len(x_t),), code, device=x_t.device)
-        v = apply_unet(
+        predicted = apply_unet(
             self.unet, x_t, times, codes, unshuffle=self.config.unshuffle, bf16=self.bf16
         )
-        return self.schedule.x0_and_eps_from_v(x_t, v, times)
+        if self.prediction == "eps":
+            return self.schedule.x0_from_eps(x_t, predicted, times), predicted
+        return self.schedule.x0_and_eps_from_v(x_t, predicted, times)
 
     def save(self, folder: Path) -> None:
         """Write network and facts to a folder: diffusers' layout, float16 safetensors.
@@ -111,7 +117,8 @@ class Prior:
         """The content of prior.json."""
         return {
             "format": FORMAT_VERSION,
-            "prediction": PREDICTION,
+            "prediction": self.prediction,
+            "code_unit": self.code_unit,
             "range": RANGE,
             "network": asdict(self.config),
             "trained": self.trained,
@@ -131,10 +138,11 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
     """
     folder = find_prior(name_or_folder)
     facts = read_facts(folder)
-    if (facts.get("prediction"), facts.get("range")) != (PREDICTION, RANGE):
+    prediction, code_unit = facts.get("prediction"), facts.get("code_unit", CODE_UNITS[0])
+    if prediction not in PREDICTIONS or facts.get("range") != RANGE or code_unit not in CODE_UNITS:
         raise InputError(
-            f"{folder} predicts {facts.get('prediction')!r} in {facts.get('range')!r}.",
-            f"{PREDICTION!r} in {RANGE!r}",
+            f"{folder} predicts {prediction!r} in {facts.get('range')!r}, code in {code_unit!r}.",
+            f"one of {PREDICTIONS} in {RANGE!r}, code in one of {CODE_UNITS}",
         )
     try:
         network = {**facts["network"], "channels": tuple(facts["network"]["channels"])}
@@ -153,7 +161,14 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
         )
     unet = build_unet(config)
     _load_weights(unet, folder)
-    prior = Prior(unet, config, trained=facts.get("trained", {}), weights_sha256=digest)
+    prior = Prior(
+        unet,
+        config,
+        trained=facts.get("trained", {}),
+        weights_sha256=digest,
+        prediction=prediction,
+        code_unit=code_unit,
+    )
     return prior.to(device)
 
 

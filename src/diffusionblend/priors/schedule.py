@@ -60,3 +60,8 @@ class NoiseSchedule:
         """Tweedie's x0 and the noise from a predicted v: exact inverse of `v_target`."""
         a, s = self.signal_and_noise(t, x_t)
         return a * x_t - s * v, s * x_t + a * v
+
+    def x0_from_eps(self, x_t: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """x0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar): exact inverse of `add_noise`."""
+        a, s = self.signal_and_noise(t, x_t)
+        return (x_t - s * eps) / a

@@ -1,29 +1,41 @@
-"""The training loop: v-prediction on random blocks, EMA, exact resume."""
+"""The training loop: random blocks on any number of processes, EMA, exact resume."""
 
 from __future__ import annotations
 
-import json
-import pickle
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.files import atomic_output
-from diffusionblend.priors.network import apply_unet, build_unet
+from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.schedule import NoiseSchedule
-from diffusionblend.training.dataset import VolumeBank, draw_blocks
+from diffusionblend.training.batches import Batch, TrainingBatches, draw_batch
+from diffusionblend.training.checkpoint import (
+    CHECKPOINT_FILE,
+    check_same_data,
+    check_same_settings,
+    plain_settings,
+    read_checkpoint,
+    write_checkpoint,
+)
+from diffusionblend.training.dataset import VolumeBank
+from diffusionblend.training.initial import take_weights
+from diffusionblend.training.metrics import Metrics
+from diffusionblend.training.objective import Objective
+from diffusionblend.training.ranks import Ranks
+from diffusionblend.training.samples import write_samples
 from diffusionblend.training.settings import TrainSettings
 
-CHECKPOINT_FILE = "checkpoint.pt"
-METRICS_FILE = "metrics.jsonl"
 VALIDATION_BLOCKS = 32
+VALIDATION_PART = 8
 VALIDATION_SEED = 20241122
 LOG_EVERY = 50
 
@@ -49,7 +61,10 @@ class Trainer:
     """One training run in a folder: build it, then `run()`; an interrupted one resumes by itself.
 
     train, validation: banks of volumes; validation may be None. folder: takes the checkpoint,
-    metrics and, at the end, the prior. Raises InputError where the folder's run had other settings.
+    metrics and, at the end, the prior. ranks: the processes that share the run, by default those
+    that torchrun started; the first alone writes. initial: a prior whose weights a new run starts
+    from, as far as they fit; `initial_share` tells how far. Raises InputError where the folder's
+    run had other settings.
     """
 
     def __init__(
@@ -61,17 +76,25 @@ class Trainer:
         *,
         data_facts: dict[str, object] | None = None,
         device: str = "cpu",
+        ranks: Ranks | None = None,
+        initial: Prior | None = None,
+        tensorboard: bool = False,
     ) -> None:
         from diffusers.training_utils import EMAModel
 
         self.settings, self.train, self.validation = settings, train, validation
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.data_facts = data_facts or {}
-        self.device = torch.device(device)
+        self.ranks = ranks if ranks is not None else Ranks(device)
+        self.device = self.ranks.device
         self.schedule = NoiseSchedule()
+        self.objective = Objective(settings, self.schedule)
+        self._parts = self.ranks.shares(settings.batch_size, settings.accumulate)
         torch.manual_seed(settings.seed)
-        self.unet = build_unet(settings.network).to(device, memory_format=torch.channels_last)
+        self.unet = build_unet(settings.network).to(self.device, memory_format=torch.channels_last)
+        self.initial_share = 0.0
+        if initial is not None:
+            self.initial_share = take_weights(self.unet, initial, settings)
         self.ema = EMAModel(self.unet.parameters(), decay=settings.ema_decay, use_ema_warmup=True)
         self.optimizer = torch.optim.AdamW(
             self.unet.parameters(),
@@ -79,40 +102,52 @@ class Trainer:
             weight_decay=settings.weight_decay,
             foreach=True,
         )
-        self._data = train.fingerprint()
         self.step, self.seconds = 0, 0.0
+        self._recent: list[float] = []  # losses since the last line of the metrics
         self._signal: int | None = None
+        self._metrics = Metrics(self.folder, tensorboard=tensorboard)
+        if self.ranks.is_first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._data = train.fingerprint(with_spacing=settings.code == "mm")
         self._resume()
+        self._shared_unet = self.ranks.wrapped(self.unet)
 
     def run(self, on_step: Callable[[Progress], None] = lambda progress: None) -> Prior:
-        """Train to the last step and write the prior; raises Stopped after a SIGINT or SIGTERM."""
-        previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        """Train to the last step and write the prior; raises Stopped after a SIGINT or SIGTERM.
+
+        A signal to any process stops all of them after the same step.
+        """
+        with closing(self._metrics):
+            self._take_steps(on_step)
+            if self._recent:
+                self._log(loss=float(np.mean(self._recent)))
+                self._recent.clear()
+        self.save_checkpoint()
+        return self.export()
+
+    def _take_steps(self, on_step: Callable[[Progress], None]) -> None:
+        """All steps that are left, with metrics, validation and checkpoints on the way."""
         last_checkpoint = last_tick = time.monotonic()
-        recent: list[float] = []
-        try:
-            while self.step < self.settings.steps:
-                recent.append(self._train_step())
+        with self._signals_noted(), self._batches() as batches:
+            for batch in batches:
+                self._recent.append(self._train_step(batch))
                 self.seconds += time.monotonic() - last_tick
                 last_tick = time.monotonic()
-                on_step(Progress(self.step, self.settings.steps, recent[-1]))
+                on_step(Progress(self.step, self.settings.steps, self._recent[-1]))
                 if self.step % LOG_EVERY == 0:
-                    self._log(loss=float(np.mean(recent)))
-                    recent.clear()
+                    self._log(loss=float(np.mean(self._recent)))
+                    self._recent.clear()
                 if self.step % self.settings.validate_every == 0 and self.validation is not None:
-                    self._log(validation_loss=self.validation_loss())
-                if self._signal is not None:
+                    self._log(**self.validation_losses())
+                self._draw_samples()
+                stop = int(self.ranks.gathered(self._signal or 0).max())
+                if stop:
                     self.save_checkpoint()
-                    raise Stopped(self._signal)
+                    self.ranks.wait()
+                    raise Stopped(stop)
                 if time.monotonic() - last_checkpoint > 60 * self.settings.checkpoint_minutes:
                     self.save_checkpoint()
                     last_checkpoint = time.monotonic()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-        if recent:
-            self._log(loss=float(np.mean(recent)))
-        self.save_checkpoint()
-        return self.export()
 
     def export(self) -> Prior:
         """Write the averaged weights as a prior into the folder, and return it."""
@@ -124,135 +159,152 @@ class Trainer:
             "steps": self.step,
             "blocks": self.step * self.settings.batch_size,
             "hours": round(self.seconds / 3600, 3),
-            "settings": _plain(asdict(self.settings)),
+            "settings": plain_settings(self.settings),
         }
         if self.validation is not None:
-            facts["validation_loss"] = self.validation_loss()
-        prior = Prior(unet, self.settings.network, trained=facts, bf16=self.settings.bf16)
-        prior.save(self.folder)
+            facts |= self.validation_losses()
+        prior = self._prior(unet, facts)
+        if self.ranks.is_first:
+            prior.save(self.folder)
+        self.ranks.wait()
         return prior.to("cpu")
 
-    def validation_loss(self) -> float:
-        """Mean squared error of v on fixed blocks, noise and times, with the averaged weights."""
+    def validation_losses(self) -> dict[str, float]:
+        """Errors on fixed blocks, noise and times, with the averaged weights and no weighting.
+
+        "validation_loss": mean squared error of the prediction, v or eps; "validation_eps_loss": of
+        eps, by which priors of either prediction compare.
+        """
         if self.validation is None:
             raise InputError("There are no validation volumes.", "a folder of them")
-        parameters = list(self.unet.parameters())
-        self.ema.store(parameters)
-        self.ema.copy_to(parameters)
-        try:
-            batch = self._batch(
-                self.validation, VALIDATION_SEED, 0, VALIDATION_BLOCKS, augment=False
-            )
-            with torch.no_grad():
-                losses = [
-                    self._loss(*(part[i : i + 8] for part in batch)).item()
-                    for i in range(0, VALIDATION_BLOCKS, 8)
-                ]
-        finally:
-            self.ema.restore(parameters)
-        return float(np.mean(losses))
+        batch = self.validation_batch()
+        starts = range(0, VALIDATION_BLOCKS, VALIDATION_PART)
+        losses = [0.0] * (2 * len(starts))
+        with self._averaged_weights(), torch.no_grad():
+            for i in range(self.ranks.rank, len(starts), self.ranks.count):
+                part = batch.part(slice(starts[i], starts[i] + VALIDATION_PART)).to(self.device)
+                squares = self.objective.squared_error(self.unet, part)
+                losses[i] = squares.mean().item()
+                losses[len(starts) + i] = self.objective.eps_error(squares, part.t).mean().item()
+        parts = self.ranks.gathered(*losses).sum(0).reshape(2, -1).mean(1)
+        return {"validation_loss": float(parts[0]), "validation_eps_loss": float(parts[1])}
+
+    def validation_batch(self) -> Batch:
+        """The fixed blocks, noise and times of the validation loss, on the CPU."""
+        return draw_batch(
+            self.validation,
+            self.settings,
+            seed=VALIDATION_SEED,
+            step=0,
+            n_blocks=VALIDATION_BLOCKS,
+            n_timesteps=self.schedule.n_timesteps,
+            augmentation=None,
+        )
 
     def save_checkpoint(self) -> None:
-        """Write all that a resume needs, whole or not at all; raises OutputWriteError."""
+        """Have the first process write all that a resume needs, whole or not at all.
+
+        Raises OutputWriteError.
+        """
+        if not self.ranks.is_first:
+            return
         state = {
-            "settings": _plain(asdict(self.settings)),
+            "settings": plain_settings(self.settings),
             "data": self._data,
             "unet": self.unet.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "recent": self._recent,
         }
-        with atomic_output(self.folder / CHECKPOINT_FILE, force=True) as temporary:
-            torch.save(state, temporary)
+        write_checkpoint(self.folder / CHECKPOINT_FILE, state)
 
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT_FILE
-        if not path.exists():
-            self._drop_metrics_after(0)
-            return
-        state = _read_checkpoint(path, self.device)
-        ours, theirs = _plain(asdict(self.settings)), state["settings"]
-        may_change = ("steps", "decay_steps", "checkpoint_minutes", "validate_every")
-        changed = [k for k in ours if ours[k] != theirs.get(k) and k not in may_change]
-        if changed:
+        if path.exists():
+            state = read_checkpoint(path, self.device)
+            check_same_settings(path, self.settings, state["settings"])
+            if self.ranks.is_first:
+                check_same_data(path, self._data, state.get("data"))
+            self.unet.load_state_dict(state["unet"])
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = state["step"], state["seconds"]
+            self._recent = state.get("recent", [])
+        steps = self.ranks.gathered(self.step)
+        if steps.min() != steps.max():
             raise InputError(
-                f"{path} was written with other settings: {', '.join(changed)}.",
-                "the same settings to resume it",
-                "another output folder, or --force to start anew",
+                f"The processes would go on from different steps, {steps.min():.0f} to "
+                f"{steps.max():.0f}.",
+                "one checkpoint that all of them see",
+                "an output folder on a disk that all machines share",
             )
-        if state.get("data") != self._data:
-            raise InputError(
-                f"{path} was written with other training data.",
-                "the same volumes to resume it",
-                "another output folder, or --force to start anew",
-            )
-        self.unet.load_state_dict(state["unet"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self._drop_metrics_after(self.step)
+        if self.ranks.is_first:
+            self._metrics.drop_after(self.step)
 
-    def _drop_metrics_after(self, step: int) -> None:
-        """Forget metrics of steps that the checkpoint does not have, since they come again."""
-        path = self.folder / METRICS_FILE
-        if not path.exists():
+    @contextmanager
+    def _batches(self) -> Iterator[Iterator[Batch]]:
+        """This process's share of the batches from this step on."""
+        share = slice(self._parts[0].start, self._parts[-1].stop)
+        source = TrainingBatches(
+            self.train, self.settings, self.schedule.n_timesteps, share, self.device
+        )
+        batches = source.from_step(self.step)
+        try:
+            yield batches
+        finally:
+            batches.close()
+
+    def _draw_samples(self) -> None:
+        """Have the first process draw samples, where it is time to."""
+        every = self.settings.samples_every * self.settings.validate_every
+        if not every or self.step % every or not self.ranks.is_first:
             return
-        kept = []
-        for line in path.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except json.JSONDecodeError:  # a crash or a full disk cut it short
-                continue
-        with atomic_output(path, force=True) as temporary:
-            temporary.write_text("".join(kept))
+        code = 1.0 if self.settings.code == "slices" else median(self.train.slice_spacing_mm)
+        with self._averaged_weights():
+            write_samples(self._prior(self.unet, {}), code, self.folder, self.step)
 
-    def _batch(
-        self, bank: VolumeBank, seed: int, step: int, n_blocks: int, *, augment: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """x0, codes, noise and timesteps: a function of seed and step alone."""
-        rng = np.random.default_rng([seed, step])
-        x0, codes = draw_blocks(
-            bank,
-            n_blocks=n_blocks,
-            block_slices=self.settings.network.block_slices,
-            strides=self.settings.strides,
-            rng=rng,
-            augment=augment,
-        )
-        noise_generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        eps = torch.randn(x0.shape, generator=noise_generator)
-        strata = (np.arange(n_blocks) + rng.random(n_blocks)) / n_blocks
-        t = torch.from_numpy((strata * self.schedule.n_timesteps).astype(np.int64))
-        return tuple(part.to(self.device) for part in (x0, codes, eps, t))
-
-    def _loss(
-        self, x0: torch.Tensor, codes: torch.Tensor, eps: torch.Tensor, t: torch.Tensor
-    ) -> torch.Tensor:
-        predicted = apply_unet(
-            self.unet,
-            self.schedule.add_noise(x0, eps, t),
-            t,
-            codes,
-            unshuffle=self.settings.network.unshuffle,
-            bf16=self.settings.bf16,
-        )
-        return (predicted - self.schedule.v_target(x0, eps, t)).square().mean()
-
-    def _train_step(self) -> float:
+    def _prior(self, unet: torch.nn.Module, facts: dict[str, object]) -> Prior:
         s = self.settings
-        batch = self._batch(self.train, s.seed, self.step, s.batch_size, augment=True)
+        return Prior(unet, s.network, facts, bf16=s.bf16, prediction=s.predict, code_unit=s.code)
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """The network with its averaged weights."""
+        parameters = list(self.unet.parameters())
+        self.ema.store(parameters)
+        self.ema.copy_to(parameters)
+        try:
+            yield
+        finally:
+            self.ema.restore(parameters)
+
+    def _backward(self, batch: Batch) -> torch.Tensor:
+        """Add up the gradient of the whole batch's mean loss; the loss of this process's share."""
+        s, first = self.settings, self._parts[0].start
+        total = torch.zeros((), device=self.device)
+        for part in self._parts:
+            blocks = batch.part(slice(part.start - first, part.stop - first))
+            last = part is self._parts[-1]
+            share = len(blocks) / s.batch_size
+            with nullcontext() if last else self.ranks.unsynchronised(self._shared_unet):
+                loss = self.objective.loss(self._shared_unet, blocks)
+                (loss * (share * self.ranks.count)).backward()  # the processes' mean is taken
+            total += loss.detach() * share
+        return total
+
+    def _train_step(self, batch: Batch) -> float:
+        s = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = s.learning_rate_at(self.step)
-        loss = self._loss(*batch)
-        loss.backward()
+        loss = self._backward(batch)
         torch.nn.utils.clip_grad_norm_(self.unet.parameters(), s.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.step(self.unet.parameters())
         self.step += 1
-        value = loss.item()
+        value = float(self.ranks.gathered(loss.item()).sum())
         if not np.isfinite(value):
             raise InputError(
                 f"The loss is {value} at step {self.step}.", try_="a lower --learning-rate"
@@ -260,32 +312,25 @@ class Trainer:
         return value
 
     def _log(self, **values: float) -> None:
-        line = {
-            "step": self.step,
-            "blocks": self.step * self.settings.batch_size,
-            "seconds": round(self.seconds, 1),
-            "learning_rate": self.settings.learning_rate_at(self.step),
-            **values,
-        }
-        with (self.folder / METRICS_FILE).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        if self.ranks.is_first:
+            self._metrics.write(
+                self.step,
+                blocks=self.step * self.settings.batch_size,
+                seconds=round(self.seconds, 1),
+                learning_rate=self.settings.learning_rate_at(self.step),
+                **values,
+            )
 
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._signal = number
+    @contextmanager
+    def _signals_noted(self) -> Iterator[None]:
+        """SIGINT and SIGTERM are noted, for the loop to stop after the step it is in."""
 
+        def note(number: int, frame: object) -> None:
+            self._signal = number
 
-def _read_checkpoint(path: Path, device: torch.device) -> dict:
-    """The state in a checkpoint; raises InputError where the file is damaged."""
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"{path} cannot be read: {str(error).partition(chr(10))[0]}",
-            "a checkpoint as written by 'diffusionblend train'",
-            "another output folder, or --force to start anew",
-        ) from error
-
-
-def _plain(settings: dict) -> dict:
-    """Settings as JSON would give them back, so that stored and new ones compare equal."""
-    return json.loads(json.dumps(settings))
+        previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)

@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.config import NetworkConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How training blocks are varied."""
+
+    mirror_x: float = 0.5
+    """Share of blocks mirrored left to right."""
+    mirror_y: float = 0.1
+    """Share of blocks mirrored front to back."""
+    reverse_z: float = 0.5
+    """Share of blocks whose slices are taken in reverse order."""
+    moved: float = 0.5
+    """Share of blocks turned, zoomed and shifted."""
+    rotation_degrees: float = 6.0
+    """Largest turn either way."""
+    log_zoom: float = 0.14
+    """Largest natural logarithm of the zoom either way; 0.14 is 15 percent."""
+    shift: float = 0.06
+    """Largest shift along x and y, as a share of the width."""
+    noise_hu: float = 0.0
+    """Standard deviation of white noise added to each block, in HU; 0 for none."""
+
+    def __post_init__(self) -> None:
+        shares = (self.mirror_x, self.mirror_y, self.reverse_z, self.moved)
+        if not all(0 <= share <= 1 for share in shares):
+            raise InputError(f"The augmentation is {self}.", "shares from 0 to 1")
+        sizes = (self.rotation_degrees, self.log_zoom, self.shift, self.noise_hu)
+        if not all(0 <= size < math.inf for size in sizes):
+            raise InputError(f"The augmentation is {self}.", "sizes not below 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,14 +48,24 @@ class TrainSettings:
     """Size of the network."""
     steps: int = 10_000
     """Optimiser steps in all."""
+    predict: Literal["v", "eps"] = "v"
+    """What the network predicts: v, or the noise."""
+    loss_weighting: Literal["none", "min-snr"] = "none"
+    """How noise levels are weighed: evenly, or by min(SNR, 5) as Hang et al. 2023."""
+    code: Literal["slices", "mm"] = "slices"
+    """Position code: the distance between a block's slices counted in slices, or in mm."""
     batch_size: int = 8
-    """Blocks a step."""
+    """Blocks a step, over all processes together."""
+    accumulate: int = 1
+    """Parts that a process's share of a batch is cut into, to save memory; the same result."""
     learning_rate: float = 4e-4
     """Of AdamW, after the warm-up."""
     warmup_steps: int = 300
     """Steps over which the learning rate rises."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How it falls: over the last steps, along half a cosine from the warm-up on, or not at all."""
     decay_steps: int = 2_000
-    """Last steps, over which it falls to zero."""
+    """Last steps, over which a linear schedule falls to zero."""
     weight_decay: float = 0.01
     """Of AdamW."""
     gradient_clip: float = 1.0
@@ -32,12 +74,16 @@ class TrainSettings:
     """Largest decay of the averaged weights, which are the ones kept."""
     strides: tuple[int, ...] = (1, 1, 2, 3, 3)
     """Distances in slices between the slices of a block, drawn evenly; repeat one to weight it."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """How blocks are varied."""
     synthetic_volumes: int = 16
     """Procedural chests added to the data; 0 for none."""
     synthetic_share: float = 0.12
     """Share of blocks drawn from them, 0 to 1."""
     validate_every: int = 500
     """Steps between validation losses."""
+    samples_every: int = 0
+    """Validations between pictures of samples from the prior; 0 for none."""
     checkpoint_minutes: float = 3.0
     """Minutes between checkpoints."""
     bf16: bool = True
@@ -58,16 +104,31 @@ class TrainSettings:
                 f"{self.synthetic_share} of the blocks.",
                 "0 or more volumes, and a share from 0 to below 1",
             )
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise InputError(
+                f"accumulate is {self.accumulate}.", f"1 to the {self.batch_size} blocks of a batch"
+            )
+        if self.samples_every < 0:
+            raise InputError(f"samples_every is {self.samples_every}.", "0 or more")
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides are {self.strides}.", "one or more whole numbers from 1")
 
     def learning_rate_at(self, step: int) -> float:
-        """Learning rate at a step: linear warm-up, constant, linear decay to zero.
+        """Learning rate at a step: linear warm-up, then the schedule's fall to zero at the end.
 
-        A short run warms up over at most a tenth of its steps and decays over at most half.
+        A short run warms up over at most a tenth of its steps and decays linearly over at most
+        half. The cosine is that of Loshchilov and Hutter (2017, Eq. 5), without restarts.
         """
         warmup = min(self.warmup_steps, self.steps // 10)
-        decay = min(self.decay_steps, self.steps // 2)
         rise = min(1.0, (step + 1) / max(1, warmup))
-        fall = min(1.0, (self.steps - step) / max(1, decay))
-        return self.learning_rate * rise * max(0.0, fall)
+        return self.learning_rate * rise * max(0.0, self._fall(step, warmup))
+
+    def _fall(self, step: int, warmup: int) -> float:
+        """What the schedule leaves of the learning rate at a step, from 1 to 0."""
+        if self.schedule == "constant":
+            return 1.0
+        if self.schedule == "cosine":
+            share = (step - warmup) / max(1, self.steps - warmup)
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
+        decay = min(self.decay_steps, self.steps // 2)
+        return min(1.0, (self.steps - step) / max(1, decay))

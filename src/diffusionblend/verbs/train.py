@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,8 @@ import tyro
 
 from diffusionblend.errors import InputError, OutputExistsError
 from diffusionblend.io.files import check_outputs_absent
-from diffusionblend.provenance import RunRecord, run_record_path
+from diffusionblend.provenance import RunRecord, peak_memory_mb, run_record_path
+from diffusionblend.ranks import rank_and_count
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.verbs.options import (
     Device,
@@ -23,9 +25,14 @@ from diffusionblend.verbs.options import (
 from diffusionblend.verbs.progress import progress
 
 if TYPE_CHECKING:
-    from diffusionblend.training.dataset import VolumeBank
+    from diffusionblend.priors.prior import Prior
+    from diffusionblend.training.data import DataChoice, TrainingData
+    from diffusionblend.training.loop import Trainer
+    from diffusionblend.training.ranks import Ranks
 
 SIGNAL_EXIT = 128
+DATA_FOLDER = "data"
+"""In the output folder, for the volumes made ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +45,18 @@ class Train:
     """Folder for the prior, its checkpoint and metrics.jsonl."""
     validation: Path | None = None
     """Folder of volumes of other patients, for the validation loss."""
+    validation_share: float = 0.0
+    """Share of the patients to hold out for validation instead, drawn by the seed; 0 for none."""
+    patient_pattern: str | None = None
+    """Regular expression for what follows the patient in a file's name, such as '_scan'."""
+    cache: Path | None = None
+    """Folder for the volumes made ready to map into memory; by default <output>/data."""
+    initial_prior: str | None = None
+    """Name or folder of a prior to start from; layers that do not fit start fresh."""
+    tensorboard: bool = False
+    """Also write the metrics for TensorBoard, into <output>/tensorboard."""
+    dry_run: bool = False
+    """Say what the run would cost in memory, time and disk, and write nothing."""
     device: Device = "auto"
     """Where to train; auto takes a GPU if there is one."""
     force: bool = False
@@ -48,23 +67,32 @@ class Train:
 
     def run(self) -> None:
         """Read the volumes, train or resume, write the prior."""
-        from diffusionblend.training.loop import Progress, Stopped, Trainer
+        from diffusionblend.priors.prior import load_prior
+        from diffusionblend.training.loop import Progress, Stopped
+        from diffusionblend.training.ranks import Ranks
 
         check_seed(self.settings.seed)
-        self._check_output()
-        check_outputs_absent([run_record_path(self.output)], self.force)
         device = choose_device(self.device)
+        if rank_and_count()[0] == 0:
+            self._check_output()
+            check_outputs_absent([run_record_path(self.output)], self.force)
+        ranks = Ranks(device)
+        self._tell_estimate(ranks)
+        initial = None if self.initial_prior is None else load_prior(self.initial_prior)
+        if self.dry_run:
+            return
         record = RunRecord(
             verb="train", settings=asdict(self), seed=self.settings.seed, device=device
         )
-        record.add_input(self.volumes)
         with record.timed("read"):
-            train, validation, facts = self._banks(record)
-        if self.force:
+            data = self._data(ranks, record)
+        say(f"{len(data.facts['volumes'])} training volumes, {data.facts['slices']} slices")
+        if self.force and ranks.is_first:
             self._remove_old_run()
-        trainer = Trainer(
-            self.settings, train, validation, self.output, data_facts=facts, device=device
-        )
+        ranks.wait()
+        trainer = self._trainer(ranks, data, initial)
+        if initial is not None and not trainer.step:
+            say(f"{trainer.initial_share:.1%} of the weights are from {self.initial_prior}")
         if trainer.step:
             say(f"resuming at step {trainer.step} of {self.settings.steps}")
         try:
@@ -77,23 +105,58 @@ class Train:
         except Stopped as stopped:
             say(f"{stopped}; checkpoint at step {trainer.step} in {self.output}")
             raise SystemExit(SIGNAL_EXIT + stopped.signal_number) from stopped
+        if not ranks.is_first:
+            return
         record.weights_sha256 = prior.weights_sha256
         record.results = prior.trained
         write_record(record, self.output)
         loss = prior.trained.get("validation_loss", "not measured")
         say(f"wrote the prior {self.output}; validation loss {loss}")
 
+    def _trainer(self, ranks: Ranks, data: TrainingData, initial: Prior | None) -> Trainer:
+        """The run, at its first step or where its checkpoint is."""
+        from diffusionblend.training.loop import Trainer
+
+        facts = data.facts
+        if initial is not None:
+            facts = facts | {"initial_prior_sha256": initial.weights_sha256}
+        return Trainer(
+            self.settings,
+            data.train,
+            data.validation,
+            self.output,
+            data_facts=facts,
+            ranks=ranks,
+            initial=initial,
+            tensorboard=self.tensorboard and ranks.is_first,
+        )
+
+    def _tell_estimate(self, ranks: Ranks) -> None:
+        """Say what the run costs, before any long work."""
+        from diffusionblend.training.estimate import count_slices, estimate_run
+        from diffusionblend.training.metrics import check_tensorboard
+
+        if self.tensorboard:
+            check_tensorboard()
+        n_slices = 0
+        if ranks.is_first:
+            n_slices = sum(count_slices(p) for p in chain(*self._choice.paths(self.settings.seed)))
+        estimate = estimate_run(self.settings, ranks, n_slices)
+        peaks_mb = peak_memory_mb()
+        for line in estimate.lines(peaks_mb.get("gpu", peaks_mb.get("process", 0.0))):
+            say(line)
+
     def _check_output(self) -> None:
         """Refuse a finished prior, unless told to start anew, and a folder of other things."""
         from diffusionblend.priors.prior import PRIOR_FILE
+        from diffusionblend.training.cache import INDEX_FILE
 
         for data in (self.volumes, self.validation):
-            if data is not None and data.resolve() in (
-                self.output.resolve(),
-                *self.output.resolve().parents,
-            ):
+            for ours in (self.output, self._cache_folder):
+                if data is None or data.resolve() not in (ours.resolve(), *ours.resolve().parents):
+                    continue
                 raise InputError(
-                    f"The output {self.output} lies inside the volumes, {data}.",
+                    f"The output {ours} lies inside the volumes, {data}.",
                     "a folder beside them, so that a resumed run reads the same volumes",
                 )
         if self.output.exists() and not self.output.is_dir():
@@ -106,7 +169,8 @@ class Train:
                 "another folder, or --force to train it anew",
             )
         foreign = sorted(n for n in present if not n.startswith("."))
-        if foreign and not present & set(_run_files()):
+        has_cache = (self.output / DATA_FOLDER / INDEX_FILE).exists()
+        if foreign and not has_cache and not present & set(_run_files()):
             raise OutputExistsError(
                 f"{self.output} holds other things, such as {foreign[0]}.",
                 "a new folder, or one with an interrupted run",
@@ -118,37 +182,46 @@ class Train:
         for name in _run_files():
             (self.output / name).unlink(missing_ok=True)
 
-    def _banks(self, record: RunRecord) -> tuple[VolumeBank, VolumeBank | None, dict]:
-        """Banks of training and validation volumes, and the facts of the data for the prior."""
-        from diffusionblend.training.dataset import VolumeBank, read_square_volumes
+    @property
+    def _choice(self) -> DataChoice:
+        from diffusionblend.training.data import DataChoice
+
+        return DataChoice(
+            self.volumes, self.validation, self.validation_share, self.patient_pattern
+        )
+
+    @property
+    def _cache_folder(self) -> Path:
+        return self.output / DATA_FOLDER if self.cache is None else self.cache
+
+    def _data(self, ranks: Ranks, record: RunRecord) -> TrainingData:
+        """The data of the run; the first process makes the cache before the others look."""
+        from diffusionblend.training.cache import VolumeCache
+        from diffusionblend.training.data import read_training_data
         from diffusionblend.training.synthetic import synthetic_bank
 
-        network = self.settings.network
-        volumes = read_square_volumes(self.volumes, network.image_size)
-        train = VolumeBank.of(list(volumes.values()), block_slices=network.block_slices)
-        facts: dict[str, object] = {"volumes": list(volumes), "slices": train.n_slices}
+        choice = self._choice
+        cache = VolumeCache(self._cache_folder, self.settings.network.image_size)
+        if ranks.is_first:
+            with progress("volumes") as on_step:
+                read_training_data(choice, self.settings, cache, on_volume=on_step)
+            for folder in (self.volumes, self.validation):
+                if folder is not None:
+                    record.add_input(folder, sha256=cache.sha256_of(folder))
+        ranks.wait()
+        data = read_training_data(choice, self.settings, cache)
         if self.settings.synthetic_volumes:
             with progress("synthetic chests") as on_step:
                 synthetic = synthetic_bank(self.settings, on_step)
-            train = train.mixed_with(synthetic, self.settings.synthetic_share)
-        validation = None
-        if self.validation is not None:
-            record.add_input(self.validation)
-            held_out = read_square_volumes(self.validation, network.image_size)
-            both = sorted(set(held_out) & set(volumes))
-            if both:
-                raise InputError(
-                    f"{', '.join(both)} is in training and validation.", "other patients"
-                )
-            validation = VolumeBank.of(list(held_out.values()), block_slices=network.block_slices)
-            facts["validation_volumes"] = list(held_out)
-        say(f"{len(volumes)} training volumes, {facts['slices']} slices")
-        return train, validation, facts
+            train = data.train.mixed_with(synthetic, self.settings.synthetic_share)
+            data = replace(data, train=train)
+        return data
 
 
 def _run_files() -> tuple[str, ...]:
     """The files of a training run and its prior, by which its folder is known."""
     from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE
-    from diffusionblend.training.loop import CHECKPOINT_FILE, METRICS_FILE
+    from diffusionblend.training.checkpoint import CHECKPOINT_FILE
+    from diffusionblend.training.metrics import METRICS_FILE
 
     return CHECKPOINT_FILE, METRICS_FILE, PRIOR_FILE, WEIGHTS_FILE, "config.json"

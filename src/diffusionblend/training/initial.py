@@ -1,0 +1,32 @@
+"""Weights of another prior to start from."""
+
+from __future__ import annotations
+
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.priors.prior import Prior
+from diffusionblend.training.settings import TrainSettings
+
+
+def take_weights(unet: torch.nn.Module, initial: Prior, settings: TrainSettings) -> float:
+    """Copy the weights of a prior's network that fit into `unet`; the share of `unet` they fill.
+
+    A layer is taken where its name and shape are the same; the others stay as they are, so that the
+    image size, the stem, the levels and the attention may differ. Raises InputError where the prior
+    predicts something else, or nothing fits.
+    """
+    if initial.prediction != settings.predict:
+        raise InputError(
+            f"The initial prior predicts {initial.prediction}, and this run {settings.predict}.",
+            "the same prediction",
+            f"--predict {initial.prediction}",
+        )
+    theirs, ours = initial.unet.state_dict(), unet.state_dict()
+    fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+    if not fitting:
+        raise InputError(
+            "No layer of the initial prior fits the network.", "a network like the prior's"
+        )
+    unet.load_state_dict(fitting, strict=False)
+    return sum(v.numel() for v in fitting.values()) / sum(v.numel() for v in ours.values())

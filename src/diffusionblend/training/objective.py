@@ -1,0 +1,63 @@
+"""What the network is taught: to predict v or eps, each block weighted by its noise level."""
+
+from __future__ import annotations
+
+import torch
+
+from diffusionblend.priors.network import apply_unet
+from diffusionblend.priors.schedule import NoiseSchedule
+from diffusionblend.training.batches import Batch
+from diffusionblend.training.settings import TrainSettings
+
+MIN_SNR_GAMMA = 5.0
+"""Of Hang et al. 2023, who found little difference between 1 and 20."""
+
+
+class Objective:
+    """The error of a network's prediction, as a run's settings weigh it."""
+
+    def __init__(self, settings: TrainSettings, schedule: NoiseSchedule) -> None:
+        self._settings, self._schedule = settings, schedule
+
+    def loss(self, unet: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """The weighted mean squared error of the blocks, a scalar."""
+        squares = self.squared_error(unet, batch)
+        if self._settings.loss_weighting == "none":
+            return squares.mean()
+        return (squares.flatten(1).mean(1) * self.weights(batch.t)).mean()
+
+    def squared_error(self, unet: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """The squared error of the prediction, v or eps, for each pixel; shaped like x0."""
+        predicted = apply_unet(
+            unet,
+            self._schedule.add_noise(batch.x0, batch.eps, batch.t),
+            batch.t,
+            batch.codes,
+            unshuffle=self._settings.network.unshuffle,
+            bf16=self._settings.bf16,
+        )
+        if self._settings.predict == "eps":
+            return (predicted - batch.eps).square()
+        return (predicted - self._schedule.v_target(batch.x0, batch.eps, batch.t)).square()
+
+    def eps_error(self, squares: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """The squared error of eps that goes with that of the prediction, for each block (n,).
+
+        eps = sqrt(1 - abar) x_t + sqrt(abar) v, so an error of v is one of eps times sqrt(abar): a
+        measure that is the same for both predictions.
+        """
+        errors = squares.flatten(1).mean(1)
+        if self._settings.predict == "eps":
+            return errors
+        return errors * self._schedule.alpha_bar[t.cpu()].to(errors)
+
+    def weights(self, t: torch.Tensor) -> torch.Tensor:
+        """Min-SNR weights (n,) of blocks at timesteps t (n,) (Hang et al. 2023, section 3.4).
+
+        With SNR = abar / (1 - abar) the error of x0 is weighed by min(SNR, gamma); in terms of the
+        prediction that is min(SNR, gamma) / SNR for eps and min(SNR, gamma) / (SNR + 1) for v.
+        """
+        abar = self._schedule.alpha_bar[t.cpu()]
+        snr = abar / (1 - abar)
+        divisor = snr if self._settings.predict == "eps" else snr + 1
+        return (snr.clamp(max=MIN_SNR_GAMMA) / divisor).to(t.device, torch.float32)

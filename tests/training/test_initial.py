@@ -1,0 +1,51 @@
+"""Starting from the weights of another prior, of the same or another network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.priors.network import build_unet
+from diffusionblend.training.initial import take_weights
+from diffusionblend.training.loop import Trainer
+from easy_training import EASY_SETTINGS, easy_bank
+from tiny_network import TINY, random_prior
+
+
+def test_a_network_of_another_image_size_takes_all_weights(tmp_path: Path) -> None:
+    initial = random_prior(seed=3, config=replace(TINY, image_size=32))
+    run = Trainer(EASY_SETTINGS, easy_bank(), None, tmp_path, initial=initial)
+    assert run.initial_share == 1
+    state = initial.unet.state_dict()
+    assert all(torch.equal(v, state[k]) for k, v in run.unet.state_dict().items())
+    for average, weight in zip(run.ema.shadow_params, initial.unet.parameters(), strict=True):
+        assert torch.equal(average, weight)
+    run.run(lambda progress: None)
+    fresh = Trainer(EASY_SETTINGS, easy_bank(), None, tmp_path, initial=initial)
+    assert fresh.step == EASY_SETTINGS.steps
+    assert any(not torch.equal(v, state[k]) for k, v in fresh.unet.state_dict().items())
+
+
+def test_layers_of_another_shape_start_fresh() -> None:
+    initial = random_prior(seed=3)
+    config = replace(TINY, unshuffle=2)
+    torch.manual_seed(5)
+    unet = build_unet(config)
+    before = {k: v.clone() for k, v in unet.state_dict().items()}
+    share = take_weights(unet, initial, EASY_SETTINGS)
+    theirs, after = initial.unet.state_dict(), unet.state_dict()
+    fresh = {k for k in after if after[k].shape != theirs[k].shape}
+    assert fresh == {"conv_in.weight", "conv_out.weight", "conv_out.bias"}
+    for name, value in after.items():
+        assert torch.equal(value, before[name] if name in fresh else theirs[name])
+    n_fresh = sum(after[k].numel() for k in fresh)
+    assert share == pytest.approx(1 - n_fresh / sum(v.numel() for v in after.values()))
+
+
+def test_a_prior_of_another_prediction_is_refused() -> None:
+    with pytest.raises(InputError, match="predicts v"):
+        take_weights(build_unet(TINY), random_prior(), replace(EASY_SETTINGS, predict="eps"))

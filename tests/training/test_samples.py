@@ -1,0 +1,64 @@
+"""Pictures of samples, and TensorBoard's files, on the way of a run."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffusionblend.errors import InputError
+from diffusionblend.priors.prior import load_prior
+from diffusionblend.training import metrics, samples
+from diffusionblend.training.loop import Trainer
+from easy_training import EASY_SETTINGS, easy_bank
+from tiny_network import random_prior
+
+
+def test_a_run_draws_samples_now_and_then(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    settings = replace(EASY_SETTINGS, steps=12, validate_every=3, samples_every=2)
+    Trainer(settings, easy_bank(), None, tmp_path).run()
+    pictures = sorted((tmp_path / samples.SAMPLES_FOLDER).iterdir())
+    assert [p.name for p in pictures] == ["step-00000006.png", "step-00000012.png"]
+    assert imread(pictures[0]).shape[:2] == (4 * 16, 3 * 16)  # a row a block, its slices in it
+    plain = replace(settings, samples_every=0)
+    Trainer(plain, easy_bank(), None, tmp_path / "plain").run()
+    assert not (tmp_path / "plain" / samples.SAMPLES_FOLDER).exists()
+    digests = [load_prior(f).weights_sha256 for f in (tmp_path, tmp_path / "plain")]
+    assert digests[0] == digests[1]
+
+
+def test_samples_are_the_same_every_time_and_know_the_code() -> None:
+    prior = random_prior()
+    one, again = (samples.sample_blocks(prior, 1.0) for _ in range(2))
+    assert one.shape == (4, 3, 16, 16)
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(samples.sample_blocks(prior, 2.5) - one).max() > 1e-3
+
+
+def test_tensorboard_is_asked_for_by_name_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"diffusionblend\[tensorboard\]"):
+        metrics.Metrics(tmp_path, tensorboard=True)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is None, reason="TensorBoard is not installed"
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_gets_what_the_file_gets(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = metrics.Metrics(tmp_path, tensorboard=True)
+    for step in (1, 2):
+        log.write(step, loss=0.5 / step)
+    log.close()
+    events = EventAccumulator(str(tmp_path / metrics.TENSORBOARD_FOLDER))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 0.5), (2, 0.25)]
