@@ -26,10 +26,10 @@ steps of the learning rate: it is small here, so that 1e-5 tells these from an e
 TWO_RANKS = """
 import os, signal, sys
 from pathlib import Path
-import test_ranks
+import test_training_ranks
 from diffusionblend.training.loop import Stopped
 
-run = test_ranks.trainer(Path(sys.argv[1]), accumulate=2)
+run = test_training_ranks.trainer(Path(sys.argv[1]), accumulate=2)
 
 def on_step(progress):
     if run.ranks.rank == 1 and progress.step == 5:
@@ -38,9 +38,9 @@ def on_step(progress):
 try:
     run.run(on_step)
 except Stopped as stopped:
-    print(f"rank {run.ranks.rank} of {run.ranks.count} stopped at {run.step}\n", end="", flush=True)
-    run = test_ranks.trainer(Path(sys.argv[1]), accumulate=2)
-    print(f"rank {run.ranks.rank} goes on from {run.step}\n", end="", flush=True)
+    print(f"rank {run.ranks.rank} of {run.ranks.count} stopped at {run.step}\\n", end="", flush=True)
+    run = test_training_ranks.trainer(Path(sys.argv[1]), accumulate=2)
+    print(f"rank {run.ranks.rank} goes on from {run.step}\\n", end="", flush=True)
     run.run()
 """
 
