@@ -38,7 +38,8 @@ def on_step(progress):
 try:
     run.run(on_step)
 except Stopped as stopped:
-    print(f"rank {run.ranks.rank} of {run.ranks.count} stopped at {run.step}\\n", end="", flush=True)
+    me = f"rank {run.ranks.rank} of {run.ranks.count}"
+    print(f"{me} stopped at {run.step}\\n", end="", flush=True)
     run = test_training_ranks.trainer(Path(sys.argv[1]), accumulate=2)
     print(f"rank {run.ranks.rank} goes on from {run.step}\\n", end="", flush=True)
     run.run()
