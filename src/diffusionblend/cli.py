@@ -18,6 +18,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.verbs.demo import Demo
 from diffusionblend.verbs.doctor import Doctor
 from diffusionblend.verbs.evaluate import Evaluate
+from diffusionblend.verbs.export import Export
 from diffusionblend.verbs.import_series import Import
 from diffusionblend.verbs.reconstruct import Reconstruct
 from diffusionblend.verbs.repeat import Repeat, Verb
@@ -31,6 +32,7 @@ VERBS: dict[str, type[Verb]] = {
     "simulate": Simulate,
     "reconstruct": Reconstruct,
     "evaluate": Evaluate,
+    "export": Export,
     "repeat": Repeat,
     "doctor": Doctor,
 }

@@ -15,14 +15,6 @@ import numpy as np
 from diffusionblend.evaluation.metrics import PLANE_AXES
 from diffusionblend.volume import Grid, Volume
 
-WINDOWS_HU = {
-    "lung": (-1350.0, 150.0),
-    "mediastinum": (-160.0, 240.0),
-    "bone": (-450.0, 1050.0),
-    "full": (-1000.0, 1000.0),
-}
-"""Display windows by name: (black, white) in HU."""
-
 WORLD_ENDS = (("R", "L"), ("A", "P"), ("F", "H"))
 """The letters at the low and the high end of LPS x, y and z."""
 

@@ -27,7 +27,7 @@ from diffusionblend.evaluation.figures import (
     error_slices,
 )
 from diffusionblend.evaluation.metrics import CLIP_HU, TISSUE_CLASSES_HU, Evaluation
-from diffusionblend.evaluation.planes import WINDOWS_HU, PlaneImage, middle_slices
+from diffusionblend.evaluation.planes import PlaneImage, middle_slices
 from diffusionblend.evaluation.tables import (
     DETAIL_COLUMNS,
     METRIC_COLUMNS,
@@ -39,6 +39,7 @@ from diffusionblend.evaluation.tables import (
     is_numeric,
     shown_columns,
 )
+from diffusionblend.units import WINDOWS_HU
 from diffusionblend.volume import Volume
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Volumes in HU from and to NIfTI, NRRD and MetaImage files, and from DICOM folders.
+"""Volumes in HU from and to NIfTI, NRRD and MetaImage files, and from folders of slices.
 
 Every volume is turned to LPS on reading, that is z towards the head, y to the back, x to the
 patient's left, by permuting and flipping axes only: no value is interpolated. An oblique volume
@@ -33,17 +33,22 @@ MAX_HU_RANGE = 100_000.0
 
 
 def read_volume(path: Path | str, *, series_uid: str | None = None, check: bool = True) -> Volume:
-    """Read a volume in HU from a file (.nii, .nii.gz, .nrrd, .mha ...) or a DICOM folder.
+    """Read a volume in HU from a file (.nii, .nii.gz, .nrrd, .mha ...) or a folder of slices.
 
-    Returns values (z, y, x) float32, in LPS. `series_uid` picks one of several series of a DICOM
-    folder. `check` refuses values that are plainly not HU (see `check_hu`); NaN in a NIfTI file
-    is always refused. Raises InputError.
+    The folder holds a DICOM series, or a TIFF stack that `write_tiff_stack` wrote. Returns values
+    (z, y, x) float32, in LPS. `series_uid` picks one of several series of a DICOM folder. `check`
+    refuses values that are plainly not HU (see `check_hu`); NaN in a NIfTI file is always refused.
+    Raises InputError.
     """
     path = Path(path)
     if path.is_dir():
         from diffusionblend.io.dicom import read_dicom_series
+        from diffusionblend.io.tiff_stack import is_tiff_stack, read_tiff_stack
 
-        volume, _ = read_dicom_series(path, series_uid=series_uid)
+        if is_tiff_stack(path):
+            volume = volume_from_image(image_from_volume(read_tiff_stack(path)), path)
+        else:
+            volume, _ = read_dicom_series(path, series_uid=series_uid)
     else:
         volume = volume_from_image(_read_image(path), path)
     if check:
