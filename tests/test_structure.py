@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "methods": VALUES | {"operators", "solvers", "priors", "ranks"},
     "training": VALUES | {"io", "priors", "phantom", "ranks"},
     "evaluation": VALUES | {"io", "methods"},
+    "viewer": VALUES | {"io", "evaluation"},
 }
 """Each room and the rooms it may import beside itself; `verbs` and `cli` stand above them all."""
 
@@ -42,6 +43,7 @@ MAY_TOUCH_FILES = {
     "training/dataset.py",
     "evaluation/figures.py",
     "evaluation/report.py",
+    "viewer/page.py",
 }
 """Beside io and verbs, which are there for it."""
 FILE_CALLS = {

@@ -24,6 +24,7 @@ from diffusionblend.verbs.reconstruct import Reconstruct
 from diffusionblend.verbs.repeat import Repeat, Verb
 from diffusionblend.verbs.simulate import Simulate
 from diffusionblend.verbs.train import Train
+from diffusionblend.verbs.view import View
 
 VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
@@ -32,6 +33,7 @@ VERBS: dict[str, type[Verb]] = {
     "simulate": Simulate,
     "reconstruct": Reconstruct,
     "evaluate": Evaluate,
+    "view": View,
     "export": Export,
     "repeat": Repeat,
     "doctor": Doctor,
