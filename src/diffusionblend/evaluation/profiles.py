@@ -13,10 +13,10 @@ from diffusionblend.volume import Volume
 
 VERTICAL_PLANES = ("coronal",)
 """Where the line runs from top to bottom, so that the three lines run along three axes."""
-CHART_WIDTH, CHART_HEIGHT = 560.0, 190.0
+CHART_WIDTH, CHART_HEIGHT = 400.0, 210.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 8.0, 8.0, 22.0
 """Margins of a chart for its labels, in its own units."""
-HU_TICKS, MM_TICKS = 5, 7
+HU_TICKS, MM_TICKS = 5, 5
 LEAST_RANGE_HU = 100.0
 
 
