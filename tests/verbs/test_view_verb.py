@@ -25,6 +25,9 @@ def test_one_file_is_written_with_its_record(cli, tmp_path, chest_file):
     record = json.loads((out.parent / "page.html.run.json").read_text())
     assert record["verb"] == "view" and len(record["inputs"]) == 1
     assert_refused(cli("view", chest_file, "--static", out), "--force")
+    again = tmp_path / "again.html"
+    assert_succeeded(cli("repeat", f"{out}.run.json", "-o", again))
+    assert again.read_text() == page
     assert_succeeded(cli("view", chest_file, "--static", out, "--force"))
 
 
