@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "methods": VALUES | {"operators", "solvers", "priors", "ranks"},
     "training": VALUES | {"io", "priors", "phantom", "ranks", "methods"},
     "evaluation": VALUES | {"io", "methods"},
+    "viewer": VALUES | {"io", "evaluation"},
 }
 """Each room and the rooms it may import beside itself; `verbs` and `cli` stand above them all."""
 
@@ -48,6 +49,7 @@ MAY_TOUCH_FILES = {
     "training/patients.py",
     "evaluation/figures.py",
     "evaluation/report.py",
+    "viewer/page.py",
 }
 """Beside io and verbs, which are there for it."""
 FILE_CALLS = {

@@ -30,6 +30,7 @@ _HOMES = {
     "reconstruct": "methods.registry",
     "simulate_projections": "simulate",
     "synthetic_chest": "phantom",
+    "write_dicom_series": "io.dicom_write",
     "write_projections": "io.projections",
     "write_volume": "io.volumes",
 }
