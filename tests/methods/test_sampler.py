@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -77,9 +78,11 @@ def sampler(
     *,
     eta: float = 0.85,
     batch_blocks: int = 100,
+    **options: float,
 ) -> Sampler:
     times = sampling_timesteps(len(partitions), 1000)
-    return Sampler(prior, consistency or unchanged(), times, partitions, eta, batch_blocks)
+    step = consistency or unchanged()
+    return Sampler(prior, step, times, partitions, eta, batch_blocks, **options)
 
 
 def run(
@@ -267,16 +270,16 @@ def test_a_run_resumed_from_a_state_ends_where_the_whole_run_does(
     make: Callable[[], Affine], stopped_after: int
 ) -> None:
     partitions = drawn_partitions(12)
-    whole = run(GaussianPrior(), partitions, make())
+    whole = run(GaussianPrior(), partitions, make(), dual_decay=0.6)
     kept: list[SamplerState] = []
 
     def keep(state: SamplerState) -> None:
         if state.done == stopped_after:
-            kept.append(SamplerState(state.done, state.x.clone(), state.generator.clone()))
+            kept.append(deepcopy(state))
 
-    first = sampler(GaussianPrior(), partitions, make())
+    first = sampler(GaussianPrior(), partitions, make(), dual_decay=0.6)
     first.run(first.start(SHAPE, torch.Generator().manual_seed(5)), keep)
-    x, cost = sampler(GaussianPrior(), partitions, make()).run(kept[0])
+    x, cost = sampler(GaussianPrior(), partitions, make(), dual_decay=0.6).run(kept[0])
     assert torch.equal(x, whole)
     assert cost.network_calls == 12 - stopped_after
 
@@ -348,7 +351,7 @@ def test_three_ranks_share_every_slab_and_meet_in_the_same_volume() -> None:
     """Ranks as threads of the test: each step's slices are gathered from who owns them."""
     partitions = drawn_partitions(8)
     for make in (coupled, slicewise):
-        alone = run(GaussianPrior(), partitions, make(), batch_blocks=1)
+        alone = run(GaussianPrior(), partitions, make(), batch_blocks=1, dual_decay=0.6)
         meeting = Meeting(3)
         with ThreadPoolExecutor(3) as pool:
             work = [pool.submit(_one_rank, partitions, make(), meeting.rank(r)) for r in range(3)]
@@ -360,7 +363,7 @@ def test_three_ranks_share_every_slab_and_meet_in_the_same_volume() -> None:
 def _one_rank(partitions: list[Partition], consistency: Affine, ranks: Ranks) -> torch.Tensor:
     times = sampling_timesteps(len(partitions), 1000)
     mine = Sampler(
-        GaussianPrior(), consistency, times, partitions, 0.85, batch_blocks=1, ranks=ranks
+        GaussianPrior(), consistency, times, partitions, 0.85, 1, ranks=ranks, dual_decay=0.6
     )
     return mine.run(mine.start(SHAPE, torch.Generator().manual_seed(5)))[0]
 
@@ -392,5 +395,5 @@ class Meeting:
 def test_the_sampler_takes_no_reference() -> None:
     assert set(inspect.signature(Sampler).parameters) == {
         "prior", "consistency", "times", "partitions", "eta", "batch_blocks", "device", "ranks",
-        "code_scale",
+        "code_scale", "dual_decay", "lowest",
     }  # fmt: skip

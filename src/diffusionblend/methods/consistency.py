@@ -15,7 +15,11 @@ from diffusionblend.solvers.proximal import ExactProximal
 DEFAULT_RHO = {"cg": 0.0, "prox": 0.1}
 CONSISTENCIES = tuple(DEFAULT_RHO)
 NO_ATTENUATION = -1.0
-"""Zero attenuation (-1000 HU) in the network's range."""
+"""Zero attenuation (-1000 HU) in the network's range.
+
+CT files pad what lies outside the scanner's circle with less, which no projection can show; a prior
+that has learnt it would otherwise disagree with every ray through a corner.
+"""
 
 
 class Consistency(Protocol):
@@ -78,26 +82,6 @@ class Unconditional:
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The estimate as it is."""
         return x0
-
-
-@dataclass(frozen=True)
-class AfterNonnegativity:
-    """The step, started at an x0 of no negative attenuation.
-
-    CT files pad what lies outside the scanner's circle with less than air, which no projection can
-    show; a prior that has learnt it would otherwise disagree with every ray through a corner.
-    """
-
-    step: Consistency
-
-    @property
-    def couples_slices(self) -> bool:
-        """Whether the step does."""
-        return self.step.couples_slices
-
-    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
-        """The step's result for the estimate raised to no attenuation where below."""
-        return self.step(x0.clamp(min=NO_ATTENUATION), slices)
 
 
 def make_consistency(

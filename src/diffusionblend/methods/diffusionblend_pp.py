@@ -9,7 +9,7 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
-from diffusionblend.methods.consistency import AfterNonnegativity, Consistency, make_consistency
+from diffusionblend.methods.consistency import NO_ATTENUATION, Consistency, make_consistency
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.memory import batch_that_fits, home_of_volume
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
@@ -41,7 +41,12 @@ def reconstruct_diffusionblend_pp(
     with torch.inference_mode():
         measurement = Measurement.of(projections, prior.device)
         generator = torch.Generator(home_of_volume(prior, shape)).manual_seed(settings.seed)
-        consistency = _consistency(settings, measurement)
+        consistency = make_consistency(
+            settings.consistency,
+            measurement,
+            cg_iterations=settings.cg_iterations,
+            rho=settings.rho,
+        )
         sampler = _sampler(settings, prior, consistency, projections.grid, execution.ranks)
         state = execution.resume
         if state is None:
@@ -49,6 +54,7 @@ def reconstruct_diffusionblend_pp(
             warm = warm_start(settings.start, projections, measurement) if begins_at_data else None
             state = sampler.start(shape, generator, warm)
         state.x = state.x.to(generator.device)
+        state.dual = None if state.dual is None else state.dual.to(generator.device)
 
         def after_step(state: SamplerState) -> None:
             on_step(state.done, len(sampler.times))
@@ -93,17 +99,9 @@ def _sampler(
         device=prior.device,
         ranks=ranks,
         code_scale=grid.spacing_mm[0] if prior.code_unit == "mm" else 1.0,
+        dual_decay=settings.dual_decay,
+        lowest=NO_ATTENUATION if settings.nonnegative else None,
     )
-
-
-def _consistency(settings: DiffusionBlendPPSettings, measurement: Measurement) -> Consistency:
-    step = make_consistency(
-        settings.consistency,
-        measurement,
-        cg_iterations=settings.cg_iterations,
-        rho=settings.rho,
-    )
-    return AfterNonnegativity(step) if settings.nonnegative else step
 
 
 def check_prior_fits(prior: Prior, projections: Projections) -> None:

@@ -28,11 +28,13 @@ class SamplerState:
     """Where a run stands after `done` steps: all that the rest of it depends on.
 
     x: the noisy volume (z, y, x), network range. generator: the state of the noise's generator.
+    dual: ADMM's dual variable (z, y, x), where it is kept from step to step.
     """
 
     done: int
     x: torch.Tensor
     generator: torch.Tensor
+    dual: torch.Tensor | None = None
 
 
 def ignore_state(state: SamplerState) -> None:
@@ -58,12 +60,15 @@ class Sampler:
 
     x_{t'} = sqrt(abar') x0' + sqrt(1 - abar') (sqrt(1 - eta^2) eps + eta z), where eta is the share
     of the noise renewed at every step, as in the authors' loop; it is not the eta of DDIM's own
-    sigma.
+    sigma. With a dual variable u, prior and data meet as in scaled ADMM (Boyd et al. 2011, section
+    3.1.1), damped by d: x0' = C(x0 + u), u' = d (x0 + u - x0'), and x_{t'} starts from x0' - u'.
 
     prior, consistency: what is sampled. times: timesteps, falling. partitions: one for each of
     them. batch_blocks: blocks a network call. device: where the network runs; the volume may lie
     elsewhere, and comes slab by slab then. ranks: processes that share the blocks; each ends every
     step with the whole volume. code_scale: of a position code of one slice, as the prior counts it.
+    dual_decay: d, the share of the dual variable that is kept; 0 for none. lowest: x0 is raised to
+    it before the data step.
     """
 
     prior: BlockDenoiser
@@ -75,6 +80,8 @@ class Sampler:
     device: torch.device | str = "cpu"
     ranks: Ranks = field(default_factory=Ranks)
     code_scale: float = 1.0
+    dual_decay: float = 0.0
+    lowest: float | None = None
 
     def start(
         self,
@@ -87,7 +94,8 @@ class Sampler:
         if warm is not None:
             abar = float(self.prior.schedule.alpha_bar[self.times[0]])
             x = abar**0.5 * warm.to(x) + (1 - abar) ** 0.5 * x
-        return SamplerState(0, x, generator.get_state())
+        dual = torch.zeros_like(x) if self.dual_decay else None
+        return SamplerState(0, x, generator.get_state(), dual)
 
     def run(
         self,
@@ -103,16 +111,16 @@ class Sampler:
         generator.set_state(state.generator.cpu())
         stopwatch, first = Stopwatch(self.device), state.done
         for i in range(first, len(self.times)):
-            self._step(state.x, i, generator, stopwatch)
+            self._step(state, i, generator, stopwatch)
             state.done, state.generator = i + 1, generator.get_state()
             on_step(state)
         return state.x, SamplerCost(len(self.times) - first, stopwatch.seconds())
 
     def _step(
-        self, x: torch.Tensor, i: int, generator: torch.Generator, stopwatch: Stopwatch
+        self, state: SamplerState, i: int, generator: torch.Generator, stopwatch: Stopwatch
     ) -> None:
         """Reverse step number i, in place."""
-        last = i + 1 == len(self.times)
+        x, dual, last = state.x, state.dual, i + 1 == len(self.times)
         slabs = self.partitions[i].slabs(self.batch_blocks)
         shares = self.ranks.share(slabs, [len(s.partition.blocks) for s in slabs])
         coupled = self.consistency.couples_slices
@@ -127,18 +135,36 @@ class Sampler:
                 x0_all[slab.slices], eps_all[slab.slices] = x0, eps
             else:
                 with stopwatch.part("consistency"):
-                    x0 = self.consistency(x0, slab.slices)
+                    x0 = self._consistent(x0, slab.slices, dual, last)
                 with stopwatch.part("rest"):
                     x[slab.slices] = self._renoise(x0, eps, i, None if last else z[slab.slices])
         with stopwatch.part("rest"):
             owned = [_range_of(share) for share in shares]
-            for volume in (x0_all, eps_all) if coupled else (x,):
-                self.ranks.gather_slices(volume, owned)
+            for volume in (x0_all, eps_all) if coupled else (x, dual):
+                if volume is not None:
+                    self.ranks.gather_slices(volume, owned)
         if coupled:
             with stopwatch.part("consistency"):
-                x0 = self.consistency(x0_all.to(self.device), slice(0, len(x)))
+                x0 = self._consistent(x0_all.to(self.device), slice(0, len(x)), dual, last)
             with stopwatch.part("rest"):
                 x[:] = self._renoise(x0, eps_all, i, z)
+
+    def _consistent(
+        self, x0: torch.Tensor, slices: slice, dual: torch.Tensor | None, last: bool
+    ) -> torch.Tensor:
+        """The estimate from which some slices go on: with the data, less the (new) dual variable.
+
+        After the last step it is the consistent estimate itself.
+        """
+        if self.lowest is not None:
+            x0 = x0.clamp(min=self.lowest)
+        if dual is None:
+            return self.consistency(x0, slices)
+        wanted = x0 + dual[slices].to(x0.device)
+        consistent = self.consistency(wanted, slices)
+        kept = self.dual_decay * (wanted - consistent)
+        dual[slices] = kept
+        return consistent if last else consistent - kept
 
     def _denoise(self, x_t: torch.Tensor, i: int, slab: Slab) -> tuple[torch.Tensor, torch.Tensor]:
         """x0 and eps (z, y, x) of a slab, its blocks in batches of `batch_blocks`."""

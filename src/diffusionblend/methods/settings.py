@@ -71,6 +71,8 @@ class DiffusionBlendPPSettings:
     """CG steps at every reverse step, for 'cg'."""
     rho: float | None = None
     """Pull towards the prior's estimate, lengths in pixels; by default 0 (cg) or 0.1 (prox)."""
+    dual_decay: float = 0.8
+    """Share of ADMM's dual variable kept from step to step, 0 to below 1; 0 in the paper."""
     nonnegative: bool = True
     """Raise the prior's estimate to no attenuation (-1000 HU) where below, before the data step."""
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
@@ -91,6 +93,8 @@ class DiffusionBlendPPSettings:
             raise InputError(f"steps is {self.steps}.", "at least 1")
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
+        if not 0 <= self.dual_decay < 1:
+            raise InputError(f"dual_decay is {self.dual_decay}.", "0 to below 1")
         if self.cg_iterations < 1:
             raise InputError(
                 f"cg_iterations is {self.cg_iterations}, which would switch the data off.",
