@@ -24,6 +24,9 @@ Z = 7
 SHAPE = (Z, 64, 64)
 """Each of the 4096 pixels is an independent draw of Z slices."""
 
+KEEPING = {"dual_decay": 0.6, "average_below": 400}
+"""A dual variable and a sum, which a resumed run and other ranks need too."""
+
 ABAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 
 
@@ -270,16 +273,16 @@ def test_a_run_resumed_from_a_state_ends_where_the_whole_run_does(
     make: Callable[[], Affine], stopped_after: int
 ) -> None:
     partitions = drawn_partitions(12)
-    whole = run(GaussianPrior(), partitions, make(), dual_decay=0.6)
+    whole = run(GaussianPrior(), partitions, make(), **KEEPING)
     kept: list[SamplerState] = []
 
     def keep(state: SamplerState) -> None:
         if state.done == stopped_after:
             kept.append(deepcopy(state))
 
-    first = sampler(GaussianPrior(), partitions, make(), dual_decay=0.6)
+    first = sampler(GaussianPrior(), partitions, make(), **KEEPING)
     first.run(first.start(SHAPE, torch.Generator().manual_seed(5)), keep)
-    x, cost = sampler(GaussianPrior(), partitions, make(), dual_decay=0.6).run(kept[0])
+    x, cost = sampler(GaussianPrior(), partitions, make(), **KEEPING).run(kept[0])
     assert torch.equal(x, whole)
     assert cost.network_calls == 12 - stopped_after
 
@@ -351,7 +354,7 @@ def test_three_ranks_share_every_slab_and_meet_in_the_same_volume() -> None:
     """Ranks as threads of the test: each step's slices are gathered from who owns them."""
     partitions = drawn_partitions(8)
     for make in (coupled, slicewise):
-        alone = run(GaussianPrior(), partitions, make(), batch_blocks=1, dual_decay=0.6)
+        alone = run(GaussianPrior(), partitions, make(), batch_blocks=1, **KEEPING)
         meeting = Meeting(3)
         with ThreadPoolExecutor(3) as pool:
             work = [pool.submit(_one_rank, partitions, make(), meeting.rank(r)) for r in range(3)]
@@ -363,7 +366,9 @@ def test_three_ranks_share_every_slab_and_meet_in_the_same_volume() -> None:
 def _one_rank(partitions: list[Partition], consistency: Affine, ranks: Ranks) -> torch.Tensor:
     times = sampling_timesteps(len(partitions), 1000)
     mine = Sampler(
-        GaussianPrior(), consistency, times, partitions, 0.85, 1, ranks=ranks, dual_decay=0.6
+        *(GaussianPrior(), consistency, times, partitions, 0.85, 1),
+        ranks=ranks,
+        **KEEPING,
     )
     return mine.run(mine.start(SHAPE, torch.Generator().manual_seed(5)))[0]
 
@@ -395,5 +400,5 @@ class Meeting:
 def test_the_sampler_takes_no_reference() -> None:
     assert set(inspect.signature(Sampler).parameters) == {
         "prior", "consistency", "times", "partitions", "eta", "batch_blocks", "device", "ranks",
-        "code_scale", "dual_decay", "lowest",
+        "code_scale", "dual_decay", "lowest", "average_below",
     }  # fmt: skip

@@ -54,7 +54,9 @@ def reconstruct_diffusionblend_pp(
             warm = warm_start(settings.start, projections, measurement) if begins_at_data else None
             state = sampler.start(shape, generator, warm)
         state.x = state.x.to(generator.device)
-        state.dual = None if state.dual is None else state.dual.to(generator.device)
+        for name in ("dual", "total"):
+            kept = getattr(state, name)
+            setattr(state, name, None if kept is None else kept.to(generator.device))
 
         def after_step(state: SamplerState) -> None:
             on_step(state.done, len(sampler.times))
@@ -100,6 +102,7 @@ def _sampler(
         ranks=ranks,
         code_scale=grid.spacing_mm[0] if prior.code_unit == "mm" else 1.0,
         dual_decay=settings.dual_decay,
+        average_below=settings.average_below,
         lowest=NO_ATTENUATION if settings.nonnegative else None,
     )
 

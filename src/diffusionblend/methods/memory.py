@@ -11,8 +11,8 @@ CPU_BATCH_PIXELS = 16 * 3 * 128 * 128
 GPU_BYTES_PER_PIXEL = 4096
 """Pixels (over all slices) of a network batch on a CPU; memory per such pixel taken on a GPU."""
 
-VOLUMES_HELD = 4
-"""Float32 volumes alive at once: the state, its dual variable, a step's noise, and the result."""
+VOLUMES_HELD = 5
+"""Float32 volumes alive at once: the state, its dual variable and sum, a step's noise, a result."""
 SHARE_OF_FREE = 0.5
 
 LIBRARIES_BYTES = 620e6

@@ -28,13 +28,15 @@ class SamplerState:
     """Where a run stands after `done` steps: all that the rest of it depends on.
 
     x: the noisy volume (z, y, x), network range. generator: the state of the noise's generator.
-    dual: ADMM's dual variable (z, y, x), where it is kept from step to step.
+    dual: ADMM's dual variable (z, y, x), where it is kept from step to step. total: the sum of the
+    consistent estimates of the late steps, where they are averaged.
     """
 
     done: int
     x: torch.Tensor
     generator: torch.Tensor
     dual: torch.Tensor | None = None
+    total: torch.Tensor | None = None
 
 
 def ignore_state(state: SamplerState) -> None:
@@ -68,7 +70,8 @@ class Sampler:
     elsewhere, and comes slab by slab then. ranks: processes that share the blocks; each ends every
     step with the whole volume. code_scale: of a position code of one slice, as the prior counts it.
     dual_decay: d, the share of the dual variable that is kept; 0 for none. lowest: x0 is raised to
-    it before the data step.
+    it before the data step. average_below: the result is the mean of the consistent estimates of
+    the timesteps below it (and of the last in any case), which all fit the data.
     """
 
     prior: BlockDenoiser
@@ -82,6 +85,7 @@ class Sampler:
     code_scale: float = 1.0
     dual_decay: float = 0.0
     lowest: float | None = None
+    average_below: int = 0
 
     def start(
         self,
@@ -95,7 +99,13 @@ class Sampler:
             abar = float(self.prior.schedule.alpha_bar[self.times[0]])
             x = abar**0.5 * warm.to(x) + (1 - abar) ** 0.5 * x
         dual = torch.zeros_like(x) if self.dual_decay else None
-        return SamplerState(0, x, generator.get_state(), dual)
+        total = torch.zeros_like(x) if self._late_steps > 1 else None
+        return SamplerState(0, x, generator.get_state(), dual, total)
+
+    @property
+    def _late_steps(self) -> int:
+        """Steps whose estimates are averaged: at least the last."""
+        return max(1, sum(t < self.average_below for t in self.times))
 
     def run(
         self,
@@ -114,57 +124,63 @@ class Sampler:
             self._step(state, i, generator, stopwatch)
             state.done, state.generator = i + 1, generator.get_state()
             on_step(state)
-        return state.x, SamplerCost(len(self.times) - first, stopwatch.seconds())
+        result = state.x if state.total is None else state.total / self._late_steps
+        return result, SamplerCost(len(self.times) - first, stopwatch.seconds())
 
     def _step(
         self, state: SamplerState, i: int, generator: torch.Generator, stopwatch: Stopwatch
     ) -> None:
         """Reverse step number i, in place."""
-        x, dual, last = state.x, state.dual, i + 1 == len(self.times)
+        x, last = state.x, i + 1 == len(self.times)
         slabs = self.partitions[i].slabs(self.batch_blocks)
         shares = self.ranks.share(slabs, [len(s.partition.blocks) for s in slabs])
+        owned = [_range_of(share) for share in shares]
         coupled = self.consistency.couples_slices
+        late = state.total is not None and i >= len(self.times) - self._late_steps
         with stopwatch.part("rest"):
             z = None if last else torch.randn(x.shape, generator=generator, device=x.device)
-        x0_all = torch.empty_like(x) if coupled else None
+        x0_all = torch.empty_like(x) if coupled or late else None
         eps_all = torch.empty_like(x) if coupled else None
         for slab in shares[self.ranks.rank]:
+            part = slab.slices
             with stopwatch.part("network"):
-                x0, eps = self._denoise(x[slab.slices].to(self.device), i, slab)
+                x0, eps = self._denoise(x[part].to(self.device), i, slab)
             if coupled:
-                x0_all[slab.slices], eps_all[slab.slices] = x0, eps
-            else:
-                with stopwatch.part("consistency"):
-                    x0 = self._consistent(x0, slab.slices, dual, last)
-                with stopwatch.part("rest"):
-                    x[slab.slices] = self._renoise(x0, eps, i, None if last else z[slab.slices])
+                x0_all[part], eps_all[part] = x0, eps
+                continue
+            with stopwatch.part("consistency"):
+                x0, kept = self._consistent(x0, part, state.dual)
+            with stopwatch.part("rest"):
+                x[part] = self._renoise(x0 - kept, eps, i, z[part]) if not last else x0
+                if late:
+                    x0_all[part] = x0
         with stopwatch.part("rest"):
-            owned = [_range_of(share) for share in shares]
-            for volume in (x0_all, eps_all) if coupled else (x, dual):
+            shared = (x0_all, eps_all) if coupled else (x, state.dual, x0_all)
+            for volume in shared:
                 if volume is not None:
                     self.ranks.gather_slices(volume, owned)
         if coupled:
             with stopwatch.part("consistency"):
-                x0 = self._consistent(x0_all.to(self.device), slice(0, len(x)), dual, last)
+                x0, kept = self._consistent(x0_all.to(self.device), slice(0, len(x)), state.dual)
             with stopwatch.part("rest"):
-                x[:] = self._renoise(x0, eps_all, i, z)
+                x[:] = self._renoise(x0 - kept, eps_all, i, z) if not last else x0
+                x0_all[:] = x0
+        if late:
+            state.total += x0_all
 
     def _consistent(
-        self, x0: torch.Tensor, slices: slice, dual: torch.Tensor | None, last: bool
-    ) -> torch.Tensor:
-        """The estimate from which some slices go on: with the data, less the (new) dual variable.
-
-        After the last step it is the consistent estimate itself.
-        """
+        self, x0: torch.Tensor, slices: slice, dual: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """The estimate of some slices made consistent, and the dual variable after it."""
         if self.lowest is not None:
             x0 = x0.clamp(min=self.lowest)
         if dual is None:
-            return self.consistency(x0, slices)
+            return self.consistency(x0, slices), 0.0
         wanted = x0 + dual[slices].to(x0.device)
         consistent = self.consistency(wanted, slices)
         kept = self.dual_decay * (wanted - consistent)
         dual[slices] = kept
-        return consistent if last else consistent - kept
+        return consistent, kept
 
     def _denoise(self, x_t: torch.Tensor, i: int, slab: Slab) -> tuple[torch.Tensor, torch.Tensor]:
         """x0 and eps (z, y, x) of a slab, its blocks in batches of `batch_blocks`."""
@@ -177,11 +193,9 @@ class Sampler:
         return partition.scatter(x0, len(x_t)), partition.scatter(eps, len(x_t))
 
     def _renoise(
-        self, x0: torch.Tensor, eps: torch.Tensor, i: int, z: torch.Tensor | None
+        self, x0: torch.Tensor, eps: torch.Tensor, i: int, z: torch.Tensor
     ) -> torch.Tensor:
-        """x at the next timestep from x0 and eps with fresh noise z; x0 itself after the last."""
-        if z is None:
-            return x0
+        """x at the next timestep from x0 and eps with fresh noise z."""
         abar = float(self.prior.schedule.alpha_bar[self.times[i + 1]])
         noise = (1 - self.eta**2) ** 0.5 * eps.to(x0.device) + self.eta * z.to(x0.device)
         return abar**0.5 * x0 + (1 - abar) ** 0.5 * noise

@@ -42,8 +42,8 @@ class AdmmTvSettings:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 20, "time_power": 1.5, "start": "noise", "first_timestep": None},
-    "balanced": {"steps": 50, "time_power": 1.5, "start": "noise", "first_timestep": None},
+    "fast": {"steps": 20, "time_power": 1.0, "start": "noise", "first_timestep": None},
+    "balanced": {"steps": 50, "time_power": 1.0, "start": "noise", "first_timestep": None},
     "best": {"steps": 200, "time_power": 1.0, "start": "noise", "first_timestep": None},
 }
 """What each preset settles, unless it is set."""
@@ -71,8 +71,10 @@ class DiffusionBlendPPSettings:
     """CG steps at every reverse step, for 'cg'."""
     rho: float | None = None
     """Pull towards the prior's estimate, lengths in pixels; by default 0 (cg) or 0.1 (prox)."""
-    dual_decay: float = 0.8
+    dual_decay: float = 0.85
     """Share of ADMM's dual variable kept from step to step, 0 to below 1; 0 in the paper."""
+    average_below: int = 100
+    """The result is the mean of the estimates at timesteps below this; 0 (the paper): the last."""
     nonnegative: bool = True
     """Raise the prior's estimate to no attenuation (-1000 HU) where below, before the data step."""
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
@@ -95,6 +97,8 @@ class DiffusionBlendPPSettings:
             raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
         if not 0 <= self.dual_decay < 1:
             raise InputError(f"dual_decay is {self.dual_decay}.", "0 to below 1")
+        if self.average_below < 0:
+            raise InputError(f"average_below is {self.average_below}.", "0 or a timestep")
         if self.cg_iterations < 1:
             raise InputError(
                 f"cg_iterations is {self.cg_iterations}, which would switch the data off.",

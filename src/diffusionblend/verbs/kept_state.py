@@ -45,6 +45,7 @@ class KeptState:
         if not self.writes or time.monotonic() - self._last < self.every_seconds:
             return
         tensors = {"x": state.x, "generator": state.generator, "dual": state.dual}
+        tensors["total"] = state.total
         arrays = {name: t.cpu().numpy() for name, t in tensors.items() if t is not None}
         write_state(self.path, state.done, arrays, self.identity)
         self._last = time.monotonic()
