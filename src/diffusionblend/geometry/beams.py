@@ -124,7 +124,7 @@ class _FromSource(_Turning):
         shifts = self.detector_shift_mm, self.axis_shift_mm
         if not all(abs(s) < distances[0] + distances[1] for s in shifts):
             raise InputError(
-                f"{name} has its detector shifted by {shifts[0]} mm and its axis by {shifts[1]} mm.",
+                f"{name} has detector_shift_mm {shifts[0]} and axis_shift_mm {shifts[1]}.",
                 f"shifts far below the distances {distances[0]} and {distances[1]} mm",
                 "give the shifts in mm",
             )

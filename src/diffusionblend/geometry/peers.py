@@ -1,10 +1,10 @@
 """Geometries as ASTRA and TIGRE describe them, in plain dictionaries; neither is imported.
 
 ASTRA's 3D coordinates grow with column, row and slice as ours do, so its `cone` and `parallel3d`
-have our angles. Its 2D ones draw y upwards, so that y changes sign and a `parallel` angle with it; a
-`fanflat` is then seen in a mirror and becomes a VectorGeometry of one row. ASTRA stores projections
-as (row, view, bin). TIGRE's source starts on the x axis: its angle is ours less a quarter turn; it
-stores (view, row, bin).
+have our angles. Its 2D ones draw y upwards, so that y changes sign, and the angle of a `parallel`
+with it; a `fanflat` is seen in a mirror and becomes a VectorGeometry of one row. ASTRA stores
+projections as (row, view, bin). TIGRE's source starts on the x axis: its angle is ours less a
+quarter turn; it stores (view, row, bin).
 """
 
 from __future__ import annotations
@@ -223,12 +223,9 @@ def from_tigre(described: dict[str, Any]) -> tuple[Geometry, Grid]:
     shared = {"angles_rad": angles, "n_bins": n_bins, "bin_mm": bin_mm}
     if described["mode"] == "parallel":
         geometry = ParallelBeam(**shared, detector_shift_mm=shift_mm + axis_moves_mm)
-        if (lift_mm, off_z) == (0.0, 0.0) and (n_rows, row_mm) == (
-            grid.shape[0],
-            grid.spacing_mm[0],
-        ):
-            if not (off_x or off_y):
-                return geometry, grid
+        row_per_slice = (n_rows, row_mm) == (grid.shape[0], grid.spacing_mm[0])
+        if row_per_slice and not (lift_mm or off_z or off_x or off_y):
+            return geometry, grid
         vectors = geometry.to_vectors(n_rows, row_mm).moved(0.0, 0.0, -lift_mm)
         return vectors.moved(off_x, off_y, off_z), grid
     geometry = ConeBeam(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from diffusionblend.geometry import Projections
-from diffusionblend.operators.parallel import ParallelBeamTransform
+from diffusionblend.operators import XRayTransform, make_transform
 
 RESIDUAL_SLICES = 64
 """Slices whose residual is computed together."""
@@ -25,7 +25,7 @@ class Measurement:
     (view, 1, bin).
     """
 
-    operator: ParallelBeamTransform
+    operator: XRayTransform
     y: torch.Tensor
     water: torch.Tensor
 
@@ -34,9 +34,7 @@ class Measurement:
         """The measurement of a scan, on a device."""
         grid = projections.grid
         pixel_mm = grid.spacing_mm[2]
-        operator = ParallelBeamTransform(
-            projections.geometry, grid, device=device, scale=1 / pixel_mm
-        )
+        operator = make_transform(projections.geometry, grid, device=device, scale=1 / pixel_mm)
         ones = torch.ones((1, *grid.in_plane_shape), device=device)
         water = operator.with_slices(1).forward(ones)
         lines = torch.from_numpy(projections.values).to(device)

@@ -9,7 +9,7 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ParallelBeam
-from diffusionblend.operators.parallel import csr_matrix
+from diffusionblend.operators.sparse import csr_matrix
 from diffusionblend.volume import Grid
 
 WINDOWS = ("ram-lak", "hann")

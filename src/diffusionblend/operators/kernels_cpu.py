@@ -1,0 +1,236 @@
+"""Compiled kernels of the X-ray transforms for the CPU; imported only when rays are computed.
+
+All take the range of work they own first. They release the GIL and write to places of their own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+
+@compiled
+def project_slices(
+    first_ray: int,
+    last_ray: int,
+    table: np.ndarray,
+    pixels: np.ndarray,
+    n_y: int,
+    n_x: int,
+    lines: np.ndarray,
+) -> None:
+    """lines (ray, slice) = A pixels (pixel, slice) for some rays of PlaneRays.table (ray, 6)."""
+    n_slices = pixels.shape[1]
+    total = np.zeros(n_slices)
+    for ray in range(first_ray, last_ray):
+        total[:] = 0.0
+        along_rows = table[ray, 0] > 0
+        start, slope, step = table[ray, 1], table[ray, 2], table[ray, 3]
+        n_across = n_x if along_rows else n_y
+        for k in range(int(table[ray, 4]), int(table[ray, 5])):
+            across = start + slope * k
+            low = math.floor(across)
+            weight = 1.0 - (across - low)
+            for at in range(low, low + 2):
+                if 0 <= at < n_across:
+                    pixel = k * n_x + at if along_rows else at * n_x + k
+                    for s in range(n_slices):
+                        total[s] += weight * pixels[pixel, s]
+                weight = 1.0 - weight
+        for s in range(n_slices):
+            lines[ray, s] = total[s] * step
+
+
+@compiled
+def back_project_slices(
+    first_line: int,
+    last_line: int,
+    table: np.ndarray,
+    along_rows: bool,
+    lines: np.ndarray,
+    n_y: int,
+    n_x: int,
+    pixels: np.ndarray,
+) -> None:
+    """pixels (pixel, slice) += A* lines (ray, slice) in some rows, or columns if not along_rows.
+
+    Only rays that advance along them count; they write nowhere else.
+    """
+    n_slices = pixels.shape[1]
+    n_across = n_x if along_rows else n_y
+    for ray in range(table.shape[0]):
+        if (table[ray, 0] > 0) != along_rows:
+            continue
+        start, slope, step = table[ray, 1], table[ray, 2], table[ray, 3]
+        for k in range(max(first_line, int(table[ray, 4])), min(last_line, int(table[ray, 5]))):
+            across = start + slope * k
+            low = math.floor(across)
+            weight = 1.0 - (across - low)
+            for at in range(low, low + 2):
+                if 0 <= at < n_across:
+                    pixel = k * n_x + at if along_rows else at * n_x + k
+                    for s in range(n_slices):
+                        pixels[pixel, s] += step * weight * lines[ray, s]
+                weight = 1.0 - weight
+
+
+@compiled
+def lines_met(start: float, slope: float, n_across: int) -> tuple[float, float]:
+    """The places k between which -1 < start + slope k < n_across."""
+    if slope == 0.0:
+        if -1.0 < start < n_across:
+            return -math.inf, math.inf
+        return math.inf, -math.inf
+    one, other = (-1.0 - start) / slope, (n_across - start) / slope
+    return min(one, other), max(one, other)
+
+
+@compiled
+def steepest_axis(z: float, y: float, x: float) -> int:
+    """The axis along which a direction in voxels advances most; y before x before z if equal."""
+    if abs(z) > abs(y) and abs(z) > abs(x):
+        return 0
+    return 1 if abs(y) >= abs(x) else 2
+
+
+@compiled
+def trace(
+    first: int,
+    last: int,
+    first_line: int,
+    views: np.ndarray,
+    n_rows: int,
+    n_bins: int,
+    parallel: bool,
+    size: np.ndarray,
+    spacing_mm: np.ndarray,
+    scale: float,
+    table: np.ndarray,
+) -> None:
+    """Fill rows of the table of rays: those of some detector rows, counted from first_line.
+
+    A ray of the table (8): the axis it advances along; start and slope across, on the first and
+    the second of the other axes; length of a step; first and last plane, the last left out.
+    """
+    origin, ahead = np.empty(3), np.empty(3)
+    for i in range(first, last):
+        view, row = (first_line + i) // n_rows, (first_line + i) % n_rows
+        for b in range(n_bins):
+            length = 0.0
+            for k in range(3):
+                place = views[view, 3 + k] + (b - (n_bins - 1) / 2) * views[view, 6 + k]
+                place += (row - (n_rows - 1) / 2) * views[view, 9 + k]
+                origin[k] = place if parallel else views[view, k]
+                ahead[k] = views[view, k] if parallel else place - views[view, k]
+                length += (ahead[k] * spacing_mm[k]) ** 2
+            axis = steepest_axis(ahead[0], ahead[1], ahead[2])
+            low, high = 0.0, size[axis] - 1.0
+            if not parallel:
+                if ahead[axis] > 0:
+                    low = max(low, origin[axis])
+                else:
+                    high = min(high, origin[axis])
+            ray, column = i * n_bins + b, 1
+            table[ray, 0] = axis
+            for k in range(3):
+                if k != axis:
+                    slope = ahead[k] / ahead[axis]
+                    start = origin[k] - slope * origin[axis]
+                    table[ray, column], table[ray, column + 1] = start, slope
+                    column += 2
+                    ends = lines_met(start, slope, size[k])
+                    low, high = max(low, ends[0]), min(high, ends[1])
+            table[ray, 5] = math.sqrt(length) / abs(ahead[axis]) * scale
+            table[ray, 6] = math.floor(low) if low <= high else 0.0
+            table[ray, 7] = min(math.ceil(high) + 1.0, size[axis]) if low <= high else 0.0
+
+
+@compiled
+def strides(axis: int, n_z: int, n_y: int, n_x: int) -> tuple[int, int, int, int, int]:
+    """Strides along the axis and the two others, and the sizes of the two others."""
+    if axis == 0:
+        return n_y * n_x, n_x, 1, n_y, n_x
+    if axis == 1:
+        return n_x, n_y * n_x, 1, n_z, n_x
+    return 1, n_y * n_x, n_x, n_z, n_y
+
+
+@compiled
+def project_volume(
+    first_ray: int,
+    last_ray: int,
+    table: np.ndarray,
+    volume: np.ndarray,
+    n_z: int,
+    n_y: int,
+    n_x: int,
+    lines: np.ndarray,
+) -> None:
+    """lines (ray,) = A volume (voxel,) for some rays of a table as `trace` fills it."""
+    for ray in range(first_ray, last_ray):
+        by_plane, by_a, by_b, n_a, n_b = strides(int(table[ray, 0]), n_z, n_y, n_x)
+        total = 0.0
+        for k in range(int(table[ray, 6]), int(table[ray, 7])):
+            a = table[ray, 1] + table[ray, 2] * k
+            b = table[ray, 3] + table[ray, 4] * k
+            low_a, low_b = math.floor(a), math.floor(b)
+            part_a, part_b = a - low_a, b - low_b
+            at = k * by_plane + low_a * by_a + low_b * by_b
+            if 0 <= low_a < n_a - 1 and 0 <= low_b < n_b - 1:
+                near = volume[at] * (1.0 - part_b) + volume[at + by_b] * part_b
+                far = volume[at + by_a] * (1.0 - part_b) + volume[at + by_a + by_b] * part_b
+                total += near * (1.0 - part_a) + far * part_a
+                continue
+            for i in range(2):
+                for j in range(2):
+                    if 0 <= low_a + i < n_a and 0 <= low_b + j < n_b:
+                        weight_a = part_a if i else 1.0 - part_a
+                        weight_b = part_b if j else 1.0 - part_b
+                        total += weight_a * weight_b * volume[at + i * by_a + j * by_b]
+        lines[ray] = total * table[ray, 5]
+
+
+@compiled
+def back_project_volume(
+    first_plane: int,
+    last_plane: int,
+    table: np.ndarray,
+    axis: int,
+    lines: np.ndarray,
+    n_z: int,
+    n_y: int,
+    n_x: int,
+    volume: np.ndarray,
+) -> None:
+    """volume (voxel,) += A* lines (ray,) in some planes across the axis.
+
+    Only rays that advance along it count; they write nowhere else.
+    """
+    by_plane, by_a, by_b, n_a, n_b = strides(axis, n_z, n_y, n_x)
+    for ray in range(table.shape[0]):
+        if int(table[ray, 0]) != axis:
+            continue
+        value = table[ray, 5] * lines[ray]
+        for k in range(max(first_plane, int(table[ray, 6])), min(last_plane, int(table[ray, 7]))):
+            a = table[ray, 1] + table[ray, 2] * k
+            b = table[ray, 3] + table[ray, 4] * k
+            low_a, low_b = math.floor(a), math.floor(b)
+            part_a, part_b = a - low_a, b - low_b
+            at = k * by_plane + low_a * by_a + low_b * by_b
+            if 0 <= low_a < n_a - 1 and 0 <= low_b < n_b - 1:
+                near, far = value * (1.0 - part_a), value * part_a
+                volume[at] += near * (1.0 - part_b)
+                volume[at + by_b] += near * part_b
+                volume[at + by_a] += far * (1.0 - part_b)
+                volume[at + by_a + by_b] += far * part_b
+                continue
+            for i in range(2):
+                for j in range(2):
+                    if 0 <= low_a + i < n_a and 0 <= low_b + j < n_b:
+                        weight_a = part_a if i else 1.0 - part_a
+                        weight_b = part_b if j else 1.0 - part_b
+                        volume[at + i * by_a + j * by_b] += value * weight_a * weight_b
