@@ -234,3 +234,57 @@ def back_project_volume(
                         weight_a = part_a if i else 1.0 - part_a
                         weight_b = part_b if j else 1.0 - part_b
                         volume[at + i * by_a + j * by_b] += value * weight_a * weight_b
+
+
+@compiled
+def back_project_filtered(
+    first_row: int,
+    last_row: int,
+    filtered: np.ndarray,
+    views: np.ndarray,
+    spacing_mm: np.ndarray,
+    volume: np.ndarray,
+) -> None:
+    """volume (z, y, x) += filtered views (view, row, bin) over squared depths, in some rows y.
+
+    Views as views_in_voxels gives them, of a panel whose rows run along z and whose bins run across
+    z. A voxel reads each view where its ray meets the panel; its depth is in mm along the beam.
+    """
+    n_views, n_rows, n_bins = filtered.shape
+    for view in range(n_views):
+        source, middle = views[view, 0:3], views[view, 3:6]
+        u = views[view, 6:9] * spacing_mm
+        bin_mm = math.sqrt(u[1] ** 2 + u[2] ** 2)
+        u_y, u_x = u[1] / bin_mm, u[2] / bin_mm
+        row_mm = views[view, 9] * spacing_mm[0]
+        middle_y = (middle[1] - source[1]) * spacing_mm[1]
+        middle_x = (middle[2] - source[2]) * spacing_mm[2]
+        # along the beam: across z and u, towards the panel
+        detector_mm = u_x * middle_y - u_y * middle_x
+        shift_mm = u_x * middle_x + u_y * middle_y
+        lift_mm = (middle[0] - source[0]) * spacing_mm[0]
+        for y in range(first_row, last_row):
+            away_y = (y - source[1]) * spacing_mm[1]
+            for x in range(volume.shape[2]):
+                away_x = (x - source[2]) * spacing_mm[2]
+                depth_mm = u_x * away_y - u_y * away_x
+                magnified = detector_mm / depth_mm
+                place = (u_x * away_x + u_y * away_y) * magnified - shift_mm
+                b = place / bin_mm + (n_bins - 1) / 2
+                low_b = math.floor(b)
+                if magnified <= 0 or low_b < -1 or low_b >= n_bins:
+                    continue
+                part_b, over = b - low_b, 1 / (depth_mm * depth_mm)
+                for z in range(volume.shape[0]):
+                    height = (z - source[0]) * spacing_mm[0] * magnified - lift_mm
+                    r = height / row_mm + (n_rows - 1) / 2
+                    low_r = math.floor(r)
+                    part_r, total = r - low_r, 0.0
+                    for i in range(2):
+                        for j in range(2):
+                            if 0 <= low_r + i < n_rows and 0 <= low_b + j < n_bins:
+                                weight_r = part_r if i else 1.0 - part_r
+                                weight_b = part_b if j else 1.0 - part_b
+                                reading = filtered[view, low_r + i, low_b + j]
+                                total += weight_r * weight_b * reading
+                    volume[z, y, x] += total * over
