@@ -27,7 +27,10 @@ from diffusionblend.io.files import atomic_output, check_readable, sha256_of
 
 RECORD_SUFFIX = ".run.json"
 RECORD_VERSION = 1
-PACKAGES = ("torch", "numpy", "scipy", "diffusers", "SimpleITK", "pydicom", "h5py", "scikit-image")
+PACKAGES = (
+    *("torch", "numpy", "scipy", "numba", "diffusers", "SimpleITK", "pydicom", "h5py"),
+    "scikit-image",
+)
 BYTES_PER_MB = 1e6
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 """What `ru_maxrss` counts in."""

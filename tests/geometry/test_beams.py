@@ -201,6 +201,16 @@ def test_the_truncated_fraction_is_the_area_outside_the_field_of_view():
     assert 0.1 < truncated_fraction(aside, GRID) < 0.75
 
 
+def test_a_helix_is_not_blamed_for_its_ends_and_a_panel_behind_its_source_is():
+    angles = equally_spaced_angles(12, 360)
+    whole = cone_beam_for(GRID, angles, source_to_axis_mm=60.0, source_to_detector_mm=90.0)
+    low = replace(whole, n_rows=3).to_vectors()
+    assert truncated_fraction(low, GRID) == 0
+    assert truncated_fraction(replace(low, n_bins=4), GRID) > 0.5
+    backwards = replace(low, detectors_mm=2 * np.array(low.sources_mm))
+    assert truncated_fraction(backwards, GRID) == 1
+
+
 def test_a_fitted_fan_needs_its_source_outside():
     with pytest.raises(InputError, match="corners"):
         fan_beam_for(GRID, (0.0,), source_to_axis_mm=10.0, source_to_detector_mm=30.0)

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry.beams import FanBeam, ParallelBeam
+from diffusionblend.geometry.beams import ConeBeam, FanBeam, ParallelBeam
 from diffusionblend.geometry.projections import Geometry
 from diffusionblend.geometry.vectors import VectorGeometry
 from diffusionblend.volume import Grid
@@ -51,15 +51,17 @@ def check_sources(geometry: Geometry, grid: Grid) -> None:
 def truncated_fraction(geometry: Geometry, grid: Grid) -> float:
     """The share of the volume's cylinder that some view does not see, 0 to 1.
 
-    The cylinder is what fits inside the volume about the z axis: corners do not count. A sample of
-    its points and of the views stands for all.
+    The cylinder is what fits inside the volume about the z axis: corners do not count. Of general
+    vectors only the bins' ends count, since a helix never sees all along z. A sample of points and
+    of views stands for all.
     """
     points = _cylinder_points(grid, in_3d=geometry.couples_slices)
     picked = np.unique(np.linspace(0, geometry.n_views - 1, VIEWS).round().astype(int))
     if isinstance(geometry, FanBeam):
         unseen = _outside_fan(geometry, points, picked)
     else:
-        unseen = _outside_panel(geometry.to_vectors(), points, picked, geometry.couples_slices)
+        rows_too = isinstance(geometry, ConeBeam)
+        unseen = _outside_panel(geometry.to_vectors(), points, picked, rows_too)
     return float(unseen.mean())
 
 
@@ -105,12 +107,15 @@ def _outside_panel(
                 vectors.row_steps_mm,
             )
         )
-        # point + s ray = middle + bin u + row v, solved for (bin, row, s) at every point
+        # point + reach * ray lies in the panel; behind its source nothing is seen
         rays = np.broadcast_to(source, points.shape) if vectors.parallel else points - source
         across = np.cross(u, v)
-        reach = ((middle - points) @ across) / (rays @ across)
-        hit = points + reach[:, None] * rays - middle
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = ((middle - points) @ across) / (rays @ across)
+        behind = ~np.isfinite(reach) | ((reach <= -1) & (not vectors.parallel))
+        hit = points + np.where(behind, 0.0, reach)[:, None] * rays - middle
         bins, rows = np.linalg.pinv(np.stack([u, v], axis=1)) @ hit.T
+        unseen |= behind
         unseen |= np.abs(bins) > vectors.n_bins / 2
         if rows_too:
             unseen |= np.abs(rows) > vectors.n_rows / 2
