@@ -288,3 +288,42 @@ def back_project_filtered(
                                 reading = filtered[view, low_r + i, low_b + j]
                                 total += weight_r * weight_b * reading
                     volume[z, y, x] += total * over
+
+
+@compiled
+def back_project_views(
+    first_row: int,
+    last_row: int,
+    lines: np.ndarray,
+    aside: np.ndarray,
+    ahead: np.ndarray,
+    distance: float,
+    first_bin: float,
+    curved: bool,
+    n_x: int,
+    pixels: np.ndarray,
+) -> None:
+    """pixels (pixel, slice) += filtered views (view, bin, slice) over squared distances, some rows.
+
+    aside, ahead: planes (view, 3) over the slice, in mm from the source. distance: the detector's,
+    in bins. first_bin: where its first bin lies, in bins.
+    """
+    n_views, n_bins, n_slices = lines.shape
+    for y in range(first_row, last_row):
+        for view in range(n_views):
+            for x in range(n_x):
+                away = aside[view, 0] + aside[view, 1] * x + aside[view, 2] * y
+                depth = ahead[view, 0] + ahead[view, 1] * x + ahead[view, 2] * y
+                if curved:
+                    place, share = math.atan2(away, depth), 1.0 / (away * away + depth * depth)
+                else:
+                    place, share = away / depth, 1.0 / (depth * depth)
+                b = place * distance - first_bin
+                if not -1.0 < b < n_bins:
+                    continue
+                low = math.floor(b)
+                for at in range(low, low + 2):
+                    if 0 <= at < n_bins:
+                        weight = share * (b - low if at > low else low + 1 - b)
+                        for s in range(n_slices):
+                            pixels[y * n_x + x, s] += weight * lines[view, at, s]

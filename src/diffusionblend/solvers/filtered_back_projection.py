@@ -8,11 +8,13 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
 from diffusionblend.operators.sparse import csr_matrix
+from diffusionblend.operators.threads import in_parts
 from diffusionblend.solvers.filters import angular_weights, ramp_filter, turn_weights
 from diffusionblend.volume import Grid
 
-READINGS_AT_ONCE = 1 << 24
-"""Pixels times views whose interpolation matrix is held at a time: some 400 MB."""
+MATRIX_READINGS = 1 << 22
+"""Pixels times views up to which the back-projection is a sparse matrix (64 MB), made at once.
+Beyond, compiled kernels read the views as they go: much faster, once they are loaded."""
 
 
 def filtered_back_projection(
@@ -43,12 +45,11 @@ def filtered_back_projection(
         )
     views, slices, bins = filtered.shape
     lines = filtered.transpose(1, 2).contiguous()
-    image = filtered.new_zeros(grid.shape[1] * grid.shape[2], slices)
-    at_once = max(1, READINGS_AT_ONCE // len(image))
-    for first in range(0, views, at_once):
-        part = slice(first, min(first + at_once, views))
-        matrix = interpolation_matrix(geometry, grid, part).to(filtered)
-        image += matrix @ lines[part].reshape(-1, slices)
+    if views * grid.shape[1] * grid.shape[2] <= MATRIX_READINGS:
+        matrix = interpolation_matrix(geometry, grid).to(filtered)
+        image = matrix @ lines.reshape(views * bins, slices)
+    else:
+        image = _back_projection_by_kernel(lines, geometry, grid)
     return image.T.reshape(grid.shape).contiguous()
 
 
@@ -69,47 +70,70 @@ def filtered_fan(y: torch.Tensor, geometry: FanBeam, window: str) -> torch.Tenso
     return ramp_filter(weighted, geometry.bin_mm, window) * distance
 
 
-def interpolation_matrix(
-    geometry: ParallelBeam | FanBeam, grid: Grid, views: slice
+def _back_projection_by_kernel(
+    lines: torch.Tensor, geometry: ParallelBeam | FanBeam, grid: Grid
 ) -> torch.Tensor:
-    """CSR (y * x, views * bins) that reads some views at each pixel's detector position.
+    """Filtered views (view, bin, slice) read at every pixel, (pixel, slice), on the CPU."""
+    from diffusionblend.operators import kernels_cpu
+
+    n_y, n_x = grid.in_plane_shape
+    views = lines.cpu().numpy()
+    image = np.zeros((n_y * n_x, views.shape[2]), views.dtype)
+    aside, ahead, distance = detector_planes(geometry, grid)
+    curved = getattr(geometry, "curved", False)
+    first_bin = geometry.bin_positions_mm[0] / geometry.bin_mm
+    arguments = (views, aside, ahead, distance / geometry.bin_mm, first_bin, curved, n_x, image)
+    in_parts(kernels_cpu.back_project_views, n_y, *arguments)
+    return torch.from_numpy(image).to(lines.device)
+
+
+def interpolation_matrix(geometry: ParallelBeam | FanBeam, grid: Grid) -> torch.Tensor:
+    """CSR (y * x, views * bins) that reads every view at each pixel's detector position.
 
     For a fan the readings are divided by the pixel's squared distance from the source: along the
     beam on a flat detector, along the ray on a curved one.
     """
-    _, spacing_y, spacing_x = grid.spacing_mm
-    n_y, n_x = grid.in_plane_shape
-    x_mm = (np.arange(n_x) - (n_x - 1) / 2) * spacing_x
-    y_mm = ((np.arange(n_y) - (n_y - 1) / 2) * spacing_y)[:, None]
-    places = np.stack([(x_mm + 0 * y_mm).ravel(), (y_mm + 0 * x_mm).ravel()], axis=1)
-    pixels = np.arange(n_y * n_x)
+    y, x = np.indices(grid.in_plane_shape).reshape(2, -1)
+    aside_planes, ahead_planes, distance = detector_planes(geometry, grid)
+    pixels = np.arange(len(x))
     entries = []
-    for at, view in enumerate(range(views.start, views.stop)):
-        p, share = detector_position(geometry, view, places)
-        position = (p - geometry.bin_positions_mm[0]) / geometry.bin_mm
+    for view in range(geometry.n_views):
+        aside, ahead = (
+            plane[view, 0] + plane[view, 1] * x + plane[view, 2] * y
+            for plane in (aside_planes, ahead_planes)
+        )
+        if getattr(geometry, "curved", False):
+            place, share = np.arctan2(aside, ahead), 1 / (aside**2 + ahead**2)
+        else:
+            place, share = aside / ahead, 1 / ahead**2
+        position = (place * distance - geometry.bin_positions_mm[0]) / geometry.bin_mm
         low = np.floor(position).astype(np.int64)
         for bins, weight in ((low, low + 1 - position), (low + 1, position - low)):
             inside = (bins >= 0) & (bins < geometry.n_bins)
-            column = at * geometry.n_bins + bins[inside]
+            column = view * geometry.n_bins + bins[inside]
             entries.append((pixels[inside], column, (weight * share)[inside]))
     rows, columns, values = (np.concatenate(part) for part in zip(*entries, strict=True))
-    shape = (n_y * n_x, (views.stop - views.start) * geometry.n_bins)
+    shape = (len(pixels), geometry.n_views * geometry.n_bins)
     return csr_matrix(rows, columns, values, shape, dtype=torch.float32, device="cpu")
 
 
-def detector_position(
-    geometry: ParallelBeam | FanBeam, view: int, places_mm: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | float]:
-    """Where a view sees places (place, 2), p in mm, and the weight 1 / distance^2 in 1/mm^2.
+def detector_planes(
+    geometry: ParallelBeam | FanBeam, grid: Grid
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """How far pixels lie aside of and ahead of each view's source, in mm, and its detector's mm.
 
-    The weight of a parallel beam is 1.
+    Both are planes over the slice: (view, 3), the value at pixel [0, 0] and the steps to the next
+    column and row. A parallel beam is as far ahead as its detector everywhere, 1.
     """
-    u, n = (axis[view, :2] for axis in geometry.axes())
-    if isinstance(geometry, ParallelBeam):
-        return places_mm @ u, 1.0
-    from_source = places_mm - geometry.sources_mm()[view, :2]
-    aside, ahead = from_source @ u, from_source @ n
-    if geometry.curved:
-        squared = aside**2 + ahead**2
-        return np.arctan2(aside, ahead) * geometry.source_to_detector_mm, 1 / squared
-    return aside / ahead * geometry.source_to_detector_mm, 1 / ahead**2
+    n_y, n_x = grid.in_plane_shape
+    _, spacing_y, spacing_x = grid.spacing_mm
+    corner = np.array((-(n_x - 1) / 2 * spacing_x, -(n_y - 1) / 2 * spacing_y))
+    steps = np.array((spacing_x, spacing_y))
+    u, n = (axis[:, :2] for axis in geometry.axes())
+    parallel = isinstance(geometry, ParallelBeam)
+    from_source = corner - (0.0 if parallel else geometry.sources_mm()[:, :2])
+    aside = np.column_stack([(from_source * u).sum(1), u * steps])
+    if parallel:
+        return aside, np.tile((1.0, 0.0, 0.0), (geometry.n_views, 1)), 1.0
+    ahead = np.column_stack([(from_source * n).sum(1), n * steps])
+    return aside, ahead, geometry.source_to_detector_mm
