@@ -57,7 +57,11 @@ def simulate_projections(
     mu = hu_to_mu(volume.values, mu_water_per_mm).clip(min=0)
     operator = make_transform(geometry, volume.grid)
     lines = operator.forward(torch.from_numpy(mu)).numpy()
-    notes: dict[str, object] = {"source": "simulated", "simulator": type(operator).__name__}
+    notes: dict[str, object] = {
+        "source": "simulated",
+        "simulator": type(operator).__name__,
+        "rays": operator.description,
+    }
     if noise is not None:
         lines = add_noise(lines, noise, np.random.default_rng(seed))
         notes |= {

@@ -95,7 +95,7 @@ def test_sources_and_panels_anywhere(shape, spacing_mm, panel, views, parallel):
 
 def test_gradient():
     geometry = cone((0.2, 2.6), (2, 3), (4.0, 3.0), source=20.0, detector=30.0)
-    check_gradient(transform((2, 3, 3), geometry, dtype=torch.float64))
+    check_gradient(transform((2, 3, 3), geometry))
 
 
 def test_adjointness_holds_for_many_views_of_positive_data():
@@ -192,7 +192,7 @@ def test_one_row_is_the_slice_wise_matrix(kind):
     rays, pixels, weights = joseph_weights(flat, grid)
     expected = np.zeros((8 * 18, 130))
     np.add.at(expected, (rays, pixels), weights)
-    operator = ConeBeamTransform(flat.to_vectors(), grid, dtype=torch.float64)
+    operator = ConeBeamTransform(flat.to_vectors(), grid)
     np.testing.assert_allclose(dense_matrix(operator).numpy(), expected, atol=1e-9)
 
 

@@ -30,9 +30,9 @@ class ConeBeamTransform(LinearOperator):
     """A: volume (z, y, x) in 1/mm to line integrals (view, row, bin), slices coupled.
 
     geometry, grid: what is measured, the grid centred on the geometry's origin. `scale` multiplies
-    every length. Beside its data it takes 32 MiB. Computes on the CPU, in the data's precision with
-    float64 for places and for sums along a ray; data on another device travel. The result does not
-    depend on the number of threads. Raises InputError where a source lies inside the volume.
+    every length. Beside its data it takes 32 MiB. Computes on the CPU, with float64 for places and
+    for sums along a ray; the result has the data's precision and device, whatever they are. It does
+    not depend on the number of threads. Raises InputError where a source lies inside the volume.
     """
 
     couples_slices = True
@@ -42,13 +42,10 @@ class ConeBeamTransform(LinearOperator):
         geometry: ConeBeam | VectorGeometry,
         grid: Grid,
         *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
         scale: float = 1.0,
     ) -> None:
         check_sources(geometry, grid)
         self.geometry, self.grid, self.scale = geometry, grid, scale
-        self.device, self.dtype = torch.device(device), dtype
         self.vectors = geometry.to_vectors()
         self.domain_shape = grid.shape
         self.range_shape = (geometry.n_views, geometry.n_rows, geometry.n_bins)

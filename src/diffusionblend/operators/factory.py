@@ -33,4 +33,4 @@ def make_transform(
         return ParallelBeamTransform(geometry, grid, **options)
     if isinstance(geometry, FanBeam):
         return FanBeamTransform(geometry, grid, **options)
-    return ConeBeamTransform(geometry, grid, **options)
+    return ConeBeamTransform(geometry, grid, scale=scale)

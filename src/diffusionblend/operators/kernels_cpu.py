@@ -6,11 +6,19 @@ All take the range of work they own first. They release the GIL and write to pla
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
 
-compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+def compiled(function: Callable) -> Callable:
+    """A function compiled when first called, and kept on disk where there is a place for it."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return numba.njit(**options)(function)
 
 
 @compiled
