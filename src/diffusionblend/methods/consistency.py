@@ -39,13 +39,18 @@ class Consistency(Protocol):
 class ConjugateGradientStep:
     """`iterations` steps of CG on (A*A + rho I) z = A*y + rho x0, started at x0.
 
-    Each slice is a system of its own. The paper's is 5 steps with rho 0.
+    Each slice is a system of its own, unless the geometry couples them. The paper's is 5 steps with
+    rho 0.
     """
 
     measurement: Measurement
     iterations: int
     rho: float
-    couples_slices = False
+
+    @property
+    def couples_slices(self) -> bool:
+        """Whether the geometry does."""
+        return self.measurement.operator.couples_slices
 
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The estimate (z, y, x) of the given slices after the steps."""
@@ -57,7 +62,8 @@ class ConjugateGradientStep:
             return applied + rho * z if rho else applied
 
         right_side = back + rho * x0 if rho else back
-        return conjugate_gradient(system, right_side, x0, self.iterations, per_slice=True)
+        alone = not self.couples_slices
+        return conjugate_gradient(system, right_side, x0, self.iterations, per_slice=alone)
 
 
 class ProximalStep:

@@ -12,7 +12,7 @@ from diffusionblend.errors import InputError
 class FbpSettings:
     """How FBP filters."""
 
-    window: Literal["ram-lak", "hann"] = "ram-lak"
+    window: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] = "ram-lak"
     """Window of the ramp filter."""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.operators.parallel import ParallelBeamTransform
+from diffusionblend.operators.slicewise import MATRIX, SlicewiseTransform
 
 MAX_RAYS = 8192
 """Rays of a slice above which the dense matrix AA* (float64) would pass half a gigabyte."""
@@ -19,9 +19,16 @@ class ExactProximal:
     eigendecomposition is made once and serves every rho. Raises InputError above MAX_RAYS rays.
     """
 
-    def __init__(self, operator: ParallelBeamTransform) -> None:
+    def __init__(self, operator: SlicewiseTransform) -> None:
         self.operator = operator
-        n_rays = operator.matrix.shape[0]
+        n_rays = operator.range_shape[0] * operator.range_shape[2]
+        if getattr(operator, "storage", None) != MATRIX:
+            raise InputError(
+                f"The exact proximal step was asked for {type(operator).__name__}, whose rays are "
+                "computed on the fly.",
+                "slices that are independent, few enough views for a sparse matrix",
+                "--consistency cg",
+            )
         if n_rays > MAX_RAYS:
             raise InputError(
                 f"The exact proximal step was asked for {n_rays} rays a slice.",
