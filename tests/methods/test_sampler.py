@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,7 +14,6 @@ import torch
 
 from diffusionblend.methods.sampler import Sampler, SamplerState, sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions, make_partition
-from diffusionblend.ranks import Ranks
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
 from tiny_network import random_prior
 
@@ -348,53 +345,6 @@ def test_overlapping_blocks_are_averaged() -> None:
     noise = volume_of(partition, prior.seen[0][0]).numpy()
     expected = prior.mean + np.einsum("ij,jyx->iyx", w, noise - ABAR[999] ** 0.5 * prior.mean)
     np.testing.assert_allclose(x.numpy(), expected, atol=1e-5)
-
-
-def test_three_ranks_share_every_slab_and_meet_in_the_same_volume() -> None:
-    """Ranks as threads of the test: each step's slices are gathered from who owns them."""
-    partitions = drawn_partitions(8)
-    for make in (coupled, slicewise):
-        alone = run(GaussianPrior(), partitions, make(), batch_blocks=1, **KEEPING)
-        meeting = Meeting(3)
-        with ThreadPoolExecutor(3) as pool:
-            work = [pool.submit(_one_rank, partitions, make(), meeting.rank(r)) for r in range(3)]
-            volumes = [w.result(timeout=60) for w in work]
-        for volume in volumes:
-            torch.testing.assert_close(volume, alone, atol=1e-6, rtol=0)
-
-
-def _one_rank(partitions: list[Partition], consistency: Affine, ranks: Ranks) -> torch.Tensor:
-    times = sampling_timesteps(len(partitions), 1000)
-    mine = Sampler(
-        *(GaussianPrior(), consistency, times, partitions, 0.85, 1),
-        ranks=ranks,
-        **KEEPING,
-    )
-    return mine.run(mine.start(SHAPE, torch.Generator().manual_seed(5)))[0]
-
-
-class Meeting:
-    """Ranks in threads that exchange their slices through shared memory."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.barrier = count, threading.Barrier(count, timeout=60)
-        self.volumes: dict[int, torch.Tensor] = {}
-
-    def rank(self, number: int) -> Ranks:
-        meeting = self
-
-        class Thread(Ranks):
-            def gather_slices(self, volume: torch.Tensor, owned: list[range]) -> None:
-                assert sorted(i for r in owned for i in r) == list(range(len(volume)))
-                meeting.volumes[self.rank] = volume
-                meeting.barrier.wait()
-                for rank, slices in enumerate(owned):
-                    if rank != self.rank:
-                        source = meeting.volumes[rank]
-                        volume[slices.start : slices.stop] = source[slices.start : slices.stop]
-                meeting.barrier.wait()
-
-        return Thread(number, self.count)
 
 
 def test_the_sampler_takes_no_reference() -> None:

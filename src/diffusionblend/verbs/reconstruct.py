@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.io.sampler_state import state_path
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
@@ -18,7 +19,7 @@ from diffusionblend.methods.settings import (
     FbpSettings,
 )
 from diffusionblend.provenance import RunRecord, available_memory_bytes
-from diffusionblend.ranks import rank_and_count
+from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.verbs.kept_state import KeptState
 from diffusionblend.verbs.options import (
     Device,
@@ -32,10 +33,18 @@ from diffusionblend.verbs.options import (
     write_record,
 )
 from diffusionblend.verbs.progress import progress
+from diffusionblend.verbs.samples import (
+    combine,
+    deviation_path,
+    is_finished,
+    remove_samples,
+    sample_paths,
+)
 
 if TYPE_CHECKING:
     from diffusionblend.methods.result import Reconstruction
     from diffusionblend.priors.prior import Prior
+    from diffusionblend.volume import Volume
 
 MethodName = Literal["fbp", "admm-tv", "diffusionblend++"]
 
@@ -64,6 +73,11 @@ class Reconstruct:
     """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
+    samples: int = 1
+    """Samples of a diffusion method, with seeds from --seed on; of several, OUTPUT is the mean, and
+    their standard deviation in HU goes beside it, to NAME.sd.nii.gz."""
+    keep_samples: bool = False
+    """Keep the samples themselves, in the folder OUTPUT.samples."""
     checkpoint_minutes: float = 2.0
     """Minutes between writings of OUTPUT.state, from which a stopped run goes on."""
     share: str | None = None
@@ -89,6 +103,7 @@ class Reconstruct:
         else:
             check_output_and_record(self.output, self.force)
             self._run_scan()
+        leave_ranks()
 
     def _run_folder(self) -> None:
         """Every scan of this process's share; one that fails does not stop the others."""
@@ -129,21 +144,15 @@ class Reconstruct:
         alone: leave the other processes out of it.
         """
         from diffusionblend.io.projections import read_projections
-        from diffusionblend.io.volumes import check_volume_suffix
         from diffusionblend.methods.memory import planned_bytes
         from diffusionblend.methods.registry import find_method, reconstruct
         from diffusionblend.methods.sampler import Execution
         from diffusionblend.ranks import Ranks
 
-        check_volume_suffix(self.output)
-        device = choose_device(self.device)
-        record = RunRecord(
-            verb="reconstruct",
-            settings=asdict(self),
-            seed=self.diffusionblend.seed,
-            device=device,
-        )
-        add_input(record, self.projections)
+        device, record = self._begin()
+        if self.samples > 1:
+            self._run_samples(device, record, alone)
+            return
         with timed_part(record, "read", self.projections.name):
             projections = read_projections(self.projections)
             prior = self._prior(record, device) if find_method(self.method).needs_prior else None
@@ -167,7 +176,70 @@ class Reconstruct:
         if ranks.rank == 0:
             self._write(result, record, alone)
             kept.forget()
-        ranks.leave()
+
+    def _begin(self) -> tuple[str, RunRecord]:
+        """The device and a record with the input; raises InputError for what cannot be done."""
+        from diffusionblend.io.volumes import check_volume_suffix
+        from diffusionblend.methods.registry import find_method
+
+        check_volume_suffix(self.output)
+        if self.samples < 1 or (self.samples > 1 and not find_method(self.method).needs_prior):
+            raise InputError(
+                f"{self.method} was asked for {self.samples} samples.",
+                "one; more of a method that samples a prior",
+                "--method diffusionblend++",
+            )
+        device = choose_device(self.device)
+        record = RunRecord(
+            verb="reconstruct",
+            settings=asdict(self),
+            seed=self.diffusionblend.seed,
+            device=device,
+        )
+        add_input(record, self.projections)
+        return device, record
+
+    def _run_samples(self, device: str, record: RunRecord, alone: bool) -> None:
+        """Every sample that is not there yet as a run of its own, then mean and deviation."""
+        import torch
+
+        from diffusionblend.io.projections import read_projections
+        from diffusionblend.io.volumes import write_volume
+        from diffusionblend.methods.measurement import Measurement
+        from diffusionblend.units import hu_to_network
+
+        spread = deviation_path(self.output)
+        check_outputs_absent([spread], self.force)
+        paths = sample_paths(self.output, self.diffusionblend.seed, self.samples)
+        first = alone or rank_and_count()[0] == 0
+        if self.force and first:
+            remove_samples(paths, self.output)
+        self._prior(record, device)
+        for seed, path in paths.items():
+            settings = replace(self.diffusionblend, seed=seed)
+            single = replace(self, output=path, samples=1, diffusionblend=settings)
+            if not is_finished(path, single._identity(record)):
+                if first:
+                    path.unlink(missing_ok=True)  # of a run that was killed before its record
+                single._run_scan(alone)
+        if not first:
+            return
+        measurement = Measurement.of(read_projections(self.projections), "cpu")
+
+        def residual(volume: Volume) -> float:
+            return measurement.relative_residual(hu_to_network(torch.from_numpy(volume.values)))
+
+        mean, deviation = combine(paths, residual, record)
+        write_volume(deviation, spread, force=self.force)
+        write_volume(mean, self.output, force=self.force)
+        write_record(record, self.output)
+        if not self.keep_samples:
+            remove_samples(paths, self.output)
+        say(
+            f"wrote the mean {self.output} and the standard deviation {spread} of {self.samples} "
+            f"samples: on average {record.results['mean_standard_deviation_hu']:.0f} HU",
+            every_rank=alone,
+        )
 
     def _write(self, result: Reconstruction, record: RunRecord, alone: bool) -> None:
         """The volume and its record; nothing where values are not finite (InputError)."""
@@ -188,7 +260,7 @@ class Reconstruct:
             "network_share": result.network_share,
         }
         if self.method == "diffusionblend++":
-            record.results["settings"] = asdict(self.diffusionblend.resolved())
+            record.results["identity"] = self._identity(record)
         write_record(record, self.output)
         say(
             f"wrote {self.output}: residual |Ax - y| / |y| {result.relative_residual:.2e}, "
@@ -198,16 +270,19 @@ class Reconstruct:
 
     def _kept_state(self, record: RunRecord, writes: bool) -> KeptState:
         """The state file of this run, known by all that decides its result."""
+        path = state_path(self.output)
+        return KeptState(path, self._identity(record), 60 * self.checkpoint_minutes, writes)
+
+    def _identity(self, record: RunRecord) -> dict[str, object]:
+        """Plain values of all that decides a diffusion method's result."""
         settings = asdict(self.diffusionblend.resolved())
         del settings["batch_blocks"], settings["preset"]
-        identity = {
+        return {
             "projections": record.inputs[0]["sha256"],
             "weights": record.weights_sha256,
             "settings": settings,
             "device": record.device.partition(":")[0],
         }
-        path = state_path(self.output)
-        return KeptState(path, identity, 60 * self.checkpoint_minutes, writes)
 
     def _settings(self) -> FbpSettings | AdmmTvSettings | DiffusionBlendPPSettings:
         by_method = {"fbp": self.fbp, "admm-tv": self.tv, "diffusionblend++": self.diffusionblend}
