@@ -229,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
         "seconds": round(trainer.seconds, 1),
     }
     if validation is not None:
-        done["validation_loss"] = trainer.validation_loss()
+        done |= trainer.validation_losses()
     line = json.dumps(done)
     with (chosen.output / METRICS_FILE).open("a") as file:
         file.write(line + "\n")

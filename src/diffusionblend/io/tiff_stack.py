@@ -100,7 +100,7 @@ def _geometry(path: Path) -> tuple[Grid, list[str]]:
         names = list(facts["slices"])
         if names != _slice_names(grid.shape[0]):
             raise ValueError("its slices are not named as they are written here")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(
             f"{path} is not the geometry of a TIFF stack: {error}.",
             "the file that lies beside the slices that this program wrote",
