@@ -207,15 +207,20 @@ class Benchmark:
         known = json.loads(file.read_text()) if file.exists() else {}
         if setting not in known:
             volume = to_square_slices(read_volume(self.tune_on), size)
-            first = max(0, (volume.grid.shape[0] - TUNING_SLICES) // 2)
-            values = volume.values[first : first + TUNING_SLICES]
-            middle = Volume(values, volume.grid.with_slices(len(values)))
-            tuned = tune_admm_tv(scan(middle, setting), middle, TV_WEIGHTS)
+            part = middle(volume, TUNING_SLICES)
+            tuned = tune_admm_tv(scan(part, setting), part, TV_WEIGHTS)
             scores = {f"{w:g}": round(psnr, 2) for w, psnr in tuned.psnr_by_weight.items()}
             known[setting] = {"weight": tuned.settings.weight, "volume_psnr_db": scores}
             file.write_text(json.dumps(known, indent=2) + "\n")
         print(f"{setting}: TV weight {known[setting]}", flush=True)
         return AdmmTvSettings(weight=known[setting]["weight"])
+
+
+def middle(volume: Volume, slices: int) -> Volume:
+    """The middle slices of a volume."""
+    first = max(0, (volume.grid.shape[0] - slices) // 2)
+    values = volume.values[first : first + slices]
+    return Volume(values, volume.grid.with_slices(len(values)))
 
 
 def scan(volume: Volume, setting: str) -> Projections:

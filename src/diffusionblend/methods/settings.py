@@ -54,7 +54,7 @@ class DiffusionBlendPPSettings:
     """How DiffusionBlend++ samples."""
 
     preset: Literal["fast", "balanced", "best"] = "best"
-    """20, 50 or 200 reverse steps, as measured in docs/sampling.md; the next four override it."""
+    """20, 50 or 200 reverse steps, from noise and equally spaced; the next four override it."""
     steps: int | None = None
     """Reverse steps; each passes the whole volume through the network once."""
     time_power: float | None = None

@@ -44,9 +44,8 @@ class KeptState:
         """Write the state if the last writing is long enough ago; raises OutputWriteError."""
         if not self.writes or time.monotonic() - self._last < self.every_seconds:
             return
-        tensors = {"x": state.x, "generator": state.generator, "dual": state.dual}
-        tensors["total"] = state.total
-        arrays = {name: t.cpu().numpy() for name, t in tensors.items() if t is not None}
+        tensors = {n: getattr(state, n) for n in ("x", "generator", "dual", "total")}
+        arrays = {n: t.cpu().numpy() for n, t in tensors.items() if t is not None}
         write_state(self.path, state.done, arrays, self.identity)
         self._last = time.monotonic()
 
