@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -108,6 +109,24 @@ def test_a_system_error_is_a_message_not_a_traceback(cli, tmp_path, chest_file, 
     assert result.code == 1
     assert "Permission denied" in result.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_plain_line(cli, tmp_path, chest_file):
+    from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+    from diffusionblend.io.projections import write_projections
+    from diffusionblend.io.volumes import read_volume
+    from diffusionblend.simulate import simulate_projections
+
+    chest, scan = read_volume(chest_file), tmp_path / "scan.h5"
+    narrow = replace(parallel_beam_for(chest.grid, equally_spaced_angles(6)), n_bins=9)
+    with pytest.warns(UserWarning, match="too small"):
+        write_projections(simulate_projections(chest, narrow), scan)
+    result = cli("reconstruct", scan, "-o", tmp_path / "a.nii.gz", "--method", "fbp")
+    assert result.code == 0
+    told = [line for line in result.err.splitlines() if "detector is too small" in line]
+    assert len(told) == 1 and told[0].startswith("diffusionblend: warning: The detector")
+    assert ".py" not in result.err and "UserWarning" not in result.err
 
 
 @pytest.mark.parametrize(

@@ -59,10 +59,12 @@ def run(arguments: Sequence[str]) -> int:
     if list(arguments) in (["--version"], ["-V"]):
         print(f"diffusionblend {__version__}")
         return 0
-    warnings.filterwarnings("ignore", message="Sparse")
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        _verb(arguments).run()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse")
+            warnings.showwarning = _tell_warning
+            _verb(arguments).run()
     except InputError as error:
         print(f"diffusionblend: {error}", file=sys.stderr)
         return error.exit_code
@@ -88,6 +90,11 @@ def _verb(arguments: Sequence[str]) -> Verb:
         prog="diffusionblend",
         description="3D CT volumes from few or limited-angle projections, with a diffusion prior.",
     )
+
+
+def _tell_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one plain line, in place of Python's with the line of source that gave it."""
+    print(f"diffusionblend: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _terminate(number: int, frame: object) -> None:
