@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.evaluation.metrics import check_same_grid
 from diffusionblend.volume import Volume
 
 
@@ -28,3 +29,27 @@ def mean_and_deviation(samples: Iterable[Volume]) -> tuple[Volume, Volume]:
     if first is None or count < 2:
         raise InputError(f"A spread was asked for of {count} sample(s).", "two or more")
     return first.with_values(mean), first.with_values(np.sqrt(squares / (count - 1)))
+
+
+def check_deviation(deviation: Volume, mean: Volume, name: str = "The standard deviation") -> None:
+    """Raises InputError unless `deviation` can be the standard deviation of `mean`, voxel by voxel.
+
+    It lies on the same grid, and its values in HU are finite, none below 0, and not all 0.
+    """
+    try:
+        check_same_grid(deviation.grid, mean.grid)
+    except InputError as error:
+        raise InputError(
+            f"{name} and its volume do not belong together. {error.got}",
+            "both of one run of 'diffusionblend reconstruct --samples N'",
+            "the file NAME.sd.nii.gz that lies beside the volume NAME.nii.gz",
+        ) from error
+    if not np.isfinite(deviation.values).all():
+        raise InputError(f"{name} holds values that are NaN or infinite.", "finite values in HU")
+    lowest, highest = float(deviation.values.min()), float(deviation.values.max())
+    if lowest < 0 or highest == 0:
+        raise InputError(
+            f"{name} goes from {lowest:g} to {highest:g} HU.",
+            "a standard deviation: nowhere below 0, and not 0 everywhere",
+            "the file NAME.sd.nii.gz that 'diffusionblend reconstruct --samples N' wrote",
+        )
