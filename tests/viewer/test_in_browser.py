@@ -14,16 +14,9 @@ from browser import Page, chromium
 from diffusionblend.viewer.page import write_static_page
 from diffusionblend.viewer.scene import Scene
 from diffusionblend.volume import Grid, Volume
+from viewer_page import LOADED, PIXELS, readout, text
 from viewer_scenes import EXTRA_HU, GRID, MARKER, brighter, serving, truth
 
-LOADED = "document.body.dataset.loaded === 'true'"
-PIXELS = """((canvas) => {
-  const copy = new OffscreenCanvas(canvas.width, canvas.height);
-  const context = copy.getContext('2d', {willReadFrequently: true});
-  context.drawImage(canvas, 0, 0);
-  return context.getImageData(0, 0, canvas.width, canvas.height).data;
-})"""
-"""A canvas's pixels, read without the page's own context."""
 MARKER_ONLY = """
 (() => {
   const pane = [...document.querySelectorAll('.pane')].filter(
@@ -61,24 +54,11 @@ def first_view(request) -> None:
         assert page.errors == []
 
 
-def text(page: Page, selector: str) -> str:
-    return page.evaluate(f"document.querySelector('{selector}').textContent")
-
-
 def places(page: Page) -> set[str]:
     """What the panes say of their slices."""
     return set(
         page.evaluate("[...document.querySelectorAll('.pane .place')].map(p=>p.textContent)")
     )
-
-
-def readout(page: Page) -> tuple[tuple[int, ...], list[int]]:
-    """The voxel (z, y, x) and the HU of each volume that are read out."""
-    page.settle()
-    script = """[document.getElementById('readout').dataset.voxel,
-      [...document.querySelectorAll('#readout [data-hu]')].map((p) => Number(p.dataset.hu))]"""
-    voxel, hu = page.evaluate(script)
-    return tuple(map(int, voxel.split())), hu
 
 
 def middle_of(page: Page, plane: str, volume: str = "recon") -> tuple[float, float]:

@@ -75,3 +75,45 @@ def test_bad_scenes_are_refused():
         Scene.of({})
     with pytest.raises(InputError, match="'b'"):
         Scene.of({"a": volume()}, "b")
+
+
+# ---- standard deviations
+
+
+def spread_of(of: Volume, factor: float = 2.0) -> Volume:
+    """A deviation that grows linearly along x, in whole HU at the voxels of `volume()`."""
+    x = np.broadcast_to(np.arange(of.grid.shape[2]), of.grid.shape)
+    return of.with_values(factor * of.grid.spacing_mm[2] * x)
+
+
+def test_a_deviation_follows_the_volumes_in_the_parts():
+    a, b = volume(), volume().with_values(volume().values + 5)
+    scene = Scene.of({"a": a, "b": b}, None, {"b": spread_of(b)})
+    assert bytes(scene.chunk(2, 0)) == spread_of(b).values.astype("<i2").tobytes()
+    with pytest.raises(IndexError):
+        scene.chunk(3, 0)
+    facts = json.loads(json.dumps(scene.facts()))
+    assert facts["names"] == ["a", "b"] and facts["deviations"] == [1]
+    assert facts["deviation_limit_hu"] == 20.0  # the largest is 18
+    assert Scene.of({"a": a}).facts()["deviations"] == []
+
+
+def test_a_deviation_is_resampled_with_its_volume_and_0_outside():
+    fine = volume((12, 16, 20), (1.0, 0.5, 0.5))
+    scene = Scene.of({"a": volume(), "fine": fine}, None, {"fine": spread_of(fine)})
+    inner = np.s_[2:-2, 2:-2, 2:-2]
+    expected = spread_of(volume()).values[inner]
+    assert np.abs(scene.deviations["fine"][inner] - expected).max() <= 1
+    shifted = volume(origin_mm=(4.0, 0.0, 0.0))
+    scene = Scene.of({"a": volume(), "shifted": shifted}, None, {"shifted": spread_of(shifted)})
+    assert (scene.deviations["shifted"][:, :, :4] == 0).all()
+    assert (scene.volumes["shifted"][:, :, :4] == -1000).all()
+
+
+def test_what_is_no_deviation_of_its_volume_is_refused():
+    a, other = volume(), volume((6, 8, 9))
+    for deviation, word in ((spread_of(other), "do not belong together"), (a, "from -")):
+        with pytest.raises(InputError, match=word):
+            Scene.of({"a": a}, None, {"a": deviation})
+    with pytest.raises(InputError, match="'b'"):
+        Scene.of({"a": a}, None, {"b": spread_of(a)})

@@ -47,8 +47,8 @@ def resample(
     return _interpolate(volume, grid, factors)
 
 
-def resample_onto(volume: Volume, grid: Grid) -> Volume:
-    """The volume on another grid (z, y, x) in patient space, with air (-1000 HU) around it.
+def resample_onto(volume: Volume, grid: Grid, *, outside_hu: float = AIR_HU) -> Volume:
+    """The volume on another grid (z, y, x) in patient space, with air (or another HU) around it.
 
     Raises InputError where the two have no part of the patient in common.
     """
@@ -59,7 +59,7 @@ def resample_onto(volume: Volume, grid: Grid) -> Volume:
             "looking at each by itself",
         )
     factors = np.array(grid.spacing_mm) / np.array(volume.grid.spacing_mm)
-    return _interpolate(volume, grid, factors)
+    return _interpolate(volume, grid, factors, outside_hu)
 
 
 def resampled_grid(
@@ -103,7 +103,9 @@ def _same_grid(a: Grid, b: Grid) -> bool:
     )
 
 
-def _interpolate(volume: Volume, grid: Grid, factors: np.ndarray) -> Volume:
+def _interpolate(
+    volume: Volume, grid: Grid, factors: np.ndarray, outside_hu: float = AIR_HU
+) -> Volume:
     """Blur along the axes whose voxels grow by `factors` (z, y, x), then interpolate linearly."""
     import SimpleITK as sitk
 
@@ -124,7 +126,7 @@ def _interpolate(volume: Volume, grid: Grid, factors: np.ndarray) -> Volume:
         outputSpacing=grid.spacing_mm[::-1],
         outputDirection=grid.direction,
         interpolator=sitk.sitkLinear,
-        defaultPixelValue=AIR_HU,
+        defaultPixelValue=outside_hu,
     )
     return Volume(sitk.GetArrayFromImage(image), grid)
 

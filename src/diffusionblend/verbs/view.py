@@ -11,6 +11,7 @@ import tyro
 from diffusionblend.errors import InputError
 from diffusionblend.io.files import file_suffix
 from diffusionblend.provenance import RunRecord
+from diffusionblend.verbs.deviation import find_deviation, read_deviation
 from diffusionblend.verbs.options import check_output_and_record, say, write_record
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class View:
     """Volumes in HU (.nii.gz, .nrrd, .mha ...), or folders of slices."""
     reference: Path | None = None
     """Volume to which differences are shown."""
+    deviation: Path | None = None
+    """Standard deviation (HU) of the first volume that is not the reference, shown as colours on
+    it. By default NAME.sd.EXT beside each volume, where 'reconstruct --samples' wrote one."""
+    overlay: bool = True
+    """Look for standard deviations beside the volumes."""
     port: int = 0
     """Port on 127.0.0.1; 0 takes any free one."""
     browser: bool = True
@@ -43,7 +49,7 @@ class View:
         if self.static is not None:
             self._write()
         else:
-            self._serve(self._scene())
+            self._serve(self._scene(self._deviations()))
 
     def _write(self) -> None:
         """The page as one file, with its record."""
@@ -53,10 +59,11 @@ class View:
             raise InputError(f"The page is named {self.static.name}.", f"a {STATIC_SUFFIX} file")
         check_output_and_record(self.static, self.force)
         record = RunRecord(verb="view", settings=asdict(self))
-        for path in self._paths():
+        deviations = self._deviations()
+        for path in [*self._paths(), *deviations.values()]:
             record.add_input(path)
         with record.timed("read"):
-            scene = self._scene()
+            scene = self._scene(deviations)
         with record.timed("write"):
             write_static_page(scene, self.static, force=self.force)
         write_record(record, self.static)
@@ -79,18 +86,38 @@ class View:
         finally:
             server.server_close()
 
-    def _scene(self) -> Scene:
-        """The volumes on one grid, the reference first."""
+    def _scene(self, deviations: dict[Path, Path]) -> Scene:
+        """The volumes on one grid, the reference first, and their standard deviations."""
         from diffusionblend.io.volumes import read_volume
         from diffusionblend.viewer.scene import Scene
 
         paths = self._paths()
         names = unique_names(paths)
         read = {n: read_volume(p, check=False) for n, p in zip(names, paths, strict=True)}
-        scene = Scene.of(read, names[0] if self.reference is not None else None)
+        spread = {
+            n: read_deviation(deviations[p], read[n], is_given=deviations[p] == self.deviation)
+            for n, p in zip(names, paths, strict=True)
+            if p in deviations
+        }
+        spread = {n: d for n, d in spread.items() if d is not None}
+        scene = Scene.of(read, names[0] if self.reference is not None else None, spread)
         for notice in scene.notices:
             say(f"note: {notice}")
         return scene
+
+    def _deviations(self) -> dict[Path, Path]:
+        """The file of each volume's standard deviation, by the volume's. Raises InputError."""
+        paths = self._paths()
+        found = {p: find_deviation(p) for p in paths} if self.overlay else {}
+        if self.deviation is not None:
+            first = next((p for p in paths if p != self.reference), None)
+            if first is None:
+                raise InputError(
+                    "--deviation was given, but no volume besides the reference.",
+                    "the volume whose standard deviation it is",
+                )
+            found[first] = self.deviation
+        return {p: d for p, d in found.items() if d is not None}
 
     def _paths(self) -> list[Path]:
         """The reference, if any, and the volumes, each once."""

@@ -47,6 +47,7 @@ def viewer_page(scene: Scene, *, embedded: bool = False) -> str:
         title=", ".join(scene.volumes),
         names=list(scene.volumes),
         has_reference=scene.reference is not None,
+        has_deviation=bool(scene.deviations),
         windows=scene.facts()["windows"],
         style=_asset(STYLE),
         script=script,
@@ -80,11 +81,11 @@ def check_embeddable(n_bytes: int) -> None:
 
 
 def _blobs(scene: Scene) -> list[str]:
-    """Each volume compressed (gzip) and as base64 text."""
-    check_embeddable(sum(values.nbytes for values in scene.volumes.values()))
+    """Each of the scene's arrays compressed (gzip) and as base64 text."""
+    check_embeddable(sum(values.nbytes for values in scene.arrays))
     packed = (
         gzip.compress(memoryview(values).cast("B"), COMPRESSION_LEVEL, mtime=0)
-        for values in scene.volumes.values()
+        for values in scene.arrays
     )
     return [base64.b64encode(p).decode() for p in packed]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 import diffusionblend
 from diffusionblend.errors import InputError
+from diffusionblend.evaluation import uncertainty
+from diffusionblend.evaluation.ensemble import check_deviation
 from diffusionblend.evaluation.figures import ERROR_LIMIT_HU
 from diffusionblend.evaluation.metrics import PLANE_AXES, check_same_grid
 from diffusionblend.evaluation.planes import plane_layout
+from diffusionblend.io.resampling import AIR_HU, resample_onto
 from diffusionblend.units import WINDOWS_HU
 from diffusionblend.volume import Grid, Volume
 
@@ -26,25 +29,38 @@ class Scene:
     """Volumes to be looked at side by side.
 
     volumes: by name, (z, y, x) little-endian int16 in HU on `grid`. reference: the name of the one
-    that differences are taken to. notices: sentences for the user.
+    that differences are taken to. deviations: standard deviations of some of the volumes, alike.
+    notices: sentences for the user.
     """
 
     grid: Grid
     volumes: dict[str, np.ndarray]
     reference: str | None = None
     notices: tuple[str, ...] = ()
+    deviations: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, volumes: Mapping[str, Volume], reference: str | None = None) -> Scene:
+    def of(
+        cls,
+        volumes: Mapping[str, Volume],
+        reference: str | None = None,
+        deviations: Mapping[str, Volume] | None = None,
+    ) -> Scene:
         """The volumes rounded to whole HU, those of other grids resampled onto the first's.
 
-        Raises InputError for no volume, an unknown reference, values that are not finite, and for
-        volumes that do not overlap.
+        deviations: by the name of the volume whose standard deviation they are; each lies on its
+        volume's own grid and goes with it. Raises InputError for no volume, an unknown reference,
+        values that are not finite, volumes that do not overlap, and for a deviation that is none.
         """
+        deviations = dict(deviations or {})
         if not volumes:
             raise InputError("There is no volume to show.", "at least one")
         if reference is not None and reference not in volumes:
             raise InputError(f"The reference is {reference!r}.", f"one of {list(volumes)}")
+        for name, deviation in deviations.items():
+            if name not in volumes:
+                raise InputError(f"A deviation is of {name!r}.", f"one of {list(volumes)}")
+            check_deviation(deviation, volumes[name], f"The standard deviation of {name}")
         grid = next(iter(volumes.values())).grid
         shown, notices = {}, []
         for name, volume in volumes.items():
@@ -52,7 +68,13 @@ class Scene:
             if aligned is not volume:
                 notices.append(_resampled_notice(name, volume.grid, next(iter(volumes))))
             shown[name] = _whole_hu(aligned, name)
-        return cls(grid, shown, reference, tuple(notices))
+        spread = {name: _whole_hu(_on_grid(d, grid, 0.0), name) for name, d in deviations.items()}
+        return cls(grid, shown, reference, tuple(notices), spread)
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All that the page fetches, in its order: the volumes, then the deviations."""
+        return [*self.volumes.values(), *self.deviations.values()]
 
     @property
     def chunk_slices(self) -> int:
@@ -66,8 +88,8 @@ class Scene:
         return -(-self.grid.shape[0] // self.chunk_slices)
 
     def chunk(self, volume: int, chunk: int) -> memoryview:
-        """The bytes of a part of a volume, by numbers. Raises IndexError."""
-        values = list(self.volumes.values())[volume]
+        """The bytes of a part of one of the arrays, by numbers. Raises IndexError."""
+        values = self.arrays[volume]
         if chunk >= self.n_chunks:
             raise IndexError(chunk)
         first = chunk * self.chunk_slices
@@ -88,19 +110,22 @@ class Scene:
             "windows": WINDOWS_HU,
             "first_window": FIRST_WINDOW,
             "difference_limit_hu": ERROR_LIMIT_HU,
+            "deviations": [names.index(name) for name in self.deviations],
+            "deviation_limit_hu": uncertainty.deviation_limit_hu(self.deviations.values()),
+            "deviation_colours": uncertainty.COLOURS,
+            "deviation_solid_share": uncertainty.SOLID_SHARE,
+            "deviation_opacity": uncertainty.OPACITY,
             "chunk_slices": self.chunk_slices,
             "notices": self.notices,
         }
 
 
-def _on_grid(volume: Volume, grid: Grid) -> Volume:
+def _on_grid(volume: Volume, grid: Grid, outside_hu: float = AIR_HU) -> Volume:
     """The volume itself where it lies on the grid, else resampled onto it."""
-    from diffusionblend.io.resampling import resample_onto
-
     try:
         check_same_grid(volume.grid, grid)
     except InputError:
-        return resample_onto(volume, grid)
+        return resample_onto(volume, grid, outside_hu=outside_hu)
     return volume
 
 

@@ -15,14 +15,14 @@ class Pane {
     this.volume = volume;
     this.wheel = 0;
     this.painted = "";
+    this.overpainted = "";
     this.element = document.createElement("div");
     this.element.className = "pane";
     this.element.dataset.plane = plane.name;
     this.element.dataset.volume = volume.name;
     this.canvas = this.element.appendChild(document.createElement("canvas"));
-    this.picture = document.createElement("canvas");
-    this.picture.width = plane.columns;
-    this.picture.height = plane.rows;
+    this.picture = this.layer();
+    this.overlay = volume.deviation ? this.layer() : null;
     this.image = new ImageData(plane.columns, plane.rows);
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.name = this.label("name", volume.name);
@@ -30,6 +30,14 @@ class Pane {
     ["left", "right", "top", "bottom"].forEach(
       (side, i) => this.label(`side ${side}`, plane.sides[i]));
     this.listen();
+  }
+
+  // A canvas of one pixel a voxel.
+  layer() {
+    const canvas = document.createElement("canvas");
+    canvas.width = this.plane.columns;
+    canvas.height = this.plane.rows;
+    return canvas;
   }
 
   label(kind, text) {
@@ -84,17 +92,31 @@ class Pane {
     context.fillRect(0, 0, width, height);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.imageSmoothingEnabled = state.smooth;
-    context.drawImage(this.picture, frame.left, frame.top,
-      this.plane.columns * frame.across, this.plane.rows * frame.down);
+    const place = [frame.left, frame.top,
+      this.plane.columns * frame.across, this.plane.rows * frame.down];
+    const isOverlaid = Boolean(state.deviation && this.overlay);
+    const sign = this.differs(state, reference) ? "Δ " : isOverlaid ? "± " : "";
+    this.name.textContent = `${sign}${this.volume.name}`;
+    context.drawImage(this.picture, ...place);
+    if (isOverlaid) {
+      this.paintOverlay(state);
+      context.globalAlpha = state.opacity;
+      context.drawImage(this.overlay, ...place);
+      context.globalAlpha = 1;
+    }
     if (state.cross) this.drawCross(context, frame, state);
     this.drawLine(context, frame);
     this.place.textContent = `${this.plane.name} ${state.voxel[this.plane.axis]}`;
     this.element.classList.toggle("active", state.active === this.plane.name);
   }
 
+  differs(state, reference) {
+    return Boolean(state.difference && reference && reference !== this.volume);
+  }
+
   // The slice's pixels, drawn again only where something about them has changed.
   paint(state, reference) {
-    const differs = state.difference && reference && reference !== this.volume;
+    const differs = this.differs(state, reference);
     const slice = state.voxel[this.plane.axis];
     const colours = differs ? this.viewer.differenceColours : this.viewer.greys;
     const key = `${slice} ${differs} ${colours.version} ${this.viewer.parts}`;
@@ -102,8 +124,16 @@ class Pane {
     this.plane.paint(this.pixels, this.volume, state.voxel, colours.table, differs && reference);
     this.picture.getContext("2d").putImageData(this.image, 0, 0);
     this.painted = key;
-    this.name.textContent = differs
-      ? `Δ ${this.volume.name}` : this.volume.name;
+  }
+
+  // The standard deviation's colours, drawn again only where something about them has changed.
+  paintOverlay(state) {
+    const colours = this.viewer.deviationColours;
+    const key = `${state.voxel[this.plane.axis]} ${colours.version} ${this.viewer.parts}`;
+    if (key === this.overpainted) return;
+    this.plane.paint(this.pixels, this.volume.deviation, state.voxel, colours.table, null);
+    this.overlay.getContext("2d").putImageData(this.image, 0, 0);
+    this.overpainted = key;
   }
 
   drawCross(context, frame, state) {

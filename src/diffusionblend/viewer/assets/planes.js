@@ -81,19 +81,36 @@ function greyTable(low, high) {
   return table;
 }
 
-function differenceColour(share) {
-  const place = Math.min(1, Math.max(0, share)) * (DIFFERENCE_COLOURS.length - 1);
-  const k = Math.min(DIFFERENCE_COLOURS.length - 2, Math.floor(place));
+// The colour at a share of the way through a list of colours.
+function colourAt(colours, share) {
+  const place = Math.min(1, Math.max(0, share)) * (colours.length - 1);
+  const k = Math.min(colours.length - 2, Math.floor(place));
   return [0, 1, 2].map((c) => Math.round(
-    DIFFERENCE_COLOURS[k][c] * (k + 1 - place) + DIFFERENCE_COLOURS[k + 1][c] * (place - k)));
+    colours[k][c] * (k + 1 - place) + colours[k + 1][c] * (place - k)));
 }
 
 // A table from difference + 32768 to colour: blue at -limit, red at +limit.
 function differenceTable(limit) {
   const table = new Uint32Array(65536);
   for (let i = 0; i < table.length; i++) {
-    const [r, g, b] = differenceColour(((i - HU_OFFSET) / limit + 1) / 2);
+    const [r, g, b] = colourAt(DIFFERENCE_COLOURS, ((i - HU_OFFSET) / limit + 1) / 2);
     table[i] = OPAQUE | (b << 16) | (g << 8) | r;
+  }
+  return table;
+}
+
+// Red, green, blue and opacity (0 to 255) of a standard deviation that is `share` of the limit.
+function deviationColour(facts, share) {
+  const solid = Math.min(1, Math.max(0, share) / facts.deviation_solid_share);
+  return [...colourAt(facts.deviation_colours, share), Math.round(255 * solid)];
+}
+
+// A table from standard deviation + 32768 to colour: clear at 0, the last colour from `limit` on.
+function deviationTable(facts, limit) {
+  const table = new Uint32Array(65536);
+  for (let i = 0; i < table.length; i++) {
+    const [r, g, b, a] = deviationColour(facts, (i - HU_OFFSET) / limit);
+    table[i] = (a << 24) | (b << 16) | (g << 8) | r;
   }
   return table;
 }

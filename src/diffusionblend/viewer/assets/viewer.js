@@ -2,22 +2,30 @@
 
 const PLANE_NAMES = ["axial", "coronal", "sagittal"];
 const TOOLS = { t: "point", w: "window", g: "pan", i: "line" };
-const SWITCHES = { d: "difference", p: "profile", x: "cross", s: "smooth" };
+const SWITCHES = { d: "difference", u: "deviation", p: "profile", x: "cross", s: "smooth" };
+const EITHER_OR = { difference: "deviation", deviation: "difference" };
+const OPACITY_STEPS = { "[": -0.1, "]": 0.1 };
 const PAGE_SLICES = 10;
 const KEY_ZOOM = 1.25;
 const MIN_WIDTH_HU = 1;
+const KEY_STEPS = 20;
 const REDRAW_MS = 400; // while volumes arrive, so that drawing does not hold them up
 
 class Viewer {
   constructor(facts) {
     this.facts = facts;
     this.volumes = facts.names.map((name) => new Volume(name, facts.shape));
+    this.deviations = facts.deviations.map((of) => {
+      this.volumes[of].deviation = new Volume(`± ${facts.names[of]}`, facts.shape, 0);
+      return this.volumes[of].deviation;
+    });
     this.reference = facts.reference === null ? null : this.volumes[facts.reference];
     this.planes = Object.fromEntries(PLANE_NAMES.map(
       (name) => [name, new Plane(name, facts.planes[name], facts.shape, facts.spacing_mm)]));
     this.parts = 0;
     this.greys = { version: 0, table: null };
     this.differenceColours = { version: 0, table: null };
+    this.deviationColours = { version: 0, table: null };
     this.hovered = null;
     this.reset();
     this.panes = PLANE_NAMES.flatMap(
@@ -36,6 +44,8 @@ class Viewer {
       active: "axial",
       tool: "point",
       difference: false,
+      deviation: false,
+      opacity: facts.deviation_opacity,
       profile: true,
       cross: true,
       smooth: true,
@@ -47,6 +57,7 @@ class Viewer {
       })),
     };
     this.setLimit(facts.difference_limit_hu);
+    this.setDeviationLimit(facts.deviation_limit_hu);
     this.setWindow(...facts.windows[facts.first_window]);
   }
 
@@ -63,6 +74,29 @@ class Viewer {
     this.differenceColours = {
       version: this.differenceColours.version + 1, table: differenceTable(this.state.limit) };
     this.update();
+  }
+
+  setDeviationLimit(limit) {
+    this.state.deviationLimit = Math.max(MIN_WIDTH_HU, Math.round(limit) || 0);
+    this.deviationColours = {
+      version: this.deviationColours.version + 1,
+      table: deviationTable(this.facts, this.state.deviationLimit),
+    };
+    this.update();
+  }
+
+  setOpacity(share) {
+    this.state.opacity = Math.min(1, Math.max(0, share));
+    this.update();
+  }
+
+  // Turn a switch; differences and deviations are not shown at once. False where it is of no use.
+  flip(name) {
+    if (name === "difference" && !this.reference) return false;
+    if (name === "deviation" && !this.deviations.length) return false;
+    this.state[name] = !this.state[name];
+    if (this.state[name] && EITHER_OR[name]) this.state[EITHER_OR[name]] = false;
+    return true;
   }
 
   // Shares by which a drag changes the width and the level; with differences shown, their range.
@@ -155,6 +189,14 @@ class Viewer {
     document.getElementById("scale").hidden = !(state.difference && this.reference);
     const limit = Math.round(state.limit);
     document.getElementById("scale-ends").textContent = `−${limit} to +${limit} HU`;
+    const key = document.getElementById("deviation");
+    key.hidden = !state.deviation;
+    key.querySelector("i").style.opacity = state.opacity;
+    for (const [id, value] of [["deviation-limit", state.deviationLimit],
+      ["opacity", Math.round(100 * state.opacity)]]) {
+      const field = document.getElementById(id);
+      if (field !== document.activeElement) field.value = value;
+    }
   }
 
   // The voxel under the mouse, else the point: its indices, its place, HU of every volume.
@@ -167,6 +209,9 @@ class Viewer {
       const number = document.createElement("b");
       number.textContent = hu === null ? "…" : `${hu} HU`;
       part.append(`${volume.name} `, number);
+      const spread = volume.deviation && hu !== null ? volume.deviation.at(voxel) : null;
+      if (spread !== null) part.append(` ± ${spread}`);
+      part.dataset.deviation = spread === null ? "" : spread;
       if (reference !== null && volume !== this.reference && hu !== null) {
         const difference = hu - reference;
         part.append(` (${difference < 0 ? "−" : "+"}${Math.abs(difference)})`);
@@ -187,7 +232,7 @@ class Viewer {
       (button) => button.addEventListener("click", () => { act(button.dataset); this.update(); }));
     click("[data-window]", (d) => this.setWindow(...this.facts.windows[d.window]));
     click("[data-tool]", (d) => { this.state.tool = d.tool; });
-    click("[data-switch]", (d) => { this.state[d.switch] = !this.state[d.switch]; });
+    click("[data-switch]", (d) => this.flip(d.switch));
     click("[data-layout]", (d) => {
       this.state.layout = d.layout;
       if (d.layout !== "all") this.state.active = d.layout;
@@ -202,10 +247,26 @@ class Viewer {
         else this.setWindow(this.state.low, hu);
       });
     }
+    this.connectDeviation();
     document.getElementById("scale").firstElementChild.style.background = `linear-gradient(to right, ${
       DIFFERENCE_COLOURS.map((c) => `rgb(${c.join(" ")})`).join(", ")})`;
     document.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.arrange()).observe(this.main);
+  }
+
+  // The overlay's key: its colours, the standard deviation of the last one, its opacity.
+  connectDeviation() {
+    const shares = Array.from({ length: KEY_STEPS + 1 }, (_, i) => i / KEY_STEPS);
+    const stops = shares.map((share) => {
+      const [r, g, b, a] = deviationColour(this.facts, share);
+      return `rgb(${r} ${g} ${b} / ${a / 255})`;
+    });
+    document.querySelector("#deviation i").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+    document.getElementById("deviation-limit").addEventListener(
+      "change", (event) => this.setDeviationLimit(Number(event.target.value)));
+    const opacity = document.getElementById("opacity");
+    opacity.addEventListener("input", () => this.setOpacity(opacity.value / 100));
+    opacity.addEventListener("change", () => opacity.blur());
   }
 
   key(event) {
@@ -231,8 +292,10 @@ class Viewer {
     if (key in slices) this.step(plane, slices[key]);
     else if (window) this.setWindow(...this.facts.windows[window]);
     else if (key in TOOLS) this.state.tool = TOOLS[key];
-    else if (key === "d" && !this.reference) return false;
-    else if (key in SWITCHES) this.state[SWITCHES[key]] = !this.state[SWITCHES[key]];
+    else if (key in SWITCHES) return this.flip(SWITCHES[key]);
+    else if (key in OPACITY_STEPS && this.state.deviation) {
+      this.setOpacity(this.state.opacity + OPACITY_STEPS[key]);
+    }
     else if (key === "+" || key === "=") pane.zoom(KEY_ZOOM, centre);
     else if (key === "-") pane.zoom(1 / KEY_ZOOM, centre);
     else if (key === "0") { this.state.layout = "all"; this.arrange(); }
@@ -266,8 +329,9 @@ async function start() {
   };
   const blobs = [...document.querySelectorAll("script.volume")];
   try {
-    if (blobs.length) await unpackVolumes(viewer.volumes, blobs, onPart);
-    else await fetchVolumes(viewer.volumes, facts.chunk_slices, onPart);
+    const all = [...viewer.volumes, ...viewer.deviations];
+    if (blobs.length) await unpackVolumes(all, blobs, onPart);
+    else await fetchVolumes(all, facts.chunk_slices, onPart);
     document.body.dataset.loaded = "true";
   } catch (error) {
     notice(`The volumes could not be loaded (${error.message}). Is the viewer still running?`);

@@ -1,16 +1,18 @@
 "use strict";
 // Volumes of whole HU (int16, order z y x) and how they come here: in parts, or out of the page.
 
-const AIR_HU = -1000;
+const AIR_HU = -1000; // of voxels that are not here yet
 const PARALLEL_REQUESTS = 4;
 
 class Volume {
-  // shape: [z, y, x]. ready[z] is 1 once that axial slice is here.
-  constructor(name, shape) {
+  // shape: [z, y, x]. ready[z] is 1 once that axial slice is here. deviation: the volume of its
+  // standard deviations, if there is one.
+  constructor(name, shape, empty = AIR_HU) {
     this.name = name;
+    this.deviation = null;
     this.shape = shape;
     this.strides = [shape[1] * shape[2], shape[2], 1];
-    this.hu = new Int16Array(shape[0] * this.strides[0]).fill(AIR_HU);
+    this.hu = new Int16Array(shape[0] * this.strides[0]).fill(empty);
     this.ready = new Uint8Array(shape[0]);
   }
 
