@@ -12,8 +12,10 @@ import pytest
 from matplotlib.image import imread
 
 from diffusionblend.errors import InputError, OutputExistsError
+from diffusionblend.evaluation.calibration import calibrate
 from diffusionblend.evaluation.metrics import evaluate_volume
 from diffusionblend.evaluation.report import write_report
+from diffusionblend.evaluation.uncertainty import overlay_rgba
 from diffusionblend.volume import Grid, Volume
 
 VOID = {"meta", "img", "input", "br", "link"}
@@ -185,6 +187,44 @@ def test_measured_projections_are_not_called_simulated(volumes, tmp_path) -> Non
     assert "simulated" not in path.read_text(encoding="utf-8")
 
 
+def test_a_deviation_is_laid_over_its_volume_and_shown_beside_the_error(volumes, tmp_path) -> None:
+    truth, fbp = volumes["Truth"], volumes["<i>FBP"]
+    spread = truth.with_values(np.full(truth.values.shape, 30.0))
+    spread.values[:, :5] = 0.0
+    calibration = calibrate(fbp, spread, truth.with_values(np.abs(truth.values)), n_samples=3)
+    path = write_report(
+        tmp_path / "r.html",
+        title="t",
+        volumes=volumes,
+        reference="Truth",
+        deviations={"<i>FBP": spread},
+        calibrations={"<i>FBP": calibration},
+    )
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.open == [] and not page.all("script")
+    overlays = [i for i in page.all("img") if i.get("class") == "overlay"]
+    planes = ("axial", "coronal", "sagittal")
+    assert [i["alt"] for i in overlays] == [f"<i>FBP, {p}, standard deviation" for p in planes]
+    opacity = decoded(overlays[0]["src"])[..., 3]
+    assert (opacity[:5] == 0).all() and (opacity[5:] == 1).all()  # 30 of 30 HU: the last colour
+    pictures = {i["alt"]: decoded(i["src"]) for i in page.all("img") if "src" in i}
+    error = pictures["<i>FBP: size of the error, coronal"]
+    sizes = np.abs(fbp.values - truth.values)[::-1, 5]
+    np.testing.assert_allclose(error, overlay_rgba(sizes, 30.0), atol=1 / 254)
+    assert "<i>FBP: standard deviation, sagittal" in pictures
+    text = " ".join(page.text)
+    assert "30 HU and above" in text and "to be expected (3 samples)" in text
+    assert f"{calibration.rows()[0]['within_2']:.1f}" in text
+    checked = {i["id"] for i in page.all("input") if "checked" in i}
+    assert checked == {"window-full", "overlay-off"}
+
+
+def test_without_a_deviation_there_is_no_choice_of_it(full: str) -> None:
+    page = Page(full)
+    assert not [i for i in page.all("input") if i["name"] == "overlay"]
+    assert "How sure it is" not in full and "standard deviation" not in " ".join(page.text)
+
+
 def test_existing_and_bad_input_are_refused(volumes, tmp_path) -> None:
     path = tmp_path / "r.html"
     path.write_text("mine")
@@ -197,4 +237,10 @@ def test_existing_and_bad_input_are_refused(volumes, tmp_path) -> None:
         write_report(
             tmp_path / "s.html", title="t", volumes=volumes, evaluations={"Nobody": evaluation}
         )
+    truth = volumes["Truth"]
+    for name, deviation, word in (("Nobody", truth, "Nobody"), ("Truth", truth, "nowhere below 0")):
+        with pytest.raises(InputError, match=word):
+            write_report(
+                tmp_path / "s.html", title="t", volumes=volumes, deviations={name: deviation}
+            )
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]

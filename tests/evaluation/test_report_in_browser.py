@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import base64
 
+import numpy as np
+
 from browser import chromium
+from diffusionblend.evaluation.calibration import calibrate
 from diffusionblend.evaluation.metrics import evaluate_volume
 from diffusionblend.evaluation.report import write_report
 from diffusionblend.phantom import synthetic_chest
@@ -48,5 +51,38 @@ def test_windows_switch_and_the_page_prints(tmp_path):
             "view-bone",
             "view-error",
         }  # the window that was chosen
+        assert [r for r in page.requests if not r.startswith("data:")] == [path.as_uri()]
+        assert page.errors == []
+
+
+OVERLAYS = """(() => [...document.querySelectorAll('.overlay')].map((i) =>
+  i.offsetParent === null ? 0 : Number(getComputedStyle(i).opacity)))()"""
+KEY_SHOWN = "document.querySelector('.bar .on-grey').offsetParent !== null"
+
+
+def test_the_deviation_is_turned_on_and_off_without_a_script(tmp_path):
+    truth = synthetic_chest(3, shape=(16, 32, 32))
+    rough = np.abs(np.gradient(truth.values, axis=2)) / 4 + 5
+    mean, spread = truth.with_values(truth.values * 0.98), truth.with_values(rough)
+    path = write_report(
+        tmp_path / "report.html",
+        title="8 views of a synthetic chest",
+        volumes={"reference": truth, "recon": mean},
+        reference="reference",
+        deviations={"recon": spread},
+        calibrations={"recon": calibrate(mean, spread, truth, n_samples=4)},
+    )
+    with chromium(tmp_path) as page:
+        page.go(path.as_uri())
+        for choice, opacity in (("off", 0), ("light", 0.4), ("strong", 0.8), ("off", 0)):
+            page.evaluate(f"document.querySelector('label[for=overlay-{choice}]').click()")
+            assert page.evaluate(OVERLAYS) == [opacity] * 3
+            assert page.evaluate(KEY_SHOWN) == (opacity > 0)
+        page.evaluate("document.querySelector('label[for=overlay-strong]').click()")
+        page.picture(tmp_path / "report.png", whole=True)
+        wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, "the page is wider than a laptop's window"
+        page.call("Emulation.setEmulatedMedia", media="print")
+        assert page.evaluate(OVERLAYS) == [0.8] * 3  # it prints as it was chosen
         assert [r for r in page.requests if not r.startswith("data:")] == [path.as_uri()]
         assert page.errors == []

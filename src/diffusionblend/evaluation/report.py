@@ -6,19 +6,17 @@ policy forbids the page to load anything.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 import diffusionblend
 from diffusionblend.errors import InputError
+from diffusionblend.evaluation import calibration
+from diffusionblend.evaluation.calibration import Calibration
+from diffusionblend.evaluation.ensemble import check_deviation
 from diffusionblend.evaluation.figures import (
     ERROR_COLOURS,
     ERROR_LIMIT_HU,
@@ -31,7 +29,14 @@ from diffusionblend.evaluation.metrics import (
     Evaluation,
     tissue_range,
 )
-from diffusionblend.evaluation.planes import PlaneImage, middle_slices
+from diffusionblend.evaluation.panels import (
+    Panel,
+    colour_bar_uri,
+    make_panel,
+    overlay_bar_uri,
+    uncertainty_panel,
+)
+from diffusionblend.evaluation.planes import middle_slices
 from diffusionblend.evaluation.profiles import centre_profiles, profile_chart
 from diffusionblend.evaluation.tables import (
     DETAIL_COLUMNS,
@@ -44,6 +49,7 @@ from diffusionblend.evaluation.tables import (
     is_numeric,
     shown_columns,
 )
+from diffusionblend.evaluation.uncertainty import deviation_limit_hu
 from diffusionblend.units import WINDOWS_HU
 from diffusionblend.volume import Volume
 
@@ -52,23 +58,8 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html.j2"
 FIRST_WINDOW = "full"
-COLOUR_BAR_STEPS = 256
-
-MIN_LABELLED_HEIGHT = 0.12
-"""Panels lower than this share of the widest panel's width carry no letters and figures."""
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """A picture of one plane of one volume. images: (window name, data URI); corner: a figure."""
-
-    images: tuple[tuple[str, str], ...]
-    width_percent: float
-    aspect: str
-    sides: tuple[str, str, str, str]
-    description: str
-    corner: str = ""
-    labelled: bool = True
+OVERLAYS = {"off": 0.0, "light": 0.4, "strong": 0.8}
+"""How much of the standard deviation's colours can be chosen to be seen."""
 
 
 def write_report(
@@ -78,6 +69,8 @@ def write_report(
     volumes: Mapping[str, Volume],
     reference: str | None = None,
     evaluations: Mapping[str, Evaluation] | None = None,
+    deviations: Mapping[str, Volume] | None = None,
+    calibrations: Mapping[str, Calibration] | None = None,
     settings: Mapping[str, object] | None = None,
     run_records: Mapping[str, Mapping[str, object]] | None = None,
     projections: Mapping[str, object] | None = None,
@@ -87,21 +80,21 @@ def write_report(
 ) -> Path:
     """Writes the report on `volumes` (by name, one grid, HU) to one HTML file and returns its path.
 
-    reference: the name of the truth among the volumes. evaluations: by volume name. settings:
-    setting to value, or method to such a mapping. run_records: by method; their `timings` or
-    `seconds` make a table, the whole stands below it. projections: how they were made
-    (`Projections.notes`). simulated: whether they were computed from the reference. Raises
-    InputError for no volume, unknown names or different grids, OutputExistsError where the file
-    exists without `force`.
+    reference: the name of the truth among the volumes. evaluations, deviations (standard deviations
+    in HU), calibrations: by volume name. settings: setting to value, or method to such a mapping.
+    run_records: by method; their `timings` or `seconds` make a table, the whole stands below it.
+    projections: how they were made (`Projections.notes`). simulated: whether they were computed
+    from the reference. Raises InputError for no volume, unknown names, different grids or what is
+    no standard deviation, OutputExistsError where the file exists without `force`.
     """
     from diffusionblend.io.files import atomic_output, check_outputs_absent
 
     check_outputs_absent([path], force)
     check_volumes(volumes, reference)
-    evaluations = dict(evaluations or {})
-    unknown = sorted(set(evaluations) - set(volumes))
-    if unknown:
-        raise InputError(f"There are evaluations of {unknown}.", f"names among {list(volumes)}")
+    evaluations, deviations = dict(evaluations or {}), dict(deviations or {})
+    calibrations = dict(calibrations or {})
+    _check_named(volumes, evaluations=evaluations, deviations=deviations, calibrations=calibrations)
+    limit_hu = deviation_limit_hu(d.values for d in deviations.values())
     records = dict(run_records or {})
     page = _template().render(
         title=title,
@@ -113,8 +106,10 @@ def write_report(
         windows=WINDOWS_HU,
         first_window=FIRST_WINDOW,
         error_limit_hu=error_limit_hu,
-        error_bar=_colour_bar(),
-        **_pictures(volumes, reference, evaluations, error_limit_hu),
+        error_bar=colour_bar_uri(ERROR_COLOURS),
+        **_pictures(volumes, reference, evaluations, error_limit_hu, deviations, limit_hu),
+        **_uncertainty(volumes, reference, deviations, limit_hu),
+        calibrations=_calibration_tables(calibrations),
         **_figures(evaluations),
         charts=[profile_chart(profile) for profile in centre_profiles(volumes)],
         clip_hu=CLIP_HU,
@@ -127,6 +122,18 @@ def write_report(
     with atomic_output(path, force=force) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
+
+
+def _check_named(
+    volumes: Mapping[str, Volume], *, deviations: Mapping[str, Volume], **others: Mapping
+) -> None:
+    """Raises InputError for what is of no volume, and for what is no standard deviation of its."""
+    for what, named in {"deviations": deviations, **others}.items():
+        unknown = sorted(set(named) - set(volumes))
+        if unknown:
+            raise InputError(f"There are {what} of {unknown}.", f"names among {list(volumes)}")
+    for name, deviation in deviations.items():
+        check_deviation(deviation, volumes[name], f"The standard deviation of {name}")
 
 
 def _template() -> Template:
@@ -148,80 +155,87 @@ def _pictures(
     reference: str | None,
     evaluations: Mapping[str, Evaluation],
     error_limit_hu: float,
+    deviations: Mapping[str, Volume],
+    limit_hu: float,
 ) -> dict[str, object]:
     """Panels by plane then by column, of the volumes and of their errors, with column names."""
     slices = {name: middle_slices(volume) for name, volume in volumes.items()}
+    spread = {name: middle_slices(volume) for name, volume in deviations.items()}
     errors = error_slices(slices, reference)
-    planes = next(iter(slices.values()))
-    widest_mm = max(image.width_mm for image in planes.values())
+    widest_mm = _widest_mm(volumes)
     views = [(name, "gray", low, high) for name, (low, high) in WINDOWS_HU.items()]
     error_views = [("error", ERROR_COLOURS, -error_limit_hu, error_limit_hu)]
 
-    def corner(name: str, plane: str) -> str:
-        if name not in evaluations or name == reference:
-            return ""
-        return f"{format_value(evaluations[name].planes[plane].psnr_db, 1)} dB"
+    def picture(name: str, plane: str) -> Panel:
+        corner = ""
+        if name in evaluations and name != reference:
+            corner = f"{format_value(evaluations[name].planes[plane].psnr_db, 1)} dB"
+        return make_panel(
+            slices[name][plane],
+            views,
+            widest_mm,
+            f"{name}, {plane}",
+            corner=corner,
+            deviation=spread[name][plane] if name in spread else None,
+            limit_hu=limit_hu,
+        )
+
+    def error(name: str, plane: str) -> Panel:
+        image = errors[name][plane]
+        return make_panel(image, error_views, widest_mm, f"{name}, {plane}, error")
 
     return {
         "names": list(slices),
-        "rows": [
-            (
-                plane,
-                planes[plane].index,
-                [
-                    _panel(s[plane], views, widest_mm, f"{name}, {plane}", corner(name, plane))
-                    for name, s in slices.items()
-                ],
-            )
-            for plane in planes
-        ],
+        "rows": _rows(volumes, list(slices), picture),
         "error_names": list(errors),
-        "error_rows": [
-            (
-                plane,
-                planes[plane].index,
-                [
-                    _panel(s[plane], error_views, widest_mm, f"{name}, {plane}, error")
-                    for name, s in errors.items()
-                ],
-            )
-            for plane in planes
-        ],
+        "error_rows": _rows(volumes, list(errors), error),
     }
 
 
-def _panel(
-    image: PlaneImage,
-    views: list[tuple[str, str, float, float]],
-    widest_mm: float,
-    description: str,
-    corner: str = "",
-) -> _Panel:
-    """One slice drawn once for each view (name, colour map, low HU, high HU)."""
-    labelled = image.height_mm >= MIN_LABELLED_HEIGHT * widest_mm
-    return _Panel(
-        images=tuple((v[0], _png_uri(image.values, *v[1:])) for v in views),
-        width_percent=round(100 * image.width_mm / widest_mm, 2),
-        aspect=f"{image.width_mm:.4f} / {image.height_mm:.4f}",
-        sides=image.sides,
-        description=description,
-        corner=corner if labelled else "",
-        labelled=labelled,
-    )
+def _uncertainty(
+    volumes: Mapping[str, Volume],
+    reference: str | None,
+    deviations: Mapping[str, Volume],
+    limit_hu: float,
+) -> dict[str, object]:
+    """Panels of the standard deviations and, with a reference, of the errors' sizes beside them."""
+    slices = {name: middle_slices(volume) for name, volume in volumes.items()}
+    errors = error_slices(slices, reference)
+    columns = {}
+    for name, deviation in deviations.items():
+        columns[f"{name}: standard deviation"] = middle_slices(deviation)
+        if name in errors:
+            columns[f"{name}: size of the error"] = errors[name]
+    widest_mm = _widest_mm(volumes)
+
+    def panel(name: str, plane: str) -> Panel:
+        return uncertainty_panel(columns[name][plane], limit_hu, widest_mm, f"{name}, {plane}")
+
+    return {
+        "overlays": OVERLAYS,
+        "deviation_names": list(columns),
+        "deviation_rows": _rows(volumes, list(columns), panel),
+        "deviation_limit_hu": limit_hu,
+        "deviation_bar": overlay_bar_uri() if deviations else "",
+    }
 
 
-def _png_uri(values: np.ndarray, colour_map: str, low: float, high: float) -> str:
-    """A 2D array as a data URI: a PNG with one pixel for each value."""
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    imsave(buffer, values, cmap=colour_map, vmin=low, vmax=high, format="png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def _calibration_tables(calibrations: Mapping[str, Calibration]) -> list[tuple[str, dict | None]]:
+    """(name, its table) of every volume with a calibration."""
+    return [(name, _html_table(c.rows(), calibration.COLUMNS)) for name, c in calibrations.items()]
 
 
-def _colour_bar() -> str:
-    """The error maps' colours from low to high, one pixel high, as a data URI."""
-    return _png_uri(np.linspace(0, 1, COLOUR_BAR_STEPS)[None], ERROR_COLOURS, 0, 1)
+def _rows(
+    volumes: Mapping[str, Volume], names: list[str], panel: Callable[[str, str], Panel]
+) -> list[tuple[str, int, list[Panel]]]:
+    """(plane, index of its middle slice, a panel for each name)."""
+    planes = middle_slices(next(iter(volumes.values())))
+    return [(p, image.index, [panel(name, p) for name in names]) for p, image in planes.items()]
+
+
+def _widest_mm(volumes: Mapping[str, Volume]) -> float:
+    """The width of the widest plane."""
+    return max(i.width_mm for i in middle_slices(next(iter(volumes.values()))).values())
 
 
 def _figures(evaluations: Mapping[str, Evaluation]) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -18,6 +18,7 @@ from diffusionblend.evaluation.tables import (
 )
 from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.provenance import RunRecord, plain_value, read_run_record, run_record_path
+from diffusionblend.verbs.deviation import find_deviation, read_deviation, samples_of
 from diffusionblend.verbs.options import (
     add_input,
     check_output_and_record,
@@ -28,6 +29,11 @@ from diffusionblend.verbs.options import (
     write_record,
     write_text,
 )
+
+if TYPE_CHECKING:
+    from diffusionblend.evaluation.calibration import Calibration
+    from diffusionblend.evaluation.metrics import Evaluation
+    from diffusionblend.volume import Volume
 
 FIGURES_SUFFIXES = (".json",)
 REPORT_SUFFIXES = (".html", ".htm")
@@ -41,6 +47,9 @@ class Evaluate:
     """Volume in HU."""
     reference: Path
     """The true volume in HU, on the same grid."""
+    deviation: Path | None = None
+    """Standard deviation (HU) of several samples, whose mean the reconstruction is; by default
+    NAME.sd.EXT beside it, where 'reconstruct --samples' wrote one."""
     projections: Path | None = None
     """Projections (.h5), for the residual |Ax - y| / |y|."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -61,22 +70,28 @@ class Evaluate:
         record = RunRecord(verb="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
             add_input(record, path)
-        if self.projections is not None:
-            add_input(record, self.projections)
+        spread_file = find_deviation(self.reconstruction, self.deviation)
+        for path in (self.projections, spread_file):
+            if path is not None:
+                add_input(record, path)
         with timed_part(record, "read", self.reconstruction.name):
             volume = read_volume(self.reconstruction, check=False)
             reference = read_volume(self.reference)
+            deviation = self._deviation(spread_file, volume)
         with timed_part(record, "evaluate", self.reconstruction.name) as on_step:
             residual = self._residual(volume)
             evaluation = evaluate_volume(
                 volume, reference, relative_residual=residual, on_step=on_step
             )
-        self._print(evaluation)
+            calibration = self._calibration(volume, deviation, reference)
+        self._print(evaluation, calibration)
         with timed_part(record, "draw"):
-            written = self._draw(volume, reference, evaluation)
+            written = self._draw(volume, reference, evaluation, deviation, calibration)
         for path in written:
             say(f"wrote {path}")
         record.results = evaluation.to_dict()
+        if calibration is not None:
+            record.results["calibration"] = calibration.to_dict()
         if self.output is not None:
             write_text(self.output, json.dumps(record.results, indent=2) + "\n", self.force)
             say(f"wrote {self.output}")
@@ -87,6 +102,7 @@ class Evaluate:
         """The outputs asked for; raises InputError for what could not be written in the end."""
         outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
         inputs = [self.reconstruction, self.reference, self.projections]
+        inputs.append(find_deviation(self.reconstruction, self.deviation))
         check_outputs_are_no_inputs(outputs, [p for p in inputs if p is not None])
         if len({p.resolve() for p in outputs}) < len(outputs):
             raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")
@@ -103,7 +119,7 @@ class Evaluate:
             check_output_and_record(outputs[0], self.force)
         return outputs
 
-    def _residual(self, volume) -> float | None:  # noqa: ANN001
+    def _residual(self, volume: Volume) -> float | None:
         if self.projections is None:
             return None
         import torch
@@ -118,17 +134,55 @@ class Evaluate:
         x = hu_to_network(torch.from_numpy(volume.values))
         return Measurement.of(projections).relative_residual(x)
 
-    def _print(self, evaluation) -> None:  # noqa: ANN001
+    def _deviation(self, path: Path | None, volume: Volume) -> Volume | None:
+        """The standard deviation that was given or found."""
+        if path is None:
+            return None
+        return read_deviation(path, volume, is_given=self.deviation is not None)
+
+    def _calibration(
+        self, volume: Volume, deviation: Volume | None, reference: Volume
+    ) -> Calibration | None:
+        """How often the reference lies within the deviation; None without one, or without a body.
+
+        Raises InputError for a reference without a body where the deviation was given.
+        """
+        from diffusionblend.evaluation.calibration import calibrate
+
+        if deviation is None:
+            return None
+        try:
+            n_samples = samples_of(self.reconstruction)
+            return calibrate(volume, deviation, reference, n_samples=n_samples)
+        except InputError as error:
+            if self.deviation is not None:
+                raise
+            say(f"note: {error.got} Calibration is left out.")
+            return None
+
+    def _print(self, evaluation: Evaluation, calibration: Calibration | None) -> None:
         from rich.console import Console
 
         row = evaluation_row(self.reconstruction.name, evaluation)
         console = Console()
         console.print(format_table([row], METRIC_COLUMNS))
         console.print(format_table([row], DETAIL_COLUMNS))
+        if calibration is not None:
+            from diffusionblend.evaluation.calibration import COLUMNS
+
+            title = "Reference within the standard deviation, inside the body"
+            console.print(format_table(calibration.rows(), COLUMNS, title=title))
         for note in evaluation.notes:
             say(f"note: {note}")
 
-    def _draw(self, volume, reference, evaluation) -> list[Path]:  # noqa: ANN001
+    def _draw(
+        self,
+        volume: Volume,
+        reference: Volume,
+        evaluation: Evaluation,
+        deviation: Volume | None,
+        calibration: Calibration | None,
+    ) -> list[Path]:
         """Write the figure and the report that were asked for, and return their paths."""
         name = self.reconstruction.name
         volumes = {"reference": reference, name: volume}
@@ -147,6 +201,8 @@ class Evaluate:
                 volumes=volumes,
                 reference="reference",
                 evaluations={name: evaluation},
+                deviations=None if deviation is None else {name: deviation},
+                calibrations=None if calibration is None else {name: calibration},
                 settings={name: made_by["settings"]} if made_by else None,
                 run_records={name: made_by} if made_by else None,
                 projections=notes,
