@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +17,12 @@ PAPER_ELECTRONIC_COUNTS = 5.0
 FEWEST_COUNTS = 1.0
 MOST_PHOTONS = 1e15
 """Above this a bin's noise is lost in float32, and NumPy's Poisson draws end at 9e18."""
+
+TIMED_VIEWS = (1, 1, 3)
+"""Numbers of views that are tried to tell the time of all: once in advance, and two to compare."""
+LIBRARIES_BYTES = 420e6
+VOLUMES_HELD, PROJECTIONS_HELD = 5, 12
+"""Float32 volumes and projections alive at once; noise is drawn in double precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +87,26 @@ def add_noise(lines: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.n
     counts = rng.poisson(noise.photons * np.exp(-lines.astype(np.float64))).astype(np.float64)
     counts += rng.normal(0.0, noise.electronic_counts, size=counts.shape)
     return -np.log(np.maximum(counts, FEWEST_COUNTS) / noise.photons).astype(np.float32)
+
+
+def planned_seconds(volume: Volume, geometry: Geometry, *, noise: Noise | None = None) -> float:
+    """About how long `simulate_projections` takes, by a few views; geometry with angles.
+
+    Time grows linearly with the views.
+    """
+    seconds = []
+    for n_views in TIMED_VIEWS:
+        few = replace(geometry, angles_rad=geometry.angles_rad[:n_views])
+        started = time.perf_counter()
+        simulate_projections(volume, few, noise=noise)
+        seconds.append(time.perf_counter() - started)
+    _, one, several = seconds
+    a_view = max(0.0, several - one) / (TIMED_VIEWS[2] - TIMED_VIEWS[1])
+    return one + a_view * (geometry.n_views - 1)
+
+
+def planned_bytes(volume: Volume, geometry: Geometry) -> int:
+    """Host memory that a process takes to simulate projections: an estimate."""
+    z, y, x = volume.grid.shape
+    lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_bins
+    return int(LIBRARIES_BYTES + 4 * (VOLUMES_HELD * z * y * x + PROJECTIONS_HELD * lines))

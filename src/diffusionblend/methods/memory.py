@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from diffusionblend.geometry import Projections
+from diffusionblend.methods.registry import find_method
+from diffusionblend.operators.slicewise import MATRIX_LIMIT_BYTES
 from diffusionblend.priors.prior import Prior
 
 CPU_BATCH_PIXELS = 16 * 3 * 128 * 128
@@ -17,20 +19,39 @@ SHARE_OF_FREE = 0.5
 
 LIBRARIES_BYTES = 620e6
 """A process with the libraries, a network of some ten million parameters and one batch."""
-BYTES_PER_ENTRY = 30
-"""Of the sparse matrix of A while it is built; a ray has two entries in each row it crosses."""
+BYTES_PER_ENTRY, STORED_BYTES_PER_ENTRY = 30, 16
+"""Of the sparse matrix of A while it is built, and of A and A* afterwards; a ray has two entries in
+each row it crosses."""
 PROJECTIONS_HELD = 4
 
+NO_PRIOR_BYTES = 420e6
+"""A process with the libraries that a method without a prior needs."""
+NO_PRIOR_VOLUMES = {"fbp": 5, "admm-tv": 25}
+MOST_VOLUMES = max(NO_PRIOR_VOLUMES.values())
+"""Float32 volumes that methods without a prior hold at once; total variation has a gradient, its
+multiplier and CG's vectors."""
 
-def planned_bytes(projections: Projections) -> int:
-    """Host memory that a diffusion method's process will take, network on the CPU.
 
-    Linear in slices; an estimate, which a test holds to within 30% for a small scan.
+def planned_bytes(projections: Projections, method: str = "diffusionblend++") -> int:
+    """Host memory that a method's process will take, network on the CPU.
+
+    Linear in slices; an estimate, which a test holds to within 30% for small scans.
     """
     shape = projections.grid.shape
-    entries = projections.geometry.n_views * shape[1] * shape[2] * 2
-    held = PROJECTIONS_HELD * projections.values.nbytes
-    return int(LIBRARIES_BYTES + volume_bytes(shape) + held + BYTES_PER_ENTRY * entries)
+    held = PROJECTIONS_HELD * projections.values.nbytes + _matrix_bytes(projections)
+    if find_method(method).needs_prior:
+        return int(LIBRARIES_BYTES + volume_bytes(shape) + held)
+    volumes = NO_PRIOR_VOLUMES.get(method, MOST_VOLUMES)
+    return int(NO_PRIOR_BYTES + volumes * 4 * shape[0] * shape[1] * shape[2] + held)
+
+
+def _matrix_bytes(projections: Projections) -> int:
+    """Of A while it is built; 0 where rays are computed on the fly."""
+    _, n_y, n_x = projections.grid.shape
+    entries = 2 * projections.geometry.n_views * n_y * n_x
+    is_matrix = STORED_BYTES_PER_ENTRY * entries <= MATRIX_LIMIT_BYTES
+    coupled = projections.geometry.couples_slices
+    return BYTES_PER_ENTRY * entries if is_matrix and not coupled else 0
 
 
 def batch_that_fits(prior: Prior, shape: tuple[int, int, int]) -> int:

@@ -21,6 +21,7 @@ from diffusionblend.verbs.options import (
     say,
     write_record,
 )
+from diffusionblend.verbs.plan import tell_reconstruction
 from diffusionblend.verbs.progress import PATIENCE_SECONDS, progress
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Demo:
     """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
+    dry_run: bool = False
+    """Say what the run would cost in memory, time and disk, and write nothing."""
     seed: int = 7
     """Of the synthetic chest, the noise and the sampler."""
     force: bool = False
@@ -71,6 +74,9 @@ class Demo:
         with record.timed("reference"):
             truth = self._reference(prior, record)
         projections = self._scan(truth)
+        self._tell_plan(projections, prior)
+        if self.dry_run:
+            return
         results = self._reconstruct(projections, prior)
         write_volume(truth, paths["reference"], force=self.force)
         write_projections(projections, paths["projections"], force=self.force)
@@ -116,10 +122,29 @@ class Demo:
         noise = Noise(photons=self.photons)
         return simulate_projections(truth, geometry, noise=noise, seed=self.seed)
 
+    def _tell_plan(self, projections: Projections, prior: Prior) -> None:
+        """Say what the reconstruction will cost, where it is long or nothing else is asked for."""
+        from diffusionblend.methods.planning import is_long, plan_reconstruction
+
+        if not self.dry_run and not is_long(projections, self._settings):
+            return
+        plan = plan_reconstruction(
+            projections,
+            method="diffusionblend++",
+            settings=self._settings,
+            prior=prior,
+            device=prior.device.type,
+        )
+        tell_reconstruction(plan, projections, self.output, volumes=3)
+
+    @property
+    def _settings(self) -> DiffusionBlendPPSettings:
+        return DiffusionBlendPPSettings(steps=self.steps, seed=self.seed)
+
     def _reconstruct(self, projections: Projections, prior: Prior) -> dict[str, Reconstruction]:
         from diffusionblend.methods.registry import reconstruct
 
-        settings = DiffusionBlendPPSettings(steps=self.steps, seed=self.seed)
+        settings = self._settings
         fbp = reconstruct(projections, method="fbp")
         with progress("diffusionblend++") as on_step:
             blend = reconstruct(projections, settings=settings, prior=prior, on_step=on_step)

@@ -18,7 +18,7 @@ from diffusionblend.methods.settings import (
     DiffusionBlendPPSettings,
     FbpSettings,
 )
-from diffusionblend.provenance import RunRecord, available_memory_bytes
+from diffusionblend.provenance import RunRecord, run_record_path
 from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.verbs.kept_state import KeptState
 from diffusionblend.verbs.options import (
@@ -32,6 +32,7 @@ from diffusionblend.verbs.options import (
     timed_part,
     write_record,
 )
+from diffusionblend.verbs.plan import tell_memory, tell_reconstruction
 from diffusionblend.verbs.progress import progress
 from diffusionblend.verbs.samples import (
     combine,
@@ -42,14 +43,12 @@ from diffusionblend.verbs.samples import (
 )
 
 if TYPE_CHECKING:
+    from diffusionblend.geometry import Projections
     from diffusionblend.methods.result import Reconstruction
     from diffusionblend.priors.prior import Prior
     from diffusionblend.volume import Volume
 
 MethodName = Literal["fbp", "admm-tv", "diffusionblend++"]
-
-
-GIGABYTE = 1e9
 
 SCAN_SUFFIX, VOLUME_SUFFIX = ".h5", ".nii.gz"
 """What a folder of scans is searched for, and what it becomes."""
@@ -82,6 +81,8 @@ class Reconstruct:
     """Minutes between writings of OUTPUT.state, from which a stopped run goes on."""
     share: str | None = None
     """I/N: of a folder's scans, take number I (from 0) and every N-th after it."""
+    dry_run: bool = False
+    """Say what the run would cost in memory, time and disk, and write nothing."""
     force: bool = False
     """Overwrite the output, and forget the state of a stopped run."""
     diffusionblend: Annotated[DiffusionBlendPPSettings, tyro.conf.arg(name="")] = field(
@@ -107,8 +108,6 @@ class Reconstruct:
 
     def _run_folder(self) -> None:
         """Every scan of this process's share; one that fails does not stop the others."""
-        from diffusionblend.provenance import run_record_path
-
         scans = sorted(self.projections.glob(f"*{SCAN_SUFFIX}"))
         if not scans:
             raise InputError(f"There are no scans in {self.projections}.", f"*{SCAN_SUFFIX} files")
@@ -121,6 +120,8 @@ class Reconstruct:
                 say(f"{output} is there already", every_rank=True)
                 continue
             try:
+                if self.dry_run:
+                    say(f"{scan}:", every_rank=True)
                 replace(self, projections=scan, output=output, share=None)._run_scan(alone=True)
             except InputError as error:
                 failed.append(scan.name)
@@ -138,19 +139,18 @@ class Reconstruct:
         rank, count = rank_and_count()
         return scans[first::step][rank::count]
 
-    def _run_scan(self, alone: bool = False) -> None:
+    def _run_scan(self, alone: bool = False, told: bool = False) -> None:
         """Read, reconstruct, write, and tell the residual and the cost.
 
-        alone: leave the other processes out of it.
+        alone: leave the other processes out of it. told: the cost has been told before.
         """
         from diffusionblend.io.projections import read_projections
-        from diffusionblend.methods.memory import planned_bytes
         from diffusionblend.methods.registry import find_method, reconstruct
         from diffusionblend.methods.sampler import Execution
         from diffusionblend.ranks import Ranks
 
         device, record = self._begin()
-        if self.samples > 1:
+        if self.samples > 1 and not self.dry_run:
             self._run_samples(device, record, alone)
             return
         with timed_part(record, "read", self.projections.name):
@@ -159,8 +159,10 @@ class Reconstruct:
         ranks = Ranks() if alone else Ranks.started(device)
         kept = self._kept_state(record, writes=ranks.rank == 0)
         resume = kept.resume() if prior and not self.force else None
-        if prior:
-            _tell_memory(planned_bytes(projections), every_rank=alone)
+        if ranks.rank == 0 and not told:
+            self._tell_plan(projections, prior, device, alone, resume.done if resume else 0)
+        if self.dry_run:
+            return
         if resume:
             say(f"resuming after step {resume.done}, from {kept.path}", every_rank=alone)
         with progress(self.method) as on_step:
@@ -214,17 +216,19 @@ class Reconstruct:
         first = alone or rank_and_count()[0] == 0
         if self.force and first:
             remove_samples(paths, self.output)
-        self._prior(record, device)
+        prior, projections = self._prior(record, device), read_projections(self.projections)
+        if first:
+            self._tell_plan(projections, prior, device, alone)
         for seed, path in paths.items():
             settings = replace(self.diffusionblend, seed=seed)
             single = replace(self, output=path, samples=1, diffusionblend=settings)
             if not is_finished(path, single._identity(record)):
                 if first:
                     path.unlink(missing_ok=True)  # of a run that was killed before its record
-                single._run_scan(alone)
+                single._run_scan(alone, told=True)
         if not first:
             return
-        measurement = Measurement.of(read_projections(self.projections), "cpu")
+        measurement = Measurement.of(projections, "cpu")
 
         def residual(volume: Volume) -> float:
             return measurement.relative_residual(hu_to_network(torch.from_numpy(volume.values)))
@@ -238,6 +242,39 @@ class Reconstruct:
         say(
             f"wrote the mean {self.output} and the standard deviation {spread} of {self.samples} "
             f"samples: on average {record.results['mean_standard_deviation_hu']:.0f} HU",
+            every_rank=alone,
+        )
+
+    def _tell_plan(
+        self,
+        projections: Projections,
+        prior: Prior | None,
+        device: str,
+        alone: bool,
+        steps_done: int = 0,
+    ) -> None:
+        """Say what the run will cost, where it is long or nothing else is asked for."""
+        from diffusionblend.methods.memory import planned_bytes
+        from diffusionblend.methods.planning import is_long, plan_reconstruction
+
+        settings = self._settings()
+        if not self.dry_run and not is_long(projections, settings):
+            tell_memory(planned_bytes(projections, self.method), every_rank=alone)
+            return
+        plan = plan_reconstruction(
+            projections, method=self.method, settings=settings, prior=prior, device=device
+        )
+        paths = sample_paths(self.output, self.diffusionblend.seed, self.samples)
+        finished = sum(run_record_path(p).exists() for p in paths.values())
+        tell_reconstruction(
+            plan,
+            projections,
+            self.output,
+            processes=1 if alone else rank_and_count()[1],
+            samples=self.samples,
+            samples_left=max(1, self.samples - finished),
+            steps_done=steps_done,
+            checkpoint_minutes=self.checkpoint_minutes if prior else None,
             every_rank=alone,
         )
 
@@ -294,15 +331,6 @@ class Reconstruct:
         prior = load_prior(self.prior, device)
         record.weights_sha256 = prior.weights_sha256
         return prior
-
-
-def _tell_memory(planned: int, every_rank: bool) -> None:
-    """Say what a run will take, and warn where the machine has less."""
-    available = available_memory_bytes()
-    room = f", {available / GIGABYTE:.1f} GB are free" if available else ""
-    say(f"takes about {planned / GIGABYTE:.1f} GB of memory{room}", every_rank=every_rank)
-    if available and planned > available:
-        say("warning: the system may stop this run for lack of memory", every_rank=every_rank)
 
 
 def _parsed_share(share: str) -> tuple[int, int]:

@@ -21,12 +21,16 @@ from diffusionblend.verbs.options import (
     timed_part,
     write_record,
 )
+from diffusionblend.verbs.plan import BYTES_PER_VALUE, in_words, tell_disk, tell_memory
 
 if TYPE_CHECKING:
     from diffusionblend.geometry import Geometry
-    from diffusionblend.volume import Grid
+    from diffusionblend.simulate import Noise
+    from diffusionblend.volume import Grid, Volume
 
 HALF_TURN_DEGREES = 180.0
+LONG_RUN_VOXEL_VIEWS = 2e9
+"""Views times voxels from which on the cost is told before a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,8 @@ class Simulate:
     """Attenuation of water in 1/mm, which ties HU to line integrals; by default at 60 keV."""
     seed: int = 0
     """Of the noise."""
+    dry_run: bool = False
+    """Say what the run would cost in memory, time and disk, and write nothing."""
     force: bool = False
     """Overwrite the output."""
 
@@ -78,6 +84,10 @@ class Simulate:
         with timed_part(record, "read", self.volume.name) as on_step:
             volume = read_volume(self.volume, on_step=on_step)
         geometry = self._geometry_for(volume.grid)
+        if self.dry_run or geometry.n_views * volume.values.size >= LONG_RUN_VOXEL_VIEWS:
+            self._tell_plan(volume, geometry, noise)
+        if self.dry_run:
+            return
         with timed_part(record, "simulate"):
             projections = simulate_projections(
                 volume,
@@ -94,6 +104,16 @@ class Simulate:
             f"wrote {self.output}: {views} views x {rows} rows x {bins} bins of "
             f"{projections.geometry.bin_mm:g} mm, lines up to {projections.values.max():.2f}"
         )
+
+    def _tell_plan(self, volume: Volume, geometry: Geometry, noise: Noise | None) -> None:
+        """Say what the run will cost."""
+        from diffusionblend.simulate import planned_bytes, planned_seconds
+
+        tell_memory(planned_bytes(volume, geometry))
+        seconds = planned_seconds(volume, geometry, noise=noise)
+        say(f"about {in_words(seconds)} for {geometry.n_views} views (a few were tried)")
+        lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_bins
+        tell_disk(self.output, BYTES_PER_VALUE * lines)
 
     def _geometry_for(self, grid: Grid) -> Geometry:
         """The geometry asked for, with a detector that sees all of the volume."""
