@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from command_line import assert_nothing_in, assert_refused, assert_succeeded
+from diffusionblend.provenance import read_run_record, run_record_path
 from diffusionblend.verbs.plan import in_bytes, in_words
 from diffusionblend.verbs.samples import sample_paths
 
@@ -95,6 +96,13 @@ def test_the_cost_is_told_before_a_long_run_alone(cli, command, monkeypatch):
     assert_succeeded(long)
     assert len(re.findall(r"^about ", long.out, re.M)) == 1  # once, not for each sample
     assert long.out.index("steps of") < long.out.index("wrote")
+    planned = read_run_record(run_record_path(command[3])).results["planned"]
+    assert in_words(planned["seconds"]) in re.search(r"^about .*$", long.out, re.M)[0]
+    assert planned["memory_mb"] > 500
+    single = cli(*command, "--steps", 3, "--force")
+    assert_succeeded(single)
+    results = read_run_record(run_record_path(command[3])).results
+    assert {"planned", "relative_residual", "identity"} <= results.keys()
 
 
 def test_too_little_memory_or_disk_is_warned_of(cli, command, monkeypatch):

@@ -74,7 +74,7 @@ class Demo:
         with record.timed("reference"):
             truth = self._reference(prior, record)
         projections = self._scan(truth)
-        self._tell_plan(projections, prior)
+        self._tell_plan(projections, prior, record)
         if self.dry_run:
             return
         results = self._reconstruct(projections, prior)
@@ -122,8 +122,9 @@ class Demo:
         noise = Noise(photons=self.photons)
         return simulate_projections(truth, geometry, noise=noise, seed=self.seed)
 
-    def _tell_plan(self, projections: Projections, prior: Prior) -> None:
-        """Say what the reconstruction will cost, where it is long or nothing else is asked for."""
+    def _tell_plan(self, projections: Projections, prior: Prior, record: RunRecord) -> None:
+        """Say, and record, what the reconstruction will cost, where it is long or nothing else is
+        asked for."""
         from diffusionblend.methods.planning import is_long, plan_reconstruction
 
         if not self.dry_run and not is_long(projections, self._settings):
@@ -135,7 +136,8 @@ class Demo:
             prior=prior,
             device=prior.device.type,
         )
-        tell_reconstruction(plan, projections, self.output, volumes=3)
+        told = tell_reconstruction(plan, projections, self.output, volumes=3)
+        record.results["planned"] = told
 
     @property
     def _settings(self) -> DiffusionBlendPPSettings:
@@ -177,7 +179,7 @@ class Demo:
                 f"{name}: {result.seconds['total']:.1f} s, {result.network_calls} network calls, "
                 f"residual |Ax - y| / |y| {result.relative_residual:.1e}"
             )
-        record.results = {name: e.to_dict() for name, e in evaluations.items()}
+        record.results |= {name: e.to_dict() for name, e in evaluations.items()}
         record.results["network_share"] = results["diffusionblend++"].network_share
         write_report(
             path,

@@ -38,8 +38,10 @@ def tell_reconstruction(
     steps_done: int = 0,
     checkpoint_minutes: float | None = None,
     every_rank: bool = False,
-) -> None:
+) -> dict[str, float]:
     """Say what a reconstruction will cost, and warn where there is too little memory or disk.
+
+    Returns what was told, for the run's record: seconds, memory_mb.
 
     processes: that share the steps. volumes: files that are written and kept. samples: of which
     `samples_left` are to be made. steps_done: of the one that is resumed. checkpoint_minutes: after
@@ -61,6 +63,7 @@ def tell_reconstruction(
     if samples > 1:
         volumes, passing = volumes + 1, passing + samples * volume
     tell_disk(output, volumes * volume, passing, every_rank=every_rank)
+    return {"seconds": seconds, "memory_mb": plan.memory_bytes / MEGABYTE}
 
 
 def tell_memory(planned: int, *, every_rank: bool = False) -> None:

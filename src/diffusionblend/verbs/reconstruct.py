@@ -160,7 +160,7 @@ class Reconstruct:
         kept = self._kept_state(record, writes=ranks.rank == 0)
         resume = kept.resume() if prior and not self.force else None
         if ranks.rank == 0 and not told:
-            self._tell_plan(projections, prior, device, alone, resume.done if resume else 0)
+            self._tell_plan(projections, prior, record, alone, resume.done if resume else 0)
         if self.dry_run:
             return
         if resume:
@@ -218,7 +218,7 @@ class Reconstruct:
             remove_samples(paths, self.output)
         prior, projections = self._prior(record, device), read_projections(self.projections)
         if first:
-            self._tell_plan(projections, prior, device, alone)
+            self._tell_plan(projections, prior, record, alone)
         for seed, path in paths.items():
             settings = replace(self.diffusionblend, seed=seed)
             single = replace(self, output=path, samples=1, diffusionblend=settings)
@@ -249,11 +249,11 @@ class Reconstruct:
         self,
         projections: Projections,
         prior: Prior | None,
-        device: str,
+        record: RunRecord,
         alone: bool,
         steps_done: int = 0,
     ) -> None:
-        """Say what the run will cost, where it is long or nothing else is asked for."""
+        """Say, and record, what the run will cost, where it is long or only that is wanted."""
         from diffusionblend.methods.memory import planned_bytes
         from diffusionblend.methods.planning import is_long, plan_reconstruction
 
@@ -262,11 +262,11 @@ class Reconstruct:
             tell_memory(planned_bytes(projections, self.method), every_rank=alone)
             return
         plan = plan_reconstruction(
-            projections, method=self.method, settings=settings, prior=prior, device=device
+            projections, method=self.method, settings=settings, prior=prior, device=record.device
         )
         paths = sample_paths(self.output, self.diffusionblend.seed, self.samples)
         finished = sum(run_record_path(p).exists() for p in paths.values())
-        tell_reconstruction(
+        record.results["planned"] = tell_reconstruction(
             plan,
             projections,
             self.output,
@@ -291,7 +291,7 @@ class Reconstruct:
         with timed_part(record, "write", self.output.name):
             write_volume(result.volume, self.output, force=self.force)
         record.seconds |= result.seconds
-        record.results = {
+        record.results |= {
             "relative_residual": result.relative_residual,
             "network_calls": result.network_calls,
             "network_share": result.network_share,

@@ -1,0 +1,109 @@
+"""What a run was said to cost, and what it cost: time and memory, by the command line itself.
+
+    python benchmarks/planned_runs.py -o results/
+    python benchmarks/planned_runs.py -o results/ --sizes 256x133 --steps 20
+
+Every run is a process of its own, on a synthetic chest with the shipped prior (at another slice
+size its weights run all the same: the pictures are worth nothing then, time and memory are). The
+estimate is the one that the run tells before it starts; both are read from its record. Adds a line
+for each run to planned_runs.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from diffusionblend import synthetic_chest, write_volume
+from diffusionblend.evaluation.tables import Column, format_table
+from diffusionblend.priors.shipped import DEFAULT_PRIOR
+from diffusionblend.provenance import read_run_record, run_record_path, versions
+from timed_runs import prior_at
+
+LINES_FILE = "planned_runs.jsonl"
+FIELD_OF_VIEW_MM = 360.0
+PLANNED = "from diffusionblend.methods import planning; planning.LONG_RUN_VOXEL_STEPS = 0; "
+"""Short runs are to tell their cost too."""
+COMMAND = "import sys; from diffusionblend.cli import main; main(sys.argv[1:])"
+
+COLUMNS = (
+    Column(key="run", header="Run"),
+    Column(key="planned_seconds", header="Said (s)", digits=1),
+    Column(key="seconds", header="Took (s)", digits=1),
+    Column(key="seconds_ratio", header="Said / took"),
+    Column(key="planned_mb", header="Said (MB)", digits=0),
+    Column(key="mb", header="Took (MB)", digits=0),
+    Column(key="mb_ratio", header="Said / took"),
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run each size, print the table and keep its rows."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("-o", "--output", type=Path, required=True, help=f"folder for {LINES_FILE}")
+    add("--sizes", nargs="+", default=["128x96", "256x133"], help="pixels a side x slices")
+    add("--methods", nargs="+", default=["diffusionblend++", "admm-tv"])
+    add("--steps", type=int, default=20, help="reverse steps")
+    add("--views", type=int, default=8)
+    add("--prior", default=DEFAULT_PRIOR, help="name or folder; its weights run at any size")
+    chosen = parser.parse_args(arguments)
+    rows = []
+    with TemporaryDirectory() as folder:
+        for size in chosen.sizes:
+            pixels, slices = map(int, size.split("x"))
+            scan = make_scan(Path(folder), pixels, slices, chosen.views)
+            prior = Path(folder) / f"prior-{pixels}"
+            prior_at(chosen.prior, pixels, "cpu").save(prior)
+            for method in chosen.methods:
+                rows.append(planned_and_true(scan, prior, method, chosen.steps))
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    facts = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
+    with (chosen.output / LINES_FILE).open("a") as file:
+        file.writelines(json.dumps(row | facts) + "\n" for row in rows)
+    print(format_table(rows, COLUMNS, "markdown"))
+
+
+def make_scan(folder: Path, pixels: int, slices: int, views: int) -> Path:
+    """Projections of a synthetic chest."""
+    volume, scan = folder / "chest.nii.gz", folder / f"{pixels}x{slices}.h5"
+    chest = synthetic_chest(
+        0, shape=(slices, pixels, pixels), in_plane_mm=FIELD_OF_VIEW_MM / pixels
+    )
+    write_volume(chest, volume, force=True)
+    run("simulate", volume, "-o", scan, "--views", views)
+    return scan
+
+
+def planned_and_true(scan: Path, prior: Path, method: str, steps: int) -> dict[str, object]:
+    """One run's row: what it said before it started, and what it took."""
+    output = scan.with_name(f"{scan.stem} {method}.nii.gz")
+    options = ("--prior", prior, "--steps", steps, "--device", "cpu")
+    run("reconstruct", scan, "-o", output, "--method", method, *options)
+    record = read_run_record(run_record_path(output))
+    planned, taken = record.results["planned"], record.peak_memory_mb["process"]
+    seconds = record.seconds["total"]
+    return {
+        "run": f"{scan.stem}, {method}",
+        "steps": steps if record.results["network_calls"] else None,
+        "planned_seconds": planned["seconds"],
+        "seconds": seconds,
+        "seconds_ratio": planned["seconds"] / seconds,
+        "planned_mb": planned["memory_mb"],
+        "mb": taken,
+        "mb_ratio": planned["memory_mb"] / taken,
+    }
+
+
+def run(*arguments: object) -> None:
+    """The command line in a process of its own."""
+    subprocess.run([sys.executable, "-c", PLANNED + COMMAND, *map(str, arguments)], check=True)
+
+
+if __name__ == "__main__":
+    main()
