@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import re
 import shutil
 from importlib import metadata
+from pathlib import Path
 
 import pytest
+import torch
 
 from command_line import assert_succeeded
 from diffusionblend.priors.prior import WEIGHTS_FILE, load_prior, sha256_of_weights
 from diffusionblend.priors.shipped import DEFAULT_PRIOR, shipped_priors
+from diffusionblend.verbs.doctor import _rate
 
 
 def ship(monkeypatch, priors):
@@ -22,7 +26,19 @@ def test_it_tells_versions_devices_priors_and_speed(cli, monkeypatch, tiny_prior
     assert metadata.version("torch") in result.out
     assert "cores" in result.out and "GB" in result.out
     assert f"whole, SHA-256 {sha256_of_weights(tiny_prior)[:16]}" in result.out
-    assert result.out.count("ms a slice of 16 x 16") == 2
+    assert "blocks of 3 x 16 x 16 a second" in result.out
+    assert "pairs a second, of a slice of 16 x 16, 8 views" in result.out
+    first, *facts, last = result.out.strip().splitlines()
+    assert first == last == "```"  # one block to paste
+    assert all(re.match(r"\S.{17} \S", fact) for fact in facts), facts
+    assert str(Path.home()) not in result.out
+
+
+def test_the_rate_is_that_of_the_clock(monkeypatch):
+    """A part of 0.02 s, the first time of 5 s, by a clock of our own."""
+    now = iter([5.0, *(5.0 + 0.02 * i for i in range(200))])
+    monkeypatch.setattr("diffusionblend.verbs.doctor.time.perf_counter", lambda: next(now))
+    assert _rate(lambda: None, torch.device("cpu")) == pytest.approx(50, rel=0.06)
 
 
 def test_a_damaged_or_missing_prior_is_told(cli, monkeypatch, tiny_prior, tmp_path):
