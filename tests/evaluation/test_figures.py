@@ -9,8 +9,14 @@ import pytest
 from matplotlib.image import imread
 
 from diffusionblend.errors import InputError, OutputExistsError
-from diffusionblend.evaluation.figures import figure_png_bytes, save_figure, three_planes_figure
+from diffusionblend.evaluation.figures import (
+    figure_png_bytes,
+    save_figure,
+    three_planes_figure,
+    uncertainty_figure,
+)
 from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.uncertainty import COLOURS, deviation_limit_hu
 from diffusionblend.volume import Grid, Volume
 
 
@@ -60,6 +66,25 @@ def test_every_panel_has_the_same_scale_in_millimetres(volumes) -> None:
         assert box.x1 <= 1
         assert box.y1 <= 1
     assert max(scales) == pytest.approx(min(scales), rel=1e-6)
+
+
+def test_deviation_and_error_share_their_colours(volumes) -> None:
+    mean, truth = volumes["FBP"], volumes["Truth"]
+    spread = mean.with_values(np.abs(mean.values) / 10)
+    shown = panels(uncertainty_figure(mean, spread, truth))
+    columns = ("reference", "mean", "standard deviation", "size of the error")
+    assert set(shown) == {f"{c}/{p}" for c in columns for p in ("axial", "coronal", "sagittal")}
+    images = {label: axes.images[0] for label, axes in shown.items()}
+    for name in columns[2:]:
+        assert images[f"{name}/axial"].get_clim() == (0.0, deviation_limit_hu([spread.values]))
+    np.testing.assert_allclose(images["standard deviation/axial"].get_array(), spread.values[4])
+    error = np.abs(mean.values - truth.values)[4]
+    np.testing.assert_allclose(images["size of the error/axial"].get_array(), error, atol=1e-3)
+    colours = images["standard deviation/axial"].cmap(np.array([0.0, 1.0]))[:, :3]
+    np.testing.assert_allclose(colours, [(0, 0, 0), np.array(COLOURS[-1]) / 255])
+    assert len(panels(uncertainty_figure(mean, spread))) == 6
+    with pytest.raises(InputError, match="nowhere below 0"):
+        uncertainty_figure(mean, truth)
 
 
 def test_panels_do_not_overlap(volumes) -> None:

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.evaluation.ensemble import check_deviation
 from diffusionblend.evaluation.metrics import PLANE_AXES, Evaluation, check_same_grid
 from diffusionblend.evaluation.planes import PlaneImage, middle_slices
+from diffusionblend.evaluation.uncertainty import deviation_limit_hu, on_black, overlay_rgba
 from diffusionblend.units import WINDOWS_HU
 from diffusionblend.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 ERROR_LIMIT_HU = 300.0
@@ -46,6 +49,7 @@ TITLE_POINTS = 10.0
 TITLE_LETTERS = 24
 """Longer titles are set smaller, to stay above their column."""
 
+COLOUR_STEPS = 256
 INK = "#1b1f24"
 DPI = 200
 
@@ -100,6 +104,44 @@ def three_planes_figure(
         image = _draw_column(figure, layout, column, planes, f"{name}: error", colours)
     if errors:
         _draw_bar(figure, layout, len(slices) + len(errors), image, "error (HU)")
+    _draw_plane_names(figure, layout)
+    return figure
+
+
+def uncertainty_figure(
+    mean: Volume,
+    deviation: Volume,
+    reference: Volume | None = None,
+    window: tuple[float, float] | str = "full",
+) -> Figure:
+    """The middle slices of a mean of samples, its standard deviation and the size of its error.
+
+    The latter two in HU and in the same colours, up to a round limit; without a reference neither
+    it nor the error is shown. Raises InputError for different grids or what is no deviation.
+    """
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+    check_deviation(deviation, mean)
+    volumes = {"mean": mean} if reference is None else {"reference": reference, "mean": mean}
+    check_volumes(volumes, None if reference is None else "reference")
+    slices = {name: middle_slices(volume) for name, volume in volumes.items()}
+    spread = {"standard deviation": middle_slices(deviation)}
+    for planes in error_slices(slices, None if reference is None else "reference").values():
+        spread["size of the error"] = {
+            plane: replace(image, values=np.abs(image.values)) for plane, image in planes.items()
+        }
+    limit = deviation_limit_hu([deviation.values])
+    colours = ListedColormap(on_black(overlay_rgba(np.linspace(0, 1, COLOUR_STEPS), 1.0)))
+    layout = _layout(slices["mean"], len(slices), len(spread))
+    figure = Figure(figsize=(layout.width, layout.height), dpi=DPI, facecolor="white")
+    greys = ("gray", *window_limits(window))
+    for column, (name, planes) in enumerate(slices.items()):
+        image = _draw_column(figure, layout, column, planes, name, greys)
+    _draw_bar(figure, layout, len(slices), image, "HU")
+    for column, (name, planes) in enumerate(spread.items(), start=len(slices)):
+        image = _draw_column(figure, layout, column, planes, name, (colours, 0.0, limit))
+    _draw_bar(figure, layout, len(slices) + len(spread), image, "HU")
     _draw_plane_names(figure, layout)
     return figure
 
@@ -222,7 +264,7 @@ def _draw_column(
     column: int,
     planes: Mapping[str, PlaneImage],
     title: str,
-    colours: tuple[str, float, float],
+    colours: tuple[str | Colormap, float, float],
 ) -> ScalarMappable:
     """One volume's three planes below its title; colours: (map, low HU, high HU)."""
     colour_map, low, high = colours
@@ -297,7 +339,7 @@ def _draw_bar(
     bottom = BOTTOM_INCHES + (height - shrunk) / 2
     axes = _add_axes(figure, (left, bottom, BAR_INCHES, shrunk))
     bar = figure.colorbar(image, cax=axes)
-    bar.set_label(label, fontsize=8, color=INK, labelpad=1)
+    bar.set_label(label, fontsize=8, color=INK, labelpad=3)
     bar.ax.tick_params(labelsize=7, length=2, color=INK, labelcolor=INK)
     bar.outline.set(edgecolor=INK, linewidth=0.5)
 

@@ -66,11 +66,11 @@ class Evaluate:
         from diffusionblend.evaluation.metrics import evaluate_volume
         from diffusionblend.io.volumes import read_volume
 
-        outputs = self._checked_outputs()
+        spread_file = find_deviation(self.reconstruction, self.deviation)
+        outputs = self._checked_outputs(spread_file)
         record = RunRecord(verb="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
             add_input(record, path)
-        spread_file = find_deviation(self.reconstruction, self.deviation)
         for path in (self.projections, spread_file):
             if path is not None:
                 add_input(record, path)
@@ -98,11 +98,10 @@ class Evaluate:
         if outputs:
             write_record(record, outputs[0])
 
-    def _checked_outputs(self) -> list[Path]:
+    def _checked_outputs(self, spread_file: Path | None) -> list[Path]:
         """The outputs asked for; raises InputError for what could not be written in the end."""
         outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
-        inputs = [self.reconstruction, self.reference, self.projections]
-        inputs.append(find_deviation(self.reconstruction, self.deviation))
+        inputs = [self.reconstruction, self.reference, self.projections, spread_file]
         check_outputs_are_no_inputs(outputs, [p for p in inputs if p is not None])
         if len({p.resolve() for p in outputs}) < len(outputs):
             raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")
