@@ -15,7 +15,12 @@ from diffusionblend.geometry import (
     parallel_beam_for,
 )
 from diffusionblend.methods import planning
-from diffusionblend.methods.memory import LIBRARIES_BYTES, NO_PRIOR_BYTES, planned_bytes
+from diffusionblend.methods.memory import (
+    BATCH_BYTES_PER_PIXEL,
+    LIBRARIES_BYTES,
+    NO_PRIOR_BYTES,
+    planned_bytes,
+)
 from diffusionblend.methods.planning import (
     LEAST_SLICES,
     is_long,
@@ -151,5 +156,7 @@ def test_memory_goes_with_the_method_and_the_matrix() -> None:
     assert more_views == pytest.approx(30 * 2 * 54 * 16 * 16 + extra_lines, abs=2)
     cone = a_scan(40, cone=True)  # whose rays are never a matrix
     held = 4 * cone.values.nbytes
-    assert planned_bytes(cone) == pytest.approx(LIBRARIES_BYTES + 5 * 4 * 40 * 256 + held, abs=2)
+    voxels = 40 * 16 * 16
+    parts = BATCH_BYTES_PER_PIXEL * voxels + 5 * 4 * voxels + held
+    assert planned_bytes(cone) == pytest.approx(LIBRARIES_BYTES + parts, abs=2)
     assert planned_bytes(cone, "fbp") < NO_PRIOR_BYTES + 6 * 4 * 40 * 256 + held

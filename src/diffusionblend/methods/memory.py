@@ -17,8 +17,10 @@ VOLUMES_HELD = 5
 """Float32 volumes alive at once: the state, its dual variable and sum, a step's noise, a result."""
 SHARE_OF_FREE = 0.5
 
-LIBRARIES_BYTES = 620e6
-"""A process with the libraries, a network of some ten million parameters and one batch."""
+LIBRARIES_BYTES = 680e6
+"""A process with the libraries and a network of some ten million parameters."""
+BATCH_BYTES_PER_PIXEL = 180
+"""Of a network's batch on a CPU, over all its slices."""
 BYTES_PER_ENTRY, STORED_BYTES_PER_ENTRY = 30, 16
 """Of the sparse matrix of A while it is built, and of A and A* afterwards; a ray has two entries in
 each row it crosses."""
@@ -35,12 +37,14 @@ multiplier and CG's vectors."""
 def planned_bytes(projections: Projections, method: str = "diffusionblend++") -> int:
     """Host memory that a method's process will take, network on the CPU.
 
-    Linear in slices; an estimate, which a test holds to within 30% for small scans.
+    Linear in slices once they fill a batch; an estimate, which a test holds to within 30% for small
+    scans.
     """
     shape = projections.grid.shape
     held = PROJECTIONS_HELD * projections.values.nbytes + _matrix_bytes(projections)
     if find_method(method).needs_prior:
-        return int(LIBRARIES_BYTES + volume_bytes(shape) + held)
+        batch = BATCH_BYTES_PER_PIXEL * min(CPU_BATCH_PIXELS, shape[0] * shape[1] * shape[2])
+        return int(LIBRARIES_BYTES + batch + volume_bytes(shape) + held)
     volumes = NO_PRIOR_VOLUMES.get(method, MOST_VOLUMES)
     return int(NO_PRIOR_BYTES + volumes * 4 * shape[0] * shape[1] * shape[2] + held)
 
