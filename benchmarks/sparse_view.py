@@ -35,7 +35,7 @@ from diffusionblend import (
 )
 from diffusionblend.evaluation.figures import save_figure, three_planes_figure
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
-from diffusionblend.evaluation.tuning import tune_admm_tv
+from diffusionblend.evaluation.tuning import tune
 from diffusionblend.io.resampling import to_square_slices
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
@@ -44,7 +44,6 @@ from diffusionblend.verbs.progress import progress
 SETTINGS = {"8": (8, 180.0), "6": (6, 180.0), "4": (4, 180.0), "90deg": (90, 90.0)}
 """Views and arc in degrees by the name of the setting."""
 
-TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 TUNING_SLICES = 32
 
 COLUMNS = (
@@ -167,8 +166,8 @@ class Benchmark:
             first = max(0, (volume.grid.shape[0] - TUNING_SLICES) // 2)
             values = volume.values[first : first + TUNING_SLICES]
             middle = Volume(values, volume.grid.with_slices(len(values)))
-            tuned = tune_admm_tv(scan(middle, setting), middle, TV_WEIGHTS)
-            scores = {f"{w:g}": round(psnr, 2) for w, psnr in tuned.psnr_by_weight.items()}
+            tuned = tune("admm-tv", scan(middle, setting), middle)
+            scores = {f"{w:g}": round(psnr, 2) for w, psnr in tuned.psnr_by_value.items()}
             known[setting] = {"weight": tuned.settings.weight, "volume_psnr_db": scores}
             file.write_text(json.dumps(known, indent=2) + "\n")
         print(f"{setting}: TV weight {known[setting]}", flush=True)

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AdmmTvSettings": "methods.settings",
+    "CglsSettings": "methods.settings",
     "DiffusionBlendPPSettings": "methods.settings",
     "FbpSettings": "methods.settings",
     "Grid": "volume",
@@ -19,6 +20,7 @@ _HOMES = {
     "Noise": "simulate",
     "ParallelBeam": "geometry",
     "Projections": "geometry",
+    "SirtSettings": "methods.settings",
     "Volume": "volume",
     "downsample_in_plane": "volume",
     "equally_spaced_angles": "geometry",

@@ -8,14 +8,12 @@ from typing import Protocol
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.measurement import NO_ATTENUATION, Measurement
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from diffusionblend.solvers.proximal import ExactProximal
 
 DEFAULT_RHO = {"cg": 0.0, "prox": 0.1}
 CONSISTENCIES = tuple(DEFAULT_RHO)
-NO_ATTENUATION = -1.0
-"""Zero attenuation (-1000 HU) in the network's range."""
 
 
 class Consistency(Protocol):

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from diffusionblend.errors import InputError
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
+    CglsSettings,
     DiffusionBlendPPSettings,
     FbpSettings,
+    SirtSettings,
 )
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from diffusionblend.methods.sampler import Execution
     from diffusionblend.priors.prior import Prior
 
-MethodSettings = FbpSettings | AdmmTvSettings | DiffusionBlendPPSettings
+MethodSettings = (
+    FbpSettings | SirtSettings | CglsSettings | AdmmTvSettings | DiffusionBlendPPSettings
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class Method:
 
 METHODS = {
     "fbp": Method("filtered back-projection", FbpSettings, "fbp", "reconstruct_fbp"),
+    "sirt": Method(
+        "weighted least squares, stopped early", SirtSettings, "sirt", "reconstruct_sirt"
+    ),
+    "cgls": Method("least squares, stopped early", CglsSettings, "cgls", "reconstruct_cgls"),
     "admm-tv": Method("3D total variation", AdmmTvSettings, "admm_tv", "reconstruct_admm_tv"),
     "diffusionblend++": Method(
         "joint block prior, blended over random partitions",

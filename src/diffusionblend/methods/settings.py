@@ -41,6 +41,34 @@ class AdmmTvSettings:
             raise InputError("ADMM-TV was given no iterations.", "at least 1")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SirtSettings:
+    """How long SIRT iterates."""
+
+    iterations: int = 50
+    """Passes over all views; stopping early is the regularisation, so tune it."""
+    nonnegative: bool = True
+    """Keep attenuation at or above zero."""
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise InputError("SIRT was given no iterations.", "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CglsSettings:
+    """How long CGLS iterates."""
+
+    iterations: int = 12
+    """Steps; stopping early is the regularisation, so tune it."""
+    nonnegative: bool = True
+    """Raise the result to no attenuation where it lies below."""
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise InputError("CGLS was given no iterations.", "at least 1")
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps": 20, "time_power": 1.5, "start": "noise", "first_timestep": None},
     "balanced": {"steps": 50, "time_power": 1.5, "start": "noise", "first_timestep": None},

@@ -14,8 +14,10 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.sampler_state import state_path
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
+    CglsSettings,
     DiffusionBlendPPSettings,
     FbpSettings,
+    SirtSettings,
 )
 from diffusionblend.provenance import RunRecord, available_memory_bytes
 from diffusionblend.ranks import rank_and_count
@@ -34,10 +36,11 @@ from diffusionblend.verbs.options import (
 from diffusionblend.verbs.progress import progress
 
 if TYPE_CHECKING:
+    from diffusionblend.methods.registry import MethodSettings
     from diffusionblend.methods.result import Reconstruction
     from diffusionblend.priors.prior import Prior
 
-MethodName = Literal["fbp", "admm-tv", "diffusionblend++"]
+MethodName = Literal["fbp", "sirt", "cgls", "admm-tv", "diffusionblend++"]
 
 
 GIGABYTE = 1e9
@@ -75,6 +78,8 @@ class Reconstruct:
     )
     tv: AdmmTvSettings = field(default_factory=AdmmTvSettings)
     fbp: FbpSettings = field(default_factory=FbpSettings)
+    sirt: SirtSettings = field(default_factory=SirtSettings)
+    cgls: CglsSettings = field(default_factory=CglsSettings)
 
     def run(self) -> None:
         """Reconstruct one scan, or those of a folder that are not there yet."""
@@ -209,8 +214,9 @@ class Reconstruct:
         path = state_path(self.output)
         return KeptState(path, identity, 60 * self.checkpoint_minutes, writes)
 
-    def _settings(self) -> FbpSettings | AdmmTvSettings | DiffusionBlendPPSettings:
-        by_method = {"fbp": self.fbp, "admm-tv": self.tv, "diffusionblend++": self.diffusionblend}
+    def _settings(self) -> MethodSettings:
+        by_method = {"admm-tv": self.tv, "diffusionblend++": self.diffusionblend}
+        by_method |= {"fbp": self.fbp, "sirt": self.sirt, "cgls": self.cgls}
         return by_method[self.method]
 
     def _prior(self, record: RunRecord, device: str) -> Prior:
