@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from diffusionblend.geometry import equally_spaced_angles, full_detector
+from diffusionblend.methods.consistency import Consistency
 from diffusionblend.methods.sampler import Sampler, sampling_timesteps
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
@@ -21,7 +22,7 @@ SIZE = 16
 
 
 @dataclass
-class WholeVolumeStep:
+class WholeVolumeStep(Consistency):
     """The paper's consistency step, with one step length for all slices."""
 
     operator: RotateAndSum

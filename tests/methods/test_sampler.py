@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffusionblend.methods.consistency import Consistency
 from diffusionblend.methods.sampler import Sampler, SamplerState, sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions, make_partition
 from diffusionblend.ranks import Ranks
@@ -27,7 +28,7 @@ ABAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 
 
 @dataclass
-class Affine:
+class Affine(Consistency):
     """A consistency step that is affine in the slices; notes what it returned."""
 
     gain: np.ndarray
@@ -392,5 +393,5 @@ class Meeting:
 def test_the_sampler_takes_no_reference() -> None:
     assert set(inspect.signature(Sampler).parameters) == {
         "prior", "consistency", "times", "partitions", "eta", "batch_blocks", "device", "ranks",
-        "code_scale",
+        "code_scale", "renewal", "perpendicular", "corrector_snr",
     }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from diffusionblend.errors import InputError
@@ -11,12 +11,19 @@ from diffusionblend.geometry import Projections
 from diffusionblend.methods.registry import MethodSettings, find_method, reconstruct
 from diffusionblend.volume import Volume
 
+TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+TV_Z_WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+DPS_STEPS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+
 SEARCHED: dict[str, tuple[str, tuple[float, ...]]] = {
     "sirt": ("iterations", (5, 10, 20, 40, 80, 160, 320, 640)),
     "cgls": ("iterations", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)),
-    "admm-tv": ("weight", (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)),
+    "admm-tv": ("weight", TV_WEIGHTS),
+    "dds": ("tv_z_weight", TV_Z_WEIGHTS),
+    "diffusion-mbir": ("tv_z_weight", TV_Z_WEIGHTS),
+    "tpdm": ("dps_step", DPS_STEPS),
 }
-"""By method: the setting that regularises, and the values tried for it, rising."""
+"""By method: the setting that the data's weight hangs on, and the values tried for it, rising."""
 
 
 @dataclass(frozen=True)
@@ -33,22 +40,24 @@ def tune(
     truth: Volume,
     values: Sequence[float] | None = None,
     *,
-    device: str = "cpu",
+    settings: MethodSettings | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Tuned:
-    """The method's regularising setting with the highest whole-volume PSNR against `truth`.
+    """The method's searched setting with the highest whole-volume PSNR against `truth`.
 
     values: in rising order, by default those of SEARCHED; a best one at either end raises
-    InputError, since the true best may lie beyond it.
+    InputError, since the true best may lie beyond it. settings: all other settings, by default the
+    method's own. options: of `reconstruct`, such as priors and the device.
     """
     if method not in SEARCHED:
         raise InputError(f"{method} has nothing to search.", f"one of {', '.join(SEARCHED)}")
     name, usual = SEARCHED[method]
     values = usual if values is None else values
-    defaults = find_method(method).settings()
+    settings = find_method(method).settings() if settings is None else settings
     scores: dict[float, float] = {}
     for value in values:
-        settings = replace(defaults, **{name: value})
-        result = reconstruct(projections, method=method, settings=settings, device=device)
+        tried = replace(settings, **{name: value})
+        result = reconstruct(projections, method=method, settings=tried, **(options or {}))
         scores[value] = evaluate_volume(result.volume, truth).volume_psnr_db
     best = max(scores, key=scores.__getitem__)
     if best in (values[0], values[-1]):
@@ -57,4 +66,4 @@ def tune(
             "a best value inside the range",
             "a wider range of values",
         )
-    return Tuned(replace(defaults, **{name: best}), scores)
+    return Tuned(replace(settings, **{name: best}), scores)

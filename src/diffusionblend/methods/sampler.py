@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from diffusionblend.errors import InputError
 from diffusionblend.methods.consistency import Consistency
 from diffusionblend.methods.stopwatch import Stopwatch
-from diffusionblend.priors.partition import Partition, Slab
+from diffusionblend.priors.partition import AXIAL, Partition, Slab
 from diffusionblend.priors.prior import BlockDenoiser
 from diffusionblend.ranks import Ranks
 
@@ -28,11 +29,13 @@ class SamplerState:
     """Where a run stands after `done` steps: all that the rest of it depends on.
 
     x: the noisy volume (z, y, x), network range. generator: the state of the noise's generator.
+    variables: what the data step keeps, by name.
     """
 
     done: int
     x: torch.Tensor
     generator: torch.Tensor
+    variables: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def ignore_state(state: SamplerState) -> None:
@@ -56,14 +59,17 @@ class Execution:
 class Sampler:
     """DDIM with data consistency inside the loop, block by block.
 
-    x_{t'} = sqrt(abar') x0' + sqrt(1 - abar') (sqrt(1 - eta^2) eps + eta z), where eta is the share
-    of the noise renewed at every step, as in the authors' loop; it is not the eta of DDIM's own
-    sigma.
+    x_{t'} = sqrt(abar') x0' + sqrt(1 - abar') (sqrt(1 - s^2) eps + s z), where s is the share of
+    the noise renewed: eta itself with renewal "share", as in the authors' loop, whatever the step;
+    with "ddim" that of DDIM's own sigma (Song, Meng and Ermon 2021, Eq. 16), which shrinks with the
+    step: s^2 = eta^2 (1 - abar / abar') / (1 - abar), so that eta 1 is the ancestral sampler.
 
     prior, consistency: what is sampled. times: timesteps, falling. partitions: one for each of
     them. batch_blocks: blocks a network call. device: where the network runs; the volume may lie
     elsewhere, and comes slab by slab then. ranks: processes that share the blocks; each ends every
     step with the whole volume. code_scale: of a position code of one slice, as the prior counts it.
+    perpendicular: the prior of coronal slices, for partitions into those. corrector_snr: of a
+    Langevin step after each but the last (Song et al. 2021, Alg. 3), 0 for none.
     """
 
     prior: BlockDenoiser
@@ -75,6 +81,9 @@ class Sampler:
     device: torch.device | str = "cpu"
     ranks: Ranks = field(default_factory=Ranks)
     code_scale: float = 1.0
+    renewal: str = "share"
+    perpendicular: BlockDenoiser | None = None
+    corrector_snr: float = 0.0
 
     def start(
         self,
@@ -102,11 +111,15 @@ class Sampler:
         generator = torch.Generator(state.x.device)
         generator.set_state(state.generator.cpu())
         stopwatch, first = Stopwatch(self.device), state.done
+        self.consistency.restore(state.variables)
         for i in range(first, len(self.times)):
             self._step(state.x, i, generator, stopwatch)
             state.done, state.generator = i + 1, generator.get_state()
+            state.variables = self.consistency.variables()
             on_step(state)
-        return state.x, SamplerCost(len(self.times) - first, stopwatch.seconds())
+        calls = len(self.times) - first
+        calls += max(0, calls - 1) if self.corrector_snr else 0
+        return state.x, SamplerCost(calls, stopwatch.seconds())
 
     def _step(
         self, x: torch.Tensor, i: int, generator: torch.Generator, stopwatch: Stopwatch
@@ -115,24 +128,53 @@ class Sampler:
         last = i + 1 == len(self.times)
         slabs = self.partitions[i].slabs(self.batch_blocks)
         shares = self.ranks.share(slabs, [len(s.partition.blocks) for s in slabs])
+
+        def noise() -> torch.Tensor:
+            with stopwatch.part("rest"):
+                return torch.randn(x.shape, generator=generator, device=x.device)
+
+        guidance = Guidance.none_yet(x) if self.consistency.needs_gradient else None
+        self._predict(x, i, shares, None if last else noise(), guidance, stopwatch)
+        if self.corrector_snr and not last:
+            self._correct(x, i + 1, shares, noise(), stopwatch)
+        if guidance is not None:
+            with stopwatch.part("consistency"):
+                x[:] = self.consistency.moved(x, guidance.gradient, guidance.misfit.sum())
+        if self.consistency.moves_state:
+            self._move_state(x, self._abar_after(i), shares, noise(), stopwatch)
+
+    def _predict(
+        self,
+        x: torch.Tensor,
+        i: int,
+        shares: list[list[Slab]],
+        z: torch.Tensor | None,
+        guidance: Guidance | None,
+        stopwatch: Stopwatch,
+    ) -> None:
+        """x at the next timestep, with the data step on the estimate; fills in the guidance."""
         coupled = self.consistency.couples_slices
-        with stopwatch.part("rest"):
-            z = None if last else torch.randn(x.shape, generator=generator, device=x.device)
         x0_all = torch.empty_like(x) if coupled else None
         eps_all = torch.empty_like(x) if coupled else None
         for slab in shares[self.ranks.rank]:
             with stopwatch.part("network"):
-                x0, eps = self._denoise(x[slab.slices].to(self.device), i, slab)
+                x_t = x[slab.slices].to(self.device)
+                if guidance is None:
+                    x0, eps = self._denoise(x_t, i, slab.partition)
+                else:
+                    x0, eps = self._denoise_and_guide(x_t, i, slab, guidance)
             if coupled:
                 x0_all[slab.slices], eps_all[slab.slices] = x0, eps
             else:
                 with stopwatch.part("consistency"):
                     x0 = self.consistency(x0, slab.slices)
                 with stopwatch.part("rest"):
-                    x[slab.slices] = self._renoise(x0, eps, i, None if last else z[slab.slices])
+                    fresh = None if z is None else z[slab.slices]
+                    x[slab.slices] = self._renoise(x0, eps, i, fresh)
         with stopwatch.part("rest"):
             owned = [_range_of(share) for share in shares]
-            for volume in (x0_all, eps_all) if coupled else (x,):
+            gathered = (x0_all, eps_all) if coupled else (x,)
+            for volume in (*gathered, *(guidance.volumes() if guidance else ())):
                 self.ranks.gather_slices(volume, owned)
         if coupled:
             with stopwatch.part("consistency"):
@@ -140,15 +182,98 @@ class Sampler:
             with stopwatch.part("rest"):
                 x[:] = self._renoise(x0, eps_all, i, z)
 
-    def _denoise(self, x_t: torch.Tensor, i: int, slab: Slab) -> tuple[torch.Tensor, torch.Tensor]:
+    def _correct(
+        self,
+        x: torch.Tensor,
+        i: int,
+        shares: list[list[Slab]],
+        z: torch.Tensor,
+        stopwatch: Stopwatch,
+    ) -> None:
+        """A Langevin step at timestep number i: x + sqrt(1 - abar) 2 r (z - r eps), r the ratio.
+
+        That is x + h score + sqrt(2 h) z with h = 2 r^2 (1 - abar): the published step size, whose
+        ratio of the norms of noise and score is taken as expected, for the process of exploding
+        variance that goes with ours (Song et al. 2021, Alg. 4).
+        """
+        r = self.corrector_snr
+        width = (1 - float(self.prior.schedule.alpha_bar[self.times[i]])) ** 0.5
+        for slab in shares[self.ranks.rank]:
+            with stopwatch.part("network"):
+                x_t = x[slab.slices].to(self.device)
+                _, eps = self._denoise(x_t, i, slab.partition)
+            with stopwatch.part("rest"):
+                fresh = z[slab.slices].to(self.device)
+                x[slab.slices] = x_t + 2 * r * width * (fresh - r * eps)
+        with stopwatch.part("rest"):
+            self.ranks.gather_slices(x, [_range_of(share) for share in shares])
+
+    def _move_state(
+        self,
+        x: torch.Tensor,
+        abar: float,
+        shares: list[list[Slab]],
+        noise: torch.Tensor,
+        stopwatch: Stopwatch,
+    ) -> None:
+        """The data step on the renoised state, slab by slab or of the whole volume."""
+        coupled = self.consistency.couples_state
+        mine = [slab.slices for slab in shares[self.ranks.rank]]
+        with stopwatch.part("consistency"):
+            for slices in [slice(0, len(x))] if coupled else mine:
+                x[slices] = self.consistency.on_state(
+                    x[slices].to(self.device), slices, abar, noise[slices].to(self.device)
+                )
+        if not coupled:
+            with stopwatch.part("rest"):
+                self.ranks.gather_slices(x, [_range_of(share) for share in shares])
+
+    def _denoise(
+        self, x_t: torch.Tensor, i: int, partition: Partition
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """x0 and eps (z, y, x) of a slab, its blocks in batches of `batch_blocks`."""
-        partition = slab.partition
-        parts = [
-            self.prior.denoise(batch, self.times[i], partition.code * self.code_scale)
-            for batch in partition.gather(x_t).split(self.batch_blocks)
-        ]
+        prior = self.prior if partition.axis == AXIAL else self.perpendicular
+        batches = partition.blocks.split(self.batch_blocks)
+        parts = []
+        for blocks in batches:
+            arguments = partition.gather(x_t, blocks), self.times[i], self._code(partition)
+            if x_t.requires_grad and len(batches) > 1:  # keep one batch's layers at a time
+                options = {"use_reentrant": False, "preserve_rng_state": False}
+                parts.append(checkpoint(prior.denoise, *arguments, **options))
+            else:
+                parts.append(prior.denoise(*arguments))
         x0, eps = (torch.cat(part) for part in zip(*parts, strict=True))
-        return partition.scatter(x0, len(x_t)), partition.scatter(eps, len(x_t))
+        n_slices = x_t.shape[partition.axis]
+        return partition.scatter(x0, n_slices), partition.scatter(eps, n_slices)
+
+    def _denoise_and_guide(
+        self, x_t: torch.Tensor, i: int, slab: Slab, guidance: Guidance
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same, with the gradient of half the slab's misfit with respect to x_t noted."""
+        with torch.enable_grad():
+            x_t = x_t.detach().clone().requires_grad_()
+            x0, eps = self._denoise(x_t, i, slab.partition)
+            misfit = self.consistency.misfit(x0, slab.slices)
+            (gradient,) = torch.autograd.grad(0.5 * misfit.sum(), x_t)
+        guidance.gradient[slab.slices] = gradient.to(guidance.gradient)
+        guidance.misfit[slab.slices] = misfit.detach().to(guidance.misfit)
+        return x0.detach(), eps.detach()
+
+    def _code(self, partition: Partition) -> float:
+        return partition.code * self.code_scale
+
+    def _abar_after(self, i: int) -> float:
+        """abar once step i is done: that of the next timestep, or 1 for the clean volume."""
+        if i + 1 == len(self.times):
+            return 1.0
+        return float(self.prior.schedule.alpha_bar[self.times[i + 1]])
+
+    def _share(self, i: int) -> float:
+        """The share s of the noise that step i renews, 0 to 1."""
+        if self.renewal == "share":
+            return self.eta
+        abar = float(self.prior.schedule.alpha_bar[self.times[i]])
+        return self.eta * ((1 - abar / self._abar_after(i)) / (1 - abar)) ** 0.5
 
     def _renoise(
         self, x0: torch.Tensor, eps: torch.Tensor, i: int, z: torch.Tensor | None
@@ -156,9 +281,26 @@ class Sampler:
         """x at the next timestep from x0 and eps with fresh noise z; x0 itself after the last."""
         if z is None:
             return x0
-        abar = float(self.prior.schedule.alpha_bar[self.times[i + 1]])
-        noise = (1 - self.eta**2) ** 0.5 * eps.to(x0.device) + self.eta * z.to(x0.device)
+        abar, share = self._abar_after(i), self._share(i)
+        noise = (1 - share**2) ** 0.5 * eps.to(x0.device) + share * z.to(x0.device)
         return abar**0.5 * x0 + (1 - abar) ** 0.5 * noise
+
+
+@dataclass
+class Guidance:
+    """The gradient (z, y, x) of half the misfit, and the misfit of each slice (z,)."""
+
+    gradient: torch.Tensor
+    misfit: torch.Tensor
+
+    @classmethod
+    def none_yet(cls, x: torch.Tensor) -> Guidance:
+        """For a volume like x, to be filled in."""
+        return cls(torch.zeros_like(x), x.new_zeros(len(x)))
+
+    def volumes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both, slices first."""
+        return self.gradient, self.misfit
 
 
 def sampling_timesteps(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from diffusionblend.errors import InputError
 
@@ -69,6 +69,63 @@ class CglsSettings:
             raise InputError("CGLS was given no iterations.", "at least 1")
 
 
+@dataclass(frozen=True, kw_only=True)
+class FbpUnetSettings:
+    """How FBP-UNet runs."""
+
+    batch_slices: int = 16
+    """Slices a network batch. Does not change the result."""
+
+    def __post_init__(self) -> None:
+        if self.batch_slices < 1:
+            raise InputError(f"batch_slices is {self.batch_slices}.", "at least 1")
+
+
+ConsistencyName = Literal["cg", "prox", "admm-tv-z", "hard", "dps", "none"]
+CONSISTENCIES: tuple[str, ...] = get_args(ConsistencyName)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencySettings:
+    """Which data step a diffusion method takes, and its numbers; lengths are in pixels."""
+
+    consistency: ConsistencyName = "cg"
+    """Data step: conjugate gradients, the exact proximal point, ADMM with total variation along z,
+    the noisy state projected onto noisy data, the gradient through the network, or no data."""
+    cg_iterations: int = 5
+    """CG steps at every reverse step, for 'cg' and 'admm-tv-z'."""
+    rho: float | None = None
+    """Pull towards the prior's estimate, for 'cg' and 'prox'; by default 0 and 0.1."""
+    tv_z_weight: float = 0.1
+    """Of the total variation along z, for 'admm-tv-z'; tune it."""
+    tv_z_penalty: float = 1.0
+    """ADMM's rho, for 'admm-tv-z'."""
+    tv_z_keeps: bool = False
+    """Keep ADMM's variables from one reverse step to the next, for 'admm-tv-z'."""
+    hard_weight: float = 0.1
+    """Of the state against the data, between 0 and 1, for 'hard'."""
+    dps_step: float = 1.0
+    """Step along the gradient of the residual's norm, for 'dps'; tune it."""
+
+    def __post_init__(self) -> None:
+        if self.cg_iterations < 1:
+            raise InputError(
+                f"cg_iterations is {self.cg_iterations}, which would switch the data off.",
+                "at least 1",
+            )
+        if not self.tv_z_weight >= 0 or not self.tv_z_penalty > 0:
+            raise InputError(
+                f"tv_z_weight is {self.tv_z_weight} and tv_z_penalty {self.tv_z_penalty}.",
+                "a weight not below 0 and a penalty above 0",
+            )
+        if not 0 < self.hard_weight < 1:
+            raise InputError(
+                f"hard_weight is {self.hard_weight}.", "between 0 and 1, both left out"
+            )
+        if not self.dps_step > 0:
+            raise InputError(f"dps_step is {self.dps_step}.", "a number above 0")
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps": 20, "time_power": 1.5, "start": "noise", "first_timestep": None},
     "balanced": {"steps": 50, "time_power": 1.5, "start": "noise", "first_timestep": None},
@@ -76,9 +133,129 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What each preset settles, unless it is set."""
 
+Start = Literal["noise", "fbp", "cg", "tv"]
+
 
 @dataclass(frozen=True, kw_only=True)
-class DiffusionBlendPPSettings:
+class SamplingSettings(ConsistencySettings):
+    """How a diffusion method samples."""
+
+    steps: int = 200
+    """Reverse steps; each passes the whole volume through the network once."""
+    time_power: float = 1.0
+    """Spacing of the timesteps: 1 equal, above 1 denser towards the end."""
+    start: Start = "noise"
+    """Pure noise, or an image of the data noised to first_timestep."""
+    first_timestep: int | None = None
+    """Timestep of the first step, 0 to 999 (pure noise); needs a start other than noise."""
+    eta: float = 0.85
+    """How much of the noise is renewed, 0 to 1, as 'renewal' counts it."""
+    renewal: Literal["share", "ddim"] = "share"
+    """What eta is: the share of the noise renewed at every step, as in DDS and DiffusionBlend, or
+    that of DDIM's own sigma, which shrinks with the step (1 is then the ancestral sampler)."""
+    nonnegative: bool = True
+    """Raise the prior's estimate to no attenuation (-1000 HU) where below, before the data step."""
+    batch_blocks: int | None = None
+    """Blocks a network batch; by default sized to the memory. Does not change the result."""
+    seed: int = 0
+    """Of all randomness."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"steps is {self.steps}.", "at least 1")
+        if not 0 <= self.eta <= 1:
+            raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
+        if self.batch_blocks is not None and self.batch_blocks < 1:
+            raise InputError(f"batch_blocks is {self.batch_blocks}.", "at least 1")
+        if self._start == "noise" and self.first_timestep is not None:
+            raise InputError(
+                f"first_timestep is {self.first_timestep}, but the start is pure noise.",
+                "a start from an image of the data",
+                "--start tv",
+            )
+
+    @property
+    def _start(self) -> str | None:
+        return self.start
+
+    def resolved(self) -> SamplingSettings:
+        """The same settings with what a preset settles written out."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dds2dSettings(SamplingSettings):
+    """How DDS 2D samples: slices one by one, CG."""
+
+    steps: int = 50
+    """Reverse steps; each passes the whole volume through the network once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DdsSettings(SamplingSettings):
+    """How DDS samples: slices one by one, ADMM with total variation along z."""
+
+    steps: int = 50
+    """Reverse steps; each passes the whole volume through the network once."""
+    consistency: ConsistencyName = "admm-tv-z"
+    """Data step, see above."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionMbirSettings(SamplingSettings):
+    """How DiffusionMBIR samples: predictor and corrector, one ADMM step on the state."""
+
+    consistency: ConsistencyName = "admm-tv-z"
+    """Data step, taken on the noisy state over sqrt(abar); not 'hard' or 'dps'."""
+    cg_iterations: int = 1
+    """CG steps at every reverse step."""
+    tv_z_keeps: bool = True
+    """Keep ADMM's variables from one reverse step to the next."""
+    eta: float = 1.0
+    """How much of the noise is renewed, 0 to 1, as 'renewal' counts it."""
+    renewal: Literal["share", "ddim"] = "ddim"
+    """What eta is; 1 with 'ddim' is the ancestral predictor."""
+    corrector_snr: float = 0.16
+    """Signal-to-noise ratio of the Langevin corrector; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.consistency in ("hard", "dps"):
+            raise InputError(
+                f"DiffusionMBIR was given the data step {self.consistency!r}.",
+                "one that moves an estimate: cg, prox, admm-tv-z or none",
+            )
+        if not 0 <= self.corrector_snr <= 1:
+            raise InputError(f"corrector_snr is {self.corrector_snr}.", "0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TpdmSettings(SamplingSettings):
+    """How TPDM samples: axial or coronal slices at each step, the gradient of the residual."""
+
+    consistency: ConsistencyName = "dps"
+    """Data step, see above."""
+    eta: float = 1.0
+    """How much of the noise is renewed, 0 to 1, as 'renewal' counts it."""
+    renewal: Literal["share", "ddim"] = "ddim"
+    """What eta is; 1 with 'ddim' is the ancestral sampler."""
+    plane_ratio: int = 2
+    """One step in this many, drawn at random, denoises coronal slices, the others axial ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.plane_ratio < 1:
+            raise InputError(f"plane_ratio is {self.plane_ratio}.", "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionBlendSettings(SamplingSettings):
+    """How DiffusionBlend samples: every slice given its two neighbours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionBlendPPSettings(SamplingSettings):
     """How DiffusionBlend++ samples."""
 
     preset: Literal["fast", "balanced", "best"] = "best"
@@ -87,52 +264,25 @@ class DiffusionBlendPPSettings:
     """Reverse steps; each passes the whole volume through the network once."""
     time_power: float | None = None
     """Spacing of the timesteps: 1 equal, above 1 denser towards the end."""
-    start: Literal["noise", "fbp", "cg", "tv"] | None = None
+    start: Start | None = None
     """Pure noise, or an image of the data noised to first_timestep."""
-    first_timestep: int | None = None
-    """Timestep of the first step, 0 to 999 (pure noise); needs a start other than noise."""
     eta: float = 1.0
-    """Share of the noise renewed at every step, 0 to 1 (not DDIM's own); 0.85 in the paper."""
-    consistency: Literal["cg", "prox"] = "cg"
-    """Data consistency: a few steps of conjugate gradients, or the exact proximal point."""
-    cg_iterations: int = 5
-    """CG steps at every reverse step, for 'cg'."""
-    rho: float | None = None
-    """Pull towards the prior's estimate, lengths in pixels; by default 0 (cg) or 0.1 (prox)."""
-    nonnegative: bool = True
-    """Raise the prior's estimate to no attenuation (-1000 HU) where below, before the data step."""
+    """How much of the noise is renewed, 0 to 1; 0.85 in the paper."""
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
     """How slices are blended: drawn afresh at every step, or 'fixed' blocks (no blending)."""
     jump_every: int = 2
     """Every how many steps a jump step comes, when alternating."""
     jump_stride: int = 3
     """Slices from one to the next in a jump block."""
-    batch_blocks: int | None = None
-    """Blocks a network batch; by default sized to the memory. Does not change the result."""
-    seed: int = 0
-    """Of all randomness."""
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise InputError(f"The preset is {self.preset!r}.", f"one of {', '.join(PRESETS)}")
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"steps is {self.steps}.", "at least 1")
-        if not 0 <= self.eta <= 1:
-            raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
-        if self.cg_iterations < 1:
-            raise InputError(
-                f"cg_iterations is {self.cg_iterations}, which would switch the data off.",
-                "at least 1",
-            )
-        if self.batch_blocks is not None and self.batch_blocks < 1:
-            raise InputError(f"batch_blocks is {self.batch_blocks}.", "at least 1")
-        whole = self._filled()
-        if whole["start"] == "noise" and whole["first_timestep"] is not None:
-            raise InputError(
-                f"first_timestep is {whole['first_timestep']}, but the start is pure noise.",
-                "a start from an image of the data",
-                "--start tv",
-            )
+        super().__post_init__()
+
+    @property
+    def _start(self) -> str | None:
+        return self._filled()["start"]
 
     def resolved(self) -> DiffusionBlendPPSettings:
         """The same settings with what the preset settles written out."""

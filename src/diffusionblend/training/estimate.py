@@ -95,7 +95,7 @@ def count_slices(path: Path) -> int:
 
 def _noise(n_blocks: int, settings: TrainSettings) -> Batch:
     size = settings.network.image_size
-    x0, eps = torch.randn(2, n_blocks, settings.network.block_slices, size, size)
+    x0, eps = torch.randn(2, n_blocks, settings.network.slices_seen, size, size)
     return Batch(x0, torch.ones(n_blocks), eps, torch.randint(N_TIMESTEPS, (n_blocks,)))
 
 

@@ -13,10 +13,11 @@ def take_weights(unet: torch.nn.Module, initial: Prior, settings: TrainSettings)
     """Copy the weights of a prior's network that fit into `unet`; the share of `unet` they fill.
 
     A layer is taken where its name and shape are the same; the others stay as they are, so that the
-    image size, the stem, the levels and the attention may differ. Raises InputError where the prior
-    predicts something else, or nothing fits.
+    image size, the layout, the stem, the levels and the attention may differ. Raises InputError
+    where one predicts v and the other eps, or nothing fits.
     """
-    if initial.prediction != settings.predict:
+    predictions = {initial.prediction, settings.prediction}
+    if len(predictions) > 1 and "residual" not in predictions:
         raise InputError(
             f"The initial prior predicts {initial.prediction}, and this run {settings.predict}.",
             "the same prediction",

@@ -267,7 +267,7 @@ class Trainer:
 
     def _prior(self, unet: torch.nn.Module, facts: dict[str, object]) -> Prior:
         s = self.settings
-        return Prior(unet, s.network, facts, bf16=s.bf16, prediction=s.predict, code_unit=s.code)
+        return Prior(unet, s.network, facts, bf16=s.bf16, prediction=s.prediction, code_unit=s.code)
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:

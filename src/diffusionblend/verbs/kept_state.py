@@ -37,15 +37,15 @@ class KeptState:
         if found is None:
             return None
         done, arrays = found
-        return SamplerState(
-            done, torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["generator"])
-        )
+        found = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return SamplerState(done, found.pop("x"), found.pop("generator"), found)
 
     def keep_if_due(self, state: SamplerState) -> None:
         """Write the state if the last writing is long enough ago; raises OutputWriteError."""
         if not self.writes or time.monotonic() - self._last < self.every_seconds:
             return
-        arrays = {"x": state.x.cpu().numpy(), "generator": state.generator.cpu().numpy()}
+        kept = {"x": state.x, "generator": state.generator} | state.variables
+        arrays = {name: tensor.cpu().numpy() for name, tensor in kept.items()}
         write_state(self.path, state.done, arrays, self.identity)
         self._last = time.monotonic()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column(key="name", header="Prior"),
     Column(key="slice", header="Slice"),
+    Column(key="layout", header="Layout"),
     Column(key="block_slices", header="Slices a block"),
     Column(key="millions", header="Parameters (millions)", digits=1),
     Column(key="file_mb", header="File (MB)", digits=1),

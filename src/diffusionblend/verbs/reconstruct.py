@@ -15,9 +15,16 @@ from diffusionblend.io.sampler_state import state_path
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
     CglsSettings,
+    Dds2dSettings,
+    DdsSettings,
     DiffusionBlendPPSettings,
+    DiffusionBlendSettings,
+    DiffusionMbirSettings,
     FbpSettings,
+    FbpUnetSettings,
+    SamplingSettings,
     SirtSettings,
+    TpdmSettings,
 )
 from diffusionblend.provenance import RunRecord, available_memory_bytes
 from diffusionblend.ranks import rank_and_count
@@ -40,7 +47,19 @@ if TYPE_CHECKING:
     from diffusionblend.methods.result import Reconstruction
     from diffusionblend.priors.prior import Prior
 
-MethodName = Literal["fbp", "sirt", "cgls", "admm-tv", "diffusionblend++"]
+MethodName = Literal[
+    "fbp",
+    "sirt",
+    "cgls",
+    "admm-tv",
+    "fbp-unet",
+    "dds-2d",
+    "dds",
+    "diffusion-mbir",
+    "tpdm",
+    "diffusionblend",
+    "diffusionblend++",
+]
 
 
 GIGABYTE = 1e9
@@ -65,6 +84,8 @@ class Reconstruct:
     """How; each method has its own settings below, the others are not looked at."""
     prior: str = "chest-128"
     """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
+    perpendicular_prior: str | None = None
+    """The same for the prior of coronal slices, which tpdm needs."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     checkpoint_minutes: float = 2.0
@@ -80,10 +101,18 @@ class Reconstruct:
     fbp: FbpSettings = field(default_factory=FbpSettings)
     sirt: SirtSettings = field(default_factory=SirtSettings)
     cgls: CglsSettings = field(default_factory=CglsSettings)
+    fbp_unet: FbpUnetSettings = field(default_factory=FbpUnetSettings)
+    dds_2d: Dds2dSettings = field(default_factory=Dds2dSettings)
+    dds: DdsSettings = field(default_factory=DdsSettings)
+    diffusion_mbir: DiffusionMbirSettings = field(default_factory=DiffusionMbirSettings)
+    tpdm: TpdmSettings = field(default_factory=TpdmSettings)
+    neighbours: Annotated[DiffusionBlendSettings, tyro.conf.arg(name="diffusionblend")] = field(
+        default_factory=DiffusionBlendSettings
+    )
 
     def run(self) -> None:
         """Reconstruct one scan, or those of a folder that are not there yet."""
-        check_seed(self.diffusionblend.seed)
+        check_seed(self._seed)
         if self.projections.is_dir():
             self._run_folder()
         elif self.share is not None:
@@ -136,7 +165,7 @@ class Reconstruct:
         from diffusionblend.io.projections import read_projections
         from diffusionblend.io.volumes import check_volume_suffix
         from diffusionblend.methods.memory import planned_bytes
-        from diffusionblend.methods.registry import find_method, reconstruct
+        from diffusionblend.methods.registry import reconstruct
         from diffusionblend.methods.sampler import Execution
         from diffusionblend.ranks import Ranks
 
@@ -145,13 +174,13 @@ class Reconstruct:
         record = RunRecord(
             verb="reconstruct",
             settings=asdict(self),
-            seed=self.diffusionblend.seed,
+            seed=self._seed,
             device=device,
         )
         add_input(record, self.projections)
         with timed_part(record, "read", self.projections.name):
             projections = read_projections(self.projections)
-            prior = self._prior(record, device) if find_method(self.method).needs_prior else None
+            prior, second = self._priors(record, device)
         ranks = Ranks() if alone else Ranks.started(device)
         kept = self._kept_state(record, writes=ranks.rank == 0)
         resume = kept.resume() if prior and not self.force else None
@@ -165,6 +194,7 @@ class Reconstruct:
                 method=self.method,
                 settings=self._settings(),
                 prior=prior,
+                perpendicular_prior=second,
                 device=device,
                 on_step=on_step,
                 execution=Execution(resume, kept.keep_if_due, ranks),
@@ -192,8 +222,9 @@ class Reconstruct:
             "network_calls": result.network_calls,
             "network_share": result.network_share,
         }
-        if self.method == "diffusionblend++":
-            record.results["settings"] = asdict(self.diffusionblend.resolved())
+        settings = self._settings()
+        if isinstance(settings, SamplingSettings):
+            record.results["settings"] = asdict(settings.resolved())
         write_record(record, self.output)
         say(
             f"wrote {self.output}: residual |Ax - y| / |y| {result.relative_residual:.2e}, "
@@ -203,10 +234,14 @@ class Reconstruct:
 
     def _kept_state(self, record: RunRecord, writes: bool) -> KeptState:
         """The state file of this run, known by all that decides its result."""
-        settings = asdict(self.diffusionblend.resolved())
-        del settings["batch_blocks"], settings["preset"]
+        chosen = self._settings()
+        resolves = isinstance(chosen, SamplingSettings)
+        settings = asdict(chosen.resolved() if resolves else chosen)
+        for name in ("batch_blocks", "preset"):
+            settings.pop(name, None)
         identity = {
-            "projections": record.inputs[0]["sha256"],
+            "method": self.method,
+            "inputs": [i["sha256"] for i in record.inputs],
             "weights": record.weights_sha256,
             "settings": settings,
             "device": record.device.partition(":")[0],
@@ -215,16 +250,33 @@ class Reconstruct:
         return KeptState(path, identity, 60 * self.checkpoint_minutes, writes)
 
     def _settings(self) -> MethodSettings:
-        by_method = {"admm-tv": self.tv, "diffusionblend++": self.diffusionblend}
-        by_method |= {"fbp": self.fbp, "sirt": self.sirt, "cgls": self.cgls}
-        return by_method[self.method]
+        names = {"admm-tv": "tv", "diffusionblend++": "diffusionblend"}
+        names["diffusionblend"] = "neighbours"
+        return getattr(self, names.get(self.method, self.method.replace("-", "_")))
 
-    def _prior(self, record: RunRecord, device: str) -> Prior:
-        from diffusionblend.priors.prior import load_prior
+    @property
+    def _seed(self) -> int:
+        """The method's own, or 0 where it draws nothing."""
+        return getattr(self._settings(), "seed", 0)
 
-        prior = load_prior(self.prior, device)
+    def _priors(self, record: RunRecord, device: str) -> tuple[Prior | None, Prior | None]:
+        """The prior that the method needs, and the one of coronal slices, if it does."""
+        from diffusionblend.methods.registry import find_method, fitting_prior
+        from diffusionblend.priors.prior import WEIGHTS_FILE
+        from diffusionblend.priors.shipped import find_prior
+
+        method = find_method(self.method)
+        if not method.needs_prior:
+            return None, None
+        prior, second = fitting_prior(self.method, method.layout, self.prior, device), None
         record.weights_sha256 = prior.weights_sha256
-        return prior
+        if method.perpendicular is not None:
+            second = fitting_prior(
+                *(self.method, method.perpendicular, self.perpendicular_prior, device),
+                option="--perpendicular-prior",
+            )
+            add_input(record, find_prior(self.perpendicular_prior) / WEIGHTS_FILE)
+        return prior, second
 
 
 def _tell_memory(planned: int, every_rank: bool) -> None:
