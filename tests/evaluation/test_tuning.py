@@ -42,8 +42,15 @@ def test_a_best_value_at_the_end_is_refused(noisy: Projections) -> None:
         tune("cgls", noisy, small_volume((2, 16, 16)), (1, 2))
 
 
+def test_a_best_value_at_the_end_will_do_where_the_figure_has_levelled_off() -> None:
+    clean, truth = scan(small_volume((2, 16, 16)), n_views=6), small_volume((2, 16, 16))
+    tuned = tune("cgls", clean, truth, (2, 200, 300))
+    assert tuned.settings.iterations in (200, 300)
+    assert abs(tuned.psnr_by_value[300] - tuned.psnr_by_value[200]) < 0.1
+
+
 def test_only_what_has_a_setting_to_search_is_searched(noisy: Projections) -> None:
-    with pytest.raises(InputError, match="sirt, cgls, admm-tv"):
+    with pytest.raises(InputError, match="sirt, cgls, admm-tv, dds"):
         tune("fbp", noisy, small_volume((2, 16, 16)))
     for method, (name, values) in SEARCHED.items():
         assert hasattr(METHODS[method].settings(), name)

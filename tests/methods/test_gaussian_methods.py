@@ -217,7 +217,7 @@ def test_with_one_block_the_exact_forms_tend_to_the_prior(eta: float, renewal: s
 
 
 def test_the_share_form_shrinks_the_spread_however_many_the_steps() -> None:
-    """The variance settles at three quarters of the prior's; the exact forms' tends to all of it."""
+    """The variance settles at three quarters of the prior's; the exact forms tend to all of it."""
     prior = GaussianPrior(block_slices=Z)
     left = {}
     for steps in (200, 500):

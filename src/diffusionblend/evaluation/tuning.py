@@ -15,6 +15,8 @@ TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 TV_Z_WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 DPS_STEPS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
+LEVEL_DB = 0.1
+
 SEARCHED: dict[str, tuple[str, tuple[float, ...]]] = {
     "sirt": ("iterations", (5, 10, 20, 40, 80, 160, 320, 640)),
     "cgls": ("iterations", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)),
@@ -46,8 +48,10 @@ def tune(
     """The method's searched setting with the highest whole-volume PSNR against `truth`.
 
     values: in rising order, by default those of SEARCHED; a best one at either end raises
-    InputError, since the true best may lie beyond it. settings: all other settings, by default the
-    method's own. options: of `reconstruct`, such as priors and the device.
+    InputError, since the true best may lie beyond it, unless the figure has levelled off there
+    (less than LEVEL_DB from its neighbour), as with iterations on noiseless data. settings: all
+    other settings, by default the method's own. options: of `reconstruct`, such as priors and the
+    device.
     """
     if method not in SEARCHED:
         raise InputError(f"{method} has nothing to search.", f"one of {', '.join(SEARCHED)}")
@@ -60,10 +64,18 @@ def tune(
         result = reconstruct(projections, method=method, settings=tried, **(options or {}))
         scores[value] = evaluate_volume(result.volume, truth).volume_psnr_db
     best = max(scores, key=scores.__getitem__)
-    if best in (values[0], values[-1]):
+    if _is_at_the_end(best, scores):
         raise InputError(
             f"The best {name} of {method}, {best:g}, is at the end of those tried, {list(values)}.",
             "a best value inside the range",
             "a wider range of values",
         )
     return Tuned(replace(settings, **{name: best}), scores)
+
+
+def _is_at_the_end(best: float, scores: dict[float, float]) -> bool:
+    """Whether the best of the values, in order, has one neighbour at most, and stands out of it."""
+    values = list(scores)
+    i = values.index(best)
+    neighbours = [*values[max(0, i - 1) : i], *values[i + 1 : i + 2]]
+    return len(neighbours) < 2 and all(scores[best] - scores[n] > LEVEL_DB for n in neighbours)

@@ -10,7 +10,7 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections, equally_spaced_angles, parallel_beam_for
 from diffusionblend.methods.diffusion import check_prior_fits
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.measurement import NO_ATTENUATION, Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
 from diffusionblend.methods.sampler import Execution
 from diffusionblend.methods.settings import FbpUnetSettings
@@ -76,4 +76,5 @@ def fbp_of_slices(x: torch.Tensor, n_views: int, arc_degrees: float) -> torch.Te
     grid = Grid(shape=tuple(x.shape), spacing_mm=(1.0, 1.0, 1.0))
     geometry = parallel_beam_for(grid, equally_spaced_angles(n_views, arc_degrees))
     operator = ParallelBeamTransform(geometry, grid, device=x.device)
-    return filtered_back_projection(operator.forward(x + 1), geometry, grid) - 1
+    attenuation = (x - NO_ATTENUATION).clamp(min=0)  # as a simulated scan has it
+    return filtered_back_projection(operator.forward(attenuation), geometry, grid) - 1
