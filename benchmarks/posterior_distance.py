@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Annotated
@@ -199,6 +199,8 @@ class Problem:
         x = prior.mean + np.einsum("ij,jyx->iyx", np.linalg.cholesky(c), white)
         grid = Grid(shape=SHAPE, spacing_mm=(1.0, 1.0, 1.0))
         measurement = Measurement.of(scan(Volume(HU_PER_UNIT * x, grid), Setting(views)))
+        y = measurement.operator.forward(torch.from_numpy(x).float())  # below no attenuation too
+        measurement = replace(measurement, y=y)
         a = measurement.operator.matrix.to_dense().double().numpy()
         seen = np.zeros((a.shape[1],) * 2) if without_data else np.linalg.pinv(a, rcond=1e-6) @ a
         columns = x.reshape(SHAPE[0], -1).T
