@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 $(INSTALLED_FOR_TESTS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --editable ".[test,browser]"
 	touch $@
 
 clean:

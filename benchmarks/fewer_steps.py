@@ -18,7 +18,6 @@ import tyro
 
 from diffusionblend import (
     DiffusionBlendPPSettings,
-    Volume,
     equally_spaced_angles,
     evaluate_volume,
     load_prior,
@@ -32,6 +31,7 @@ from diffusionblend.io.resampling import to_square_slices
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
 from diffusionblend.verbs.progress import progress
+from sparse_view import middle
 
 COLUMNS = (
     Column(key="views", header="Views", digits=0),
@@ -140,13 +140,6 @@ class FewerSteps:
     def _rows(self) -> list[dict]:
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         return [json.loads(line) for line in lines]
-
-
-def middle(volume: Volume, slices: int) -> Volume:
-    """The middle slices of a volume."""
-    first = max(0, (volume.grid.shape[0] - slices) // 2)
-    values = volume.values[first : first + slices]
-    return Volume(values, volume.grid.with_slices(len(values)))
 
 
 if __name__ == "__main__":

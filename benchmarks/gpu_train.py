@@ -19,12 +19,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from diffusionblend import InputError, Volume, load_prior
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.loop import Progress, Stopped, Trainer
+from diffusionblend.training.metrics import METRICS_FILE
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.training.synthetic import synthetic_bank
 from pack_volumes import read_pack
@@ -41,8 +40,6 @@ TINY_NETWORK = NetworkConfig(
     image_size=32, unshuffle=1, channels=(8, 16), norm_groups=4, attention_head_channels=8
 )
 STOPPED_EXIT = 128
-METRICS_FILE = "metrics.jsonl"
-"""The trainer's; the last line is this script's."""
 
 
 class _Pause(Exception):
@@ -191,13 +188,6 @@ def _until(deadline: float) -> Callable[[Progress], None]:
     return on_step
 
 
-def start_from(trainer: Trainer, prior_unet: torch.nn.Module) -> None:
-    """Give a run that has not begun the weights of a prior, averaged weights included."""
-    trainer.unet.load_state_dict(prior_unet.state_dict())
-    for average, weight in zip(trainer.ema.shadow_params, trainer.unet.parameters(), strict=True):
-        average.data.copy_(weight.data)
-
-
 def say(text: str) -> None:
     """Print at once, so that a log shows where a run is."""
     print(text, flush=True)
@@ -211,10 +201,11 @@ def main(arguments: list[str] | None = None) -> int:
         settings = settings_of(chosen, start.config if start else None)
         train, validation, facts = banks(chosen, settings)
         trainer = Trainer(
-            settings, train, validation, chosen.output, data_facts=facts, device=chosen.device
+            *(settings, train, validation, chosen.output),
+            data_facts=facts,
+            device=chosen.device,
+            initial=start,
         )
-        if start is not None and trainer.step == 0:
-            start_from(trainer, start.unet)
         say(f"{len(train.volumes)} volumes, {train.n_slices} slices; at step {trainer.step}")
         train_for(trainer, chosen.minutes, chosen.total_minutes or chosen.minutes)
     except InputError as error:
@@ -229,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
         "seconds": round(trainer.seconds, 1),
     }
     if validation is not None:
-        done["validation_loss"] = trainer.validation_loss()
+        done |= trainer.validation_losses()
     line = json.dumps(done)
     with (chosen.output / METRICS_FILE).open("a") as file:
         file.write(line + "\n")

@@ -1,9 +1,11 @@
 """Runs killed with SIGKILL at random moments and resumed, against one that nothing disturbed.
 
     python benchmarks/kill.py --times 10 --what training
+    python benchmarks/kill.py --times 10 --what reconstruction --steps 40
 
-Each run is a process of its own on the CPU, with a tiny network on procedural chests. A killed run
-is started again by the same command until it ends; what it leaves must be equal bit by bit.
+Each run is a process of its own on the CPU: a tiny network trained on procedural chests, or a
+procedural chest reconstructed from 8 views with the shipped prior. A killed run is started again by
+the same command until it ends; what it leaves must be equal bit by bit.
 """
 
 from __future__ import annotations
@@ -22,14 +24,25 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from diffusionblend import synthetic_chest, write_volume
+from diffusionblend import (
+    equally_spaced_angles,
+    load_prior,
+    parallel_beam_for,
+    read_volume,
+    simulate_projections,
+    synthetic_chest,
+    write_projections,
+    write_volume,
+)
 from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.priors.prior import PRIOR_FILE, sha256_of_weights
+from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import run_record_path
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE
 
 SIZE = 32
 SLICES = 24
+SCAN_SLICES = 9
 COLUMNS = (
     Column(key="run", header="Run", digits=0),
     Column(key="killed_s", header="Killed after (s)", digits=2),
@@ -55,7 +68,7 @@ class Experiment:
 class Kill:
     """Kill a run at random moments, resume it, and compare."""
 
-    what: Literal["training"] = "training"
+    what: Literal["training", "reconstruction"] = "training"
     """What is killed."""
     times: int = 10
     """How many runs are killed, each once; one that had ended before is made anew."""
@@ -86,7 +99,7 @@ class Kill:
                     if not experiment.finished(output):
                         break
                     latest_s = max(moment_s, first_sign_s)
-                    shutil.rmtree(output)
+                    shutil.rmtree(output, ignore_errors=True)
                     run_record_path(output).unlink(missing_ok=True)
                 said = _said(experiment, output)
                 found = experiment.facts(output)
@@ -127,7 +140,32 @@ def training(folder: Path, steps: int) -> Experiment:
     return Experiment(command, "resuming at step", finished, facts)
 
 
-EXPERIMENTS: dict[str, Callable[[Path, int], Experiment]] = {"training": training}
+def reconstruction(folder: Path, steps: int) -> Experiment:
+    """DiffusionBlend++ with its state written after every step."""
+    prior = load_prior(DEFAULT_PRIOR)
+    size = prior.config.image_size
+    chest = synthetic_chest(1, shape=(SCAN_SLICES, size, size))
+    geometry = parallel_beam_for(chest.grid, equally_spaced_angles(8))
+    scan = folder / "scan.h5"
+    write_projections(simulate_projections(chest, geometry), scan)
+
+    def command(output: Path) -> list[str]:
+        words = ["reconstruct", str(scan), "-o", str(output / "volume.nii.gz")]
+        return [*words, "--steps", str(steps), "--checkpoint-minutes", "0", "--device", "cpu"]
+
+    def facts(output: Path) -> dict[str, object]:
+        return {"volume": read_volume(output / "volume.nii.gz").values.tobytes()}
+
+    def finished(output: Path) -> bool:
+        return run_record_path(output / "volume.nii.gz").exists()
+
+    return Experiment(command, "resuming after step", finished, facts)
+
+
+EXPERIMENTS: dict[str, Callable[[Path, int], Experiment]] = {
+    "training": training,
+    "reconstruction": reconstruction,
+}
 
 
 def _start(experiment: Experiment, output: Path) -> subprocess.Popen:

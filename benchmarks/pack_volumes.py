@@ -112,9 +112,12 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         check_outputs_absent([chosen.output], chosen.force)
-        from diffusionblend.training.dataset import read_square_volumes
+        from diffusionblend.io.resampling import to_square_slices
+        from diffusionblend.io.volumes import read_volume
+        from diffusionblend.training.cache import volume_paths
 
-        volumes = read_square_volumes(chosen.folder, chosen.size)
+        paths = volume_paths(chosen.folder)
+        volumes = {p.name: to_square_slices(read_volume(p), chosen.size) for p in paths}
         n_bytes = write_pack(
             volumes,
             chosen.output,

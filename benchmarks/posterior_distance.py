@@ -28,7 +28,7 @@ from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.methods.consistencies import make_consistency
 from diffusionblend.methods.consistency import Consistency, OnScaledState
 from diffusionblend.methods.measurement import Measurement
-from diffusionblend.methods.sampler import Sampler, sampling_timesteps
+from diffusionblend.methods.sampler import Sampler
 from diffusionblend.methods.settings import (
     Dds2dSettings,
     DdsSettings,
@@ -38,6 +38,7 @@ from diffusionblend.methods.settings import (
     SamplingSettings,
     TpdmSettings,
 )
+from diffusionblend.methods.timesteps import sampling_timesteps
 from diffusionblend.methods.tpdm import draw_planes
 from diffusionblend.priors.partition import (
     Partition,

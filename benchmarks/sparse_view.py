@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import tyro
 
 from diffusionblend import (
@@ -33,12 +34,17 @@ from diffusionblend import (
     simulate_projections,
     write_volume,
 )
+from diffusionblend.evaluation.ensemble import mean_and_deviation
 from diffusionblend.evaluation.figures import save_figure, three_planes_figure
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
 from diffusionblend.evaluation.tuning import tune
 from diffusionblend.io.resampling import to_square_slices
+from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.result import Reconstruction
+from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
+from diffusionblend.units import hu_to_network
 from diffusionblend.verbs.progress import progress
 
 SETTINGS = {"8": (8, 180.0), "6": (6, 180.0), "4": (4, 180.0), "90deg": (90, 90.0)}
@@ -78,7 +84,7 @@ class Benchmark:
     prior: str = DEFAULT_PRIOR
     """Name or folder of the prior; its slice size is the size of the benchmark."""
     seeds: tuple[int, ...] = (0,)
-    """Of the sampler; one row each."""
+    """Of the sampler; one row each, and of several one more of their mean volume."""
     blend: Annotated[DiffusionBlendPPSettings, tyro.conf.arg(name="")] = field(
         default_factory=DiffusionBlendPPSettings
     )
@@ -94,31 +100,61 @@ class Benchmark:
         for name in self.settings_named:
             projections = scan(truth, name)
             for label, method, chosen in self._cells(name, size):
-                if any(r["setting"] == name and r["method"] == label for r in self._rows()):
+                if self._row(name, label):
                     continue
                 settings = chosen()
                 with progress(f"{name} {label}") as on_step:
                     result = reconstruct(
                         projections, method=method, settings=settings, prior=prior, on_step=on_step
                     )
-                write_volume(result.volume, self._kept(name, label), force=True)
-                evaluation = evaluate_volume(
-                    result.volume, truth, relative_residual=result.relative_residual
-                )
-                row = evaluation_row(label, evaluation) | {
-                    "setting": name,
-                    "network_calls": result.network_calls,
-                    "network_share": result.network_share,
-                    "seconds": result.seconds["total"],
-                    "prior": prior.weights_sha256[:16],
-                }
-                with self._file.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+                self._keep(name, label, result, truth, prior)
+            for partition in self.partitions if len(self.seeds) > 1 else ():
+                self._keep_mean(name, partition, projections, truth, prior)
             self._draw(name, truth)
         table = format_table(self._rows(), COLUMNS, "markdown")
         facts = ", ".join(f"{k} {v}" for k, v in versions().items())
         (self.output / "table.md").write_text(f"{table}\n\n{facts}\n")
         print(table)
+
+    def _keep(
+        self, name: str, label: str, result: Reconstruction, truth: Volume, prior: Prior
+    ) -> None:
+        """A finished cell: its volume, and its row."""
+        write_volume(result.volume, self._kept(name, label), force=True)
+        evaluation = evaluate_volume(
+            result.volume, truth, relative_residual=result.relative_residual
+        )
+        row = evaluation_row(label, evaluation) | {
+            "setting": name,
+            "network_calls": result.network_calls,
+            "network_share": result.network_share,
+            "seconds": result.seconds["total"],
+            "prior": prior.weights_sha256[:16],
+        }
+        with self._file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _keep_mean(
+        self, name: str, partition: str, projections: Projections, truth: Volume, prior: Prior
+    ) -> None:
+        """The mean of the seeds' volumes as a cell of its own, at the cost of all of them."""
+        label = self._label(partition, f"mean of {len(self.seeds)} seeds")
+        if self._row(name, label):
+            return
+        labels = [self._label(partition, f"seed {seed}") for seed in self.seeds]
+        mean, _ = mean_and_deviation(
+            read_volume(self._kept(name, one), check=False) for one in labels
+        )
+        rows = [self._row(name, one) for one in labels]
+        total = sum(r["seconds"] for r in rows)
+        x = torch.from_numpy(hu_to_network(mean.values))
+        result = Reconstruction(
+            mean,
+            Measurement.of(projections).relative_residual(x),
+            sum(r["network_calls"] for r in rows),
+            {"total": total, "network": sum(r["network_share"] * r["seconds"] for r in rows)},
+        )
+        self._keep(name, label, result, truth, prior)
 
     @property
     def _file(self) -> Path:
@@ -139,6 +175,17 @@ class Benchmark:
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         return [json.loads(line) for line in lines]
 
+    def _row(self, setting: str, label: str) -> dict | None:
+        """The row of a finished cell."""
+        found = (r for r in self._rows() if r["setting"] == setting and r["method"] == label)
+        return next(found, None)
+
+    def _label(self, partition: str, seed: str) -> str:
+        """How a cell of DiffusionBlend++ is called: what there are several of is told."""
+        parts = [partition] if len(self.partitions) > 1 else []
+        parts += [seed] if len(self.seeds) > 1 else []
+        return ", ".join(["DiffusionBlend++", *parts])
+
     def _cells(self, setting: str, size: int):  # noqa: ANN202
         """Label, method and (made when wanted) settings of every cell of a setting."""
         if "fbp" in self.methods:
@@ -149,11 +196,7 @@ class Benchmark:
             return
         for partition in self.partitions:
             for seed in self.seeds:
-                label = "DiffusionBlend++"
-                if len(self.partitions) > 1:
-                    label += f", {partition}"
-                if len(self.seeds) > 1:
-                    label += f", seed {seed}"
+                label = self._label(partition, f"seed {seed}")
                 values = vars(self.blend) | {"partition": partition, "seed": seed}
                 yield label, "diffusionblend++", lambda v=values: DiffusionBlendPPSettings(**v)
 
@@ -163,15 +206,20 @@ class Benchmark:
         known = json.loads(file.read_text()) if file.exists() else {}
         if setting not in known:
             volume = to_square_slices(read_volume(self.tune_on), size)
-            first = max(0, (volume.grid.shape[0] - TUNING_SLICES) // 2)
-            values = volume.values[first : first + TUNING_SLICES]
-            middle = Volume(values, volume.grid.with_slices(len(values)))
-            tuned = tune("admm-tv", scan(middle, setting), middle)
+            part = middle(volume, TUNING_SLICES)
+            tuned = tune("admm-tv", scan(part, setting), part)
             scores = {f"{w:g}": round(psnr, 2) for w, psnr in tuned.psnr_by_value.items()}
             known[setting] = {"weight": tuned.settings.weight, "volume_psnr_db": scores}
             file.write_text(json.dumps(known, indent=2) + "\n")
         print(f"{setting}: TV weight {known[setting]}", flush=True)
         return AdmmTvSettings(weight=known[setting]["weight"])
+
+
+def middle(volume: Volume, slices: int) -> Volume:
+    """The middle slices of a volume."""
+    first = max(0, (volume.grid.shape[0] - slices) // 2)
+    values = volume.values[first : first + slices]
+    return Volume(values, volume.grid.with_slices(len(values)))
 
 
 def scan(volume: Volume, setting: str) -> Projections:

@@ -54,3 +54,65 @@ class Ellipse:
         filled = ((x * c + y * s) / self.a_mm) ** 2 + ((y * c - x * s) / self.b_mm) ** 2 <= 1
         blocks = filled.reshape(shape[0], parts, shape[1], parts)
         return self.value * blocks.mean(axis=(1, 3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ellipsoid:
+    """A filled ellipsoid: centre and semi-axes (x, y, z) in mm, with its value in 1/mm.
+
+    A semi-axis of infinity makes it a cylinder.
+    """
+
+    centre_mm: tuple[float, float, float]
+    semi_axes_mm: tuple[float, float, float]
+    value: float = 0.02
+
+    def line_integrals(self, points_mm: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """Exact integrals along the whole lines through points (..., 3) in directions (..., 3)."""
+        length = np.linalg.norm(directions, axis=-1)
+        p = (np.asarray(points_mm) - self.centre_mm) / self.semi_axes_mm
+        d = directions / length[..., None] / self.semi_axes_mm
+        # |p + s d|^2 = 1 has two roots in s, 2 sqrt(half_b^2 - a c) / a apart
+        a, half_b, c = (d * d).sum(-1), (p * d).sum(-1), (p * p).sum(-1) - 1
+        return self.value * 2 * np.sqrt(np.clip(half_b**2 - a * c, 0, None)) / a
+
+    def picture(
+        self,
+        shape: tuple[int, int, int],
+        spacing_mm: tuple[float, float, float],
+        parts: int = 4,
+    ) -> np.ndarray:
+        """The ellipsoid averaged over every voxel, (z, y, x); spacing (z, y, x)."""
+        squares = []
+        for axis, (n, step) in enumerate(zip(shape, spacing_mm, strict=True)):
+            place = ((np.arange(n * parts) + 0.5) / parts - n / 2) * step
+            squares.append(((place - self.centre_mm[2 - axis]) / self.semi_axes_mm[2 - axis]) ** 2)
+        filled = squares[0][:, None, None] + squares[1][:, None] + squares[2] <= 1
+        blocks = filled.reshape(shape[0], parts, shape[1], parts, shape[2], parts)
+        return self.value * blocks.mean(axis=(1, 3, 5))
+
+
+def panel_rays(
+    angles_rad: np.ndarray,
+    positions_mm: np.ndarray,
+    heights_mm: np.ndarray,
+    source_to_axis_mm: float,
+    source_to_detector_mm: float,
+    *,
+    axis_shift_mm: float = 0.0,
+    curved: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points and directions (view, row, bin, 3) of the rays of a fan or cone, by the convention."""
+    t = np.asarray(angles_rad)[:, None, None]
+    along, height = np.asarray(positions_mm), np.asarray(heights_mm)[:, None]
+    ahead = np.full_like(along, source_to_detector_mm)
+    if curved:
+        ahead = source_to_detector_mm * np.cos(positions_mm / source_to_detector_mm)
+        along = source_to_detector_mm * np.sin(positions_mm / source_to_detector_mm)
+    x = along * np.cos(t) - ahead * np.sin(t)
+    y = along * np.sin(t) + ahead * np.cos(t)
+    x, y, z = np.broadcast_arrays(x, y, height)
+    source_x = source_to_axis_mm * np.sin(t) - axis_shift_mm * np.cos(t)
+    source_y = -source_to_axis_mm * np.cos(t) - axis_shift_mm * np.sin(t)
+    source = np.broadcast_arrays(source_x, source_y, np.zeros_like(z))
+    return np.stack(source, axis=-1), np.stack([x, y, z], axis=-1)

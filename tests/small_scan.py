@@ -10,7 +10,7 @@ from diffusionblend.geometry import (
     equally_spaced_angles,
     parallel_beam_for,
 )
-from diffusionblend.operators.parallel import joseph_weights
+from diffusionblend.operators.sparse import joseph_weights
 from diffusionblend.volume import Grid, Volume
 
 MU_WATER = 0.0193

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffusionblend.errors import InputError
-from diffusionblend.volume import IDENTITY_DIRECTION, Grid, Volume, downsample_in_plane
+from diffusionblend.volume import (
+    IDENTITY_DIRECTION,
+    Grid,
+    Volume,
+    bounding_box_mm,
+    downsample_in_plane,
+    grids_overlap,
+)
 
 
 def oblique(seed: int, flip: bool = False) -> tuple[float, ...]:
@@ -145,3 +152,40 @@ def test_a_volume_wants_its_grids_shape_and_holds_float32():
     with pytest.raises(InputError, match=r"\(4, 3, 2\)") as raised:
         Volume(np.zeros((4, 3, 2)), grid)
     assert "(2, 3, 4)" in raised.value.expected
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_the_bounding_box_is_that_of_simpleitks_corners(name):
+    import SimpleITK as sitk
+
+    grid = Grid(
+        shape=(3, 4, 5),
+        spacing_mm=(2.5, 0.5, 0.75),
+        origin_mm=(1.0, -2.0, 3.0),
+        direction=DIRECTIONS[name],
+    )
+    image = sitk.Image(5, 4, 3, sitk.sitkFloat32)
+    image.SetSpacing(grid.spacing_mm[::-1])
+    image.SetOrigin(grid.origin_mm)
+    image.SetDirection(grid.direction)
+    corners = np.array(
+        [
+            image.TransformContinuousIndexToPhysicalPoint((x, y, z))
+            for x in (-0.5, 4.5)
+            for y in (-0.5, 3.5)
+            for z in (-0.5, 2.5)
+        ]
+    )
+    low, high = bounding_box_mm(grid)
+    np.testing.assert_allclose(low, corners.min(axis=0))
+    np.testing.assert_allclose(high, corners.max(axis=0))
+
+
+def test_grids_overlap_only_where_they_share_a_part():
+    a = Grid(shape=(4, 4, 4), spacing_mm=(1, 1, 1))
+    for shift, expected in ((3.5, True), (-3.5, True), (4.0, False), (-10.0, False)):
+        for axis in range(3):
+            origin = [0.0, 0.0, 0.0]
+            origin[axis] = shift
+            b = Grid(shape=(4, 4, 4), spacing_mm=(1, 1, 1), origin_mm=tuple(origin))
+            assert grids_overlap(a, b) is expected

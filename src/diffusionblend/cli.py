@@ -19,6 +19,7 @@ from diffusionblend.verbs.benchmark import Benchmark
 from diffusionblend.verbs.demo import Demo
 from diffusionblend.verbs.doctor import Doctor
 from diffusionblend.verbs.evaluate import Evaluate
+from diffusionblend.verbs.export import Export
 from diffusionblend.verbs.import_series import Import
 from diffusionblend.verbs.methods import Methods
 from diffusionblend.verbs.priors import Priors
@@ -26,6 +27,7 @@ from diffusionblend.verbs.reconstruct import Reconstruct
 from diffusionblend.verbs.repeat import Repeat, Verb
 from diffusionblend.verbs.simulate import Simulate
 from diffusionblend.verbs.train import Train
+from diffusionblend.verbs.view import View
 
 VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
@@ -34,6 +36,8 @@ VERBS: dict[str, type[Verb]] = {
     "simulate": Simulate,
     "reconstruct": Reconstruct,
     "evaluate": Evaluate,
+    "view": View,
+    "export": Export,
     "benchmark": Benchmark,
     "methods": Methods,
     "repeat": Repeat,

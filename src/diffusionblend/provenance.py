@@ -28,7 +28,8 @@ from diffusionblend.io.files import atomic_output, check_readable, sha256_of
 RECORD_SUFFIX = ".run.json"
 RECORD_VERSION = 1
 PACKAGES = (
-    *("torch", "numpy", "scipy", "diffusers", "accelerate", "SimpleITK", "pydicom", "h5py"),
+    *("torch", "numpy", "scipy", "numba", "diffusers", "accelerate", "SimpleITK", "pydicom"),
+    "h5py",
     "scikit-image",
 )
 BYTES_PER_MB = 1e6

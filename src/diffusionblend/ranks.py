@@ -67,10 +67,13 @@ class Ranks:
         for part, slices in zip(parts, owned, strict=True):
             volume[slices.start : slices.stop] = part[: len(slices)]
 
-    def leave(self) -> None:
-        """Part from the others, once all have what they need."""
-        if self.count > 1:
-            import torch.distributed as distributed
 
-            distributed.barrier()
-            distributed.destroy_process_group()
+def leave_ranks() -> None:
+    """Part from the other processes, once all have what they need; nothing for one alone."""
+    if rank_and_count()[1] == 1:
+        return
+    import torch.distributed as distributed
+
+    if distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()

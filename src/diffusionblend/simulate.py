@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ParallelBeam, Projections
+from diffusionblend.geometry import Geometry, Projections
 from diffusionblend.units import MU_WATER_PER_MM, hu_to_mu
 from diffusionblend.volume import Volume
 
@@ -40,7 +40,7 @@ class Noise:
 
 def simulate_projections(
     volume: Volume,
-    geometry: ParallelBeam,
+    geometry: Geometry,
     *,
     noise: Noise | None = None,
     seed: int = 0,
@@ -52,12 +52,16 @@ def simulate_projections(
     """
     import torch
 
-    from diffusionblend.operators.parallel import ParallelBeamTransform
+    from diffusionblend.operators import make_transform
 
     mu = hu_to_mu(volume.values, mu_water_per_mm).clip(min=0)
-    operator = ParallelBeamTransform(geometry, volume.grid)
+    operator = make_transform(geometry, volume.grid)
     lines = operator.forward(torch.from_numpy(mu)).numpy()
-    notes: dict[str, object] = {"source": "simulated", "simulator": "ParallelBeamTransform"}
+    notes: dict[str, object] = {
+        "source": "simulated",
+        "simulator": type(operator).__name__,
+        "rays": operator.description,
+    }
     if noise is not None:
         lines = add_noise(lines, noise, np.random.default_rng(seed))
         notes |= {

@@ -1,4 +1,4 @@
-"""Conversions between Hounsfield units, linear attenuation (1/mm) and the network's range.
+"""Hounsfield units: conversions to linear attenuation (1/mm) and the network's range, windows.
 
 The network's range is HU / 1000, so that air is -1 and water 0, and nothing is clipped.
 Attenuation and HU are tied by mu = mu_water (1 + HU / 1000).
@@ -12,6 +12,14 @@ MU_WATER_PER_MM = 0.02059
 """Linear attenuation of water at 60 keV in 1/mm: 0.2059 cm2/g (NIST XCOM) at 1.0 g/cm3."""
 
 HU_PER_NETWORK_UNIT = 1000.0
+
+WINDOWS_HU = {
+    "lung": (-1350.0, 150.0),
+    "mediastinum": (-160.0, 240.0),
+    "bone": (-450.0, 1050.0),
+    "full": (-1000.0, 1000.0),
+}
+"""Display windows by name: (black, white) in HU."""
 
 Values = TypeVar("Values")
 """A float, a NumPy array or a torch tensor; the result is of the same kind and shape."""

@@ -94,6 +94,21 @@ class Volume:
         return Volume(values, self.grid)
 
 
+def bounding_box_mm(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and highest LPS x, y and z, in mm, that a grid's voxels reach."""
+    sides = np.array(grid.direction).reshape(3, 3) * np.array(grid.spacing_mm[::-1])
+    ends = np.array([(-0.5, n - 0.5) for n in grid.shape[::-1]])
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
+    places_mm = np.array(grid.origin_mm) + corners @ sides.T
+    return places_mm.min(axis=0), places_mm.max(axis=0)
+
+
+def grids_overlap(a: Grid, b: Grid) -> bool:
+    """Whether the upright boxes around two grids have a part of the patient in common."""
+    (low_a, high_a), (low_b, high_b) = bounding_box_mm(a), bounding_box_mm(b)
+    return bool((np.maximum(low_a, low_b) < np.minimum(high_a, high_b)).all())
+
+
 def downsample_in_plane(volume: Volume, factor: int) -> Volume:
     """Mean over factor x factor pixels of every slice; rows and columns left over are dropped.
 

@@ -6,14 +6,10 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 import gpu_train
 from diffusionblend import Grid, Volume, load_prior
-from diffusionblend.training.dataset import VolumeBank
-from diffusionblend.training.loop import Trainer
-from diffusionblend.training.settings import TrainSettings
-from gpu_train import main, start_from
+from gpu_train import main
 from pack_volumes import write_pack
 
 
@@ -68,19 +64,3 @@ def test_slices_of_another_size_are_refused(tmp_path, options, capsys):
     other = ["--train", str(pack(tmp_path / "small.npz", ["a"], size=16)), "--minutes", "0.01"]
     assert main([*options, *other]) == 1
     assert "32 x 32" in capsys.readouterr().err
-
-
-def test_a_run_may_start_from_a_priors_weights(tmp_path):
-    settings = TrainSettings(network=gpu_train.TINY_NETWORK, steps=1)
-    values = np.zeros((4, 32, 32))
-    bank = VolumeBank.of(
-        [Volume(values, Grid(shape=values.shape, spacing_mm=(1, 1, 1)))], block_slices=3
-    )
-    trainer = Trainer(settings, bank, None, tmp_path / "run")
-    weights = Trainer(
-        TrainSettings(network=gpu_train.TINY_NETWORK, steps=1, seed=9), bank, None, tmp_path / "b"
-    ).unet
-    start_from(trainer, weights)
-    exported = trainer.export().unet
-    for mine, theirs in zip(exported.parameters(), weights.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs)

@@ -117,6 +117,25 @@ def test_every_window_has_its_picture_with_the_right_grey(full: str, volumes) ->
     assert {i["id"] for i in page.all("input")} == {i["for"] for i in page.all("label")}
 
 
+def test_every_volume_has_its_line_in_every_profile(full: str) -> None:
+    page = Page(full)
+    curves = [p for p in page.all("polyline")]
+    assert [p["class"] for p in curves] == ["curve curve-0", "curve curve-1"] * 3
+    assert [len(p["points"].split()) for p in curves] == [12, 12, 8, 8, 10, 10]  # x, z, y
+    assert page.text.count("<i>FBP") >= 3
+
+
+def test_seconds_of_a_run_record_make_the_table_of_times(volumes, tmp_path) -> None:
+    path = write_report(
+        tmp_path / "r.html",
+        title="t",
+        volumes={"FBP": volumes["<i>FBP"]},
+        run_records={"FBP": {"seconds": {"network": 12.75}}},
+    )
+    cells = Page(path.read_text(encoding="utf-8")).text
+    assert cells[cells.index("network") + 1] == "12.75"
+
+
 def test_error_maps_are_red_where_the_reconstruction_is_too_bright(volumes, tmp_path) -> None:
     truth = volumes["Truth"]
     values = truth.values.copy()

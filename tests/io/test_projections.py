@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
-from diffusionblend.geometry import ParallelBeam, Projections, equally_spaced_angles
+from diffusionblend.geometry import (
+    ConeBeam,
+    FanBeam,
+    ParallelBeam,
+    Projections,
+    equally_spaced_angles,
+)
 from diffusionblend.io.projections import read_projections, write_projections
 from diffusionblend.volume import Grid
 
@@ -32,6 +38,37 @@ def projections_of(n_rows: int = 5, n_bins: int = 9) -> Projections:
     )
 
 
+def scan_of(geometry) -> Projections:
+    """Projections of another geometry, 4 slices."""
+    grid = Grid(shape=(4, 6, 6), spacing_mm=(2.0, 0.7, 0.7))
+    shape = (geometry.n_views, geometry.detector_rows(grid), geometry.n_bins)
+    return Projections(np.random.default_rng(1).normal(size=shape), geometry, grid, 0.02)
+
+
+CONE = ConeBeam(
+    angles_rad=(0.1, 1 / 3, 7.0),
+    n_rows=5,
+    row_mm=1.1,
+    n_bins=9,
+    bin_mm=0.7,
+    source_to_axis_mm=50.1,
+    source_to_detector_mm=100.3,
+    detector_shift_mm=0.3,
+    detector_lift_mm=-0.2,
+    axis_shift_mm=0.1,
+)
+FAN = FanBeam(
+    angles_rad=(0.1, 1 / 3, 7.0),
+    n_bins=9,
+    bin_mm=0.7,
+    source_to_axis_mm=50.1,
+    source_to_detector_mm=100.3,
+    axis_shift_mm=0.1,
+    curved=True,
+)
+SHIFTED = ParallelBeam(angles_rad=(0.1, 0.2), n_bins=9, bin_mm=0.7, detector_shift_mm=0.3)
+
+
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / "scan.h5"
@@ -47,6 +84,44 @@ def test_everything_is_read_back_exactly(written):
     assert found.grid == expected.grid
     assert found.mu_water_per_mm == expected.mu_water_per_mm
     assert found.notes == expected.notes
+
+
+@pytest.mark.parametrize("geometry", [CONE, FAN, SHIFTED, CONE.to_vectors()], ids=repr)
+def test_every_geometry_is_read_back_exactly(tmp_path, geometry):
+    write_projections(scan_of(geometry), tmp_path / "a.h5")
+    found = read_projections(tmp_path / "a.h5")
+    assert found.geometry == geometry
+    assert type(found.geometry) is type(geometry)
+    np.testing.assert_array_equal(found.values, scan_of(geometry).values)
+
+
+def test_the_fields_of_a_cone_are_the_documented_ones(tmp_path):
+    write_projections(scan_of(CONE), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        attrs = file["diffusionblend"].attrs
+        assert attrs["geometry"] == "cone"
+        for name in ("n_rows", "row_mm", "source_to_axis_mm", "detector_lift_mm"):
+            assert attrs[name] == getattr(CONE, name)
+        np.testing.assert_allclose(file["exchange/theta"], np.degrees(CONE.angles_rad))
+        del attrs["source_to_axis_mm"]
+    refused(tmp_path / "a.h5", "lacks the attribute source_to_axis_mm")
+
+
+def test_vectors_have_a_data_set_for_each_column(tmp_path):
+    write_projections(scan_of(CONE.to_vectors()), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        assert "exchange/theta" not in file
+        for name in ("sources_mm", "detectors_mm", "bin_steps_mm", "row_steps_mm"):
+            assert file[f"diffusionblend/{name}"].shape == (3, 3)
+            assert file[f"diffusionblend/{name}"].attrs["units"] == "mm"
+        del file["diffusionblend/row_steps_mm"]
+    refused(tmp_path / "a.h5", "lacks the data set /diffusionblend/row_steps_mm")
+
+
+def test_a_file_from_before_detectors_could_be_shifted_is_read(written):
+    with h5py.File(written, "r+") as file:
+        del file["diffusionblend"].attrs["detector_shift_mm"]
+    assert read_projections(written).geometry == projections_of().geometry
 
 
 def test_the_layout_is_the_documented_one(written):
@@ -184,9 +259,9 @@ def test_a_missing_attribute_is_refused(written, name):
     ("name", "value", "words"),
     [
         ("format_version", 2, ("version 2", "version 1")),
-        ("geometry", "cone", ("'cone'", "'parallel'")),
+        ("geometry", "spiral", ("'spiral'", "'parallel'", "'cone'")),
         ("n_bins", 10, ("(7, 5, 9)", "(7, 5, 10)")),
-        ("n_bins", "many", ("wrong kind",)),
+        ("n_bins", "many", ("'many'", "whole number")),
         ("grid_shape_zyx", [4, 6, 6], ("(7, 5, 9)", "(7, 4, 9)")),
         ("grid_spacing_mm_zyx", [1.0, 1.0], ("2 numbers",)),
         ("grid_origin_mm_xyz", 1.0, ("wrong kind",)),

@@ -7,17 +7,22 @@ test_gaussian_methods.py.
 from __future__ import annotations
 
 import math
+from itertools import repeat
 
 import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods import consistency
-from diffusionblend.methods.consistency import AfterNonnegativity, ProximalStep
+from diffusionblend.methods import diffusion
+from diffusionblend.methods.consistency import ProximalStep
 from diffusionblend.methods.measurement import Measurement
-from diffusionblend.operators.parallel import ParallelBeamTransform
+from diffusionblend.methods.settings import DiffusionBlendPPSettings
+from diffusionblend.operators import ParallelBeamTransform
+from diffusionblend.priors.partition import slice_partition
+from diffusionblend.ranks import Ranks
 from operator_properties import check_adjoint
 from small_scan import dense_system, scan, small_volume
+from tiny_network import random_prior
 
 SHAPE, RHO = (3, 8, 8), 0.4
 ALL = slice(0, 3)
@@ -36,8 +41,17 @@ def check_step(x0: np.ndarray) -> None:
     bounded = np.maximum(x0.reshape(3, -1).T, -1)
     normal = dense.T @ dense + RHO * np.eye(64)
     expected = np.linalg.solve(normal, dense.T @ y + RHO * bounded)
-    step = AfterNonnegativity(ProximalStep(measurement, RHO))
-    got = step(torch.from_numpy(x0), ALL).reshape(3, -1).T.numpy()
+    settings = DiffusionBlendPPSettings(steps=1, dual_decay=0).resolved()
+    sampler = diffusion._sampler(
+        settings,
+        diffusion.Scheme(repeat(slice_partition(3))),
+        random_prior(),
+        ProximalStep(measurement, RHO),
+        operator.grid,
+        Ranks(),
+    )
+    got, _ = sampler._consistent(torch.from_numpy(x0), ALL, None)
+    got = got.reshape(3, -1).T.numpy()
     np.testing.assert_allclose(got, expected, atol=2e-3)
 
 
@@ -61,6 +75,6 @@ def test_a_scaled_adjoint_is_seen(factor: float, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("bound", [-2.0, 0.0])
 def test_a_wrong_clip_is_seen(bound: float, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (estimate() < -1).any() and (estimate() < -1.5).any()
-    monkeypatch.setattr(consistency, "NO_ATTENUATION", bound)
+    monkeypatch.setattr(diffusion, "NO_ATTENUATION", bound)
     with pytest.raises(AssertionError):
         check_step(estimate().numpy())

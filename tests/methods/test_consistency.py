@@ -8,7 +8,7 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.methods import consistencies
-from diffusionblend.methods.consistency import AfterNonnegativity, Consistency
+from diffusionblend.methods.consistency import Consistency
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.settings import CONSISTENCIES, ConsistencySettings
 from small_scan import dense_system, scan, small_volume
@@ -160,18 +160,6 @@ def test_unknown_names_and_bad_rho_are_refused(measurement: Measurement) -> None
     for rho in (-1.0, float("nan")):
         with pytest.raises(InputError, match="rho"):
             make_consistency("cg", measurement, cg_iterations=5, rho=rho)
-
-
-def test_nonnegativity_raises_the_start_to_no_attenuation_and_nothing_else(
-    measurement: Measurement,
-) -> None:
-    x0 = 3 * start()
-    assert (x0 < -1).any() and (x0 > 1).any()
-    step = make_consistency("cg", measurement, cg_iterations=2, rho=0.0)
-    bounded = np.maximum(x0.numpy(), -1)
-    got = AfterNonnegativity(step)(x0, ALL)
-    np.testing.assert_array_equal(got.numpy(), step(torch.from_numpy(bounded), ALL).numpy())
-    assert not AfterNonnegativity(step).couples_slices
 
 
 @pytest.mark.parametrize("name", SLICEWISE)

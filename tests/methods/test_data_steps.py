@@ -8,7 +8,6 @@ import torch
 
 from diffusionblend.methods import consistency
 from diffusionblend.methods.consistency import (
-    AfterNonnegativity,
     ConjugateGradientStep,
     GradientStep,
     HardStep,
@@ -171,10 +170,8 @@ def test_on_the_scaled_state_is_the_step_for_the_exploding_process(
         TotalVariationAlongZ(measurement, weight=1, penalty=1, cg_iterations=1, keeps=True)
     )
     assert coupled.couples_state and not coupled.couples_slices
-    bounded = AfterNonnegativity(coupled)
-    assert bounded.couples_state and bounded.moves_state
-    bounded.on_state(x, ALL, 0.25, x)
-    assert set(bounded.variables()) == {"slopes", "dual"}
+    coupled.on_state(x, ALL, 0.25, x)
+    assert set(coupled.variables()) == {"slopes", "slopes_dual"}
 
 
 class Noted(GradientStep):
@@ -217,8 +214,10 @@ def test_the_gradient_is_the_finite_difference_through_a_network(clamp: bool) ->
     scanned = Measurement.of(scan(small_volume(shape), n_views=4))
     partition, t = make_partition(4, 2, 1, 0), 400
     x_t = torch.randn(shape, generator=torch.Generator().manual_seed(2))
-    step = AfterNonnegativity(Noted(scanned, 0.5)) if clamp else Noted(scanned, 0.5)
-    sampler = Sampler(prior, step, [t], [partition], 0.0, batch_blocks=1)
+    lowest = -1.0 if clamp else None
+    sampler = Sampler(
+        prior, Noted(scanned, 0.5), [t], [partition], 0.0, batch_blocks=1, lowest=lowest
+    )
     SEEN.clear()
     with torch.no_grad():
         state = sampler.start(shape, torch.Generator().manual_seed(0))

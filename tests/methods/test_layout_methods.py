@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -99,8 +100,7 @@ def test_a_run_goes_on_from_any_state_to_the_same_volume(
 
     def keep(state: SamplerState) -> None:
         if state.done == 2:
-            variables = {k: v.clone() for k, v in state.variables.items()}
-            kept.append(SamplerState(2, state.x.clone(), state.generator.clone(), variables))
+            kept.append(deepcopy(state))
 
     whole = run(name, projections, priors, execution=Execution(on_state=keep))
     assert bool(kept[0].variables) == (name in ("dds", "diffusion-mbir"))

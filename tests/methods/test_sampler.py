@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -14,15 +13,18 @@ import pytest
 import torch
 
 from diffusionblend.methods.consistency import Consistency
-from diffusionblend.methods.sampler import Sampler, SamplerState, sampling_timesteps
+from diffusionblend.methods.sampler import Sampler, SamplerState
+from diffusionblend.methods.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions, make_partition
-from diffusionblend.ranks import Ranks
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
 from tiny_network import random_prior
 
 Z = 7
 SHAPE = (Z, 64, 64)
 """Each of the 4096 pixels is an independent draw of Z slices."""
+
+KEEPING = {"dual_decay": 0.6, "average_below": 400}
+"""A dual variable and a sum, which a resumed run and other ranks need too."""
 
 ABAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 
@@ -78,9 +80,11 @@ def sampler(
     *,
     eta: float = 0.85,
     batch_blocks: int = 100,
+    **options: float,
 ) -> Sampler:
     times = sampling_timesteps(len(partitions), 1000)
-    return Sampler(prior, consistency or unchanged(), times, partitions, eta, batch_blocks)
+    step = consistency or unchanged()
+    return Sampler(prior, step, times, partitions, eta, batch_blocks, **options)
 
 
 def run(
@@ -268,16 +272,16 @@ def test_a_run_resumed_from_a_state_ends_where_the_whole_run_does(
     make: Callable[[], Affine], stopped_after: int
 ) -> None:
     partitions = drawn_partitions(12)
-    whole = run(GaussianPrior(), partitions, make())
+    whole = run(GaussianPrior(), partitions, make(), **KEEPING)
     kept: list[SamplerState] = []
 
     def keep(state: SamplerState) -> None:
         if state.done == stopped_after:
-            kept.append(SamplerState(state.done, state.x.clone(), state.generator.clone()))
+            kept.append(deepcopy(state))
 
-    first = sampler(GaussianPrior(), partitions, make())
+    first = sampler(GaussianPrior(), partitions, make(), **KEEPING)
     first.run(first.start(SHAPE, torch.Generator().manual_seed(5)), keep)
-    x, cost = sampler(GaussianPrior(), partitions, make()).run(kept[0])
+    x, cost = sampler(GaussianPrior(), partitions, make(), **KEEPING).run(kept[0])
     assert torch.equal(x, whole)
     assert cost.network_calls == 12 - stopped_after
 
@@ -345,53 +349,9 @@ def test_overlapping_blocks_are_averaged() -> None:
     np.testing.assert_allclose(x.numpy(), expected, atol=1e-5)
 
 
-def test_three_ranks_share_every_slab_and_meet_in_the_same_volume() -> None:
-    """Ranks as threads of the test: each step's slices are gathered from who owns them."""
-    partitions = drawn_partitions(8)
-    for make in (coupled, slicewise):
-        alone = run(GaussianPrior(), partitions, make(), batch_blocks=1)
-        meeting = Meeting(3)
-        with ThreadPoolExecutor(3) as pool:
-            work = [pool.submit(_one_rank, partitions, make(), meeting.rank(r)) for r in range(3)]
-            volumes = [w.result(timeout=60) for w in work]
-        for volume in volumes:
-            torch.testing.assert_close(volume, alone, atol=1e-6, rtol=0)
-
-
-def _one_rank(partitions: list[Partition], consistency: Affine, ranks: Ranks) -> torch.Tensor:
-    times = sampling_timesteps(len(partitions), 1000)
-    mine = Sampler(
-        GaussianPrior(), consistency, times, partitions, 0.85, batch_blocks=1, ranks=ranks
-    )
-    return mine.run(mine.start(SHAPE, torch.Generator().manual_seed(5)))[0]
-
-
-class Meeting:
-    """Ranks in threads that exchange their slices through shared memory."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.barrier = count, threading.Barrier(count, timeout=60)
-        self.volumes: dict[int, torch.Tensor] = {}
-
-    def rank(self, number: int) -> Ranks:
-        meeting = self
-
-        class Thread(Ranks):
-            def gather_slices(self, volume: torch.Tensor, owned: list[range]) -> None:
-                assert sorted(i for r in owned for i in r) == list(range(len(volume)))
-                meeting.volumes[self.rank] = volume
-                meeting.barrier.wait()
-                for rank, slices in enumerate(owned):
-                    if rank != self.rank:
-                        source = meeting.volumes[rank]
-                        volume[slices.start : slices.stop] = source[slices.start : slices.stop]
-                meeting.barrier.wait()
-
-        return Thread(number, self.count)
-
-
 def test_the_sampler_takes_no_reference() -> None:
     assert set(inspect.signature(Sampler).parameters) == {
         "prior", "consistency", "times", "partitions", "eta", "batch_blocks", "device", "ranks",
         "code_scale", "renewal", "perpendicular", "corrector_snr",
+        "dual_decay", "lowest", "average_below",
     }  # fmt: skip

@@ -94,6 +94,17 @@ def test_cgls_is_the_best_fit_in_the_krylov_space(iterations: int) -> None:
         np.testing.assert_allclose(found[i].ravel(), first + space @ best, atol=1e-7)
 
 
+def test_cgls_of_coupled_slices_is_the_best_fit_of_the_whole_volume() -> None:
+    operator = transform()
+    a, y, start = problem(operator)
+    data, first = y.numpy().ravel(), start.numpy().ravel()
+    gradient = a.T @ (data - a @ first)
+    space = np.stack([gradient, a.T @ (a @ gradient)], 1)
+    best = np.linalg.lstsq(a @ space, data - a @ first, rcond=None)[0]
+    found = cgls(operator, y, start, iterations=2, per_slice=False)
+    np.testing.assert_allclose(found.numpy().ravel(), first + space @ best, atol=1e-7)
+
+
 def test_cgls_tends_to_the_least_squares_solution_nearest_its_start() -> None:
     operator = transform()
     a, y, start = problem(operator)

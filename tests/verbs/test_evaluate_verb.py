@@ -38,6 +38,26 @@ def test_figures_picture_and_page_are_written(cli, tmp_path, chest_file, shifted
     assert record["results"] == figures
 
 
+def test_the_report_tells_how_the_volume_was_made(cli, tmp_path, chest_file, scan_file):
+    recon = tmp_path / "fbp.nii.gz"
+    assert_succeeded(cli("reconstruct", scan_file, "-o", recon, "--method", "fbp"))
+    arguments = ("evaluate", recon, "--reference", chest_file, "--projections", scan_file)
+    assert_succeeded(cli(*arguments, "--report", tmp_path / "a.html"))
+    page = (tmp_path / "a.html").read_text()
+    for words in (
+        "Run record: fbp.nii.gz",
+        "weights_sha256",
+        "simulated from",
+        "Relative residual",
+    ):
+        assert words in page
+    (tmp_path / "fbp.nii.gz.run.json").write_text("{")
+    result = cli(*arguments, "--report", tmp_path / "b.html")
+    assert_succeeded(result)
+    assert "not a run record" in result.out
+    assert "Run record" not in (tmp_path / "b.html").read_text()
+
+
 def test_without_outputs_it_only_prints(cli, tmp_path, chest_file, shifted_file):
     before = sorted(tmp_path.iterdir())
     result = cli("evaluate", shifted_file, "--reference", chest_file)

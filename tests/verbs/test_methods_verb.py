@@ -35,7 +35,7 @@ def test_a_trained_layout_is_what_its_method_takes(cli, tmp_path, chest_file, sc
     run = ("reconstruct", scan_file, "-o", output, "--device", "cpu", "--prior", prior)
     assert cli(*run, "--method", "dds-2d", "--dds-2d.steps", 2).code == 0
     record = json.loads(output.with_name("a.nii.gz.run.json").read_text())
-    assert record["results"]["settings"]["steps"] == 2
+    assert record["results"]["identity"]["settings"]["steps"] == 2
     refused = cli(*run, "--force", "--method", "diffusionblend")
     assert refused.code == 1
     assert "has the layout 'slices'" in refused.err and "--layout conditional" in refused.err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from command_line import assert_nothing_in, assert_refused, assert_succeeded
-from diffusionblend.geometry import full_detector
+from diffusionblend.geometry import ConeBeam, FanBeam, full_detector, truncated_fraction
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.provenance import read_run_record
@@ -45,9 +45,28 @@ def test_noise_is_that_of_its_seed_and_its_photons(cli, tmp_path, chest_file, sc
     assert read_run_record(tmp_path / "1.h5.run.json").seed == 3
 
 
+@pytest.mark.parametrize("options", [("fan",), ("fan", "--curved"), ("cone",)], ids=str)
+def test_a_fan_or_a_cone_sees_all_of_the_volume(cli, tmp_path, chest_file, scan_file, options):
+    output = tmp_path / "scan.h5"
+    distances = ("--source-to-axis-mm", 500, "--source-to-detector-mm", 800)
+    command = ("simulate", chest_file, "-o", output, "--views", 4, "--arc-degrees", 360)
+    assert_succeeded(cli(*command, "--geometry", *options, *distances))
+    scan, volume = read_projections(output), read_volume(chest_file)
+    assert type(scan.geometry) is (ConeBeam if options == ("cone",) else FanBeam)
+    assert getattr(scan.geometry, "curved", False) == ("--curved" in options)
+    assert scan.geometry.source_to_axis_mm == 500
+    assert scan.geometry.bin_mm == pytest.approx(volume.grid.spacing_mm[2] * 1.6)
+    assert truncated_fraction(scan.geometry, volume.grid) == 0
+    parallel = read_projections(scan_file)
+    assert scan.values.max() == pytest.approx(parallel.values.max(), rel=0.3)
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
+        (("--geometry", "cone", "--source-to-axis-mm", 20), "corners"),
+        (("--geometry", "fan", "--source-to-detector-mm", "nan"), "nan from the detector"),
+        (("--geometry", "cone", "--curved"), "--geometry cone"),
         (("--views", 0), "0 views"),
         (("--arc-degrees", "nan"), "nan degrees"),
         (("--arc-degrees", 400), "400.0 degrees"),

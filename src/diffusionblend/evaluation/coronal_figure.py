@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from diffusionblend.evaluation.planes import WINDOWS_HU, PlaneImage
+from diffusionblend.evaluation.planes import PlaneImage
+from diffusionblend.units import WINDOWS_HU
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,8 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import PLANE_AXES, Evaluation, check_same_grid
-from diffusionblend.evaluation.planes import WINDOWS_HU, PlaneImage, middle_slices
+from diffusionblend.evaluation.planes import PlaneImage, middle_slices
+from diffusionblend.units import WINDOWS_HU
 from diffusionblend.volume import Volume
 
 if TYPE_CHECKING:

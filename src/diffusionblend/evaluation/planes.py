@@ -15,14 +15,6 @@ import numpy as np
 from diffusionblend.evaluation.metrics import PLANE_AXES
 from diffusionblend.volume import Grid, Volume
 
-WINDOWS_HU = {
-    "lung": (-1350.0, 150.0),
-    "mediastinum": (-160.0, 240.0),
-    "bone": (-450.0, 1050.0),
-    "full": (-1000.0, 1000.0),
-}
-"""Display windows by name: (black, white) in HU."""
-
 WORLD_ENDS = (("R", "L"), ("A", "P"), ("F", "H"))
 """The letters at the low and the high end of LPS x, y and z."""
 
@@ -45,6 +37,22 @@ class PlaneImage:
     index: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlaneLayout:
+    """How a plane's slices are turned to be shown.
+
+    axis: the array axis along which slices are counted. row_axis, column_axis: those that run down
+    and to the right, backwards where flipped. sides: as in `PlaneImage`.
+    """
+
+    axis: int
+    row_axis: int
+    column_axis: int
+    flip_rows: bool
+    flip_columns: bool
+    sides: tuple[str, str, str, str]
+
+
 def middle_slices(volume: Volume) -> dict[str, PlaneImage]:
     """The middle slice of each plane, by name: axial, coronal, sagittal."""
     return {
@@ -55,21 +63,39 @@ def middle_slices(volume: Volume) -> dict[str, PlaneImage]:
 
 def plane_slice(volume: Volume, plane: str, index: int) -> PlaneImage:
     """Slice `index` of a plane, turned to the convention of this module."""
-    axis = PLANE_AXES[plane]
-    values = np.take(volume.values, index, axis=axis)
-    row_axis, column_axis = (a for a in range(3) if a != axis)
-    top, bottom = _ends(volume.grid, row_axis)
-    left, right = _ends(volume.grid, column_axis)
-    if top not in STARTS:
-        values, top, bottom = values[::-1], bottom, top
-    if left not in STARTS:
-        values, left, right = values[:, ::-1], right, left
+    layout, grid = plane_layout(volume.grid, plane), volume.grid
+    values = np.take(volume.values, index, axis=layout.axis)
+    if layout.flip_rows:
+        values = values[::-1]
+    if layout.flip_columns:
+        values = values[:, ::-1]
     return PlaneImage(
         values=values,
-        height_mm=volume.grid.shape[row_axis] * volume.grid.spacing_mm[row_axis],
-        width_mm=volume.grid.shape[column_axis] * volume.grid.spacing_mm[column_axis],
-        sides=(left, right, top, bottom),
+        height_mm=grid.shape[layout.row_axis] * grid.spacing_mm[layout.row_axis],
+        width_mm=grid.shape[layout.column_axis] * grid.spacing_mm[layout.column_axis],
+        sides=layout.sides,
         index=index,
+    )
+
+
+def plane_layout(grid: Grid, plane: str) -> PlaneLayout:
+    """How the slices of a plane are turned to the convention of this module."""
+    axis = PLANE_AXES[plane]
+    row_axis, column_axis = (a for a in range(3) if a != axis)
+    top, bottom = _ends(grid, row_axis)
+    left, right = _ends(grid, column_axis)
+    flip_rows, flip_columns = top not in STARTS, left not in STARTS
+    if flip_rows:
+        top, bottom = bottom, top
+    if flip_columns:
+        left, right = right, left
+    return PlaneLayout(
+        axis=axis,
+        row_axis=row_axis,
+        column_axis=column_axis,
+        flip_rows=flip_rows,
+        flip_columns=flip_columns,
+        sides=(left, right, top, bottom),
     )
 
 

@@ -31,7 +31,8 @@ from diffusionblend.evaluation.metrics import (
     Evaluation,
     tissue_range,
 )
-from diffusionblend.evaluation.planes import WINDOWS_HU, PlaneImage, middle_slices
+from diffusionblend.evaluation.planes import PlaneImage, middle_slices
+from diffusionblend.evaluation.profiles import centre_profiles, profile_chart
 from diffusionblend.evaluation.tables import (
     DETAIL_COLUMNS,
     METRIC_COLUMNS,
@@ -43,6 +44,7 @@ from diffusionblend.evaluation.tables import (
     is_numeric,
     shown_columns,
 )
+from diffusionblend.units import WINDOWS_HU
 from diffusionblend.volume import Volume
 
 if TYPE_CHECKING:
@@ -86,10 +88,11 @@ def write_report(
     """Writes the report on `volumes` (by name, one grid, HU) to one HTML file and returns its path.
 
     reference: the name of the truth among the volumes. evaluations: by volume name. settings:
-    setting to value, or method to such a mapping. run_records: by method; their `timings` (seconds)
-    make a table, the whole stands below it. projections: how they were made (`Projections.notes`).
-    simulated: whether they were computed from the reference. Raises InputError for no volume,
-    unknown names or different grids, OutputExistsError where the file exists without `force`.
+    setting to value, or method to such a mapping. run_records: by method; their `timings` or
+    `seconds` make a table, the whole stands below it. projections: how they were made
+    (`Projections.notes`). simulated: whether they were computed from the reference. Raises
+    InputError for no volume, unknown names or different grids, OutputExistsError where the file
+    exists without `force`.
     """
     from diffusionblend.io.files import atomic_output, check_outputs_absent
 
@@ -113,6 +116,7 @@ def write_report(
         error_bar=_colour_bar(),
         **_pictures(volumes, reference, evaluations, error_limit_hu),
         **_figures(evaluations),
+        charts=[profile_chart(profile) for profile in centre_profiles(volumes)],
         clip_hu=CLIP_HU,
         tissue_classes=_tissue_sentences(),
         settings=_settings_table(settings or {}),
@@ -262,8 +266,8 @@ def _settings_table(settings: Mapping[str, object]) -> dict[str, object] | None:
 
 
 def _timing_table(records: Mapping[str, Mapping[str, object]]) -> dict[str, object] | None:
-    """The records' `timings` in seconds as rows, one column for each method."""
-    timings = {name: record.get("timings") for name, record in records.items()}
+    """The records' `timings` or `seconds` as rows, one column for each method."""
+    timings = {name: r.get("timings", r.get("seconds")) for name, r in records.items()}
     return _transposed(
         "Time (s)", {name: t for name, t in timings.items() if isinstance(t, Mapping)}
     )

@@ -1,8 +1,9 @@
 """A CT series from a folder of DICOM slices, to a volume in HU.
 
 What is done to the values: each slice's rescale slope and intercept are applied; pixels that hold
-the padding value, and all below -1024 HU, become -1024 HU. The table and all else in the field of
-view stay as they are. What does not stack into a regular grid is refused (see `dicom_stack`).
+the padding value, and all below -1024 HU, become -1024 HU, but not in a series that `dicom_write`
+wrote. The table and all else in the field of view stay as they are. What does not stack into a
+regular grid is refused (see `dicom_stack`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from diffusionblend.errors import InputError
 from diffusionblend.io.dicom_header import Header, check_whole, pick_series, read_headers
 from diffusionblend.io.dicom_stack import Stack, check_ct_images, sorted_stack
+from diffusionblend.io.dicom_write import MANUFACTURER
 from diffusionblend.volume import Volume
 
 PADDING_HU = -1024.0
@@ -144,7 +146,8 @@ def _fill_padding(values: np.ndarray, headers: tuple[Header, ...]) -> tuple[int,
     n_padding = 0
     warnings: dict[str, None] = {}
     for slice_, header in zip(values, headers, strict=True):
-        padding = slice_ < PADDING_HU
+        scanned = header.text("Manufacturer") != MANUFACTURER  # what we write is not padded
+        padding = (slice_ < PADDING_HU) & scanned
         between = _padding_range_hu(header)
         if between is not None and between[1] > HIGHEST_PADDING_HU:
             warnings[

@@ -145,6 +145,70 @@ def _is_dead(pid: int) -> bool:
     return False
 
 
+def check_folder_output(folder: Path | str, force: bool, kinds: tuple[str, ...]) -> None:
+    """Refuse an output folder that is a file, not empty without `force`, or not of our making.
+
+    kinds: the suffixes of the files that such an output holds; a folder with anything else in it is
+    never replaced. Raises OutputExistsError.
+    """
+    folder = Path(folder)
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise OutputExistsError(
+            f"The output {folder} is a file.", "the name of a folder", "another name"
+        )
+    present = sorted(folder.iterdir())
+    foreign = [p.name for p in present if p.is_dir() or file_suffix(p) not in kinds]
+    if foreign:
+        raise OutputExistsError(
+            f"The output {folder} holds other things, such as {foreign[0]}.",
+            "a folder that does not exist, or an empty one",
+            "another folder; --force replaces only what was written by the same command",
+        )
+    if present and not force:
+        raise OutputExistsError(
+            f"The output {folder} exists already, with {len(present)} file(s).",
+            "a folder that does not exist",
+            "another folder, or --force to replace it",
+        )
+
+
+@contextmanager
+def atomic_folder(
+    folder: Path | str, *, force: bool = False, kinds: tuple[str, ...]
+) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`, which takes its place only when the block succeeds.
+
+    As `atomic_output`, for many files of `kinds`. On any failure the temporary folder is removed
+    and an existing one is left as it was. Raises OutputExistsError, OutputWriteError.
+    """
+    folder = Path(folder).absolute()
+    check_folder_output(folder, force, kinds)
+    temporary = folder.with_name(f".{secrets.token_hex(6)}.partial")
+    replaced = folder.with_name(f".{secrets.token_hex(6)}.replaced")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        yield temporary
+        for path in temporary.iterdir():
+            _flush_to_disk(path)
+        check_folder_output(folder, force, kinds)
+        if folder.is_dir():
+            os.replace(folder, replaced)
+        os.replace(temporary, folder)
+    except (OSError, RuntimeError) as error:
+        failure = _write_error(error, folder, temporary)
+        if failure is None:
+            raise
+        raise failure from error
+    finally:
+        if replaced.is_dir() and not folder.exists():
+            os.replace(replaced, folder)
+        for leftover in (temporary, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 def sha256_of(path: Path | str, on_step: Callable[[int, int], None] | None = None) -> str:
     """SHA-256 of a file, or of a folder's files with their relative names, as hexadecimal.
 
@@ -219,7 +283,8 @@ def _is_about(error: OSError, path: Path) -> bool:
     if error.filename is None:
         return True
     named = Path(os.fsdecode(error.filename))
-    return named.parent == path.parent or named in path.parents or named == path
+    beside = named.parent == path.parent or named.parent.parent == path.parent
+    return beside or named in path.parents or named == path
 
 
 def _disk_is_full(error: Exception, folder: Path) -> bool:

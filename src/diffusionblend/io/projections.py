@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,13 @@ import numpy as np
 
 from diffusionblend import __version__
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ParallelBeam, Projections
+from diffusionblend.geometry import (
+    ConeBeam,
+    FanBeam,
+    ParallelBeam,
+    Projections,
+    VectorGeometry,
+)
 from diffusionblend.io.files import atomic_output, check_readable
 from diffusionblend.volume import Grid
 
@@ -33,7 +40,20 @@ ANGLE_UNITS = {
 """What the attribute `units` of the angles may say, where they have one."""
 ANGLE_TOLERANCE_DEGREES = 0.01
 """Both data sets of angles may differ by so much, a full turn aside, since one may be rounded."""
-PARALLEL = "parallel"
+GEOMETRIES = {
+    "parallel": ParallelBeam,
+    "fan": FanBeam,
+    "cone": ConeBeam,
+    "vectors": VectorGeometry,
+}
+PER_VIEW_UNITS = {
+    "angles_rad": "rad",
+    "sources_mm": "mm",
+    "detectors_mm": "mm",
+    "bin_steps_mm": "mm",
+    "row_steps_mm": "mm",
+}
+"""Fields of a geometry that have a row for each view, with their units: data sets of our group."""
 PROJECTION_SUFFIXES = (".h5", ".hdf5")
 
 
@@ -100,7 +120,7 @@ def _as_hdf5(projections: Projections) -> bytes:
             f"The projections' notes cannot be stored: {error}.", "finite plain values (JSON)"
         ) from error
     geometry, grid = projections.geometry, projections.grid
-    angles = np.array(geometry.angles_rad, dtype=np.float64)
+    (kind,) = (name for name, known in GEOMETRIES.items() if type(geometry) is known)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["implements"] = "exchange"
@@ -113,16 +133,21 @@ def _as_hdf5(projections: Projections) -> bytes:
         data.attrs.update(
             units="1", axes="view:row:bin", description="line integrals -ln(I/I0), not counts"
         )
-        file[THETA_DEGREES] = np.degrees(angles)
-        file[THETA_DEGREES].attrs["units"] = "degrees"
-        file[ANGLES_RAD] = angles
-        file[ANGLES_RAD].attrs["units"] = "rad"
+        if hasattr(geometry, "angles_rad"):
+            file[THETA_DEGREES] = np.degrees(geometry.angles_rad)
+            file[THETA_DEGREES].attrs["units"] = "degrees"
+        for field in fields(geometry):
+            value = getattr(geometry, field.name)
+            if field.name in PER_VIEW_UNITS:
+                name = f"{GROUP}/{field.name}"
+                file[name] = np.array(value, dtype=np.float64)
+                file[name].attrs["units"] = PER_VIEW_UNITS[field.name]
+            else:
+                file[GROUP].attrs[field.name] = value
         file[GROUP].attrs.update(
             format_version=FORMAT_VERSION,
             written_by=f"diffusionblend {__version__}",
-            geometry=PARALLEL,
-            n_bins=geometry.n_bins,
-            bin_mm=geometry.bin_mm,
+            geometry=kind,
             mu_water_per_mm=projections.mu_water_per_mm,
             grid_shape_zyx=np.array(grid.shape, dtype=np.int64),
             grid_spacing_mm_zyx=np.array(grid.spacing_mm),
@@ -151,19 +176,12 @@ def _from_hdf5(file: h5py.File, path: Path) -> Projections:
             f"version {FORMAT_VERSION}",
             "a newer diffusionblend",
         )
-    kind = _attribute(attrs, "geometry", path)
-    if kind != PARALLEL:
-        raise InputError(f"{path} has the geometry {kind!r}.", f"{PARALLEL!r}")
     values = _dataset(file, DATA, path)
-    angles = _angles_rad(file, path)
+    stored = _geometry_fields(file, path)
     try:
         return Projections(
             values,
-            ParallelBeam(
-                angles_rad=tuple(angles),
-                n_bins=int(_attribute(attrs, "n_bins", path)),
-                bin_mm=float(_attribute(attrs, "bin_mm", path)),
-            ),
+            GEOMETRIES[_attribute(attrs, "geometry", path)](**stored),
             Grid(
                 shape=tuple(_attribute(attrs, "grid_shape_zyx", path)),
                 spacing_mm=tuple(_attribute(attrs, "grid_spacing_mm_zyx", path)),
@@ -216,6 +234,24 @@ def _check_angle_units(file: h5py.File, name: str, path: Path) -> None:
             f"{ANGLE_UNITS[name][0]!r}",
             "convert the angles, or correct the attribute",
         )
+
+
+def _geometry_fields(file: h5py.File, path: Path) -> dict[str, object]:
+    """The fields of the geometry in an open file; what has a default may be missing."""
+    attrs = file[GROUP].attrs
+    kind = _attribute(attrs, "geometry", path)
+    if kind not in GEOMETRIES:
+        known = ", ".join(repr(name) for name in GEOMETRIES)
+        raise InputError(f"{path} has the geometry {kind!r}.", f"one of {known}")
+    stored: dict[str, object] = {}
+    for field in fields(GEOMETRIES[kind]):
+        if field.name in PER_VIEW_UNITS:
+            name = f"{GROUP}/{field.name}"
+            angles = name == ANGLES_RAD
+            stored[field.name] = _angles_rad(file, path) if angles else _dataset(file, name, path)
+        elif field.name in attrs or field.default is MISSING:
+            stored[field.name] = _attribute(attrs, field.name, path)
+    return stored
 
 
 def _attribute(attrs: h5py.AttributeManager, name: str, path: Path) -> object:

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.volumes import image_from_volume
-from diffusionblend.volume import Grid, Volume, downsample_in_plane
+from diffusionblend.volume import Grid, Volume, downsample_in_plane, grids_overlap
 
 AIR_HU = -1000.0
 SIGMAS_PER_FWHM = 1 / (2 * math.sqrt(2 * math.log(2)))
@@ -44,6 +44,21 @@ def resample(
         factors[1:] = 1.0
     if _same_grid(volume.grid, grid):
         return Volume(volume.values, grid)
+    return _interpolate(volume, grid, factors)
+
+
+def resample_onto(volume: Volume, grid: Grid) -> Volume:
+    """The volume on another grid (z, y, x) in patient space, with air (-1000 HU) around it.
+
+    Raises InputError where the two have no part of the patient in common.
+    """
+    if not grids_overlap(volume.grid, grid):
+        raise InputError(
+            f"Two volumes do not overlap: one lies on {volume.grid}, the other on {grid}.",
+            "volumes of one patient in one coordinate system",
+            "looking at each by itself",
+        )
+    factors = np.array(grid.spacing_mm) / np.array(volume.grid.spacing_mm)
     return _interpolate(volume, grid, factors)
 
 

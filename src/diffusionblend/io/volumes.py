@@ -1,4 +1,4 @@
-"""Volumes in HU from and to NIfTI, NRRD and MetaImage files, and from DICOM folders.
+"""Volumes in HU from and to NIfTI, NRRD and MetaImage files, and from folders of slices.
 
 Every volume is turned to LPS on reading, that is z towards the head, y to the back, x to the
 patient's left, by permuting and flipping axes only: no value is interpolated. An oblique volume
@@ -40,18 +40,22 @@ def read_volume(
     check: bool = True,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Volume:
-    """Read a volume in HU from a file (.nii, .nii.gz, .nrrd, .mha ...) or a DICOM folder.
+    """Read a volume in HU from a file (.nii, .nii.gz, .nrrd, .mha ...) or a folder of slices.
 
-    Returns values (z, y, x) float32, in LPS. `series_uid` picks one of several series of a DICOM
-    folder. `check` refuses values that are plainly not HU (see `check_hu`); NaN in a NIfTI file
-    is always refused. `on_step`: called with the steps done and in all, for a DICOM folder. Raises
-    InputError.
+    The folder holds a DICOM series, or a TIFF stack that `write_tiff_stack` wrote. Returns values
+    (z, y, x) float32, in LPS. `series_uid` picks one of several series of a DICOM folder. `check`
+    refuses values that are plainly not HU (see `check_hu`); NaN in a NIfTI file is always refused.
+    `on_step`: called with the steps done and in all, for a DICOM folder. Raises InputError.
     """
     path = Path(path)
     if path.is_dir():
         from diffusionblend.io.dicom import read_dicom_series
+        from diffusionblend.io.tiff_stack import is_tiff_stack, read_tiff_stack
 
-        volume, _ = read_dicom_series(path, series_uid=series_uid, on_step=on_step)
+        if is_tiff_stack(path):
+            volume = volume_from_image(image_from_volume(read_tiff_stack(path)), path)
+        else:
+            volume, _ = read_dicom_series(path, series_uid=series_uid, on_step=on_step)
     else:
         volume = volume_from_image(_read_image(path), path)
     if check:

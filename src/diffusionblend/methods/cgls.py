@@ -28,6 +28,7 @@ def reconstruct_cgls(
         measurement.y,
         measurement.empty_volume(),
         iterations=settings.iterations,
+        per_slice=not measurement.operator.couples_slices,
         on_step=on_step,
     )
     x = x.clamp(min=NO_ATTENUATION) if settings.nonnegative else x

@@ -1,4 +1,4 @@
-"""Data consistency steps that treat every slice alone, usable by any diffusion method."""
+"""Data consistency steps without regularisation, usable by any diffusion method."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from diffusionblend.methods.measurement import NO_ATTENUATION, Measurement
+from diffusionblend.errors import InputError
+from diffusionblend.methods.measurement import Measurement
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
-from diffusionblend.solvers.proximal import MAX_RAYS, ExactProximal
+from diffusionblend.solvers.proximal import ExactProximal, is_exact_for
 
 HARD_CG_ITERATIONS = 30
 """Of the hard step, where there are too many rays for its exact solution."""
@@ -62,12 +63,18 @@ class Unconditional(Consistency):
 class ConjugateGradientStep(Consistency):
     """`iterations` steps of CG on (A*A + rho I) z = A*y + rho x0, started at x0.
 
-    Each slice is a system of its own. The paper's is 5 steps with rho 0.
+    Each slice is a system of its own, unless the geometry couples them. The paper's is 5 steps with
+    rho 0.
     """
 
     measurement: Measurement
     iterations: int
     rho: float
+
+    @property
+    def couples_slices(self) -> bool:
+        """Whether the geometry does."""
+        return self.measurement.operator.couples_slices
 
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The estimate (z, y, x) of the given slices after the steps."""
@@ -79,7 +86,8 @@ class ConjugateGradientStep(Consistency):
             return applied + rho * z if rho else applied
 
         right_side = back + rho * x0 if rho else back
-        return conjugate_gradient(system, right_side, x0, self.iterations, per_slice=True)
+        alone = not self.couples_slices
+        return conjugate_gradient(system, right_side, x0, self.iterations, per_slice=alone)
 
 
 class ProximalStep(Consistency):
@@ -100,15 +108,16 @@ class HardStep(Consistency):
     argmin over z of weight |x' - z|^2 + (1 - weight) |y_t' - A z|^2, with
     y_t' = sqrt(abar') y + sqrt(1 - abar') A n and n white noise of its own: with that of x' itself
     it would be the proximal step on x0. weight: 0 to 1, both left out. Solved exactly, or by CG
-    where a slice has more than MAX_RAYS rays.
+    where the exact proximal step cannot be had.
     """
 
     moves_state = True
 
     def __init__(self, measurement: Measurement, weight: float) -> None:
         self.measurement, self.rho = measurement, weight / (1 - weight)
-        few = measurement.operator.matrix.shape[0] <= MAX_RAYS
-        self.proximal = ExactProximal(measurement.operator) if few else None
+        self.couples_state = measurement.operator.couples_slices
+        exact = is_exact_for(measurement.operator)
+        self.proximal = ExactProximal(measurement.operator) if exact else None
 
     def on_state(
         self, x: torch.Tensor, slices: slice, abar: float, noise: torch.Tensor
@@ -123,7 +132,7 @@ class HardStep(Consistency):
             part.operator.adjoint(y_t) + self.rho * x,
             x,
             HARD_CG_ITERATIONS,
-            per_slice=True,
+            per_slice=not self.couples_state,
         )
 
 
@@ -132,12 +141,20 @@ class GradientStep(Consistency):
     """The state moved along the gradient of |y - A x0(x_t)| (Chung et al. 2023, DPS, Alg. 1).
 
     x' - step grad |r|, where grad |r| = grad (|r|^2 / 2) / |r| with the norm of the whole volume's
-    residual r. A bound on x0, if any, is put by `AfterNonnegativity` into the residual as well.
+    residual r. Raises InputError for a geometry that couples slices.
     """
 
     measurement: Measurement
     step: float
     needs_gradient = True
+
+    def __post_init__(self) -> None:
+        if self.measurement.operator.couples_slices:
+            raise InputError(
+                "The data step 'dps' was asked for a geometry that couples slices.",
+                "slices that are independent",
+                "--consistency cg",
+            )
 
     def misfit(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """|y - A x0|^2 of each of the given slices (z,)."""
@@ -179,26 +196,3 @@ class OnScaledState(Consistency):
     def restore(self, variables: dict[str, torch.Tensor]) -> None:
         """Hand them to the step."""
         self.step.restore(variables)
-
-
-class AfterNonnegativity(Consistency):
-    """The step, started at an x0 of no negative attenuation; all else is the step's own.
-
-    CT files pad what lies outside the scanner's circle with less than air, which no projection can
-    show; a prior that has learnt it would otherwise disagree with every ray through a corner.
-    """
-
-    def __init__(self, step: Consistency) -> None:
-        self.step = step
-        self.couples_slices, self.couples_state = step.couples_slices, step.couples_state
-        self.moves_state, self.needs_gradient = step.moves_state, step.needs_gradient
-        self.on_state, self.moved = step.on_state, step.moved
-        self.variables, self.restore = step.variables, step.restore
-
-    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
-        """The step's result for the estimate raised to no attenuation where below."""
-        return self.step(x0.clamp(min=NO_ATTENUATION), slices)
-
-    def misfit(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
-        """The step's misfit of the raised estimate."""
-        return self.step.misfit(x0.clamp(min=NO_ATTENUATION), slices)

@@ -12,12 +12,13 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.consistencies import make_consistency
-from diffusionblend.methods.consistency import AfterNonnegativity, Consistency, OnScaledState
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.consistency import Consistency, OnScaledState
+from diffusionblend.methods.measurement import NO_ATTENUATION, Measurement
 from diffusionblend.methods.memory import batch_that_fits, home_of_volume
 from diffusionblend.methods.result import OnStep, Reconstruction
-from diffusionblend.methods.sampler import Execution, Sampler, SamplerState, sampling_timesteps
+from diffusionblend.methods.sampler import Execution, Sampler, SamplerState
 from diffusionblend.methods.settings import SamplingSettings
+from diffusionblend.methods.timesteps import sampling_timesteps
 from diffusionblend.methods.warm_start import warm_start
 from diffusionblend.priors.partition import Partition
 from diffusionblend.priors.prior import Prior
@@ -69,7 +70,7 @@ def sample_volume(
             begins_at_data = settings.start != "noise"
             warm = warm_start(settings.start, projections, measurement) if begins_at_data else None
             state = sampler.start(shape, generator, warm)
-        state.x = state.x.to(generator.device)
+        state.move(generator.device)
 
         def after_step(state: SamplerState) -> None:
             on_step(state.done, len(sampler.times))
@@ -122,6 +123,9 @@ def _sampler(
         renewal=settings.renewal,
         perpendicular=scheme.perpendicular,
         corrector_snr=scheme.corrector_snr,
+        dual_decay=settings.dual_decay,
+        average_below=settings.average_below,
+        lowest=NO_ATTENUATION if settings.nonnegative else None,
     )
 
 
@@ -129,5 +133,4 @@ def _consistency(
     settings: SamplingSettings, scheme: Scheme, measurement: Measurement
 ) -> Consistency:
     step = make_consistency(settings, measurement)
-    step = OnScaledState(step) if scheme.on_state else step
-    return AfterNonnegativity(step) if settings.nonnegative else step
+    return OnScaledState(step) if scheme.on_state else step

@@ -8,7 +8,12 @@ import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import Projections, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import (
+    ParallelBeam,
+    Projections,
+    equally_spaced_angles,
+    parallel_beam_for,
+)
 from diffusionblend.methods.diffusion import check_prior_fits
 from diffusionblend.methods.measurement import NO_ATTENUATION, Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
@@ -57,7 +62,15 @@ def check_views(prior: Prior, projections: Projections) -> None:
     """Raise InputError unless the scan has the views that the network was trained for."""
     views, arc_degrees = prior.views
     expected = equally_spaced_angles(views, arc_degrees)
-    found = projections.geometry.angles_rad
+    geometry = projections.geometry
+    if not isinstance(geometry, ParallelBeam):
+        raise InputError(
+            "The network was trained for a parallel beam; the scan is of "
+            f"{type(geometry).__name__}.",
+            "a parallel beam",
+            "--method diffusionblend++",
+        )
+    found = geometry.angles_rad
     if len(found) != views or not np.allclose(found, expected, atol=1e-6):
         raise InputError(
             f"The network was trained for {views} views over {arc_degrees:g} degrees; the scan has "

@@ -13,12 +13,16 @@ import torch
 
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.result import Reconstruction
-from diffusionblend.operators.parallel import ParallelBeamTransform
+from diffusionblend.operators import XRayTransform, make_transform
 from diffusionblend.units import network_to_hu
 from diffusionblend.volume import Volume
 
 NO_ATTENUATION = -1.0
-"""Zero attenuation (-1000 HU) in the network's range."""
+"""Zero attenuation (-1000 HU) in the network's range.
+
+CT files pad what lies outside the scanner's circle with less, which no projection can show; a prior
+that has learnt it would otherwise disagree with every ray through a corner.
+"""
 
 RESIDUAL_SLICES = 64
 """Slices whose residual is computed together."""
@@ -29,10 +33,10 @@ class Measurement:
     """Projections with their operator, in the network's range.
 
     operator: A', (z, y, x) to (view, row, bin). y: the data y' for it. water: A' 1 of one slice,
-    (view, 1, bin).
+    (view, 1, bin), or of the whole volume where the geometry couples slices, (view, row, bin).
     """
 
-    operator: ParallelBeamTransform
+    operator: XRayTransform
     y: torch.Tensor
     water: torch.Tensor
 
@@ -41,16 +45,18 @@ class Measurement:
         """The measurement of a scan, on a device."""
         grid = projections.grid
         pixel_mm = grid.spacing_mm[2]
-        operator = ParallelBeamTransform(
-            projections.geometry, grid, device=device, scale=1 / pixel_mm
-        )
-        ones = torch.ones((1, *grid.in_plane_shape), device=device)
-        water = operator.with_slices(1).forward(ones)
+        operator = make_transform(projections.geometry, grid, device=device, scale=1 / pixel_mm)
+        slices = grid.shape[0] if operator.couples_slices else 1
+        ones = torch.ones((slices, *grid.in_plane_shape), device=device)
+        water = operator.with_slices(slices).forward(ones)
         lines = torch.from_numpy(projections.values).to(device)
         return cls(operator, lines / (projections.mu_water_per_mm * pixel_mm) - water, water)
 
     def of_slices(self, slices: slice) -> Measurement:
-        """What was measured of some slices."""
+        """What was measured of some slices; of coupled ones only all. Raises InputError."""
+        if self.operator.couples_slices:
+            self.operator.with_slices(len(range(*slices.indices(self.operator.domain_shape[0]))))
+            return self
         y = self.y[:, slices].contiguous()
         return Measurement(self.operator.with_slices(y.shape[1]), y, self.water)
 
@@ -68,8 +74,9 @@ class Measurement:
     def relative_residual(self, x: torch.Tensor) -> float:
         """|A mu - y| / |y| of a volume x in the network's range, in attenuation."""
         misfit = size = 0.0
-        for first in range(0, len(x), RESIDUAL_SLICES):
-            slices = slice(first, min(first + RESIDUAL_SLICES, len(x)))
+        together = len(x) if self.operator.couples_slices else RESIDUAL_SLICES
+        for first in range(0, len(x), together):
+            slices = slice(first, min(first + together, len(x)))
             part = self.of_slices(slices)
             difference = part.operator.forward(x[slices].to(part.y.device)) - part.y
             misfit += float(difference.double().square().sum())

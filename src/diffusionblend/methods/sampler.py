@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from diffusionblend.errors import InputError
 from diffusionblend.methods.consistency import Consistency
 from diffusionblend.methods.stopwatch import Stopwatch
 from diffusionblend.priors.partition import AXIAL, Partition, Slab
@@ -29,13 +28,23 @@ class SamplerState:
     """Where a run stands after `done` steps: all that the rest of it depends on.
 
     x: the noisy volume (z, y, x), network range. generator: the state of the noise's generator.
-    variables: what the data step keeps, by name.
+    dual: ADMM's dual variable (z, y, x), where it is kept from step to step. total: the sum of the
+    consistent estimates of the late steps, where they are averaged. variables: what the data step
+    keeps, by name.
     """
 
     done: int
     x: torch.Tensor
     generator: torch.Tensor
+    dual: torch.Tensor | None = None
+    total: torch.Tensor | None = None
     variables: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def move(self, device: torch.device) -> None:
+        """Take the volumes to where a run wants them."""
+        self.x = self.x.to(device)
+        self.dual = None if self.dual is None else self.dual.to(device)
+        self.total = None if self.total is None else self.total.to(device)
 
 
 def ignore_state(state: SamplerState) -> None:
@@ -62,14 +71,19 @@ class Sampler:
     x_{t'} = sqrt(abar') x0' + sqrt(1 - abar') (sqrt(1 - s^2) eps + s z), where s is the share of
     the noise renewed: eta itself with renewal "share", as in the authors' loop, whatever the step;
     with "ddim" that of DDIM's own sigma (Song, Meng and Ermon 2021, Eq. 16), which shrinks with the
-    step: s^2 = eta^2 (1 - abar / abar') / (1 - abar), so that eta 1 is the ancestral sampler.
+    step: s^2 = eta^2 (1 - abar / abar') / (1 - abar), so that eta 1 is the ancestral sampler. With
+    a dual variable u, prior and data meet as in scaled ADMM (Boyd et al. 2011, section 3.1.1),
+    damped by d: x0' = C(x0 + u), u' = d (x0 + u - x0'), and x_{t'} starts from x0' - u'.
 
     prior, consistency: what is sampled. times: timesteps, falling. partitions: one for each of
     them. batch_blocks: blocks a network call. device: where the network runs; the volume may lie
     elsewhere, and comes slab by slab then. ranks: processes that share the blocks; each ends every
     step with the whole volume. code_scale: of a position code of one slice, as the prior counts it.
     perpendicular: the prior of coronal slices, for partitions into those. corrector_snr: of a
-    Langevin step after each but the last (Song et al. 2021, Alg. 3), 0 for none.
+    Langevin step after each but the last (Song et al. 2021, Alg. 3), 0 for none. dual_decay: d, the
+    share of the dual variable that is kept; 0 for none. lowest: x0 is raised to it before the data
+    step. average_below: the result is the mean of the consistent estimates of the timesteps below
+    it (and of the last in any case), which all fit the data.
     """
 
     prior: BlockDenoiser
@@ -84,6 +98,9 @@ class Sampler:
     renewal: str = "share"
     perpendicular: BlockDenoiser | None = None
     corrector_snr: float = 0.0
+    dual_decay: float = 0.0
+    lowest: float | None = None
+    average_below: int = 0
 
     def start(
         self,
@@ -96,7 +113,14 @@ class Sampler:
         if warm is not None:
             abar = float(self.prior.schedule.alpha_bar[self.times[0]])
             x = abar**0.5 * warm.to(x) + (1 - abar) ** 0.5 * x
-        return SamplerState(0, x, generator.get_state())
+        dual = torch.zeros_like(x) if self.dual_decay else None
+        total = torch.zeros_like(x) if self._late_steps > 1 else None
+        return SamplerState(0, x, generator.get_state(), dual, total)
+
+    @property
+    def _late_steps(self) -> int:
+        """Steps whose estimates are averaged: at least the last."""
+        return max(1, sum(t < self.average_below for t in self.times))
 
     def run(
         self,
@@ -113,19 +137,20 @@ class Sampler:
         stopwatch, first = Stopwatch(self.device), state.done
         self.consistency.restore(state.variables)
         for i in range(first, len(self.times)):
-            self._step(state.x, i, generator, stopwatch)
+            self._step(state, i, generator, stopwatch)
             state.done, state.generator = i + 1, generator.get_state()
             state.variables = self.consistency.variables()
             on_step(state)
         calls = len(self.times) - first
         calls += max(0, calls - 1) if self.corrector_snr else 0
-        return state.x, SamplerCost(calls, stopwatch.seconds())
+        result = state.x if state.total is None else state.total / self._late_steps
+        return result, SamplerCost(calls, stopwatch.seconds())
 
     def _step(
-        self, x: torch.Tensor, i: int, generator: torch.Generator, stopwatch: Stopwatch
+        self, state: SamplerState, i: int, generator: torch.Generator, stopwatch: Stopwatch
     ) -> None:
         """Reverse step number i, in place."""
-        last = i + 1 == len(self.times)
+        x, last = state.x, i + 1 == len(self.times)
         slabs = self.partitions[i].slabs(self.batch_blocks)
         shares = self.ranks.share(slabs, [len(s.partition.blocks) for s in slabs])
 
@@ -134,7 +159,7 @@ class Sampler:
                 return torch.randn(x.shape, generator=generator, device=x.device)
 
         guidance = Guidance.none_yet(x) if self.consistency.needs_gradient else None
-        self._predict(x, i, shares, None if last else noise(), guidance, stopwatch)
+        self._predict(state, i, shares, None if last else noise(), guidance, stopwatch)
         if self.corrector_snr and not last:
             self._correct(x, i + 1, shares, noise(), stopwatch)
         if guidance is not None:
@@ -145,7 +170,7 @@ class Sampler:
 
     def _predict(
         self,
-        x: torch.Tensor,
+        state: SamplerState,
         i: int,
         shares: list[list[Slab]],
         z: torch.Tensor | None,
@@ -153,34 +178,57 @@ class Sampler:
         stopwatch: Stopwatch,
     ) -> None:
         """x at the next timestep, with the data step on the estimate; fills in the guidance."""
-        coupled = self.consistency.couples_slices
-        x0_all = torch.empty_like(x) if coupled else None
+        x, coupled = state.x, self.consistency.couples_slices
+        late = state.total is not None and i >= len(self.times) - self._late_steps
+        x0_all = torch.empty_like(x) if coupled or late else None
         eps_all = torch.empty_like(x) if coupled else None
         for slab in shares[self.ranks.rank]:
+            part = slab.slices
             with stopwatch.part("network"):
-                x_t = x[slab.slices].to(self.device)
+                x_t = x[part].to(self.device)
                 if guidance is None:
                     x0, eps = self._denoise(x_t, i, slab.partition)
                 else:
                     x0, eps = self._denoise_and_guide(x_t, i, slab, guidance)
             if coupled:
-                x0_all[slab.slices], eps_all[slab.slices] = x0, eps
-            else:
-                with stopwatch.part("consistency"):
-                    x0 = self.consistency(x0, slab.slices)
-                with stopwatch.part("rest"):
-                    fresh = None if z is None else z[slab.slices]
-                    x[slab.slices] = self._renoise(x0, eps, i, fresh)
+                x0_all[part], eps_all[part] = x0, eps
+                continue
+            with stopwatch.part("consistency"):
+                x0, kept = self._consistent(x0, part, state.dual)
+            with stopwatch.part("rest"):
+                x[part] = self._renoise(x0, kept, eps, i, None if z is None else z[part])
+                if late:
+                    x0_all[part] = x0
         with stopwatch.part("rest"):
             owned = [_range_of(share) for share in shares]
-            gathered = (x0_all, eps_all) if coupled else (x,)
-            for volume in (*gathered, *(guidance.volumes() if guidance else ())):
-                self.ranks.gather_slices(volume, owned)
+            shared = (x0_all, eps_all) if coupled else (x, state.dual, x0_all)
+            for volume in (*shared, *(guidance.volumes() if guidance else ())):
+                if volume is not None:
+                    self.ranks.gather_slices(volume, owned)
         if coupled:
             with stopwatch.part("consistency"):
-                x0 = self.consistency(x0_all.to(self.device), slice(0, len(x)))
+                x0, kept = self._consistent(x0_all.to(self.device), slice(0, len(x)), state.dual)
             with stopwatch.part("rest"):
-                x[:] = self._renoise(x0, eps_all, i, z)
+                x[:] = self._renoise(x0, kept, eps_all, i, z)
+                x0_all[:] = x0
+        if late:
+            state.total += x0_all
+
+    def _consistent(
+        self, x0: torch.Tensor, slices: slice, dual: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """The estimate of some slices made consistent, and the dual variable after it."""
+        x0 = self._raised(x0)
+        if dual is None:
+            return self.consistency(x0, slices), 0.0
+        wanted = x0 + dual[slices].to(x0.device)
+        consistent = self.consistency(wanted, slices)
+        kept = self.dual_decay * (wanted - consistent)
+        dual[slices] = kept
+        return consistent, kept
+
+    def _raised(self, x0: torch.Tensor) -> torch.Tensor:
+        return x0 if self.lowest is None else x0.clamp(min=self.lowest)
 
     def _correct(
         self,
@@ -253,7 +301,7 @@ class Sampler:
         with torch.enable_grad():
             x_t = x_t.detach().clone().requires_grad_()
             x0, eps = self._denoise(x_t, i, slab.partition)
-            misfit = self.consistency.misfit(x0, slab.slices)
+            misfit = self.consistency.misfit(self._raised(x0), slab.slices)
             (gradient,) = torch.autograd.grad(0.5 * misfit.sum(), x_t)
         guidance.gradient[slab.slices] = gradient.to(guidance.gradient)
         guidance.misfit[slab.slices] = misfit.detach().to(guidance.misfit)
@@ -276,14 +324,19 @@ class Sampler:
         return self.eta * ((1 - abar / self._abar_after(i)) / (1 - abar)) ** 0.5
 
     def _renoise(
-        self, x0: torch.Tensor, eps: torch.Tensor, i: int, z: torch.Tensor | None
+        self,
+        x0: torch.Tensor,
+        dual: torch.Tensor | float,
+        eps: torch.Tensor,
+        i: int,
+        z: torch.Tensor | None,
     ) -> torch.Tensor:
-        """x at the next timestep from x0 and eps with fresh noise z; x0 itself after the last."""
+        """x at the next timestep from x0 - dual and eps with fresh noise z; x0 after the last."""
         if z is None:
             return x0
         abar, share = self._abar_after(i), self._share(i)
         noise = (1 - share**2) ** 0.5 * eps.to(x0.device) + share * z.to(x0.device)
-        return abar**0.5 * x0 + (1 - abar) ** 0.5 * noise
+        return abar**0.5 * (x0 - dual) + (1 - abar) ** 0.5 * noise
 
 
 @dataclass
@@ -301,30 +354,6 @@ class Guidance:
     def volumes(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Both, slices first."""
         return self.gradient, self.misfit
-
-
-def sampling_timesteps(
-    steps: int, n_timesteps: int, *, first: int | None = None, power: float = 1.0
-) -> list[int]:
-    """`steps` timesteps from `first` (by default T - 1) down; after the last the volume is clean.
-
-    Timestep i is (first + 1) (1 - i / steps)^power - 1, rounded: equally spaced with power 1, and
-    denser towards the end with a higher one. Raises InputError where timesteps would repeat.
-    """
-    first = n_timesteps - 1 if first is None else first
-    if not 0 <= first < n_timesteps:
-        raise InputError(
-            f"The first timestep is {first}.", f"0 to {n_timesteps - 1}, one of the prior's"
-        )
-    if not 1 <= steps <= first + 1:
-        raise InputError(f"steps is {steps}.", f"1 to {first + 1}, the timesteps there are")
-    if not power >= 1:
-        raise InputError(f"The timesteps' power is {power}.", "at least 1")
-    times: list[int] = []
-    for i in range(steps):
-        t = round((first + 1) * (1 - i / steps) ** power - 1)
-        times.append(min(t, times[-1] - 1) if times else t)
-    return [max(t, steps - 1 - i) for i, t in enumerate(times)]
 
 
 def _range_of(slabs: Sequence[Slab]) -> range:

@@ -12,7 +12,7 @@ from diffusionblend.errors import InputError
 class FbpSettings:
     """How FBP filters."""
 
-    window: Literal["ram-lak", "hann"] = "ram-lak"
+    window: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] = "ram-lak"
     """Window of the ramp filter."""
 
 
@@ -83,6 +83,8 @@ class FbpUnetSettings:
 
 ConsistencyName = Literal["cg", "prox", "admm-tv-z", "hard", "dps", "none"]
 CONSISTENCIES: tuple[str, ...] = get_args(ConsistencyName)
+ON_THE_ESTIMATE = ("cg", "prox", "admm-tv-z")
+"""Data steps that make the prior's estimate itself fit the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +129,14 @@ class ConsistencySettings:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 20, "time_power": 1.5, "start": "noise", "first_timestep": None},
-    "balanced": {"steps": 50, "time_power": 1.5, "start": "noise", "first_timestep": None},
+    "fast": {"steps": 20, "time_power": 1.0, "start": "noise", "first_timestep": None},
+    "balanced": {"steps": 50, "time_power": 1.0, "start": "noise", "first_timestep": None},
     "best": {"steps": 200, "time_power": 1.0, "start": "noise", "first_timestep": None},
 }
 """What each preset settles, unless it is set."""
+
+MEETING = {"dual_decay": 0.85, "average_below": 100}
+"""How DiffusionBlend++ lets prior and data meet, for a data step on the estimate."""
 
 Start = Literal["noise", "fbp", "cg", "tv"]
 
@@ -153,6 +158,12 @@ class SamplingSettings(ConsistencySettings):
     renewal: Literal["share", "ddim"] = "share"
     """What eta is: the share of the noise renewed at every step, as in DDS and DiffusionBlend, or
     that of DDIM's own sigma, which shrinks with the step (1 is then the ancestral sampler)."""
+    dual_decay: float = 0.0
+    """Share of ADMM's dual variable kept from step to step, 0 to below 1; for 'cg', 'prox' and
+    'admm-tv-z'."""
+    average_below: int = 0
+    """The result is the mean of the estimates at timesteps below this, for the same data steps; 0:
+    the last."""
     nonnegative: bool = True
     """Raise the prior's estimate to no attenuation (-1000 HU) where below, before the data step."""
     batch_blocks: int | None = None
@@ -166,6 +177,17 @@ class SamplingSettings(ConsistencySettings):
             raise InputError(f"steps is {self.steps}.", "at least 1")
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta is {self.eta}.", "a share of the noise, 0 to 1")
+        if not 0 <= (self.dual_decay or 0) < 1:
+            raise InputError(f"dual_decay is {self.dual_decay}.", "0 to below 1")
+        if (self.average_below or 0) < 0:
+            raise InputError(f"average_below is {self.average_below}.", "0 or a timestep")
+        if (self.dual_decay or self.average_below) and self.consistency not in ON_THE_ESTIMATE:
+            raise InputError(
+                f"dual_decay {self.dual_decay} and average_below {self.average_below} were given "
+                f"with the data step {self.consistency!r}.",
+                f"a data step on the estimate: {', '.join(ON_THE_ESTIMATE)}",
+                "--dual-decay 0 --average-below 0",
+            )
         if self.batch_blocks is not None and self.batch_blocks < 1:
             raise InputError(f"batch_blocks is {self.batch_blocks}.", "at least 1")
         if self._start == "noise" and self.first_timestep is not None:
@@ -259,7 +281,7 @@ class DiffusionBlendPPSettings(SamplingSettings):
     """How DiffusionBlend++ samples."""
 
     preset: Literal["fast", "balanced", "best"] = "best"
-    """20, 50 or 200 reverse steps, as measured in docs/sampling.md; the next four override it."""
+    """20, 50 or 200 reverse steps, from noise and equally spaced; what is set overrides it."""
     steps: int | None = None
     """Reverse steps; each passes the whole volume through the network once."""
     time_power: float | None = None
@@ -268,6 +290,12 @@ class DiffusionBlendPPSettings(SamplingSettings):
     """Pure noise, or an image of the data noised to first_timestep."""
     eta: float = 1.0
     """How much of the noise is renewed, 0 to 1; 0.85 in the paper."""
+    dual_decay: float | None = None
+    """Share of ADMM's dual variable kept from step to step, 0 to below 1; 0 in the paper. By
+    default 0.85 with 'cg', 'prox' and 'admm-tv-z', which alone can have one."""
+    average_below: int | None = None
+    """The result is the mean of the estimates at timesteps below this; 0 (the paper): the last. By
+    default 100, for the same data steps."""
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
     """How slices are blended: drawn afresh at every step, or 'fixed' blocks (no blending)."""
     jump_every: int = 2
@@ -285,12 +313,13 @@ class DiffusionBlendPPSettings(SamplingSettings):
         return self._filled()["start"]
 
     def resolved(self) -> DiffusionBlendPPSettings:
-        """The same settings with what the preset settles written out."""
+        """The same settings with what preset and data step settle written out."""
         return replace(self, **self._filled())
 
     def _filled(self) -> dict[str, Any]:
-        """The preset's values, or those that were set in their place."""
+        """What preset and data step settle, or what was set in its place."""
+        meets = MEETING if self.consistency in ON_THE_ESTIMATE else dict.fromkeys(MEETING, 0)
         return {
             name: value if getattr(self, name) is None else getattr(self, name)
-            for name, value in PRESETS[self.preset].items()
+            for name, value in (PRESETS[self.preset] | meets).items()
         }

@@ -53,7 +53,7 @@ class TotalVariationAlongZ(Consistency):
             slopes = self._shrunk(found + dual)
             dual = dual + found - slopes
         if self.keeps:
-            self._kept = {"slopes": slopes, "dual": dual}
+            self._kept = {"slopes": slopes, "slopes_dual": dual}
         return x
 
     def variables(self) -> dict[str, torch.Tensor]:
@@ -66,7 +66,7 @@ class TotalVariationAlongZ(Consistency):
 
     def _started(self, x0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._kept:
-            return self._kept["slopes"], self._kept["dual"]
+            return self._kept["slopes"], self._kept["slopes_dual"]
         return self._shrunk(slopes_along_z(x0)), torch.zeros_like(x0)
 
     def _shrunk(self, slopes: torch.Tensor) -> torch.Tensor:

@@ -43,28 +43,30 @@ def cgls(
     start: torch.Tensor,
     *,
     iterations: int,
+    per_slice: bool = True,
     on_step: OnStep = lambda done, total: None,
 ) -> torch.Tensor:
-    """Conjugate gradients for min |Ax - y|^2, every slice a system of its own (Bjorck 1996, 7.4.1).
+    """Conjugate gradients for min |Ax - y|^2 (Bjorck 1996, section 7.4.1).
 
-    y: (view, row, bin), row r of slice r. start, result: (z, y, x). The residual is carried among
-    the data, which loses less to rounding than the normal equations; a slice that is solved to
-    rounding stays as it is.
+    y: (view, row, bin). start, result: (z, y, x). per_slice: every slice is a system of its own,
+    row r of y that of slice r. The residual is carried among the data, which loses less to rounding
+    than the normal equations; a system that is solved to rounding stays as it is.
     """
+    image_axes, data_axes = ((1, 2), (0, 2)) if per_slice else ((0, 1, 2), (0, 1, 2))
     x, residual = start.clone(), y - operator.forward(start)
     gradient = operator.adjoint(residual)
-    direction, squared = gradient.clone(), _squares(gradient, (1, 2))
+    direction, squared = gradient.clone(), _squares(gradient, image_axes)
     tiny = torch.finfo(x.dtype).tiny
-    floor = torch.finfo(x.dtype).eps ** 2 * _squares(operator.adjoint(y), (1, 2))
+    floor = torch.finfo(x.dtype).eps ** 2 * _squares(operator.adjoint(y), image_axes)
     for done in range(iterations):
         projected = operator.forward(direction)
-        curvature = _squares(projected, (0, 2)).reshape(squared.shape)
+        curvature = _squares(projected, data_axes).reshape(squared.shape)
         unsolved = (squared > floor) & (curvature > tiny)
         step = torch.where(unsolved, squared / curvature.clamp(min=tiny), 0.0)
         x += step * direction
         residual -= step.reshape(1, -1, 1) * projected
         gradient = operator.adjoint(residual)
-        following = _squares(gradient, (1, 2))
+        following = _squares(gradient, image_axes)
         direction = gradient + following / squared.clamp(min=tiny) * direction
         squared = following
         on_step(done + 1, iterations)
@@ -76,5 +78,5 @@ def _inverse(sums: torch.Tensor) -> torch.Tensor:
     return torch.where(sums > 0, 1 / sums.clamp(min=torch.finfo(sums.dtype).tiny), 0.0)
 
 
-def _squares(values: torch.Tensor, dims: tuple[int, int]) -> torch.Tensor:
+def _squares(values: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
     return values.square().sum(dims, keepdim=True)

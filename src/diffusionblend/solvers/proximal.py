@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.operators.parallel import ParallelBeamTransform
+from diffusionblend.operators import XRayTransform
+from diffusionblend.operators.slicewise import MATRIX, SlicewiseTransform
 
 MAX_RAYS = 8192
 """Rays of a slice above which the dense matrix AA* (float64) would pass half a gigabyte."""
@@ -19,9 +20,16 @@ class ExactProximal:
     eigendecomposition is made once and serves every rho. Raises InputError above MAX_RAYS rays.
     """
 
-    def __init__(self, operator: ParallelBeamTransform) -> None:
+    def __init__(self, operator: SlicewiseTransform) -> None:
         self.operator = operator
-        n_rays = operator.matrix.shape[0]
+        n_rays = operator.range_shape[0] * operator.range_shape[2]
+        if getattr(operator, "storage", None) != MATRIX:
+            raise InputError(
+                f"The exact proximal step was asked for {type(operator).__name__}, whose rays are "
+                "computed on the fly.",
+                "slices that are independent, few enough views for a sparse matrix",
+                "--consistency cg",
+            )
         if n_rays > MAX_RAYS:
             raise InputError(
                 f"The exact proximal step was asked for {n_rays} rays a slice.",
@@ -40,6 +48,12 @@ class ExactProximal:
         spectrum = (self.eigenvectors.T @ difference) / (self.eigenvalues + rho)[:, None]
         lines = (self.eigenvectors @ spectrum).reshape(views, bins, slices).transpose(1, 2)
         return x0 + operator.adjoint(lines.contiguous())
+
+
+def is_exact_for(operator: XRayTransform) -> bool:
+    """Whether there is a sparse matrix of few enough rays."""
+    n_rays = operator.range_shape[0] * operator.range_shape[2]
+    return getattr(operator, "storage", None) == MATRIX and n_rays <= MAX_RAYS
 
 
 def gram_matrix(matrix: torch.Tensor) -> np.ndarray:

@@ -17,7 +17,7 @@ from diffusionblend.evaluation.tables import (
     format_table,
 )
 from diffusionblend.io.files import check_outputs_absent
-from diffusionblend.provenance import RunRecord
+from diffusionblend.provenance import RunRecord, plain_value, read_run_record, run_record_path
 from diffusionblend.verbs.options import (
     add_input,
     check_output_and_record,
@@ -140,13 +140,36 @@ class Evaluate:
         if self.report is not None:
             from diffusionblend.evaluation.report import write_report
 
+            made_by, notes = self._record_of_reconstruction(), self._projection_notes()
             write_report(
                 self.report,
                 title=f"{name} against {self.reference.name}",
                 volumes=volumes,
                 reference="reference",
                 evaluations={name: evaluation},
-                simulated=False,
+                settings={name: made_by["settings"]} if made_by else None,
+                run_records={name: made_by} if made_by else None,
+                projections=notes,
+                simulated=notes.get("source") == "simulated",
                 force=self.force,
             )
         return [p for p in (self.figure, self.report) if p is not None]
+
+    def _record_of_reconstruction(self) -> dict | None:
+        """The run record beside the reconstruction, as plain values; None where there is none."""
+        path = run_record_path(self.reconstruction)
+        if not path.exists():
+            return None
+        try:
+            return plain_value(read_run_record(path))
+        except InputError as error:
+            say(f"note: {error.got} It is left out of the report.")
+            return None
+
+    def _projection_notes(self) -> dict[str, object]:
+        """How the projections came about, as their file tells; nothing without one."""
+        if self.projections is None:
+            return {}
+        from diffusionblend.io.projections import read_projections
+
+        return dict(read_projections(self.projections).notes)

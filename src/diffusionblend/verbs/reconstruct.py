@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.io.sampler_state import state_path
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
@@ -27,7 +28,7 @@ from diffusionblend.methods.settings import (
     TpdmSettings,
 )
 from diffusionblend.provenance import RunRecord, available_memory_bytes
-from diffusionblend.ranks import rank_and_count
+from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.verbs.kept_state import KeptState
 from diffusionblend.verbs.options import (
     Device,
@@ -41,11 +42,19 @@ from diffusionblend.verbs.options import (
     write_record,
 )
 from diffusionblend.verbs.progress import progress
+from diffusionblend.verbs.samples import (
+    combine,
+    deviation_path,
+    is_finished,
+    remove_samples,
+    sample_paths,
+)
 
 if TYPE_CHECKING:
     from diffusionblend.methods.registry import MethodSettings
     from diffusionblend.methods.result import Reconstruction
     from diffusionblend.priors.prior import Prior
+    from diffusionblend.volume import Volume
 
 MethodName = Literal[
     "fbp",
@@ -63,6 +72,13 @@ MethodName = Literal[
 
 
 GIGABYTE = 1e9
+
+SETTINGS_FIELDS = {
+    "admm-tv": "tv",
+    "diffusionblend++": "diffusionblend",
+    "diffusionblend": "neighbours",
+}
+"""Where a method's settings are, unless they bear its name."""
 
 SCAN_SUFFIX, VOLUME_SUFFIX = ".h5", ".nii.gz"
 """What a folder of scans is searched for, and what it becomes."""
@@ -88,6 +104,11 @@ class Reconstruct:
     """The same for the prior of coronal slices, which tpdm needs."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
+    samples: int = 1
+    """Samples of a diffusion method, with seeds from --seed on; of several, OUTPUT is the mean, and
+    their standard deviation in HU goes beside it, to NAME.sd.nii.gz."""
+    keep_samples: bool = False
+    """Keep the samples themselves, in the folder OUTPUT.samples."""
     checkpoint_minutes: float = 2.0
     """Minutes between writings of OUTPUT.state, from which a stopped run goes on."""
     share: str | None = None
@@ -123,6 +144,7 @@ class Reconstruct:
         else:
             check_output_and_record(self.output, self.force)
             self._run_scan()
+        leave_ranks()
 
     def _run_folder(self) -> None:
         """Every scan of this process's share; one that fails does not stop the others."""
@@ -163,21 +185,15 @@ class Reconstruct:
         alone: leave the other processes out of it.
         """
         from diffusionblend.io.projections import read_projections
-        from diffusionblend.io.volumes import check_volume_suffix
         from diffusionblend.methods.memory import planned_bytes
         from diffusionblend.methods.registry import reconstruct
         from diffusionblend.methods.sampler import Execution
         from diffusionblend.ranks import Ranks
 
-        check_volume_suffix(self.output)
-        device = choose_device(self.device)
-        record = RunRecord(
-            verb="reconstruct",
-            settings=asdict(self),
-            seed=self._seed,
-            device=device,
-        )
-        add_input(record, self.projections)
+        device, record = self._begin()
+        if self.samples > 1:
+            self._run_samples(device, record, alone)
+            return
         with timed_part(record, "read", self.projections.name):
             projections = read_projections(self.projections)
             prior, second = self._priors(record, device)
@@ -202,7 +218,70 @@ class Reconstruct:
         if ranks.rank == 0:
             self._write(result, record, alone)
             kept.forget()
-        ranks.leave()
+
+    def _begin(self) -> tuple[str, RunRecord]:
+        """The device and a record with the input; raises InputError for what cannot be done."""
+        from diffusionblend.io.volumes import check_volume_suffix
+
+        check_volume_suffix(self.output)
+        draws = isinstance(self._settings(), SamplingSettings)
+        if self.samples < 1 or (self.samples > 1 and not draws):
+            raise InputError(
+                f"{self.method} was asked for {self.samples} samples.",
+                "one; more of a method that samples a prior",
+                "--method diffusionblend++",
+            )
+        device = choose_device(self.device)
+        record = RunRecord(
+            verb="reconstruct",
+            settings=asdict(self),
+            seed=self._seed,
+            device=device,
+        )
+        add_input(record, self.projections)
+        return device, record
+
+    def _run_samples(self, device: str, record: RunRecord, alone: bool) -> None:
+        """Every sample that is not there yet as a run of its own, then mean and deviation."""
+        import torch
+
+        from diffusionblend.io.projections import read_projections
+        from diffusionblend.io.volumes import write_volume
+        from diffusionblend.methods.measurement import Measurement
+        from diffusionblend.units import hu_to_network
+
+        spread = deviation_path(self.output)
+        check_outputs_absent([spread], self.force)
+        paths = sample_paths(self.output, self._seed, self.samples)
+        first = alone or rank_and_count()[0] == 0
+        if self.force and first:
+            remove_samples(paths, self.output)
+        self._priors(record, device)
+        for seed, path in paths.items():
+            settings = {self._settings_field: replace(self._settings(), seed=seed)}
+            single = replace(self, output=path, samples=1, **settings)
+            if not is_finished(path, single._identity(record)):
+                if first:
+                    path.unlink(missing_ok=True)  # of a run that was killed before its record
+                single._run_scan(alone)
+        if not first:
+            return
+        measurement = Measurement.of(read_projections(self.projections), "cpu")
+
+        def residual(volume: Volume) -> float:
+            return measurement.relative_residual(hu_to_network(torch.from_numpy(volume.values)))
+
+        mean, deviation = combine(paths, residual, record)
+        write_volume(deviation, spread, force=self.force)
+        write_volume(mean, self.output, force=self.force)
+        write_record(record, self.output)
+        if not self.keep_samples:
+            remove_samples(paths, self.output)
+        say(
+            f"wrote the mean {self.output} and the standard deviation {spread} of {self.samples} "
+            f"samples: on average {record.results['mean_standard_deviation_hu']:.0f} HU",
+            every_rank=alone,
+        )
 
     def _write(self, result: Reconstruction, record: RunRecord, alone: bool) -> None:
         """The volume and its record; nothing where values are not finite (InputError)."""
@@ -222,9 +301,8 @@ class Reconstruct:
             "network_calls": result.network_calls,
             "network_share": result.network_share,
         }
-        settings = self._settings()
-        if isinstance(settings, SamplingSettings):
-            record.results["settings"] = asdict(settings.resolved())
+        if isinstance(self._settings(), SamplingSettings):
+            record.results["identity"] = self._identity(record)
         write_record(record, self.output)
         say(
             f"wrote {self.output}: residual |Ax - y| / |y| {result.relative_residual:.2e}, "
@@ -234,25 +312,29 @@ class Reconstruct:
 
     def _kept_state(self, record: RunRecord, writes: bool) -> KeptState:
         """The state file of this run, known by all that decides its result."""
+        path = state_path(self.output)
+        return KeptState(path, self._identity(record), 60 * self.checkpoint_minutes, writes)
+
+    def _identity(self, record: RunRecord) -> dict[str, object]:
+        """Plain values of all that decides the result."""
         chosen = self._settings()
-        resolves = isinstance(chosen, SamplingSettings)
-        settings = asdict(chosen.resolved() if resolves else chosen)
+        settings = asdict(chosen.resolved() if isinstance(chosen, SamplingSettings) else chosen)
         for name in ("batch_blocks", "preset"):
             settings.pop(name, None)
-        identity = {
+        return {
             "method": self.method,
             "inputs": [i["sha256"] for i in record.inputs],
             "weights": record.weights_sha256,
             "settings": settings,
             "device": record.device.partition(":")[0],
         }
-        path = state_path(self.output)
-        return KeptState(path, identity, 60 * self.checkpoint_minutes, writes)
 
     def _settings(self) -> MethodSettings:
-        names = {"admm-tv": "tv", "diffusionblend++": "diffusionblend"}
-        names["diffusionblend"] = "neighbours"
-        return getattr(self, names.get(self.method, self.method.replace("-", "_")))
+        return getattr(self, self._settings_field)
+
+    @property
+    def _settings_field(self) -> str:
+        return SETTINGS_FIELDS.get(self.method, self.method.replace("-", "_"))
 
     @property
     def _seed(self) -> int:

@@ -24,7 +24,7 @@ from diffusionblend.provenance import RunRecord, read_run_record
 from diffusionblend.verbs.options import Output, say
 from diffusionblend.verbs.progress import PATIENCE_SECONDS, progress
 
-OUTPUTS = ("output", "report", "figure")
+OUTPUTS = ("output", "report", "figure", "static")
 """The settings that name outputs; the record lies beside the first of them that is given."""
 HOME_PREFIX = "~/"
 """How records write the user's home folder."""
@@ -126,5 +126,5 @@ def _converted(hint: Any, value: Any, source: Path) -> Any:
         path = Path(value).expanduser()
         return path if Path in choices else str(path)
     if isinstance(value, list):
-        return tuple(value)
+        return tuple(Path(v).expanduser() if Path in get_args(hint) else v for v in value)
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -22,12 +22,16 @@ from diffusionblend.verbs.options import (
     write_record,
 )
 
+if TYPE_CHECKING:
+    from diffusionblend.geometry import Geometry
+    from diffusionblend.volume import Grid
+
 HALF_TURN_DEGREES = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulate:
-    """Simulate parallel-beam projections of a volume, slice by slice, with one-pixel bins."""
+    """Simulate projections of a volume; bins are one pixel wide, at the axis where a source is."""
 
     volume: Annotated[Path, tyro.conf.Positional]
     """Volume in HU (.nii.gz, .nrrd, .mha ...), or a DICOM folder."""
@@ -36,7 +40,16 @@ class Simulate:
     views: int = 8
     """Views, equally spaced over the arc from 0 degrees, its end left out."""
     arc_degrees: float = HALF_TURN_DEGREES
-    """Arc that they cover, in degrees: 180 for sparse view, less for limited angle."""
+    """Arc that they cover, in degrees: 180 for sparse view (360 with a source), less for limited
+    angle."""
+    geometry: Literal["parallel", "fan", "cone"] = "parallel"
+    """Parallel and fan beams measure slice by slice, a cone beam the whole volume at once."""
+    source_to_axis_mm: float = 595.0
+    """Of a fan or cone: from the source to the axis of rotation. The default is a CT scanner's."""
+    source_to_detector_mm: float = 1085.6
+    """Of a fan or cone: from the source to the middle of the detector."""
+    curved: bool = False
+    """Of a fan: a detector curved about the source, in place of a flat one."""
     photons: float | None = None
     """Photons an unattenuated bin counts (Poisson noise), 1.11e6 in the paper; none: no noise."""
     electronic_counts: float = 5.0
@@ -50,7 +63,6 @@ class Simulate:
 
     def run(self) -> None:
         """Read, project, add noise, write."""
-        from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
         from diffusionblend.io.projections import check_projections_suffix, write_projections
         from diffusionblend.io.volumes import read_volume
         from diffusionblend.simulate import Noise, simulate_projections
@@ -65,11 +77,11 @@ class Simulate:
         add_input(record, self.volume)
         with timed_part(record, "read", self.volume.name) as on_step:
             volume = read_volume(self.volume, on_step=on_step)
-        angles = equally_spaced_angles(self.views, self.arc_degrees)
+        geometry = self._geometry_for(volume.grid)
         with timed_part(record, "simulate"):
             projections = simulate_projections(
                 volume,
-                parallel_beam_for(volume.grid, angles),
+                geometry,
                 noise=noise,
                 seed=self.seed,
                 mu_water_per_mm=self.mu_water_per_mm,
@@ -83,6 +95,26 @@ class Simulate:
             f"{projections.geometry.bin_mm:g} mm, lines up to {projections.values.max():.2f}"
         )
 
+    def _geometry_for(self, grid: Grid) -> Geometry:
+        """The geometry asked for, with a detector that sees all of the volume."""
+        from diffusionblend.geometry import (
+            cone_beam_for,
+            equally_spaced_angles,
+            fan_beam_for,
+            parallel_beam_for,
+        )
+
+        angles = equally_spaced_angles(self.views, self.arc_degrees)
+        if self.geometry == "parallel":
+            return parallel_beam_for(grid, angles)
+        distances = {
+            "source_to_axis_mm": self.source_to_axis_mm,
+            "source_to_detector_mm": self.source_to_detector_mm,
+        }
+        if self.geometry == "fan":
+            return fan_beam_for(grid, angles, curved=self.curved, **distances)
+        return cone_beam_for(grid, angles, **distances)
+
     def _check_numbers(self) -> None:
         """Raise InputError for options that no scan could have."""
         check_seed(self.seed)
@@ -90,6 +122,17 @@ class Simulate:
             raise InputError(
                 f"Asked for {self.views} views over {self.arc_degrees} degrees.",
                 "at least one view, and an arc above 0 and up to 360 degrees",
+            )
+        distances = self.source_to_axis_mm, self.source_to_detector_mm
+        if not all(0 < d < math.inf for d in distances):
+            raise InputError(
+                f"The source is {distances[0]} mm from the axis, {distances[1]} from the detector.",
+                "positive distances in mm",
+            )
+        if self.curved and self.geometry != "fan":
+            raise InputError(
+                f"A curved detector was asked for with --geometry {self.geometry}.",
+                "--geometry fan",
             )
         if not 0 < self.mu_water_per_mm < math.inf:
             raise InputError(

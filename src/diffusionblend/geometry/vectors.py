@@ -1,0 +1,128 @@
+"""The general geometry: a source and a detector anywhere, view by view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+from diffusionblend.volume import Grid
+
+PER_VIEW = ("sources_mm", "detectors_mm", "bin_steps_mm", "row_steps_mm")
+FLATTEST_PANEL = 1e-9
+"""Sine of the angle between a panel's axes, or between a ray and its panel, below which it is a
+line or seen edge on."""
+
+Triples = tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorGeometry:
+    """Rays from a source to a flat panel, both given view by view: a calibrated scan, or a helix.
+
+    All are (x, y, z) in mm from the centre of the volume, one per view. sources_mm: the source.
+    detectors_mm: the panel's middle. bin_steps_mm, row_steps_mm: from a bin to the next, from a row
+    to the next. n_rows, n_bins: of the panel. parallel: the rays have no common point, and
+    sources_mm holds the direction they travel in, of any length. Raises InputError.
+    """
+
+    sources_mm: Triples
+    detectors_mm: Triples
+    bin_steps_mm: Triples
+    row_steps_mm: Triples
+    n_rows: int
+    n_bins: int
+    parallel: bool = False
+    couples_slices: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in PER_VIEW:
+            values = np.asarray(getattr(self, name), dtype=float)
+            if values.ndim != 2 or values.shape[1] != 3 or not np.isfinite(values).all():
+                raise InputError(
+                    f"VectorGeometry.{name} has shape {values.shape} or is not finite.",
+                    "finite numbers of shape (views, 3), each (x, y, z) in mm",
+                )
+            rows = tuple(tuple(float(v) for v in row) for row in values)
+            object.__setattr__(self, name, rows)
+        settle(self, n_rows=int, n_bins=int, parallel=bool)
+        lengths = {name: len(getattr(self, name)) for name in PER_VIEW}
+        if len(set(lengths.values())) != 1 or not self.sources_mm:
+            raise InputError(
+                f"VectorGeometry has views {lengths}.", "the same number of each, at least one"
+            )
+        if self.n_rows < 1 or self.n_bins < 1:
+            raise InputError(
+                f"VectorGeometry has {self.n_rows} rows of {self.n_bins} bins.",
+                "at least one of each",
+            )
+        self._check_panels()
+
+    def _check_panels(self) -> None:
+        """Raise InputError where a panel is a line, or is seen edge on by its source."""
+        u, v = np.array(self.bin_steps_mm), np.array(self.row_steps_mm)
+        normal = np.cross(u, v)
+        area = np.linalg.norm(normal, axis=1)
+        size = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
+        rays = self.central_rays()
+        across = np.abs((normal * rays).sum(1))
+        flat = (area <= FLATTEST_PANEL * size) | (
+            across <= FLATTEST_PANEL * area * np.linalg.norm(rays, axis=1)
+        )
+        if flat.any():
+            view = int(flat.argmax())
+            raise InputError(
+                f"The panel of view {view} has no area as its source sees it: bins step "
+                f"{self.bin_steps_mm[view]}, rows {self.row_steps_mm[view]}.",
+                "two axes that are not parallel, and a source that is not in their plane",
+            )
+
+    @property
+    def n_views(self) -> int:
+        """Number of views."""
+        return len(self.sources_mm)
+
+    def detector_rows(self, grid: Grid) -> int:
+        """Rows of its projections: those of its panel, whatever the grid."""
+        return self.n_rows
+
+    def central_rays(self) -> np.ndarray:
+        """Direction of the ray to the panel's middle, (view, 3), of any length."""
+        sources = np.array(self.sources_mm)
+        return sources if self.parallel else np.array(self.detectors_mm) - sources
+
+    def moved(self, x_mm: float, y_mm: float, z_mm: float) -> VectorGeometry:
+        """The scan as seen from a volume whose centre lies at (x, y, z) in this one's frame."""
+        step = np.array((x_mm, y_mm, z_mm))
+        sources = np.array(self.sources_mm)
+        return replace(
+            self,
+            sources_mm=sources if self.parallel else sources - step,
+            detectors_mm=np.array(self.detectors_mm) - step,
+        )
+
+    def to_vectors(self) -> VectorGeometry:
+        """Itself."""
+        return self
+
+
+def settle(geometry: object, **kinds: type) -> None:
+    """Give fields of a frozen dataclass their own plain type. Raises InputError where one cannot.
+
+    kinds: the type of each field; a whole number may be given as any number that is whole.
+    """
+    for name, kind in kinds.items():
+        value = getattr(geometry, name)
+        try:
+            plain = kind(value)
+            right = kind is not int or plain == value
+        except (TypeError, ValueError, OverflowError):
+            right = False
+        if not right:
+            raise InputError(
+                f"{type(geometry).__name__}.{name} is {value!r}.",
+                "a whole number" if kind is int else "a number",
+            )
+        object.__setattr__(geometry, name, plain)

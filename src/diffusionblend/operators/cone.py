@@ -1,0 +1,119 @@
+"""The cone-beam X-ray transform, and that of any source and panel, on the fly.
+
+Joseph's method in three dimensions: a ray advances plane by plane along the axis that it crosses
+most steeply and reads the volume by bilinear interpolation in between. Forward and adjoint walk the
+same table of rays, so that they have the same weights. A kernel for another device takes the same
+arguments as those of `kernels_cpu`.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import ConeBeam, VectorGeometry
+from diffusionblend.geometry.coverage import check_sources
+from diffusionblend.geometry.vectors import PER_VIEW
+from diffusionblend.operators.linear import LinearOperator
+from diffusionblend.operators.threads import in_parts
+from diffusionblend.volume import Grid
+
+RAYS_AT_ONCE = 1 << 19
+"""Rays whose table is held at a time: 32 MiB."""
+RAY_COLUMNS = 8
+
+
+class ConeBeamTransform(LinearOperator):
+    """A: volume (z, y, x) in 1/mm to line integrals (view, row, bin), slices coupled.
+
+    geometry, grid: what is measured, the grid centred on the geometry's origin. `scale` multiplies
+    every length. Beside its data it takes 32 MiB. Computes on the CPU, with float64 for places and
+    for sums along a ray; the result has the data's precision and device, whatever they are. It does
+    not depend on the number of threads. Raises InputError where a source lies inside the volume.
+    """
+
+    couples_slices = True
+
+    def __init__(
+        self,
+        geometry: ConeBeam | VectorGeometry,
+        grid: Grid,
+        *,
+        scale: float = 1.0,
+    ) -> None:
+        check_sources(geometry, grid)
+        self.geometry, self.grid, self.scale = geometry, grid, scale
+        self.vectors = geometry.to_vectors()
+        self.domain_shape = grid.shape
+        self.range_shape = (geometry.n_views, geometry.n_rows, geometry.n_bins)
+        self._views = views_in_voxels(self.vectors, grid)
+
+    @property
+    def description(self) -> str:
+        """How the rays are held, in a few words: for reports."""
+        return "rays on the fly"
+
+    def with_slices(self, n_slices: int) -> Self:
+        """Itself, for its own number of slices; raises InputError for another."""
+        if n_slices != self.grid.shape[0]:
+            raise InputError(
+                f"A cone beam's {self.grid.shape[0]} slices were asked for as {n_slices}.",
+                "the whole volume, whose slices are measured together",
+            )
+        return self
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        from diffusionblend.operators import kernels_cpu
+
+        volume = x.detach().cpu().contiguous().numpy().reshape(-1)
+        lines = np.empty(self.range_shape, volume.dtype).reshape(-1)
+        for first, table in self._tables():
+            part = lines[first : first + len(table)]
+            arguments = (table, volume, *self.grid.shape, part)
+            in_parts(kernels_cpu.project_volume, len(table), *arguments)
+        return torch.from_numpy(lines).reshape(self.range_shape).to(x.device)
+
+    def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        from diffusionblend.operators import kernels_cpu
+
+        lines = y.detach().cpu().contiguous().numpy().reshape(-1)
+        volume = np.zeros(self.domain_shape, lines.dtype).reshape(-1)
+        for first, table in self._tables():
+            part = lines[first : first + len(table)]
+            for axis in np.unique(table[:, 0]).astype(int):
+                arguments = (table, axis, part, *self.grid.shape, volume)
+                in_parts(kernels_cpu.back_project_volume, self.grid.shape[axis], *arguments)
+        return torch.from_numpy(volume).reshape(self.domain_shape).to(y.device)
+
+    def _tables(self):
+        """(first ray, table of rays (ray, 8)) for all rays, some detector rows at a time."""
+        from diffusionblend.operators import kernels_cpu
+
+        _, n_rows, n_bins = self.range_shape
+        n_lines = self.range_shape[0] * n_rows
+        at_once = max(1, RAYS_AT_ONCE // n_bins)
+        for first in range(0, n_lines, at_once):
+            n = min(at_once, n_lines - first)
+            table = np.empty((n * n_bins, RAY_COLUMNS))
+            arguments = (first, self._views, n_rows, n_bins, self.vectors.parallel)
+            spacing = np.array(self.grid.spacing_mm)
+            size = np.array(self.grid.shape)
+            in_parts(kernels_cpu.trace, n, *arguments, size, spacing, self.scale, table)
+            yield first * n_bins, table
+
+
+def views_in_voxels(vectors: VectorGeometry, grid: Grid) -> np.ndarray:
+    """Source, panel's middle, bin step and row step of every view in voxels, (view, 12).
+
+    Each is (z, y, x); places count from the centre of voxel [0, 0, 0].
+    """
+    spacing = np.array(grid.spacing_mm)
+    centre = (np.array(grid.shape) - 1) / 2
+    parts = [np.array(getattr(vectors, name))[:, ::-1] / spacing for name in PER_VIEW]
+    if not vectors.parallel:
+        parts[0] = parts[0] + centre
+    parts[1] = parts[1] + centre
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))

@@ -1,0 +1,153 @@
+"""The ramp filter of filtered back-projection, its windows, and the weights of views and rays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from diffusionblend.errors import InputError
+
+WINDOWS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
+"""From the sharpest to the smoothest."""
+MISSING_ARC_GAPS = 3.0
+"""A gap between neighbouring angles above this many median gaps counts as arc not measured."""
+SAME_ANGLE_RAD = 1e-9
+"""Angles closer than this, modulo the period, are one direction."""
+HAMMING_FLOOR = 0.54
+
+
+def ramp_filter(
+    y: torch.Tensor, bin_mm: float, window: str, *, bin_rad: float | None = None
+) -> torch.Tensor:
+    """Ramp-filtered projections (view, row, bin), by the band-limited kernel in real space.
+
+    bin_mm: the bins' spacing. bin_rad: their angle, on a curved detector, whose kernel has sines in
+    place of lengths (Kak, Slaney 1988, 3.4.1); then the result is per radian. Raises InputError on
+    an unknown window.
+    """
+    if window not in WINDOWS:
+        raise InputError(f"The filter window is {window!r}.", f"one of {', '.join(WINDOWS)}")
+    n = y.shape[-1]
+    length = 2 ** math.ceil(math.log2(2 * n))
+    offsets = np.fft.fftfreq(length, 1 / length)
+    step = bin_mm if bin_rad is None else bin_rad
+    kernel = np.zeros(length)
+    kernel[0] = 1 / (4 * step**2)
+    odd = offsets % 2 != 0
+    distance = offsets[odd] * step
+    if bin_rad is not None:
+        # offsets beyond the detector meet no data; a sine there could be zero
+        distance = np.where(np.abs(offsets[odd]) < n, np.sin(distance), math.inf)
+    kernel[odd] = -1 / (np.pi * distance) ** 2
+    response = np.fft.rfft(kernel).real * step * window_response(window, length)
+    spectrum = torch.fft.rfft(y, n=length) * torch.as_tensor(response).to(y)
+    return torch.fft.irfft(spectrum, n=length)[..., :n]
+
+
+def window_response(window: str, length: int) -> np.ndarray:
+    """What a window leaves of each frequency of a real signal, (length // 2 + 1,), 1 at zero."""
+    turns = np.fft.rfftfreq(length)  # up to 0.5 at the highest frequency
+    if window == "shepp-logan":
+        return np.sinc(turns)
+    if window == "cosine":
+        return np.cos(np.pi * turns)
+    if window in ("hann", "hamming"):
+        floor = HAMMING_FLOOR if window == "hamming" else 0.5
+        return floor + (1 - floor) * np.cos(2 * np.pi * turns)
+    return np.ones_like(turns)
+
+
+def angular_weights(angles_rad: tuple[float, ...], period_rad: float = math.pi) -> np.ndarray:
+    """The arc in radians that each view stands for, (view,): pi / n for n equal steps over pi.
+
+    Half of the gap to each neighbour, angles taken modulo the period; a gap that is plainly an arc
+    not measured counts as the median gap. Views of the same angle share its arc.
+    """
+    directions = np.mod(np.asarray(angles_rad, dtype=float), period_rad)
+    whole = round(period_rad / SAME_ANGLE_RAD)
+    steps = np.round(directions / period_rad * whole).astype(np.int64) % whole
+    distinct, view, copies = np.unique(steps, return_inverse=True, return_counts=True)
+    gaps = np.diff(distinct, append=distinct[0] + whole) * (period_rad / whole)
+    median = np.median(gaps)
+    gaps = np.where(gaps > MISSING_ARC_GAPS * median, median, gaps)
+    return ((gaps + np.roll(gaps, 1)) / 2 / copies)[view]
+
+
+def turn_weights(angles_rad: tuple[float, ...], fan_rad: np.ndarray) -> np.ndarray:
+    """Weights (view, bin) of a turning source's rays: the view's arc times the ray's share of its
+    line, so that both measurements of a line together count once.
+
+    fan_rad: angle of each bin's ray to the line from the source through the axis, (bin,). A whole
+    turn shares evenly; from half a turn and the fan on, Parker 1982 (Med. Phys. 9), widened to the
+    arc as by Silver 2000 (Med. Phys. 27); a shorter arc shares smoothly what it has measured twice
+    (Noo et al. 2002, Phys. Med. Biol. 47, eq. 25).
+    """
+    arcs = angular_weights(angles_rad, 2 * math.pi)
+    arc = arcs.sum()
+    turned = _along_arc(angles_rad, arcs)
+    if arc > 2 * math.pi - arcs.min() / 2:
+        share = np.broadcast_to(_whole_turn_shares(fan_rad), (len(arcs), len(fan_rad)))
+    elif arc >= math.pi + 2 * np.abs(fan_rad).max():
+        share = _parker_shares(turned[:, None], fan_rad, arc)
+    else:
+        share = _short_shares(turned[:, None], fan_rad, arc)
+    return arcs[:, None] * share
+
+
+def _along_arc(angles_rad: tuple[float, ...], arcs: np.ndarray) -> np.ndarray:
+    """How far each view lies along the measured arc, which begins after the widest gap, (view,)."""
+    angles = np.mod(np.asarray(angles_rad, dtype=float), 2 * math.pi)
+    order = np.argsort(angles)
+    gaps = np.diff(angles[order], append=angles[order[0]] + 2 * math.pi)
+    first = order[(int(gaps.argmax()) + 1) % len(order)]
+    return np.mod(angles - angles[first], 2 * math.pi) + arcs[first] / 2
+
+
+LOPSIDED = 1.05
+"""A fan whose one side reaches this much farther measures lines only once there."""
+
+
+def _whole_turn_shares(fan_rad: np.ndarray) -> np.ndarray:
+    """Half for each ray, or for a detector off the middle all to its long side (Wang 2002).
+
+    In between, where both sides measure, the share grows smoothly, and those of g and -g sum to 1.
+    """
+    reach = np.array((-fan_rad.min(), fan_rad.max()))
+    if reach.max() <= LOPSIDED * reach.min() or reach.min() <= 0:
+        return np.full(len(fan_rad), 0.5 if reach.min() > 0 else 1.0)
+    towards = fan_rad if reach[1] > reach[0] else -fan_rad
+    inner = np.clip(towards / reach.min(), -1, 1)
+    return (1 + np.sin(np.pi / 2 * inner)) / 2
+
+
+def _parker_shares(turned: np.ndarray, fan_rad: np.ndarray, arc: float) -> np.ndarray:
+    """Parker's weights for an arc of pi and twice a widened fan; (view, 1) and (bin,) to both.
+
+    Our ray (t, g) is measured again as (t + pi - 2 g, -g): Parker's with the fan's sign changed.
+    """
+    wide, fan = (arc - math.pi) / 2, -fan_rad
+    rising, falling = np.maximum(wide - fan, 1e-12), np.maximum(wide + fan, 1e-12)
+    start = np.sin(np.pi / 4 * np.clip(turned / rising, 0, 2)) ** 2
+    end = np.sin(np.pi / 4 * np.clip((arc - turned) / falling, 0, 2)) ** 2
+    inside_start, inside_end = turned < 2 * rising, turned > arc - 2 * falling
+    return np.where(inside_start, start, np.where(inside_end, end, 1.0))
+
+
+SMOOTH_SHARE_OF_ARC = 0.25
+"""How much of a short arc fades in, and fades out, where lines are measured twice."""
+
+
+def _short_shares(turned: np.ndarray, fan_rad: np.ndarray, arc: float) -> np.ndarray:
+    """Shares for less than half a turn and the fan: 1 where a line is measured once."""
+
+    def fade(place: np.ndarray) -> np.ndarray:
+        """1 in the middle of the arc, towards 0 at its ends, 0 outside."""
+        from_end = np.minimum(place, arc - place) / (SMOOTH_SHARE_OF_ARC * arc)
+        return np.where(from_end > 0, np.sin(np.pi / 2 * np.clip(from_end, 0, 1)) ** 2, 0.0)
+
+    own, others = fade(turned), np.zeros(np.broadcast_shapes(turned.shape, fan_rad.shape))
+    for half_turn in (math.pi, -math.pi):
+        others = others + fade(turned + half_turn - 2 * fan_rad)
+    return np.where(others > 0, own / np.maximum(own + others, 1e-12), 1.0)

@@ -1,0 +1,229 @@
+// A pane shows one plane of one volume: picture, cross-hair, letters, and what the mouse does there.
+
+const MAX_ZOOM = 40;
+const MIN_ZOOM = 0.5;
+const WHEEL_NOTCH = 50; // a movement at least this large is a notch of a wheel, smaller ones add up
+const FINE_STEP = 30;
+const WIDTH_PER_PIXEL = 1 / 200;
+const LEVEL_PER_PIXEL = 1 / 300;
+const CROSS_GAP = 6;
+
+class Pane {
+  constructor(viewer, plane, volume) {
+    this.viewer = viewer;
+    this.plane = plane;
+    this.volume = volume;
+    this.wheel = 0;
+    this.painted = "";
+    this.element = document.createElement("div");
+    this.element.className = "pane";
+    this.element.dataset.plane = plane.name;
+    this.element.dataset.volume = volume.name;
+    this.canvas = this.element.appendChild(document.createElement("canvas"));
+    this.picture = document.createElement("canvas");
+    this.picture.width = plane.columns;
+    this.picture.height = plane.rows;
+    this.image = new ImageData(plane.columns, plane.rows);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+    this.name = this.label("name", volume.name);
+    this.place = this.label("place", "");
+    ["left", "right", "top", "bottom"].forEach(
+      (side, i) => this.label(`side ${side}`, plane.sides[i]));
+    this.listen();
+  }
+
+  label(kind, text) {
+    const span = this.element.appendChild(document.createElement("span"));
+    span.className = kind;
+    span.textContent = text;
+    return span;
+  }
+
+  // Pixels a voxel, and where the picture's corner is, in CSS pixels.
+  frame() {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    const view = this.viewer.state.views[this.plane.name];
+    const perMm = view.zoom * Math.min(width / this.plane.widthMm, height / this.plane.heightMm);
+    const across = perMm * this.plane.columnMm;
+    const down = perMm * this.plane.rowMm;
+    return {
+      width, height, across, down,
+      left: width / 2 - (view.u + 0.5) * across,
+      top: height / 2 - (view.v + 0.5) * down,
+    };
+  }
+
+  // The picture's [u, v] under a mouse event, as fractions of voxels: whole at their centres.
+  under(event) {
+    const box = this.element.getBoundingClientRect();
+    const { left, top, across, down } = this.frame();
+    return [(event.clientX - box.left - left) / across - 0.5,
+      (event.clientY - box.top - top) / down - 0.5];
+  }
+
+  // The voxel [z, y, x] under a mouse event, null beside the volume.
+  voxelUnder(event) {
+    const [u, v] = this.under(event).map(Math.round);
+    if (u < 0 || v < 0 || u >= this.plane.columns || v >= this.plane.rows) return null;
+    return this.plane.toVoxel(u, v, this.viewer.state.voxel);
+  }
+
+  draw() {
+    const { state, reference } = this.viewer;
+    const ratio = window.devicePixelRatio || 1;
+    const frame = this.frame();
+    const [width, height] = [Math.round(frame.width * ratio), Math.round(frame.height * ratio)];
+    if (this.canvas.width !== width || this.canvas.height !== height) {
+      this.canvas.width = width;
+      this.canvas.height = height;
+    }
+    this.paint(state, reference);
+    const context = this.canvas.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, width, height);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.imageSmoothingEnabled = state.smooth;
+    context.drawImage(this.picture, frame.left, frame.top,
+      this.plane.columns * frame.across, this.plane.rows * frame.down);
+    if (state.cross) this.drawCross(context, frame, state);
+    this.drawLine(context, frame);
+    this.place.textContent = `${this.plane.name} ${state.voxel[this.plane.axis]}`;
+    this.element.classList.toggle("active", state.active === this.plane.name);
+  }
+
+  // The slice's pixels, drawn again only where something about them has changed.
+  paint(state, reference) {
+    const differs = state.difference && reference && reference !== this.volume;
+    const slice = state.voxel[this.plane.axis];
+    const colours = differs ? this.viewer.differenceColours : this.viewer.greys;
+    const key = `${slice} ${differs} ${colours.version} ${this.viewer.parts}`;
+    if (key === this.painted) return;
+    this.plane.paint(this.pixels, this.volume, state.voxel, colours.table, differs && reference);
+    this.picture.getContext("2d").putImageData(this.image, 0, 0);
+    this.painted = key;
+    this.name.textContent = differs
+      ? `Δ ${this.volume.name}` : this.volume.name;
+  }
+
+  drawCross(context, frame, state) {
+    const [u, v] = this.plane.toPicture(state.voxel);
+    const x = frame.left + (u + 0.5) * frame.across;
+    const y = frame.top + (v + 0.5) * frame.down;
+    context.strokeStyle = "rgb(242 193 78 / 75%)";
+    context.lineWidth = 1;
+    context.beginPath();
+    for (const [fromX, fromY, toX, toY] of [
+      [0, y, x - CROSS_GAP, y], [x + CROSS_GAP, y, frame.width, y],
+      [x, 0, x, y - CROSS_GAP], [x, y + CROSS_GAP, x, frame.height],
+    ]) {
+      context.moveTo(fromX, fromY);
+      context.lineTo(toX, toY);
+    }
+    context.stroke();
+  }
+
+  // The profile's line, where it was drawn by hand in this plane.
+  drawLine(context, frame) {
+    const line = this.viewer.state.line;
+    if (!line || line.plane !== this.plane.name || !this.viewer.state.profile) return;
+    const place = ([u, v]) => [
+      frame.left + (u + 0.5) * frame.across, frame.top + (v + 0.5) * frame.down];
+    context.strokeStyle = "#4ea1ea";
+    context.lineWidth = 2;
+    context.beginPath();
+    context.moveTo(...place(line.from));
+    context.lineTo(...place(line.to));
+    context.stroke();
+  }
+
+  listen() {
+    const at = (name, handler, options) => this.element.addEventListener(name, handler, options);
+    at("contextmenu", (event) => event.preventDefault());
+    at("pointerdown", (event) => this.press(event));
+    at("pointermove", (event) => this.move(event));
+    at("pointerup", () => { this.drag = null; });
+    at("pointercancel", () => { this.drag = null; });
+    at("pointerleave", () => this.viewer.hover(null));
+    at("dblclick", () => this.viewer.toggleLayout(this.plane.name));
+    at("wheel", (event) => this.turn(event), { passive: false });
+  }
+
+  press(event) {
+    const { state } = this.viewer;
+    event.preventDefault();
+    document.activeElement?.blur();
+    this.element.setPointerCapture(event.pointerId);
+    state.active = this.plane.name;
+    const byButton = { 0: event.shiftKey ? "line" : state.tool, 1: "pan", 2: "window" };
+    this.drag = { tool: byButton[event.button], x: event.clientX, y: event.clientY };
+    if (this.drag.tool === "line") {
+      state.profile = true;
+      state.line = { plane: this.plane.name, from: this.under(event), to: this.under(event) };
+    }
+    this.follow(event, 0, 0);
+  }
+
+  move(event) {
+    if (this.drag) {
+      this.follow(event, event.clientX - this.drag.x, event.clientY - this.drag.y);
+      Object.assign(this.drag, { x: event.clientX, y: event.clientY });
+    }
+    this.viewer.hover(this.voxelUnder(event));
+  }
+
+  // A drag by dx and dy pixels with the tool that it began with.
+  follow(event, dx, dy) {
+    const { state } = this.viewer;
+    const view = state.views[this.plane.name];
+    if (this.drag.tool === "point") {
+      const voxel = this.voxelUnder(event);
+      if (voxel) state.voxel = voxel;
+    } else if (this.drag.tool === "pan") {
+      const { across, down } = this.frame();
+      view.u -= dx / across;
+      view.v -= dy / down;
+    } else if (this.drag.tool === "line") {
+      state.line.to = this.under(event);
+    } else if (this.drag.tool === "window") {
+      this.viewer.dragWindow(dx * WIDTH_PER_PIXEL, dy * LEVEL_PER_PIXEL);
+    }
+    this.viewer.update();
+  }
+
+  turn(event) {
+    event.preventDefault();
+    this.viewer.state.active = this.plane.name;
+    if (event.ctrlKey || event.metaKey) {
+      this.zoom(Math.exp(-Math.sign(event.deltaY) * Math.min(0.2, Math.abs(event.deltaY) / 100)),
+        this.under(event));
+    } else {
+      this.viewer.step(this.plane, this.notches(event));
+    }
+    this.viewer.hover(this.voxelUnder(event));
+  }
+
+  // How many slices a movement of the wheel, or of two fingers, is worth.
+  notches(event) {
+    const pixels = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? event.deltaY * 40 : event.deltaY;
+    if (Math.abs(pixels) >= WHEEL_NOTCH) {
+      this.wheel = 0;
+      return Math.sign(pixels) * Math.max(1, Math.round(Math.abs(pixels) / 120));
+    }
+    this.wheel += pixels / FINE_STEP;
+    const whole = Math.trunc(this.wheel);
+    this.wheel -= whole;
+    return whole;
+  }
+
+  // Zoom by a factor; the picture's point `fixed` stays where it is.
+  zoom(factor, fixed) {
+    const view = this.viewer.state.views[this.plane.name];
+    const zoom = Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, view.zoom * factor));
+    const share = view.zoom / zoom;
+    view.u = fixed[0] + (view.u - fixed[0]) * share;
+    view.v = fixed[1] + (view.v - fixed[1]) * share;
+    view.zoom = zoom;
+    this.viewer.update();
+  }
+}

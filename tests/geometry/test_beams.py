@@ -1,0 +1,228 @@
+"""Fan, cone and vector geometries: values, places of sources and bins, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import diffusionblend.geometry as room
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import (
+    ConeBeam,
+    FanBeam,
+    ParallelBeam,
+    Projections,
+    VectorGeometry,
+    check_scan,
+    cone_beam_for,
+    equally_spaced_angles,
+    fan_beam_for,
+    truncated_fraction,
+)
+from diffusionblend.volume import Grid
+
+ANGLES = (0.0, 0.4, math.pi / 2, 3.0, -2.0, 7.5)
+FAN = FanBeam(
+    angles_rad=ANGLES, n_bins=9, bin_mm=2.0, source_to_axis_mm=100, source_to_detector_mm=150
+)
+CONE = ConeBeam(
+    angles_rad=ANGLES,
+    n_bins=9,
+    bin_mm=2.0,
+    n_rows=5,
+    row_mm=3.0,
+    source_to_axis_mm=100,
+    source_to_detector_mm=150,
+    detector_shift_mm=4.0,
+    detector_lift_mm=-2.0,
+    axis_shift_mm=1.5,
+)
+PARALLEL = ParallelBeam(angles_rad=ANGLES, n_bins=9, bin_mm=2.0, detector_shift_mm=0.7)
+GRID = Grid(shape=(8, 16, 16), spacing_mm=(1, 1, 1))
+
+
+def distance_to_line(point, source, target) -> float:
+    along = (target - source) / np.linalg.norm(target - source)
+    return float(np.linalg.norm(np.cross(point - source, along)))
+
+
+@pytest.mark.parametrize(
+    "geometry", [FAN, replace(FAN, curved=True), CONE, PARALLEL, CONE.to_vectors()], ids=repr
+)
+def test_a_geometry_prints_itself_and_compares(geometry):
+    again = eval(repr(geometry), vars(room))
+    assert again == geometry
+    assert hash(again) == hash(geometry)
+    assert replace(geometry, n_bins=10) != geometry
+    assert geometry.n_views == len(ANGLES)
+    with pytest.raises(AttributeError):
+        geometry.n_bins = 3
+
+
+def test_at_angle_zero_the_source_is_above_and_the_bins_run_with_the_columns():
+    vectors = CONE.to_vectors()
+    np.testing.assert_allclose(vectors.sources_mm[0], (-1.5, -100, 0), atol=1e-12)
+    np.testing.assert_allclose(vectors.detectors_mm[0], (4.0 - 1.5, 50, -2), atol=1e-12)
+    np.testing.assert_allclose(vectors.bin_steps_mm[0], (2, 0, 0), atol=1e-12)
+    np.testing.assert_allclose(vectors.row_steps_mm[0], (0, 0, 3), atol=1e-12)
+    np.testing.assert_allclose(vectors.sources_mm[2], (100, -1.5, 0), atol=1e-12)
+    np.testing.assert_allclose(vectors.bin_steps_mm[2], (0, 2, 0), atol=1e-12)
+
+
+def test_the_axis_is_seen_where_its_shift_says():
+    """A point on the axis lies on the ray whose flat detector position is shift magnified."""
+    geometry = replace(FAN, axis_shift_mm=3.0)
+    vectors = geometry.to_vectors()
+    for view in range(geometry.n_views):
+        u = np.array(vectors.bin_steps_mm[view]) / geometry.bin_mm
+        position = 3.0 * 150 / 100
+        target = np.array(vectors.detectors_mm[view]) + position * u
+        source = np.array(vectors.sources_mm[view])
+        assert distance_to_line(np.zeros(3), source, target) < 1e-9
+
+
+def test_a_far_source_is_a_parallel_beam():
+    far = 1e7
+    fan = replace(
+        FAN, source_to_axis_mm=far, source_to_detector_mm=far, detector_shift_mm=0.7
+    ).to_vectors()
+    parallel = PARALLEL.to_vectors()
+    for view in range(PARALLEL.n_views):
+        ray = fan.central_rays()[view] / np.linalg.norm(fan.central_rays()[view])
+        np.testing.assert_allclose(ray, parallel.sources_mm[view], atol=1e-6)
+        np.testing.assert_allclose(fan.detectors_mm[view], parallel.detectors_mm[view], atol=1e-6)
+    c, s = np.cos(ANGLES), np.sin(ANGLES)
+    middle = np.array(parallel.detectors_mm)
+    np.testing.assert_allclose(middle[:, 0] * c + middle[:, 1] * s, 0.7)
+
+
+def test_fan_angles_of_flat_and_curved_detectors():
+    np.testing.assert_allclose(np.tan(FAN.fan_angles_rad) * 150, np.arange(-8, 9, 2))
+    curved = replace(FAN, curved=True, detector_shift_mm=1.0)
+    np.testing.assert_allclose(curved.fan_angles_rad * 150, np.arange(-8, 9, 2) + 1.0)
+    with pytest.raises(InputError, match="curved"):
+        curved.to_vectors()
+
+
+def test_moving_the_volume_moves_the_scan_the_other_way():
+    moved = CONE.to_vectors().moved(1, 2, 3)
+    before = np.array(CONE.to_vectors().sources_mm)
+    np.testing.assert_allclose(np.array(moved.sources_mm) - before, np.tile((-1, -2, -3), (6, 1)))
+    parallel = PARALLEL.to_vectors().moved(1, 2, 3)
+    assert parallel.sources_mm == PARALLEL.to_vectors().sources_mm
+
+
+def test_projections_of_a_cone_have_its_rows():
+    values = np.ones((6, 5, 9))
+    assert Projections(values, CONE, GRID, 0.02).values.shape == (6, 5, 9)
+    with pytest.raises(InputError, match="5 detector rows") as raised:
+        Projections(np.ones((6, 8, 9)), CONE, GRID, 0.02)
+    assert "(6, 5, 9)" in raised.value.expected
+    assert Projections(np.ones((6, 8, 9)), FAN, GRID, 0.02).values.shape == (6, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "wrong"),
+    [
+        (FAN, {"source_to_axis_mm": 0.0}),
+        (FAN, {"source_to_detector_mm": -1.0}),
+        (FAN, {"source_to_detector_mm": math.nan}),
+        (FAN, {"axis_shift_mm": 1e4}),
+        (FAN, {"detector_shift_mm": math.nan}),
+        (FAN, {"curved": True, "bin_mm": 80.0}),
+        (FAN, {"n_bins": 5.5}),
+        (FAN, {"bin_mm": "wide"}),
+        (CONE, {"n_rows": 0}),
+        (CONE, {"row_mm": 0.0}),
+        (CONE, {"detector_lift_mm": math.inf}),
+        (CONE, {"angles_rad": ()}),
+    ],
+)
+def test_a_bad_geometry_is_an_error(geometry, wrong):
+    with pytest.raises(InputError) as raised:
+        replace(geometry, **wrong)
+    assert raised.value.expected
+
+
+def test_bad_vectors_are_an_error():
+    good = CONE.to_vectors()
+    for name in ("sources_mm", "row_steps_mm"):
+        with pytest.raises(InputError, match="number of each"):
+            replace(good, **{name: getattr(good, name)[1:]})
+        with pytest.raises(InputError, match=name):
+            replace(good, **{name: [row[:2] for row in getattr(good, name)]})
+    with pytest.raises(InputError, match="view 0"):
+        replace(good, row_steps_mm=good.bin_steps_mm)
+    with pytest.raises(InputError, match="no area"):
+        replace(good, sources_mm=np.array(good.detectors_mm) + np.array(good.bin_steps_mm))
+
+
+@pytest.mark.parametrize("kind", ["parallel", "fan"])
+def test_angles_that_look_like_degrees_are_said(kind):
+    degrees = tuple(range(0, 180, 20))
+    with pytest.warns(UserWarning, match="160 rad.*degrees"):
+        replace(PARALLEL if kind == "parallel" else FAN, angles_rad=degrees)
+    replace(FAN, angles_rad=tuple(np.radians(range(0, 720, 20))))
+
+
+@pytest.mark.parametrize("geometry", [FAN, CONE, CONE.to_vectors()], ids=["fan", "cone", "vector"])
+def test_a_source_inside_the_volume_is_an_error(geometry):
+    large = Grid(shape=(8, 300, 300), spacing_mm=(1, 1, 1))
+    with pytest.raises(InputError, match="source of view 0 lies inside"):
+        check_scan(geometry, large)
+
+
+def test_a_fitted_detector_sees_all_and_a_smaller_one_is_warned_of():
+    distances = {"source_to_axis_mm": 60.0, "source_to_detector_mm": 90.0}
+    angles = equally_spaced_angles(12, 360)
+    for whole in (
+        fan_beam_for(GRID, angles, **distances),
+        fan_beam_for(GRID, angles, curved=True, **distances),
+        cone_beam_for(GRID, angles, **distances),
+        room.parallel_beam_for(GRID, angles),
+    ):
+        assert truncated_fraction(whole, GRID) == 0
+        check_scan(whole, GRID)
+        small = replace(whole, n_bins=whole.n_bins // 2)
+        with pytest.warns(UserWarning, match="too small: [0-9]+ %"):
+            check_scan(small, GRID)
+    low = replace(cone_beam_for(GRID, angles, **distances), n_rows=3)
+    assert truncated_fraction(low, GRID) > 0.4
+
+
+def test_the_truncated_fraction_is_the_area_outside_the_field_of_view():
+    """A parallel detector of half the width sees a disc of half the radius from everywhere."""
+    half = ParallelBeam(angles_rad=equally_spaced_angles(180), n_bins=8, bin_mm=1.0)
+    assert truncated_fraction(half, GRID) == pytest.approx(0.75, abs=0.04)
+    aside = replace(half, n_bins=16, detector_shift_mm=4.0)
+    assert 0.1 < truncated_fraction(aside, GRID) < 0.75
+
+
+def test_a_helix_is_not_blamed_for_its_ends_and_a_panel_behind_its_source_is():
+    angles = equally_spaced_angles(12, 360)
+    whole = cone_beam_for(GRID, angles, source_to_axis_mm=60.0, source_to_detector_mm=90.0)
+    low = replace(whole, n_rows=3).to_vectors()
+    assert truncated_fraction(low, GRID) == 0
+    assert truncated_fraction(replace(low, n_bins=4), GRID) > 0.5
+    backwards = replace(low, detectors_mm=2 * np.array(low.sources_mm))
+    assert truncated_fraction(backwards, GRID) == 1
+
+
+def test_a_fitted_fan_needs_its_source_outside():
+    with pytest.raises(InputError, match="corners"):
+        fan_beam_for(GRID, (0.0,), source_to_axis_mm=10.0, source_to_detector_mm=30.0)
+
+
+def test_vectors_of_another_type_print_as_plain_numbers():
+    geometry = VectorGeometry(
+        sources_mm=np.array([[0, -50, 0]], dtype=np.float32),
+        detectors_mm=[(0, 50, 0)],
+        bin_steps_mm=[(1, 0, 0)],
+        row_steps_mm=[(0, 0, 1)],
+        n_rows=np.int64(3),
+        n_bins=4,
+    )
+    assert "float" not in repr(geometry) and "int64" not in repr(geometry)

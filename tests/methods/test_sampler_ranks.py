@@ -1,0 +1,91 @@
+"""Several ranks, as threads of the test, that sample one volume together."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import torch
+
+from diffusionblend.methods.consistency import Consistency
+from diffusionblend.methods.sampler import Sampler
+from diffusionblend.methods.timesteps import sampling_timesteps
+from diffusionblend.priors.partition import Partition, draw_partitions
+from diffusionblend.ranks import Ranks
+from gaussian_prior import GaussianPrior
+
+Z = 7
+SHAPE = (Z, 64, 64)
+KEEPING = {"dual_decay": 0.6, "average_below": 400}
+
+
+class Shift(Consistency):
+    """A consistency step that moves every slice by an amount of its own."""
+
+    def __init__(self, couples_slices: bool) -> None:
+        self.couples_slices = couples_slices
+
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        return 0.7 * x0 + torch.linspace(-0.5, 1.0, Z)[slices, None, None]
+
+
+def coupled() -> Shift:
+    return Shift(couples_slices=True)
+
+
+def slicewise() -> Shift:
+    return Shift(couples_slices=False)
+
+
+def drawn_partitions() -> list[Partition]:
+    generator = torch.Generator().manual_seed(99)
+    options = {"kind": "alternating", "jump_stride": 2, "jump_every": 2}
+    return list(islice(draw_partitions(Z, 3, **options, generator=generator), 8))
+
+
+def test_three_ranks_share_every_slab_and_meet_in_the_same_volume() -> None:
+    """Ranks as threads of the test: each step's slices are gathered from who owns them."""
+    partitions = drawn_partitions()
+    for make in (coupled, slicewise):
+        alone = _one_rank(partitions, make(), Ranks())
+        meeting = Meeting(3)
+        with ThreadPoolExecutor(3) as pool:
+            work = [pool.submit(_one_rank, partitions, make(), meeting.rank(r)) for r in range(3)]
+            volumes = [w.result(timeout=60) for w in work]
+        for volume in volumes:
+            torch.testing.assert_close(volume, alone, atol=1e-6, rtol=0)
+
+
+def _one_rank(partitions: list[Partition], consistency: Shift, ranks: Ranks) -> torch.Tensor:
+    times = sampling_timesteps(len(partitions), 1000)
+    mine = Sampler(
+        *(GaussianPrior(), consistency, times, partitions, 0.85, 1),
+        ranks=ranks,
+        **KEEPING,
+    )
+    return mine.run(mine.start(SHAPE, torch.Generator().manual_seed(5)))[0]
+
+
+class Meeting:
+    """Ranks in threads that exchange their slices through shared memory."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.barrier = count, threading.Barrier(count, timeout=60)
+        self.volumes: dict[int, torch.Tensor] = {}
+
+    def rank(self, number: int) -> Ranks:
+        meeting = self
+
+        class Thread(Ranks):
+            def gather_slices(self, volume: torch.Tensor, owned: list[range]) -> None:
+                assert sorted(i for r in owned for i in r) == list(range(len(volume)))
+                meeting.volumes[self.rank] = volume
+                meeting.barrier.wait()
+                for rank, slices in enumerate(owned):
+                    if rank != self.rank:
+                        source = meeting.volumes[rank]
+                        volume[slices.start : slices.stop] = source[slices.start : slices.stop]
+                meeting.barrier.wait()
+
+        return Thread(number, self.count)

@@ -1,0 +1,71 @@
+"""`reconstruct --samples`: mean and spread of runs with seeds of their own."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from command_line import assert_nothing_in, assert_refused, assert_succeeded
+from diffusionblend.io.volumes import read_volume
+from diffusionblend.provenance import run_record_path
+from diffusionblend.verbs.samples import deviation_path, sample_paths, samples_folder
+
+
+@pytest.fixture
+def options(tiny_prior) -> tuple[object, ...]:
+    return ("--prior", tiny_prior, "--device", "cpu", "--steps", 4, "--seed", 7)
+
+
+def test_mean_and_deviation_are_those_of_single_runs(cli, tmp_path, scan_file, options):
+    output = tmp_path / "a.nii.gz"
+    assert_succeeded(cli("reconstruct", scan_file, "-o", output, *options, "--samples", 3))
+    single = []
+    for seed in (7, 8, 9):
+        path = tmp_path / f"{seed}.nii.gz"
+        assert_succeeded(cli("reconstruct", scan_file, "-o", path, *options[:-1], seed))
+        single.append(read_volume(path).values.astype(np.float64))
+    assert np.abs(single[0] - single[1]).max() > 1
+    mean, spread = (read_volume(p, check=False).values for p in (output, deviation_path(output)))
+    np.testing.assert_allclose(mean, np.mean(single, 0), atol=0.01)
+    np.testing.assert_allclose(spread, np.std(single, 0, ddof=1), atol=0.01)
+    results = json.loads(run_record_path(output).read_text())["results"]
+    assert results["seeds"] == [7, 8, 9]
+    assert results["network_calls"] == 12
+    assert not samples_folder(output).exists()
+
+
+def test_finished_samples_are_kept_and_not_repeated(cli, tmp_path, scan_file, options):
+    output = tmp_path / "a.nii.gz"
+    command = ("reconstruct", scan_file, "-o", output, *options)
+    assert_succeeded(cli(*command, "--samples", 2, "--keep-samples"))
+    paths = sample_paths(output, 7, 2)
+    before = {seed: p.stat().st_mtime_ns for seed, p in paths.items()}
+    for path in (output, deviation_path(output), run_record_path(output)):
+        path.unlink()
+    run_record_path(paths[8]).unlink()  # as if killed before it was written
+    result = cli(*command, "--samples", 3, "--keep-samples")
+    assert_succeeded(result)
+    assert paths[7].stat().st_mtime_ns == before[7]
+    assert paths[8].stat().st_mtime_ns > before[8]
+    for path in (output, deviation_path(output), run_record_path(output)):
+        path.unlink()
+    result = cli(*command, "--samples", 3, "--eta", 0.3)
+    assert_refused(result, "another scan, prior or settings")
+
+
+def test_samples_are_of_diffusion_methods_alone(cli, tmp_path, scan_file):
+    out = tmp_path / "out"
+    command = ("reconstruct", scan_file, "-o", out / "a.nii.gz", "--device", "cpu")
+    assert_refused(cli(*command, "--method", "fbp", "--samples", 2), "2 samples")
+    assert cli(*command, "--samples", 0).code == 1
+    assert_nothing_in(out)
+
+
+def test_a_deviation_is_not_overwritten(cli, tmp_path, scan_file, options):
+    output = tmp_path / "a.nii.gz"
+    deviation_path(output).write_bytes(b"mine")
+    result = cli("reconstruct", scan_file, "-o", output, *options, "--samples", 2)
+    assert_refused(result, "exists already")
+    assert deviation_path(output).read_bytes() == b"mine"

@@ -1,0 +1,77 @@
+"""What the page is given: whole HU, on one grid, in parts that make up the whole."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from diffusionblend.errors import InputError
+from diffusionblend.viewer import scene as scene_module
+from diffusionblend.viewer.scene import Scene
+from diffusionblend.volume import Grid, Volume
+
+
+def volume(shape=(6, 8, 10), spacing_mm=(2.0, 1.0, 1.0), origin_mm=(0.0, 0.0, 0.0)) -> Volume:
+    """HU that grow linearly in the patient, so that resampling can be checked by hand."""
+    grid = Grid(shape=shape, spacing_mm=spacing_mm, origin_mm=origin_mm)
+    z, y, x = np.meshgrid(*map(np.arange, shape), indexing="ij")
+    place = [o + s * i for o, s, i in zip(origin_mm, spacing_mm[::-1], (x, y, z), strict=True)]
+    return Volume(10 * place[0] + 20 * place[1] - 30 * place[2], grid)
+
+
+def test_values_are_rounded_to_whole_hu_and_clipped():
+    values = volume().values.copy()
+    values[0, 0, :4] = (1.4, -1.6, 1e6, -1e6)
+    scene = Scene.of({"a": volume().with_values(values)})
+    assert scene.volumes["a"].dtype == np.dtype("<i2")
+    assert scene.volumes["a"][0, 0, :4].tolist() == [1, -2, 32767, -32768]
+    assert np.abs(scene.volumes["a"][1:] - values[1:]).max() <= 0.5
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 350, 1 << 20])
+def test_the_parts_make_up_the_volume(monkeypatch, chunk_bytes):
+    monkeypatch.setattr(scene_module, "CHUNK_BYTES", chunk_bytes)
+    scene = Scene.of({"a": volume(), "b": volume().with_values(volume().values + 5)})
+    for number, name in enumerate("ab"):
+        parts = [bytes(scene.chunk(number, k)) for k in range(scene.n_chunks)]
+        whole = np.frombuffer(b"".join(parts), "<i2").reshape(6, 8, 10)
+        np.testing.assert_array_equal(whole, scene.volumes[name])
+    for bad in ((2, 0), (0, scene.n_chunks)):
+        with pytest.raises(IndexError):
+            scene.chunk(*bad)
+
+
+def test_other_grids_are_resampled_with_a_notice():
+    fine = volume((12, 16, 20), (1.0, 0.5, 0.5))
+    scene = Scene.of({"a": volume(), "fine": fine, "same": volume()})
+    (notice,) = scene.notices
+    assert "fine (12 x 16 x 20" in notice and "grid of a" in notice
+    inner = np.s_[2:-2, 2:-2, 2:-2]
+    assert np.abs(scene.volumes["fine"][inner] - volume().values[inner]).max() <= 1
+    shifted = volume((6, 8, 10), origin_mm=(4.0, 0.0, 0.0))
+    scene = Scene.of({"a": volume(), "shifted": shifted})
+    np.testing.assert_allclose(scene.volumes["shifted"][:, :, 4:], volume().values[:, :, 4:])
+    assert (scene.volumes["shifted"][:, :, :4] == -1000).all()
+
+
+def test_the_facts_are_json_and_turn_the_picture_as_the_report_does():
+    facts = json.loads(json.dumps(Scene.of({"a": volume()}).facts()))
+    assert facts["planes"]["coronal"]["flip_rows"] and not facts["planes"]["axial"]["flip_rows"]
+    assert facts["planes"]["sagittal"]["sides"] == ["A", "P", "H", "F"]
+    assert facts["reference"] is None and facts["names"] == ["a"]
+
+
+def test_bad_scenes_are_refused():
+    far = volume(origin_mm=(1000.0, 0.0, 0.0))
+    nan = volume().values.copy()
+    nan[0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="do not overlap"):
+        Scene.of({"a": volume(), "far": far})
+    with pytest.raises(InputError, match="NaN"):
+        Scene.of({"a": volume().with_values(nan)})
+    with pytest.raises(InputError, match="no volume"):
+        Scene.of({})
+    with pytest.raises(InputError, match="'b'"):
+        Scene.of({"a": volume()}, "b")
