@@ -45,7 +45,7 @@ def test_each_choice_is_trained_once(run, tmp_path, capsys):
     assert found[2]["parameters_million"] < found[0]["parameters_million"]
     for row in found:
         assert row["steps"] > 0 and np.isfinite(row["validation_eps_loss"])
-    assert "half the width" in capsys.readouterr().out.splitlines()[-1]
+    assert "| half the width |" in capsys.readouterr().out
     assert (tmp_path / "out/table.md").read_text().count("|") > 20
 
 
