@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,16 @@ from diffusionblend.methods.planning import (
     middle_slices,
     plan_reconstruction,
 )
-from diffusionblend.methods.registry import reconstruct
+from diffusionblend.methods.registry import METHODS, reconstruct
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
     DiffusionBlendPPSettings,
     FbpSettings,
+    SamplingSettings,
 )
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.volume import Grid
+from tiny_network import TINY, random_prior
 
 LOOSELY = 5.0
 """By which factor an estimate of some milliseconds may be wrong on a busy machine."""
@@ -70,7 +73,7 @@ def made_up(monkeypatch) -> list[int]:
     """
     clock, runs = Clock(), []
 
-    def run(projections, *, on_step, method, settings, prior, device):
+    def run(projections, *, on_step, **_):
         slices = projections.grid.shape[0]
         runs.append(slices)
         clock.now += 10 * slices * (2 if len(runs) == 1 else 1)
@@ -160,3 +163,27 @@ def test_memory_goes_with_the_method_and_the_matrix() -> None:
     parts = BATCH_BYTES_PER_PIXEL * voxels + 5 * 4 * voxels + held
     assert planned_bytes(cone) == pytest.approx(LIBRARIES_BYTES + parts, abs=2)
     assert planned_bytes(cone, "fbp") < NO_PRIOR_BYTES + 6 * 4 * 40 * 256 + held
+
+
+def test_coronal_slices_are_timed_whole(made_up) -> None:
+    plan_reconstruction(a_scan(), method="fbp", settings=FbpSettings(), perpendicular_prior="one")
+    assert made_up == [100]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_be_planned(name: str) -> None:
+    method = METHODS[name]
+    has_steps = issubclass(method.settings, SamplingSettings)
+    settings = method.settings(steps=3) if has_steps else method.settings()
+    layouts = {"prior": method.layout, "perpendicular_prior": method.perpendicular}
+    priors = {
+        option: random_prior(config=replace(TINY, layout=layout))
+        for option, layout in layouts.items()
+        if layout is not None
+    }
+    for prior in priors.values():
+        prior.trained["settings"] = {"views": 6, "arc_degrees": 180.0}
+    plan = plan_reconstruction(a_scan(30), method=name, settings=settings, **priors)
+    assert plan.seconds() > 0 and plan.memory_bytes > 1e8
+    if has_steps:
+        assert plan.steps == 3

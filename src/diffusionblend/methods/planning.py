@@ -64,17 +64,19 @@ def plan_reconstruction(
     method: str,
     settings: MethodSettings,
     prior: Prior | None = None,
+    perpendicular_prior: Prior | None = None,
     device: str = "cpu",
-    **options: object,
 ) -> Plan:
     """What `reconstruct` with the same arguments will cost; takes seconds and writes nothing.
 
-    options: passed on to `reconstruct`. Raises InputError where the method would.
+    Raises InputError where the method would.
     """
     n_slices = projections.grid.shape[0]
-    part = middle_slices(projections, _slices_to_time(projections, settings, prior))
+    count = _slices_to_time(projections, settings, prior)
+    whole = perpendicular_prior is not None  # which sees slices across all axial ones
+    part = projections if whole else middle_slices(projections, count)
     arguments = {"method": method, "settings": settings, "prior": prior, "device": device}
-    arguments |= options
+    arguments["perpendicular_prior"] = perpendicular_prior
     cuda = device.startswith("cuda")
     if cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -159,4 +161,6 @@ def _are_enough(ends: list[float]) -> bool:
 
 def _blocks(n_slices: int, prior: Prior | None) -> float:
     """What time goes with: slices, or the blocks that cover them (a mean over random offsets)."""
-    return n_slices if prior is None else (n_slices + prior.block_slices - 1) / prior.block_slices
+    if prior is None or prior.config.layout != "joint":
+        return n_slices
+    return (n_slices + prior.block_slices - 1) / prior.block_slices

@@ -21,7 +21,7 @@ from diffusionblend.verbs.options import (
     say,
     write_record,
 )
-from diffusionblend.verbs.plan import tell_reconstruction
+from diffusionblend.verbs.plan import plan_and_tell
 from diffusionblend.verbs.progress import PATIENCE_SECONDS, progress
 
 if TYPE_CHECKING:
@@ -123,21 +123,17 @@ class Demo:
         return simulate_projections(truth, geometry, noise=noise, seed=self.seed)
 
     def _tell_plan(self, projections: Projections, prior: Prior, record: RunRecord) -> None:
-        """Say, and record, what the reconstruction will cost, where it is long or nothing else is
-        asked for."""
-        from diffusionblend.methods.planning import is_long, plan_reconstruction
-
-        if not self.dry_run and not is_long(projections, self._settings):
-            return
-        plan = plan_reconstruction(
+        """Say, and record, what the run will cost, where it is long or only that is wanted."""
+        plan_and_tell(
             projections,
+            (prior, None),
+            self.output,
+            record,
             method="diffusionblend++",
             settings=self._settings,
-            prior=prior,
-            device=prior.device.type,
+            always=self.dry_run,
+            volumes=3,
         )
-        told = tell_reconstruction(plan, projections, self.output, volumes=3)
-        record.results["planned"] = told
 
     @property
     def _settings(self) -> DiffusionBlendPPSettings:

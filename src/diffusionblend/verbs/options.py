@@ -43,6 +43,14 @@ def check_seed(seed: int) -> None:
         raise InputError(f"The seed is {seed}.", f"a whole number from 0 to 2^{SEED_BITS} - 1")
 
 
+def parsed_share(share: str) -> tuple[int, int]:
+    """I and N of "I/N". Raises InputError."""
+    first, slash, count = share.partition("/")
+    if slash and first.isdecimal() and count.isdecimal() and int(first) < int(count):
+        return int(first), int(count)
+    raise InputError(f"--share is {share!r}.", "I/N with I from 0 to N - 1", "--share 0/4")
+
+
 def check_output_and_record(output: Path, force: bool) -> None:
     """Refuse, before any work, an output or a run record beside it that exists without `force`."""
     check_outputs_absent([output, run_record_path(output)], force)

@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffusionblend.provenance import available_memory_bytes
+from diffusionblend.provenance import RunRecord, available_memory_bytes
 from diffusionblend.verbs.options import say
 
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections
     from diffusionblend.methods.planning import Plan
+    from diffusionblend.methods.registry import MethodSettings
+    from diffusionblend.priors.prior import Prior
 
 GIGABYTE, MEGABYTE = 1e9, 1e6
 BYTES_PER_VALUE = 4
@@ -24,6 +26,40 @@ def volume_file_bytes(projections: Projections) -> int:
     """The most that a reconstruction's file takes, uncompressed."""
     z, y, x = projections.grid.shape
     return BYTES_PER_VALUE * z * y * x
+
+
+def plan_and_tell(
+    projections: Projections,
+    priors: tuple[Prior | None, Prior | None],
+    output: Path,
+    record: RunRecord,
+    *,
+    method: str,
+    settings: MethodSettings,
+    always: bool,
+    **facts: object,
+) -> None:
+    """Say, and record, what a reconstruction will cost, where it is long or `always`.
+
+    Of others the memory alone is said. priors: the method's, and the one of coronal slices. facts:
+    as `tell_reconstruction` takes them. Raises InputError where the method would.
+    """
+    from diffusionblend.methods.memory import planned_bytes
+    from diffusionblend.methods.planning import is_long, plan_reconstruction
+
+    if not always and not is_long(projections, settings):
+        tell_memory(planned_bytes(projections, method), every_rank=facts.get("every_rank", False))
+        return
+    prior, second = priors
+    plan = plan_reconstruction(
+        projections,
+        method=method,
+        settings=settings,
+        prior=prior,
+        perpendicular_prior=second,
+        device=record.device,
+    )
+    record.results["planned"] = tell_reconstruction(plan, projections, output, **facts)
 
 
 def tell_reconstruction(
