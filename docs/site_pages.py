@@ -100,8 +100,8 @@ def help_of(*words: str) -> str:
 def examples_page() -> str:
     """The scripts of examples/, each under its name."""
     parts = [
-        "# Examples\n\nShort scripts of arrays in and arrays out, in the folder `examples/`; the tests "
-        "run each of them in a small setting. `python examples/NAME --help` shows their options.\n"
+        "# Examples\n\nShort scripts of arrays in and arrays out, in the folder `examples/`; the "
+        "tests run each in a small setting. `python examples/NAME --help` shows their options.\n"
     ]
     for path in sorted((REPOSITORY / "examples").glob("*.py")):
         parts.append(f"## {path.name}\n\n```python\n{path.read_text('utf-8').rstrip()}\n```\n")
