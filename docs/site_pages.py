@@ -81,7 +81,7 @@ def command_line_page() -> str:
     for verb in VERBS:
         text = help_of(verb)
         parts.append(f"## {verb}\n\n```text\n{text}\n```\n")
-        for inner in re.findall(r"^│\s+• (\S+)", text, re.MULTILINE):
+        for inner in re.findall(r"^[│ ]\s*• (\S+)", text, re.MULTILINE):
             parts.append(f"### {verb} {inner}\n\n```text\n{help_of(verb, inner)}\n```\n")
     return "\n".join(parts)
 
