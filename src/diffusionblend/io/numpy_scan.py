@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +56,32 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
     )
 
 
+def read_array(path: Path | str) -> np.ndarray:
+    """The one array of an .npy file, mapped. Raises InputError."""
+    check_readable(path)
+    with _told_as_numpy(path):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays by their names; an .npy's is `data`. Raises InputError."""
+    if path.suffix.lower() == ".npy":
+        return {DATA: read_array(path)}
     check_readable(path)
+    with (
+        _told_as_numpy(path),
+        open(path, "rb") as file,
+        np.load(file, allow_pickle=False) as found,
+    ):
+        return {name: found[name] for name in found.files}
+
+
+@contextmanager
+def _told_as_numpy(path: Path | str) -> Iterator[None]:
+    """What NumPy raises of a foreign or truncated file, as InputError."""
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return {DATA: found}
-        with found:
-            return {name: found[name] for name in found.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        yield
+    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path} could not be read as NumPy: {error}.",
             "a whole .npy or .npz file of numbers",

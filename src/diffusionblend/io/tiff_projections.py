@@ -11,6 +11,7 @@ import numpy as np
 from diffusionblend.errors import InputError
 from diffusionblend.io.files import check_readable
 from diffusionblend.io.nexus import read_image_key
+from diffusionblend.io.numpy_scan import read_array
 from diffusionblend.io.reading import (
     DARK_KEY,
     FLAT_KEY,
@@ -87,19 +88,20 @@ def read_frames(named: str | Path, folder: Path | None, window: Window) -> np.nd
     A pattern, and a name that is not found here, are looked for in `folder`. Raises InputError.
     """
     path = Path(named)
-    if not path.exists() and folder is not None:
-        matches = _in_order(p for p in folder.glob(str(named)) if p.is_file())
-        if matches:
-            return _Frames(matches, window).read()
-        path = folder / path
-    if path.is_dir():
-        return _Frames(_in_order(_tiff_files(path)), window).read()
-    check_readable(path)
-    if path.suffix.lower() == ".npy":
-        frames = np.load(path, allow_pickle=False)
-        frames = frames[None] if frames.ndim == 2 else frames
-        return _windowed(frames, window, path)
-    return _Frames([path], window).read()
+    if path.exists():
+        found = _in_order(_tiff_files(path)) if path.is_dir() else [path]
+    else:
+        found = _in_order(p for p in folder.glob(str(named)) if p.is_file()) if folder else []
+    if not found:
+        raise InputError(
+            f"There are no frames {named}, here or in {folder}.",
+            "a file, a folder or a pattern of names",
+            "check the path; put a pattern in quotes",
+        )
+    if found[0].suffix.lower() == ".npy":
+        frames = read_array(found[0])
+        return _windowed(frames[None] if frames.ndim == 2 else frames, window, found[0])
+    return _Frames(found, window).read()
 
 
 def _more(

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.measured.correction import subtract_air
 
 HALF_TURN = math.pi
 PAIR_TOLERANCE_STEPS = 1.5
 """Views count as opposite where they miss half a turn by at most so many median steps."""
 MOST_PAIR_TOLERANCE_RAD = math.radians(5.0)
 MOST_PAIRS = 12
+SAME_MISS_RAD = 1e-3
+"""Of pairs only those count that miss half a turn by hardly more than the best."""
 EVEN_STEPS = 0.25
 """The angles of the half turn are even where their steps differ by at most this share."""
 FEWEST_EVEN_VIEWS = 12
@@ -30,7 +33,11 @@ REACH_BINS = 4.0
 COARSE_BINS, FINE_BINS = 0.5, 0.1
 """How far and in which steps the refinement looks."""
 WEDGE_MARGIN = 3
-"""Rows of the Fourier transform that are left to the wedge beyond its edge."""
+"""Cycles a turn that are left to the wedge beyond its edge."""
+HIGHEST_FREQUENCY = 0.25
+"""Cycles a bin; above there is more noise than object."""
+EDGE_SHARE = 50
+"""One bin in so many, at each end, is brought to zero, so that a sinogram may repeat itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +97,9 @@ def opposite_pairs(angles_rad: np.ndarray) -> list[tuple[int, int]]:
     apart = np.asarray(angles_rad)[None, :] - np.asarray(angles_rad)[:, None] - HALF_TURN
     apart = np.abs((apart + HALF_TURN) % (2 * HALF_TURN) - HALF_TURN)
     first, second = np.nonzero(np.triu(apart <= tolerance + 1e-9, k=1))
-    best = np.argsort(apart[first, second], kind="stable")
-    best = best[apart[first, second][best] <= apart[first, second].min(initial=np.inf) + 1e-3]
+    best = np.argsort(apart[first, second].round(6), kind="stable")
+    nearest = apart[first, second].min(initial=np.inf)
+    best = best[apart[first, second][best] <= nearest + SAME_MISS_RAD]
     return [(int(first[i]), int(second[i])) for i in best[:MOST_PAIRS]]
 
 
@@ -154,29 +162,40 @@ def wedge_centre_bin(lines: np.ndarray, start_bin: float) -> float:
 
     lines: (view, row, bin), half a turn of parallel rays in even steps.
     """
+    level = subtract_air(lines, max(1, lines.shape[2] // EDGE_SHARE))
+    waves = np.fft.rfft(level, axis=2)
+    per_bin = np.fft.rfftfreq(lines.shape[2])
+    low = per_bin <= HIGHEST_FREQUENCY
+    halves = _Halves(waves[..., low].transpose(1, 2, 0), per_bin[low], lines.shape[2])
     coarse = np.arange(-REACH_BINS, REACH_BINS + COARSE_BINS / 2, COARSE_BINS) + start_bin
-    best = coarse[np.argmin([_outside_wedge(lines, c) for c in coarse])]
+    best = coarse[np.argmin([halves.outside_wedge(c) for c in coarse])]
     fine = np.arange(-COARSE_BINS, COARSE_BINS + FINE_BINS / 2, FINE_BINS) + best
-    left = [_outside_wedge(lines, c) for c in fine]
+    left = [halves.outside_wedge(c) for c in fine]
     i = int(np.clip(np.argmin(left), 1, len(fine) - 2))
     return float(fine[i] + np.clip(_summit(*left[i - 1 : i + 2]), -1, 1) * FINE_BINS)
 
 
-def _outside_wedge(lines: np.ndarray, centre_bin: float) -> float:
-    """The mean Fourier modulus outside the double wedge of half a turn and its mirror image."""
-    n_views, _, n_bins = lines.shape
-    place = 2 * centre_bin - np.arange(n_bins)
-    low = np.clip(np.floor(place).astype(int), 0, n_bins - 2)
-    share = (place - low).astype(np.float32)
-    mirrored = lines[..., low] * (1 - share) + lines[..., low + 1] * share
-    unseen = (place < 0) | (place > n_bins - 1)
-    mirrored[..., unseen] = lines[..., unseen]
-    turn = np.concatenate([lines, mirrored])
-    waves = np.abs(np.fft.fft2(turn, axes=(0, 2)))
-    per_turn = np.abs(np.fft.fftfreq(2 * n_views) * 2 * n_views)[:, None]
-    per_bin = np.abs(np.fft.fftfreq(n_bins))
-    outside = per_turn > math.pi * n_bins * per_bin + WEDGE_MARGIN
-    return float(waves.transpose(1, 0, 2)[:, outside].mean())
+@dataclass(frozen=True, eq=False)
+class _Halves:
+    """Half a turn in Fourier space along the bins, (row, frequency, view), frequencies per bin."""
+
+    waves: np.ndarray
+    per_bin: np.ndarray
+    n_bins: int
+
+    def outside_wedge(self, centre_bin: float) -> float:
+        """The mean Fourier modulus outside the double wedge of it and its mirror image.
+
+        Mirroring about bin c takes l(k) to l(2 c - k), whose transform is the conjugate times a
+        phase: exact for any c, so that no interpolation blurs the noise of some and not of others.
+        """
+        phase = np.exp(-4j * math.pi * self.per_bin * centre_bin)[:, None]
+        turn = np.concatenate([self.waves, self.waves.conj() * phase], axis=2)
+        modulus = np.abs(np.fft.fft(turn, axis=2))
+        n_views = turn.shape[2]
+        per_turn = np.abs(np.fft.fftfreq(n_views) * n_views)
+        reach = math.pi * self.n_bins * self.per_bin[:, None] + WEDGE_MARGIN
+        return float(modulus[:, per_turn > reach].mean())
 
 
 def _fullest_rows(lines: np.ndarray) -> np.ndarray:
