@@ -22,6 +22,9 @@ HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scip
 ]
 
 
+SUBCOMMANDS = {"projections": [("import",), ("info",)]}
+
+
 def test_the_command_line_imports_nothing_heavy():
     # in a process of its own, since the other tests have imported everything
     code = (
@@ -42,7 +45,8 @@ def test_every_verb_explains_itself(cli, verb):
     result = cli(verb, "--help")
     assert result.code == 0
     assert cli_module.VERBS[verb].__doc__.split(".")[0].split()[0] in result.out
-    assert "(default: " in result.out
+    subcommands = SUBCOMMANDS.get(verb, [()])
+    assert all("(default: " in cli(verb, *more, "--help").out for more in subcommands)
 
 
 @pytest.mark.parametrize(
