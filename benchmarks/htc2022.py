@@ -22,7 +22,7 @@ from diffusionblend import AdmmTvSettings, FbpSettings, Projections, reconstruct
 from diffusionblend.io.htc2022 import read_matlab
 from diffusionblend.io.raw_scans import read_raw_scan
 from diffusionblend.io.reading import ReadOptions
-from diffusionblend.measured.prepare import prepare
+from diffusionblend.measured.prepare import prepare_scan
 from diffusionblend.measured.settings import PrepareSettings
 from diffusionblend.raw_scan import RawScan
 from diffusionblend.units import hu_to_mu
@@ -172,7 +172,7 @@ def projections_of(scan: RawScan, coarser: int) -> Projections:
     settings = PrepareSettings(
         size=SIZE // coarser, pixel_mm=PIXEL_MM * coarser, binning=(1, coarser)
     )
-    return prepare(scan, settings).projections
+    return prepare_scan(scan, settings).projections
 
 
 def image_of(

@@ -35,7 +35,7 @@ from diffusionblend.evaluation.figures import save_figure, three_planes_figure
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
 from diffusionblend.io.raw_scans import read_raw_scan
 from diffusionblend.io.reading import ReadOptions
-from diffusionblend.measured.prepare import Preparation, prepare
+from diffusionblend.measured.prepare import Preparation, prepare_scan
 from diffusionblend.measured.settings import PrepareSettings
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
@@ -142,12 +142,12 @@ class Benchmark:
             angles=folder / "angles.txt", image_key=folder / "24888.nxs", every=every
         )
         scan = read_raw_scan(folder, options)
-        return prepare(scan, PrepareSettings(bin_mm=1.0, **settings))
+        return prepare_scan(scan, PrepareSettings(bin_mm=1.0, **settings))
 
     def _tooth(self) -> None:
         """The tooth, from the raw file with its flats and darks: the axis, and FBP."""
         scan = read_raw_scan(self.projections / "tooth" / "tooth.h5")
-        done = prepare(scan, PrepareSettings(bin_mm=1.0))
+        done = prepare_scan(scan, PrepareSettings(bin_mm=1.0))
         pictures = self._axis("tooth", done, slice(0, 1))
         middle = slice(150, 440)
         figure = image_rows_figure(

@@ -33,6 +33,13 @@ def test_half_a_turn_tells_the_axis(centre):
     assert found.mass_bin == pytest.approx(centre, abs=0.15)
 
 
+def test_steps_that_do_not_divide_half_a_turn():
+    angles = np.radians(np.arange(91) * 1.989)
+    found = find_centre(noisy(lines_of(angles, centre_bin=29.3)), angles)
+    assert found.method == "pairs and wedge"
+    assert found.bin == pytest.approx(29.3, abs=0.2)
+
+
 def test_one_row_is_enough():
     angles = half_turn(90)
     found = find_centre(noisy(lines_of(angles, centre_bin=33.4, rows=1)), angles)
@@ -76,6 +83,7 @@ def test_opposite_views_and_even_half_turns():
     shuffled = np.random.default_rng(1).permutation(np.radians(np.arange(0, 360, 3.0)))
     taken = even_half_turn(shuffled)
     np.testing.assert_allclose(np.degrees(shuffled[taken]), np.arange(0, 180, 3))
+    assert len(even_half_turn(np.radians(np.arange(91) * 1.989))) in (90, 91)
     assert even_half_turn(np.radians(np.arange(0, 170, 3.0))) is None
     assert even_half_turn(np.radians([*np.arange(0, 90, 3.0), *np.arange(100, 200, 3.0)])) is None
 

@@ -11,7 +11,7 @@ import torch
 from analytic import Ellipsoid, panel_rays
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, truncated_fraction
-from diffusionblend.measured.prepare import prepare
+from diffusionblend.measured.prepare import prepare_scan
 from diffusionblend.measured.settings import PrepareSettings
 from diffusionblend.raw_scan import RawScan
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
@@ -34,7 +34,7 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("centre", [31.5, 27.2])
 def test_an_off_centre_scan_comes_back_at_its_place(centre, binning):
     scan = scan_of(lines_of(ANGLES, centre_bin=centre), ANGLES)
-    done = prepare(scan, PrepareSettings(binning=binning))
+    done = prepare_scan(scan, PrepareSettings(binning=binning))
     assert done.centre.bin == pytest.approx(centre, abs=0.15)
     geometry, grid = done.projections.geometry, done.projections.grid
     assert isinstance(geometry, ParallelBeam)
@@ -52,12 +52,12 @@ def test_a_told_axis_counts_in_the_bins_of_the_file():
     """Cropped by 6 and binned by 2, bin 27.5 of the file is (27.5 - 6 - 0.5) / 2."""
     lines = lines_of(ANGLES, centre_bin=27.5)[:, :, 6:]
     settings = PrepareSettings(binning=(1, 2), centre_bin=27.5)
-    done = prepare(scan_of(lines, ANGLES, first_bin=6), settings)
+    done = prepare_scan(scan_of(lines, ANGLES, first_bin=6), settings)
     assert done.centre is None
     geometry = done.projections.geometry
     at_axis = np.interp(0.0, geometry.bin_positions_mm, np.arange(geometry.n_bins))
     assert at_axis == pytest.approx(10.5)
-    found = prepare(scan_of(lines, ANGLES, first_bin=6), PrepareSettings(binning=(1, 2)))
+    found = prepare_scan(scan_of(lines, ANGLES, first_bin=6), PrepareSettings(binning=(1, 2)))
     assert found.centre.bin == pytest.approx(27.5, abs=0.2)
 
 
@@ -80,7 +80,7 @@ def fan_scan(kind: str) -> RawScan:
 
 @pytest.mark.parametrize(("kind", "beam"), [("fan", FanBeam), ("cone", ConeBeam)])
 def test_a_fan_and_a_cone_whose_axis_is_not_in_the_middle(kind, beam):
-    done = prepare(fan_scan(kind), PrepareSettings(geometry=kind, size=40))
+    done = prepare_scan(fan_scan(kind), PrepareSettings(geometry=kind, size=40))
     geometry, grid = done.projections.geometry, done.projections.grid
     assert isinstance(geometry, beam)
     assert truncated_fraction(replace_rows(geometry), grid) < 0.02
@@ -108,7 +108,7 @@ def replace_rows(geometry):
 def test_the_other_sense_of_rotation_mirrors_the_object():
     scan = scan_of(lines_of(ANGLES), ANGLES)
     one, other = (
-        picture_of(prepare(scan, PrepareSettings(reverse_angles=r)).projections)[1]
+        picture_of(prepare_scan(scan, PrepareSettings(reverse_angles=r)).projections)[1]
         for r in (False, True)
     )
     assert correlation(other, one[::-1]) > 0.99
@@ -121,7 +121,7 @@ def test_air_and_rings_are_corrected_when_asked():
     stripes = np.zeros(64)
     stripes[25] = 0.2
     scan = scan_of(truth + 0.2 + stripes, angles)
-    done = prepare(scan, PrepareSettings(air_bins=3, ring_bins=5, centre_bin=31.5))
+    done = prepare_scan(scan, PrepareSettings(air_bins=3, ring_bins=5, centre_bin=31.5))
     away = np.arange(64) != 25
     found = done.projections.values
     np.testing.assert_allclose(found[..., away].mean(0), truth[..., away].mean(0), atol=0.06)
@@ -146,7 +146,7 @@ def test_air_and_rings_are_corrected_when_asked():
 )  # fmt: skip
 def test_what_does_not_fit_is_told(changes, settings, words):
     with pytest.raises(InputError) as caught:
-        prepare(scan_of(lines_of(ANGLES), ANGLES, **changes), PrepareSettings(**settings))
+        prepare_scan(scan_of(lines_of(ANGLES), ANGLES, **changes), PrepareSettings(**settings))
     assert "Expected: " in str(caught.value)
     for word in words:
         assert word in str(caught.value)
@@ -169,5 +169,5 @@ def test_settings_that_no_scan_has(name, value):
 
 def test_what_a_detector_does_not_see_is_told():
     scan = scan_of(lines_of(ANGLES), ANGLES)
-    done = prepare(scan, PrepareSettings(size=90, pixel_mm=1))
+    done = prepare_scan(scan, PrepareSettings(size=90, pixel_mm=1))
     assert "does not see" in done.correction.notes[-1]

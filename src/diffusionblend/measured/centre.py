@@ -24,8 +24,9 @@ MOST_PAIR_TOLERANCE_RAD = math.radians(5.0)
 MOST_PAIRS = 12
 SAME_MISS_RAD = 1e-3
 """Of pairs only those count that miss half a turn by hardly more than the best."""
-EVEN_STEPS = 0.25
-"""The angles of the half turn are even where their steps differ by at most this share."""
+EVEN_STEPS, CLOSING_STEPS = 0.25, 0.55
+"""The angles of a half turn are even where their steps differ from the median by at most the first
+share, and the step that closes it, which need not divide it, by the second."""
 FEWEST_EVEN_VIEWS = 12
 ROWS = 24
 """How many rows, those with most in them, are looked at for the refinement."""
@@ -152,9 +153,10 @@ def even_half_turn(angles_rad: np.ndarray) -> np.ndarray | None:
     if count < FEWEST_EVEN_VIEWS or len(order) < count:
         return None
     taken = order[:count]
-    places = angles[taken] - angles[taken[0]]
-    even = np.abs(places - np.arange(count) * HALF_TURN / count).max() <= EVEN_STEPS * step
-    return taken if even else None
+    taken_steps = np.diff(angles[taken])
+    closing = HALF_TURN - (angles[taken[-1]] - angles[taken[0]])
+    even = np.abs(taken_steps - step).max() <= EVEN_STEPS * step
+    return taken if even and abs(closing - step) <= CLOSING_STEPS * step else None
 
 
 def wedge_centre_bin(lines: np.ndarray, start_bin: float) -> float:

@@ -41,7 +41,7 @@ class Preparation:
     centre: Centre | None
 
 
-def prepare(scan: RawScan, settings: PrepareSettings | None = None) -> Preparation:
+def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Preparation:
     """Projections of a raw scan: binned, corrected, its logarithm taken, its axis found.
 
     Raises InputError for what cannot be corrected, where lengths or the axis are not known, and

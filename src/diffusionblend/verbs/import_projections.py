@@ -45,7 +45,7 @@ class ImportProjections:
         """Read, correct, find the axis, write, and tell what was found."""
         from diffusionblend.io.projections import check_projections_suffix, write_projections
         from diffusionblend.io.raw_scans import read_raw_scan
-        from diffusionblend.measured.prepare import prepare
+        from diffusionblend.measured.prepare import prepare_scan
 
         check_output_and_record(self.output, self.force)
         check_projections_suffix(self.output)
@@ -59,7 +59,7 @@ class ImportProjections:
         views, rows, bins = scan.data.shape
         say(f"read {views} views x {rows} rows x {bins} bins of {scan.values}")
         with timed_part(record, "prepare"):
-            done = prepare(scan, self.prepare)
+            done = prepare_scan(scan, self.prepare)
         _tell(done)
         with timed_part(record, "write", self.output.name):
             write_projections(done.projections, self.output, force=self.force)
