@@ -37,7 +37,7 @@ from diffusionblend import (
 from diffusionblend.evaluation.ensemble import mean_and_deviation
 from diffusionblend.evaluation.figures import save_figure, three_planes_figure
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
-from diffusionblend.evaluation.tuning import tune_admm_tv
+from diffusionblend.evaluation.tuning import tune
 from diffusionblend.io.resampling import to_square_slices
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.result import Reconstruction
@@ -50,7 +50,6 @@ from diffusionblend.verbs.progress import progress
 SETTINGS = {"8": (8, 180.0), "6": (6, 180.0), "4": (4, 180.0), "90deg": (90, 90.0)}
 """Views and arc in degrees by the name of the setting."""
 
-TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 TUNING_SLICES = 32
 
 COLUMNS = (
@@ -208,8 +207,8 @@ class Benchmark:
         if setting not in known:
             volume = to_square_slices(read_volume(self.tune_on), size)
             part = middle(volume, TUNING_SLICES)
-            tuned = tune_admm_tv(scan(part, setting), part, TV_WEIGHTS)
-            scores = {f"{w:g}": round(psnr, 2) for w, psnr in tuned.psnr_by_weight.items()}
+            tuned = tune("admm-tv", scan(part, setting), part)
+            scores = {f"{w:g}": round(psnr, 2) for w, psnr in tuned.psnr_by_value.items()}
             known[setting] = {"weight": tuned.settings.weight, "volume_psnr_db": scores}
             file.write_text(json.dumps(known, indent=2) + "\n")
         print(f"{setting}: TV weight {known[setting]}", flush=True)

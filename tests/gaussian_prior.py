@@ -2,7 +2,7 @@
 
 Pixels are independent; the slices of one have the mean m and the covariance C_ij = v r^|i - j| (an
 AR(1) process). A block of slices i, i + code, ... then has C_ij = v r^(code |i - j|), and the
-denoiser is linear.
+denoiser is linear. A coronal slice has that process along its rows.
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ def posterior_mean(c: np.ndarray, abar: float) -> np.ndarray:
 
 @dataclass
 class GaussianPrior:
-    """A `BlockDenoiser` with the exact posterior mean; `seen` notes every call's input."""
+    """A `BlockDenoiser` with the exact posterior mean; `seen` notes every call's input.
+
+    middle_alone: give back the middle slice of each block. along_rows: each slice by itself, the
+    process running along its rows.
+    """
 
     block_slices: int = 3
     mean: float = 0.3
     variance: float = 0.5
     correlation: float = 0.8
+    middle_alone: bool = False
+    along_rows: bool = False
     schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
     seen: list[tuple[torch.Tensor, int, int]] = field(default_factory=list)
 
@@ -41,11 +47,17 @@ class GaussianPrior:
         """x0 and eps of blocks x_t (B, k, H, W); every voxel by the same sums, whatever B."""
         self.seen.append((x_t.clone(), t, code))
         abar = float(self.schedule.alpha_bar[t])
-        numbers = code * np.arange(self.block_slices)
+        n = x_t.shape[-2] if self.along_rows else self.block_slices
+        numbers = code * np.arange(n)
         w = posterior_mean(covariance(numbers, self.variance, self.correlation), abar)
         centred = x_t - abar**0.5 * self.mean
         x0 = torch.full_like(x_t, self.mean)
-        for i in range(self.block_slices):
-            for j in range(self.block_slices):
-                x0[:, i] += float(w[i, j]) * centred[:, j]
-        return x0, (x_t - abar**0.5 * x0) / (1 - abar) ** 0.5
+        if self.along_rows:
+            x0 = x0 + torch.einsum("ij,bkjx->bkix", torch.as_tensor(w).to(x_t), centred)
+        else:
+            for i in range(n):
+                for j in range(n):
+                    x0[:, i] += float(w[i, j]) * centred[:, j]
+        eps = (x_t - abar**0.5 * x0) / (1 - abar) ** 0.5
+        given = slice(n // 2, n // 2 + 1) if self.middle_alone else slice(None)
+        return x0[:, given], eps[:, given]

@@ -15,12 +15,14 @@ import tyro
 
 from diffusionblend import __version__
 from diffusionblend.errors import InputError
+from diffusionblend.verbs.benchmark import Benchmark
 from diffusionblend.verbs.demo import Demo
 from diffusionblend.verbs.doctor import Doctor
 from diffusionblend.verbs.evaluate import Evaluate
 from diffusionblend.verbs.export import Export
 from diffusionblend.verbs.import_projections import ImportProjections
 from diffusionblend.verbs.import_series import Import
+from diffusionblend.verbs.methods import Methods
 from diffusionblend.verbs.priors import Priors
 from diffusionblend.verbs.projections import ProjectionFiles
 from diffusionblend.verbs.reconstruct import Reconstruct
@@ -39,6 +41,8 @@ VERBS: dict[str, type[Verb]] = {
     "evaluate": Evaluate,
     "view": View,
     "export": Export,
+    "benchmark": Benchmark,
+    "methods": Methods,
     "repeat": Repeat,
     "priors": Priors,
     "doctor": Doctor,

@@ -12,7 +12,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -166,6 +166,18 @@ def peak_memory_mb() -> dict[str, float]:
     if torch is not None and torch.cuda.is_initialized():
         peaks["gpu"] = round(torch.cuda.max_memory_allocated() / BYTES_PER_MB, 1)
     return peaks
+
+
+def restart_peak_memory() -> None:
+    """Count peaks from now on, for a figure of one part of a run; Linux alone allows it.
+
+    Elsewhere the process's peak stays that since its start.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def available_memory_bytes() -> int | None:

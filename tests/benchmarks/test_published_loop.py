@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from diffusionblend.geometry import equally_spaced_angles, full_detector
-from diffusionblend.methods.sampler import Sampler, sampling_timesteps
+from diffusionblend.methods.consistency import Consistency
+from diffusionblend.methods.sampler import Sampler
+from diffusionblend.methods.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from operator_properties import check_operator
@@ -21,7 +23,7 @@ SIZE = 16
 
 
 @dataclass
-class WholeVolumeStep:
+class WholeVolumeStep(Consistency):
     """The paper's consistency step, with one step length for all slices."""
 
     operator: RotateAndSum

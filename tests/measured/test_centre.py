@@ -37,7 +37,7 @@ def test_steps_that_do_not_divide_half_a_turn():
     angles = np.radians(np.arange(91) * 1.989)
     found = find_centre(noisy(lines_of(angles, centre_bin=29.3)), angles)
     assert found.method == "pairs and wedge"
-    assert found.bin == pytest.approx(29.3, abs=0.2)
+    assert found.bin == pytest.approx(29.3, abs=0.15)
 
 
 def test_one_row_is_enough():
@@ -75,17 +75,48 @@ def test_a_short_arc_is_told_by_the_centre_of_mass():
     assert found.bin == pytest.approx(30.2, abs=0.15)
 
 
-def test_opposite_views_and_even_half_turns():
+def test_opposite_views():
     assert opposite_pairs(np.radians([0, 45, 90, 180.0])) == [(0, 3)]
     assert opposite_pairs(np.radians([200, 20.0, 110])) == [(0, 1)]
     assert opposite_pairs(np.radians(np.arange(0, 360, 30.0)))[:2] == [(0, 6), (1, 7)]
     assert opposite_pairs(np.radians(np.arange(0, 90, 1.0))) == []
+
+
+def views_named(angles_rad: np.ndarray) -> np.ndarray:
+    """Views that hold their own angle in degrees."""
+    return np.degrees(angles_rad)[:, None, None].astype(np.float32)
+
+
+def test_an_even_half_turn_is_picked_out_of_more():
     shuffled = np.random.default_rng(1).permutation(np.radians(np.arange(0, 360, 3.0)))
-    taken = even_half_turn(shuffled)
-    np.testing.assert_allclose(np.degrees(shuffled[taken]), np.arange(0, 180, 3))
-    assert len(even_half_turn(np.radians(np.arange(91) * 1.989))) in (90, 91)
-    assert even_half_turn(np.radians(np.arange(0, 170, 3.0))) is None
-    assert even_half_turn(np.radians([*np.arange(0, 90, 3.0), *np.arange(100, 200, 3.0)])) is None
+    taken = even_half_turn(views_named(shuffled), shuffled).ravel()
+    np.testing.assert_allclose((taken - taken[0]) % 360, np.arange(0, 180, 3), atol=1e-3)
+    around = np.radians(np.arange(-88.2, 92, 2.0))
+    taken = even_half_turn(views_named(around), around).ravel()
+    np.testing.assert_allclose(taken, np.arange(-88.2, 91.7, 2.0), atol=1e-3)
+
+
+def test_an_uneven_half_turn_is_read_in_between():
+    rng = np.random.default_rng(2)
+    for angles in (np.arange(92) * 1.97, np.arange(0, 182, 2.0) + rng.uniform(-0.4, 0.4, 91)):
+        taken = even_half_turn(views_named(np.radians(angles)), np.radians(angles)).ravel()
+        expected = angles[0] + np.arange(len(taken)) * 180 / len(taken)
+        np.testing.assert_allclose(taken, expected, atol=0.5)
+        assert len(taken) in (90, 91)
+
+
+@pytest.mark.parametrize(
+    "degrees",
+    [
+        np.arange(0, 170, 3.0),
+        [*np.arange(0, 90, 3.0), *np.arange(100, 200, 3.0)],
+        np.arange(0, 180, 30.0),
+        [0.0] * 20,
+    ],
+)
+def test_arcs_that_are_no_even_half_turn(degrees):
+    angles = np.radians(degrees)
+    assert even_half_turn(views_named(angles), angles) is None
 
 
 def test_where_nothing_tells_the_axis():

@@ -7,15 +7,21 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods.consistency import (
-    CONSISTENCIES,
-    make_consistency,
-)
+from diffusionblend.methods import consistencies
+from diffusionblend.methods.consistency import Consistency
 from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.settings import CONSISTENCIES, ConsistencySettings
 from small_scan import dense_system, scan, small_volume
 
 SHAPE = (4, 8, 8)
 ALL = slice(0, 4)
+SLICEWISE = ("cg", "prox")
+"""Steps on the estimate that treat every slice alone."""
+
+
+def make_consistency(name: str, measurement: Measurement, **numbers: float) -> Consistency:
+    settings = ConsistencySettings(consistency=name, **numbers)
+    return consistencies.make_consistency(settings, measurement)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +59,7 @@ def test_prox_and_converged_cg_are_the_minimiser(
 ) -> None:
     x0 = start()
     expected = minimiser(*system, columns(x0), rho)
-    for name in CONSISTENCIES:
+    for name in SLICEWISE:
         step = make_consistency(name, measurement, cg_iterations=200, rho=rho)
         np.testing.assert_allclose(columns(step(x0, ALL)), expected, atol=2e-3)
 
@@ -103,7 +109,7 @@ def test_what_the_data_do_not_see_is_left_to_the_prior(
     unseen = rows[(values > 1e-9).sum() :]
     assert len(unseen) > 0
     x0 = start()
-    for name in CONSISTENCIES:
+    for name in SLICEWISE:
         moved = make_consistency(name, measurement, cg_iterations=5, rho=0.3)(x0, ALL) - x0
         assert np.abs(columns(moved)).max() > 0.1
         if name == "prox":
@@ -112,7 +118,7 @@ def test_what_the_data_do_not_see_is_left_to_the_prior(
     assert np.abs(unseen @ columns(moved)).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", CONSISTENCIES)
+@pytest.mark.parametrize("name", SLICEWISE)
 def test_a_slice_does_not_depend_on_the_others_nor_is_the_input_changed(
     measurement: Measurement, name: str
 ) -> None:
@@ -125,8 +131,28 @@ def test_a_slice_does_not_depend_on_the_others_nor_is_the_input_changed(
     torch.testing.assert_close(step(other, ALL)[0], base[0], atol=1e-5, rtol=1e-5)
 
 
+def test_every_name_makes_a_step_that_says_where_it_acts(measurement: Measurement) -> None:
+    steps = {name: make_consistency(name, measurement) for name in CONSISTENCIES}
+    assert {n for n, s in steps.items() if s.couples_slices} == {"admm-tv-z"}
+    assert {n for n, s in steps.items() if s.moves_state} == {"hard"}
+    assert {n for n, s in steps.items() if s.needs_gradient} == {"dps"}
+    x0 = start()
+    moves = {n for n, s in steps.items() if not torch.equal(s(x0, ALL), x0)}
+    assert moves == {"cg", "prox", "admm-tv-z"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"tv_z_weight": -1.0}, {"tv_z_penalty": 0.0}, {"hard_weight": 0.0}, {"hard_weight": 1.0}]
+    + [{"dps_step": 0.0}, {"cg_iterations": 0}],
+)
+def test_numbers_that_make_no_sense_are_refused(bad: dict) -> None:
+    with pytest.raises(InputError):
+        ConsistencySettings(**bad)
+
+
 def test_unknown_names_and_bad_rho_are_refused(measurement: Measurement) -> None:
-    with pytest.raises(InputError, match="cg, prox"):
+    with pytest.raises(InputError, match="cg, prox, admm-tv-z, hard, dps, none"):
         make_consistency("magic", measurement, cg_iterations=5, rho=0.1)
     for rho in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="rho"):
@@ -136,7 +162,7 @@ def test_unknown_names_and_bad_rho_are_refused(measurement: Measurement) -> None
             make_consistency("cg", measurement, cg_iterations=5, rho=rho)
 
 
-@pytest.mark.parametrize("name", CONSISTENCIES)
+@pytest.mark.parametrize("name", SLICEWISE)
 def test_slices_by_themselves_come_out_as_in_the_whole_volume(
     measurement: Measurement, name: str
 ) -> None:

@@ -11,10 +11,8 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
-from diffusionblend.methods.diffusionblend_pp import (
-    check_prior_fits,
-    reconstruct_diffusionblend_pp,
-)
+from diffusionblend.methods.diffusion import check_prior_fits
+from diffusionblend.methods.diffusionblend_pp import reconstruct_diffusionblend_pp
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.priors.prior import Prior
 from small_scan import residual_by_hand, scan, small_volume

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods.sampler import Sampler, sampling_timesteps
+from diffusionblend.methods.consistency import Consistency
+from diffusionblend.methods.sampler import Sampler
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
+from diffusionblend.methods.timesteps import sampling_timesteps
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
 
 Z = 6
@@ -21,7 +23,7 @@ GAIN = 0.7 * np.eye(Z) + 0.2 * np.eye(Z, k=1)
 SHIFT = np.linspace(-0.4, 0.6, Z)
 
 
-class Affine:
+class Affine(Consistency):
     """A consistency step that is affine in the slices."""
 
     def __init__(self, gain: np.ndarray, couples_slices: bool) -> None:

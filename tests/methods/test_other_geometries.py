@@ -16,11 +16,17 @@ from diffusionblend.geometry import (
     fan_beam_for,
 )
 from diffusionblend.methods.admm_tv import reconstruct_admm_tv
-from diffusionblend.methods.consistency import make_consistency
+from diffusionblend.methods.consistencies import make_consistency
 from diffusionblend.methods.diffusionblend_pp import reconstruct_diffusionblend_pp
 from diffusionblend.methods.fbp import reconstruct_fbp
 from diffusionblend.methods.measurement import Measurement
-from diffusionblend.methods.settings import AdmmTvSettings, DiffusionBlendPPSettings, FbpSettings
+from diffusionblend.methods.registry import reconstruct
+from diffusionblend.methods.settings import (
+    AdmmTvSettings,
+    ConsistencySettings,
+    DiffusionBlendPPSettings,
+    FbpSettings,
+)
 from diffusionblend.simulate import simulate_projections
 from diffusionblend.units import hu_to_network
 from diffusionblend.volume import Volume
@@ -61,7 +67,7 @@ def test_the_truth_solves_the_system(kind: str) -> None:
 def test_conjugate_gradients_reach_the_truth_where_views_abound(kind: str) -> None:
     volume = small_volume((3, 10, 10))
     measurement = Measurement.of(scan(kind, volume, 40))
-    step = make_consistency("cg", measurement, cg_iterations=60)
+    step = make_consistency(ConsistencySettings(cg_iterations=60), measurement)
     assert step.couples_slices == (kind in ("cone", "vectors"))
     truth = torch.from_numpy(hu_to_network(volume.values))
     found = step(torch.full_like(truth, -1.0), slice(0, 3))
@@ -70,13 +76,14 @@ def test_conjugate_gradients_reach_the_truth_where_views_abound(kind: str) -> No
 
 def test_a_fan_has_the_exact_prox_and_a_cone_says_why_not() -> None:
     fan, cone = (Measurement.of(scan(kind, small_volume(), 5)) for kind in ("fan", "cone"))
-    step = make_consistency("prox", fan, cg_iterations=0, rho=0.3)
+    prox = ConsistencySettings(consistency="prox", rho=0.3)
+    step = make_consistency(prox, fan)
     x0 = random_array((5, 16, 16), 0)
     z = step(x0, slice(0, 5))
     gradient = fan.operator.adjoint(fan.operator.forward(z) - fan.y) + 0.3 * (z - x0)
     assert gradient.abs().max() < 1e-3
     with pytest.raises(InputError, match="on the fly"):
-        make_consistency("prox", cone, cg_iterations=0, rho=0.3)
+        make_consistency(prox, cone)
 
 
 def test_part_of_a_cone_cannot_be_taken() -> None:
@@ -118,3 +125,30 @@ def test_admm_tv_and_the_sampler_run_unchanged(kind: str) -> None:
     more = replace(settings, cg_iterations=40)
     closer = reconstruct_diffusionblend_pp(projections, random_prior(), more)
     assert closer.relative_residual < 0.5 * sampled.relative_residual
+
+
+@pytest.mark.parametrize("name", ["admm-tv-z", "hard"])
+@pytest.mark.parametrize("kind", ["fan", "cone"])
+def test_the_other_data_steps_run_unchanged(kind: str, name: str) -> None:
+    settings = DiffusionBlendPPSettings(steps=3, consistency=name)
+    sampled = reconstruct_diffusionblend_pp(
+        scan(kind, small_volume(), 12), random_prior(), settings
+    )
+    free = replace(settings, consistency="none")
+    unmoved = reconstruct_diffusionblend_pp(scan(kind, small_volume(), 12), random_prior(), free)
+    assert sampled.relative_residual < 0.5 * unmoved.relative_residual
+
+
+def test_the_gradient_step_is_for_independent_slices() -> None:
+    dps = DiffusionBlendPPSettings(steps=2, consistency="dps")
+    fan, cone = (scan(kind, small_volume(), 4) for kind in ("fan", "cone"))
+    assert np.isfinite(reconstruct_diffusionblend_pp(fan, random_prior(), dps).volume.values).all()
+    with pytest.raises(InputError, match="couples slices"):
+        reconstruct_diffusionblend_pp(cone, random_prior(), dps)
+
+
+@pytest.mark.parametrize("method", ["sirt", "cgls"])
+@pytest.mark.parametrize("kind", ["fan", "cone"])
+def test_least_squares_run_unchanged(kind: str, method: str) -> None:
+    projections = scan(kind, small_volume(), 12)
+    assert reconstruct(projections, method=method).relative_residual < 0.2

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods.sampler import Sampler, SamplerState, sampling_timesteps
+from diffusionblend.methods.consistency import Consistency
+from diffusionblend.methods.sampler import Sampler, SamplerState
+from diffusionblend.methods.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions, make_partition
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
 from tiny_network import random_prior
@@ -28,7 +30,7 @@ ABAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 
 
 @dataclass
-class Affine:
+class Affine(Consistency):
     """A consistency step that is affine in the slices; notes what it returned."""
 
     gain: np.ndarray
@@ -350,5 +352,6 @@ def test_overlapping_blocks_are_averaged() -> None:
 def test_the_sampler_takes_no_reference() -> None:
     assert set(inspect.signature(Sampler).parameters) == {
         "prior", "consistency", "times", "partitions", "eta", "batch_blocks", "device", "ranks",
-        "code_scale", "dual_decay", "lowest", "average_below",
+        "code_scale", "renewal", "perpendicular", "corrector_snr",
+        "dual_decay", "lowest", "average_below",
     }  # fmt: skip

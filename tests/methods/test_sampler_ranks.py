@@ -8,7 +8,9 @@ from itertools import islice
 
 import torch
 
-from diffusionblend.methods.sampler import Sampler, sampling_timesteps
+from diffusionblend.methods.consistency import Consistency
+from diffusionblend.methods.sampler import Sampler
+from diffusionblend.methods.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions
 from diffusionblend.ranks import Ranks
 from gaussian_prior import GaussianPrior
@@ -18,7 +20,7 @@ SHAPE = (Z, 64, 64)
 KEEPING = {"dual_decay": 0.6, "average_below": 400}
 
 
-class Shift:
+class Shift(Consistency):
     """A consistency step that moves every slice by an amount of its own."""
 
     def __init__(self, couples_slices: bool) -> None:

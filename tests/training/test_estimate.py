@@ -13,13 +13,13 @@ from diffusionblend.io.volumes import write_volume
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE
 from diffusionblend.training.estimate import count_slices, estimate_run
 from diffusionblend.training.loop import Trainer
-from diffusionblend.training.ranks import Ranks
+from diffusionblend.training.processes import Processes
 from diffusionblend.volume import Grid, Volume
 from easy_training import EASY_SETTINGS, easy_bank
 
 
 def test_parameters_and_disk_are_those_of_the_run(tmp_path: Path) -> None:
-    estimate = estimate_run(EASY_SETTINGS, Ranks(), n_slices=12)
+    estimate = estimate_run(EASY_SETTINGS, Processes(), n_slices=12)
     run = Trainer(replace(EASY_SETTINGS, steps=2), easy_bank(), None, tmp_path)
     assert estimate.parameters == sum(p.numel() for p in run.unet.parameters())
     assert estimate.volume_bytes == easy_bank().volumes[0].nbytes

@@ -46,6 +46,24 @@ def test_layers_of_another_shape_start_fresh() -> None:
     assert share == pytest.approx(1 - n_fresh / sum(v.numel() for v in after.values()))
 
 
+@pytest.mark.parametrize("finer", [(8, 8, 16), (16,)])
+def test_levels_are_counted_from_the_coarsest(finer: tuple[int, ...]) -> None:
+    """With a level more or less before the others, the two coarse ones keep their weights."""
+    initial, config = random_prior(seed=3), replace(TINY, channels=finer)
+    torch.manual_seed(5)
+    unet = build_unet(config)
+    take_weights(unet, initial, replace(EASY_SETTINGS, network=config))
+    theirs, ours = initial.unet, unet
+    coarse = [(theirs.mid_block, ours.mid_block), (theirs.up_blocks[0], ours.up_blocks[0])]
+    coarse = coarse if len(finer) == 3 else coarse[:1]
+    last = theirs.down_blocks[-1].resnets[-1].conv2, ours.down_blocks[-1].resnets[-1].conv2
+    for old, new in (*coarse, last):
+        for name, value in old.state_dict().items():
+            if value.shape == new.state_dict()[name].shape:
+                assert torch.equal(value, new.state_dict()[name]), name
+    assert torch.equal(last[0].weight, last[1].weight)
+
+
 def test_a_prior_of_another_prediction_is_refused() -> None:
     with pytest.raises(InputError, match="predicts v"):
         take_weights(build_unet(TINY), random_prior(), replace(EASY_SETTINGS, predict="eps"))

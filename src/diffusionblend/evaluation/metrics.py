@@ -54,12 +54,15 @@ class PlaneScore:
 
     psnr_db: over the slices that differ; infinite where none does. ssim: over all slices; None
     where a slice is smaller than SSIM's window. n_identical: slices left out of the PSNR.
+    psnr_sd_db, ssim_sd: the slices' standard deviations.
     """
 
     psnr_db: float
     ssim: float | None
     n_slices: int
     n_identical: int
+    psnr_sd_db: float = 0.0
+    ssim_sd: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +220,8 @@ def _plane_score(
         ssim=float(np.mean(ssim)) if has_ssim else None,
         n_slices=len(x),
         n_identical=int((~different).sum()),
+        psnr_sd_db=float(np.std(psnr)) if psnr else 0.0,
+        ssim_sd=float(np.std(ssim)) if has_ssim else None,
     )
 
 

@@ -1,45 +1,81 @@
-"""A method's weight chosen by search on a volume whose truth is known (a training volume)."""
+"""A method's setting chosen by search on a volume whose truth is known (a training volume)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import evaluate_volume
 from diffusionblend.geometry import Projections
-from diffusionblend.methods.registry import reconstruct
-from diffusionblend.methods.settings import AdmmTvSettings
+from diffusionblend.methods.registry import MethodSettings, find_method, reconstruct
 from diffusionblend.volume import Volume
+
+TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+TV_Z_WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+DPS_STEPS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+
+LEVEL_DB = 0.1
+
+SEARCHED: dict[str, tuple[str, tuple[float, ...]]] = {
+    "sirt": ("iterations", (5, 10, 20, 40, 80, 160, 320, 640)),
+    "cgls": ("iterations", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)),
+    "admm-tv": ("weight", TV_WEIGHTS),
+    "dds": ("tv_z_weight", TV_Z_WEIGHTS),
+    "diffusion-mbir": ("tv_z_weight", TV_Z_WEIGHTS),
+    "tpdm": ("dps_step", DPS_STEPS),
+}
+"""By method: the setting that the data's weight hangs on, and the values tried for it, rising."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best settings found, and the whole-volume PSNR in dB of every weight tried."""
+    """The best settings found, and the whole-volume PSNR in dB of every value tried."""
 
-    settings: AdmmTvSettings
-    psnr_by_weight: dict[float, float]
+    settings: MethodSettings
+    psnr_by_value: dict[float, float]
 
 
-def tune_admm_tv(
-    projections: Projections, truth: Volume, weights: Sequence[float], *, device: str = "cpu"
+def tune(
+    method: str,
+    projections: Projections,
+    truth: Volume,
+    values: Sequence[float] | None = None,
+    *,
+    settings: MethodSettings | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Tuned:
-    """ADMM-TV's weight with the highest whole-volume PSNR against `truth`.
+    """The method's searched setting with the highest whole-volume PSNR against `truth`.
 
-    `weights` in rising order; a best weight at either end raises InputError, since the true best
-    may lie beyond it.
+    values: in rising order, by default those of SEARCHED; a best one at either end raises
+    InputError, since the true best may lie beyond it, unless the figure has levelled off there
+    (less than LEVEL_DB from its neighbour), as with iterations on noiseless data. settings: all
+    other settings, by default the method's own. options: of `reconstruct`, such as priors and the
+    device.
     """
+    if method not in SEARCHED:
+        raise InputError(f"{method} has nothing to search.", f"one of {', '.join(SEARCHED)}")
+    name, usual = SEARCHED[method]
+    values = usual if values is None else values
+    settings = find_method(method).settings() if settings is None else settings
     scores: dict[float, float] = {}
-    for weight in weights:
-        result = reconstruct(
-            projections, method="admm-tv", settings=AdmmTvSettings(weight=weight), device=device
-        )
-        scores[weight] = evaluate_volume(result.volume, truth).volume_psnr_db
+    for value in values:
+        tried = replace(settings, **{name: value})
+        result = reconstruct(projections, method=method, settings=tried, **(options or {}))
+        scores[value] = evaluate_volume(result.volume, truth).volume_psnr_db
     best = max(scores, key=scores.__getitem__)
-    if best in (weights[0], weights[-1]):
+    if _is_at_the_end(best, scores):
         raise InputError(
-            f"The best TV weight, {best:g}, is at the end of those tried, {list(weights)}.",
-            "a best weight inside the range",
-            "a wider range of weights",
+            f"The best {name} of {method}, {best:g}, is at the end of those tried, {list(values)}.",
+            "a best value inside the range",
+            "a wider range of values",
         )
-    return Tuned(AdmmTvSettings(weight=best), scores)
+    return Tuned(replace(settings, **{name: best}), scores)
+
+
+def _is_at_the_end(best: float, scores: dict[float, float]) -> bool:
+    """Whether the best of the values, in order, has one neighbour at most, and stands out of it."""
+    values = list(scores)
+    i = values.index(best)
+    neighbours = [*values[max(0, i - 1) : i], *values[i + 1 : i + 2]]
+    return len(neighbours) < 2 and all(scores[best] - scores[n] > LEVEL_DB for n in neighbours)

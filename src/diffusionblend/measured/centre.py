@@ -24,9 +24,10 @@ MOST_PAIR_TOLERANCE_RAD = math.radians(5.0)
 MOST_PAIRS = 12
 SAME_MISS_RAD = 1e-3
 """Of pairs only those count that miss half a turn by hardly more than the best."""
-EVEN_STEPS, CLOSING_STEPS = 0.25, 0.55
-"""The angles of a half turn are even where their steps differ from the median by at most the first
-share, and the step that closes it, which need not divide it, by the second."""
+WIDEST_GAP_STEPS = 1.5
+"""Half a turn is covered evenly where no gap is wider than so many median steps."""
+ROUNDING_STEPS = 0.05
+SAME_ANGLE_RAD = 1e-9
 FEWEST_EVEN_VIEWS = 12
 ROWS = 24
 """How many rows, those with most in them, are looked at for the refinement."""
@@ -69,12 +70,11 @@ def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
         )
     mass_bin = centre_of_mass_bin(lines, angles_rad)
     pairs = opposite_pairs(angles_rad)
-    half_turn = even_half_turn(angles_rad)
     pair_bin = pair_centre_bin(lines, pairs) if pairs else None
     start = mass_bin if pair_bin is None else pair_bin
+    half_turn = even_half_turn(lines[:, _fullest_rows(lines)], angles_rad)
     if half_turn is not None and start is not None:
-        rows = _fullest_rows(lines)
-        found = wedge_centre_bin(lines[half_turn][:, rows], start)
+        found = wedge_centre_bin(half_turn, start)
         method = "wedge" if pair_bin is None else "pairs and wedge"
         return Centre(bin=found, method=method, pair_bin=pair_bin, mass_bin=mass_bin)
     if pair_bin is not None:
@@ -138,25 +138,33 @@ def centre_of_mass_bin(lines: np.ndarray, angles_rad: np.ndarray) -> float | Non
     return float(constant) if rank == 3 and inside else None
 
 
-def even_half_turn(angles_rad: np.ndarray) -> np.ndarray | None:
-    """The views, by rising angle, that cover half a turn in even steps; None where none do.
+def even_half_turn(lines: np.ndarray, angles_rad: np.ndarray) -> np.ndarray | None:
+    """Half a turn of views in exactly even steps, (view, row, bin); None where there is none.
 
-    The view that completes the half turn is not among them.
+    The views lie between measured ones, linearly, where the steps do not divide half a turn or
+    differ; none of the gaps between measured views may be above 1.5 median steps. The view that
+    completes the half turn is not among them.
     """
-    angles = np.asarray(angles_rad)
-    order = np.argsort(angles, kind="stable")
-    steps = np.diff(angles[order])
-    step = float(np.median(steps))
+    turned = np.asarray(angles_rad) % (2 * HALF_TURN)
+    order = np.argsort(turned, kind="stable")
+    gaps = np.diff(turned[order], append=turned[order[0]] + 2 * HALF_TURN)
+    order = np.roll(order, -1 - int(np.argmax(gaps)))  # the widest gap behind the last view
+    angles = (turned[order] - turned[order[0]]) % (2 * HALF_TURN)
+    order, angles = order[np.argsort(angles)], np.sort(angles)
+    step = float(np.median(np.diff(angles)))
     if not step > 0:
         return None
-    count = round(HALF_TURN / step)
-    if count < FEWEST_EVEN_VIEWS or len(order) < count:
+    count = math.floor(HALF_TURN / step + ROUNDING_STEPS)
+    wanted = np.arange(count) * HALF_TURN / count
+    covered = angles <= wanted[-1] + 2 * step if count else angles < 0
+    if count < FEWEST_EVEN_VIEWS or angles[-1] < wanted[-1] - ROUNDING_STEPS * step:
         return None
-    taken = order[:count]
-    taken_steps = np.diff(angles[taken])
-    closing = HALF_TURN - (angles[taken[-1]] - angles[taken[0]])
-    even = np.abs(taken_steps - step).max() <= EVEN_STEPS * step
-    return taken if even and abs(closing - step) <= CLOSING_STEPS * step else None
+    if np.diff(angles[covered]).max() > WIDEST_GAP_STEPS * step:
+        return None
+    high = np.clip(np.searchsorted(angles, wanted), 1, len(angles) - 1)
+    between = np.maximum(angles[high] - angles[high - 1], SAME_ANGLE_RAD)
+    share = np.clip((wanted - angles[high - 1]) / between, 0, 1).astype(np.float32)[:, None, None]
+    return lines[order[high - 1]] * (1 - share) + lines[order[high]] * share
 
 
 def wedge_centre_bin(lines: np.ndarray, start_bin: float) -> float:

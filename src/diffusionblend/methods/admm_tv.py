@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import time
 
-import torch
-
 from diffusionblend.geometry import Projections
-from diffusionblend.methods.consistency import NO_ATTENUATION
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.measurement import NO_ATTENUATION, Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
 from diffusionblend.methods.settings import AdmmTvSettings
 from diffusionblend.solvers.total_variation import admm_total_variation
-from diffusionblend.units import network_to_hu
-from diffusionblend.volume import Volume
 
 
 def reconstruct_admm_tv(
@@ -28,7 +23,7 @@ def reconstruct_admm_tv(
     x = admm_total_variation(
         measurement.operator,
         measurement.y,
-        torch.full(projections.grid.shape, NO_ATTENUATION, device=device),
+        measurement.empty_volume(),
         weight=settings.weight,
         iterations=settings.iterations,
         penalty=settings.penalty,
@@ -36,6 +31,4 @@ def reconstruct_admm_tv(
         lowest=NO_ATTENUATION if settings.nonnegative else None,
         on_step=on_step,
     )
-    seconds = {"total": time.perf_counter() - started}
-    volume = Volume(network_to_hu(x).cpu().numpy(), projections.grid)
-    return Reconstruction(volume, measurement.relative_residual(x), 0, seconds)
+    return measurement.reconstruction(x, started)

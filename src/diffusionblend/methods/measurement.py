@@ -6,12 +6,23 @@ is A with lengths in pixels. Then weights and penalties mean the same for every 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
 
 from diffusionblend.geometry import Projections
+from diffusionblend.methods.result import Reconstruction
 from diffusionblend.operators import XRayTransform, make_transform
+from diffusionblend.units import network_to_hu
+from diffusionblend.volume import Volume
+
+NO_ATTENUATION = -1.0
+"""Zero attenuation (-1000 HU) in the network's range.
+
+CT files pad what lies outside the scanner's circle with less, which no projection can show; a prior
+that has learnt it would otherwise disagree with every ray through a corner.
+"""
 
 RESIDUAL_SLICES = 64
 """Slices whose residual is computed together."""
@@ -48,6 +59,17 @@ class Measurement:
             return self
         y = self.y[:, slices].contiguous()
         return Measurement(self.operator.with_slices(y.shape[1]), y, self.water)
+
+    def empty_volume(self) -> torch.Tensor:
+        """A volume (z, y, x) of no attenuation, where the iterative methods start."""
+        shape = self.operator.domain_shape
+        return torch.full(shape, NO_ATTENUATION, dtype=self.y.dtype, device=self.y.device)
+
+    def reconstruction(self, x: torch.Tensor, started: float) -> Reconstruction:
+        """What a method without a prior returns: x in HU, its residual, seconds since `started`."""
+        seconds = {"total": time.perf_counter() - started}
+        volume = Volume(network_to_hu(x).cpu().numpy(), self.operator.grid)
+        return Reconstruction(volume, self.relative_residual(x), 0, seconds)
 
     def relative_residual(self, x: torch.Tensor) -> float:
         """|A mu - y| / |y| of a volume x in the network's range, in attenuation."""

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 from diffusionblend.errors import InputError
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
+    CglsSettings,
+    Dds2dSettings,
+    DdsSettings,
     DiffusionBlendPPSettings,
+    DiffusionBlendSettings,
+    DiffusionMbirSettings,
     FbpSettings,
+    FbpUnetSettings,
+    SamplingSettings,
+    SirtSettings,
+    TpdmSettings,
 )
 
 if TYPE_CHECKING:
@@ -21,18 +30,30 @@ if TYPE_CHECKING:
     from diffusionblend.methods.sampler import Execution
     from diffusionblend.priors.prior import Prior
 
-MethodSettings = FbpSettings | AdmmTvSettings | DiffusionBlendPPSettings
+MethodSettings = (
+    FbpSettings | SirtSettings | CglsSettings | AdmmTvSettings | FbpUnetSettings | SamplingSettings
+)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method: its settings' class, where its function is, whether it needs a prior."""
+    """A method: what it is and when to choose it, its settings' class, where its function is.
+
+    layout: of the prior that it needs, None for none. perpendicular: of a second one.
+    """
 
     summary: str
+    when: str
     settings: type[MethodSettings]
     module: str
     function: str
-    needs_prior: bool = False
+    layout: str | None = None
+    perpendicular: str | None = None
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether it needs one."""
+        return self.layout is not None
 
     def load(self) -> Callable[..., Reconstruction]:
         """The method's function, imported when it is wanted."""
@@ -40,14 +61,90 @@ class Method:
 
 
 METHODS = {
-    "fbp": Method("filtered back-projection", FbpSettings, "fbp", "reconstruct_fbp"),
-    "admm-tv": Method("3D total variation", AdmmTvSettings, "admm_tv", "reconstruct_admm_tv"),
+    "fbp": Method(
+        "filtered back-projection",
+        "many views, or a first look",
+        FbpSettings,
+        "fbp",
+        "reconstruct_fbp",
+    ),
+    "sirt": Method(
+        "weighted least squares, stopped early",
+        "noisy data, nothing to learn from",
+        SirtSettings,
+        "sirt",
+        "reconstruct_sirt",
+    ),
+    "cgls": Method(
+        "least squares by conjugate gradients, stopped early",
+        "noisy data, in fewer passes than sirt",
+        CglsSettings,
+        "cgls",
+        "reconstruct_cgls",
+    ),
+    "admm-tv": Method(
+        "3D total variation",
+        "few views, nothing to learn from",
+        AdmmTvSettings,
+        "admm_tv",
+        "reconstruct_admm_tv",
+    ),
+    "fbp-unet": Method(
+        "FBP restored by a network, slice by slice",
+        "one fixed set of views and no time to sample",
+        FbpUnetSettings,
+        "fbp_unet",
+        "reconstruct_fbp_unet",
+        layout="fbp-unet",
+    ),
+    "dds-2d": Method(
+        "prior of single slices, CG",
+        "a single slice; a stack shows stripes along z",
+        Dds2dSettings,
+        "dds",
+        "reconstruct_dds",
+        layout="slices",
+    ),
+    "dds": Method(
+        "prior of single slices, total variation along z",
+        "a stack, with a prior of single slices alone",
+        DdsSettings,
+        "dds",
+        "reconstruct_dds",
+        layout="slices",
+    ),
+    "diffusion-mbir": Method(
+        "prior of single slices, predictor and corrector, total variation along z",
+        "comparison; many steps",
+        DiffusionMbirSettings,
+        "diffusion_mbir",
+        "reconstruct_diffusion_mbir",
+        layout="slices",
+    ),
+    "tpdm": Method(
+        "priors of axial and of coronal slices, gradient of the residual",
+        "comparison; needs gradients through the network",
+        TpdmSettings,
+        "tpdm",
+        "reconstruct_tpdm",
+        layout="slices",
+        perpendicular="coronal",
+    ),
+    "diffusionblend": Method(
+        "every slice given its two neighbours, CG",
+        "comparison with diffusionblend++",
+        DiffusionBlendSettings,
+        "diffusionblend",
+        "reconstruct_diffusionblend",
+        layout="conditional",
+    ),
     "diffusionblend++": Method(
         "joint block prior, blended over random partitions",
+        "few views or a short arc, and volumes to learn from",
         DiffusionBlendPPSettings,
         "diffusionblend_pp",
         "reconstruct_diffusionblend_pp",
-        needs_prior=True,
+        layout="joint",
     ),
 }
 
@@ -65,6 +162,7 @@ def reconstruct(
     method: str = "diffusionblend++",
     settings: MethodSettings | None = None,
     prior: Prior | Path | str | None = None,
+    perpendicular_prior: Prior | Path | str | None = None,
     device: str = "cpu",
     on_step: OnStep = lambda done, total: None,
     execution: Execution | None = None,
@@ -72,9 +170,9 @@ def reconstruct(
     """A volume in HU from projections, by the named method.
 
     settings: of the method's own class; None takes its defaults. prior: a loaded one, the name of a
-    shipped one or a folder; only methods with a prior look at it. device: "cpu" or "cuda". on_step:
-    told the steps done and in all. execution: how a diffusion method's run is kept and shared.
-    Raises InputError.
+    shipped one or a folder; only methods with a prior look at it. perpendicular_prior: of coronal
+    slices, for tpdm. device: "cpu" or "cuda". on_step: told the steps done and in all. execution:
+    how a diffusion method's run is kept and shared. Raises InputError.
     """
     chosen = find_method(method)
     settings = chosen.settings() if settings is None else settings
@@ -84,10 +182,43 @@ def reconstruct(
         )
     if not chosen.needs_prior:
         return chosen.load()(projections, settings, on_step=on_step, device=device)
+    options = {"on_step": on_step, "execution": execution}
+    first = fitting_prior(method, chosen.layout, prior, device)
+    if chosen.perpendicular is not None:
+        options["perpendicular"] = fitting_prior(
+            method, chosen.perpendicular, perpendicular_prior, device, "--perpendicular-prior"
+        )
+    return chosen.load()(projections, first, settings, **options)
+
+
+def fitting_prior(
+    method: str,
+    layout: str,
+    prior: Prior | Path | str | None,
+    device: str = "cpu",
+    option: str = "--prior",
+) -> Prior:
+    """The prior, loaded, once it is known to have the layout that the method needs.
+
+    None takes the shipped one where it has that layout. Raises InputError, which tells how to train
+    one.
+    """
+    from diffusionblend.priors.prior import load_prior
     from diffusionblend.priors.shipped import DEFAULT_PRIOR
 
+    if prior is None and layout == "joint":
+        prior = DEFAULT_PRIOR
     if prior is None or isinstance(prior, str | Path):
-        from diffusionblend.priors.prior import load_prior
-
-        prior = load_prior(prior or DEFAULT_PRIOR, device)
-    return chosen.load()(projections, prior, settings, on_step=on_step, execution=execution)
+        name = str(prior)
+        found = None if prior is None else load_prior(prior, device)
+    else:
+        name, found = "the one given", prior
+    if found is not None and found.config.layout == layout:
+        return found
+    what = "none was given" if found is None else f"{name} has the layout {found.config.layout!r}"
+    train = f"diffusionblend train VOLUMES -o priors/{layout} --layout {layout}"
+    raise InputError(
+        f"{method} needs a prior of layout {layout!r}, and {what}.",
+        f"{option} with one of layout {layout!r}",
+        f"'{train}', and then {option} priors/{layout}",
+    )

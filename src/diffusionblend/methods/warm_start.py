@@ -7,7 +7,7 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.admm_tv import reconstruct_admm_tv
-from diffusionblend.methods.consistency import NO_ATTENUATION, ConjugateGradientStep
+from diffusionblend.methods.consistency import ConjugateGradientStep
 from diffusionblend.methods.fbp import reconstruct_fbp
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.settings import AdmmTvSettings, FbpSettings
@@ -25,7 +25,7 @@ def warm_start(name: str, projections: Projections, measurement: Measurement) ->
     """
     device = measurement.y.device
     if name == "cg":
-        empty = torch.full(projections.grid.shape, NO_ATTENUATION, device=device)
+        empty = measurement.empty_volume()
         step = ConjugateGradientStep(measurement, CG_ITERATIONS, rho=0.0)
         return step(empty, slice(0, len(empty)))
     if name == "fbp":

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Annotated, Literal, get_args
+
+import tyro
 
 from diffusionblend.errors import InputError
+
+Layout = Literal["joint", "slices", "conditional", "coronal", "fbp-unet"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+SINGLE_SLICES = ("slices", "coronal", "fbp-unet")
+"""Layouts whose blocks are of one slice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
     """Size of the network."""
 
+    layout: Annotated[Layout, tyro.conf.arg(prefix_name=False)] = "joint"
+    """What it sees and gives: a block of slices together; axial slices one by one; the middle slice
+    of a block given its neighbours; coronal slices one by one; or an FBP to be restored."""
     image_size: int = 128
     """Pixels of a square slice."""
     block_slices: int = 3
-    """Slices k denoised together."""
+    """Slices k of a block; not looked at where the layout has slices one by one."""
     unshuffle: int = 2
     """Tiles of this many pixels a side become channels before the first layer."""
     channels: tuple[int, ...] = (48, 96, 160, 224)
@@ -30,6 +41,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         self._check_whole_numbers()
+        self._check_layout()
         multiple = self.pixel_multiple
         if self.image_size < multiple or self.image_size % multiple:
             raise InputError(
@@ -52,12 +64,38 @@ class NetworkConfig:
                 )
 
     def _check_whole_numbers(self) -> None:
-        sizes = [getattr(self, f.name) for f in fields(self) if f.name != "channels"]
-        least = [int(f.name != "attention_levels") for f in fields(self) if f.name != "channels"]
+        names = [f.name for f in fields(self) if f.name not in ("channels", "layout")]
+        sizes = [getattr(self, name) for name in names]
+        least = [int(name != "attention_levels") for name in names]
         sizes, least = [*sizes, *self.channels], [*least, *(1 for _ in self.channels)]
         bad = any(type(n) is not int or n < m for n, m in zip(sizes, least, strict=True))
         if not self.channels or bad:
             raise InputError(f"The network is {self}.", "whole numbers from 1, at least one level")
+
+    def _check_layout(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise InputError(f"The layout is {self.layout!r}.", f"one of {', '.join(LAYOUTS)}")
+        if self.layout == "conditional" and (self.block_slices < 3 or self.block_slices % 2 == 0):
+            raise InputError(
+                f"The layout conditional was given blocks of {self.block_slices} slices.",
+                "an odd number from 3, a slice and its neighbours",
+            )
+
+    @property
+    def slices_seen(self) -> int:
+        """Slices of a block: block_slices, or 1 where the layout has slices one by one."""
+        return 1 if self.layout in SINGLE_SLICES else self.block_slices
+
+    @property
+    def given(self) -> slice:
+        """The places of a block whose slices the network gives back."""
+        half = self.block_slices // 2
+        return slice(half, half + 1) if self.layout == "conditional" else slice(0, None)
+
+    @property
+    def slices_given(self) -> int:
+        """How many those are."""
+        return len(range(self.slices_seen)[self.given])
 
     @property
     def pixel_multiple(self) -> int:

@@ -14,11 +14,11 @@ def build_unet(config: NetworkConfig) -> torch.nn.Module:
 
     attended = config.attention_levels
     plain = len(config.channels) - attended
-    tile_channels = config.block_slices * config.unshuffle**2
+    tiles = config.unshuffle**2
     return UNet2DModel(
         sample_size=config.image_size // config.unshuffle,
-        in_channels=tile_channels,
-        out_channels=tile_channels,
+        in_channels=config.slices_seen * tiles,
+        out_channels=config.slices_given * tiles,
         block_out_channels=config.channels,
         layers_per_block=config.layers,
         down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",) * attended,
@@ -38,7 +38,9 @@ def apply_unet(
     unshuffle: int,
     bf16: bool,
 ) -> torch.Tensor:
-    """The network's raw output (B, k, H, W), float32, for blocks x_t at t (B,) with code (B,).
+    """The network's raw output, float32, for blocks x_t (B, k, H, W) at t (B,) with code (B,).
+
+    (B, slices given back, H, W): k, or 1 where only the middle slice is.
 
     `bf16` runs it under autocast; the module stays in float32, since casting diffusers' UNet whole
     fails in its class embedding.

@@ -4,12 +4,15 @@ A partition covers every slice. Adjacent partitions have stride 1; jump partitio
 slices j apart, so that the borders of the adjacent blocks lie inside a jump block. The stride is
 the relative position code. Slices left over at the two ends are covered by extra blocks that
 overlap their neighbours; a slice that several blocks cover takes their mean.
+
+Priors of single slices, of a slice between its neighbours, and of coronal slices have partitions of
+their own, without randomness.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import torch
@@ -19,30 +22,48 @@ from diffusionblend.errors import InputError
 KINDS = ("alternating", "adjacent", "jump", "fixed")
 
 
+AXIAL, CORONAL = 0, 1
+"""Axes of a volume (z, y, x) along which slices are counted."""
+
+
 @dataclass(frozen=True)
 class Partition:
-    """Blocks of slices: `blocks` (n_blocks, k) slice numbers, and their position `code`."""
+    """Blocks of slices: `blocks` (n_blocks, k) slice numbers, and their position `code`.
+
+    given: the places within a block whose slices the prior gives back. axis: along which slices are
+    counted. depth: axial slices of the volume, for slices along another axis.
+    """
 
     blocks: torch.Tensor
     code: int
+    given: slice = field(default_factory=lambda: slice(None))
+    axis: int = AXIAL
+    depth: int = 0
 
-    def gather(self, volume: torch.Tensor) -> torch.Tensor:
-        """The blocks of a volume, (z, y, x) to (n_blocks, k, y, x)."""
-        return volume[self.blocks.to(volume.device)]
+    def gather(self, volume: torch.Tensor, blocks: torch.Tensor | None = None) -> torch.Tensor:
+        """The blocks of a volume, all or those given, (z, y, x) to (n_blocks, k, ...)."""
+        blocks = self.blocks if blocks is None else blocks
+        return volume.movedim(self.axis, 0)[blocks.to(volume.device)]
 
     def scatter(self, blocks: torch.Tensor, n_slices: int) -> torch.Tensor:
-        """A volume (z, y, x) from blocks (n_blocks, k, y, x), the mean where two cover a slice."""
-        places = self.blocks.to(blocks.device).reshape(-1)
+        """A volume (z, y, x) of `n_slices` along `axis` from what the prior gave of the blocks.
+
+        (n_blocks, slices given, ...); the mean where two cover a slice.
+        """
+        places = self.blocks[:, self.given].to(blocks.device).reshape(-1)
         flat = blocks.reshape(len(places), *blocks.shape[2:])
         total = flat.new_zeros(n_slices, *flat.shape[1:]).index_add_(0, places, flat)
         count = torch.bincount(places, minlength=n_slices).to(flat)
-        return total / count[:, None, None]
+        return (total / count[:, None, None]).movedim(0, self.axis)
 
     def slabs(self, most_blocks: int) -> list[Slab]:
         """The partition cut where no block joins the two sides, `most_blocks` or fewer in a slab.
 
-        Slabs touch and cover every slice. One holds more blocks only where they cannot be parted.
+        Slabs touch and cover every slice. One holds more blocks only where they cannot be parted;
+        slices along another axis than z are one slab.
         """
+        if self.axis != AXIAL:
+            return [Slab(slice(0, self.depth), self)]
         order = torch.argsort(self.blocks.amin(1), stable=True)
         groups: list[tuple[int, list[int]]] = []
         for i in order.tolist():
@@ -56,7 +77,8 @@ class Partition:
             members += group
             if n + 1 == len(groups) or len(members) + len(groups[n + 1][1]) > most_blocks:
                 blocks = self.blocks[torch.tensor(members)] - start
-                slabs.append(Slab(slice(start, last + 1), Partition(blocks, self.code)))
+                part = replace(self, blocks=blocks)
+                slabs.append(Slab(slice(start, last + 1), part))
                 start, members = last + 1, []
         return slabs
 
@@ -105,6 +127,34 @@ def offset_count(n_slices: int, block_slices: int, stride: int) -> int:
         raise InputError(f"The volume has {n_slices} slices.", f"at least {k}, one block")
     run = k * min(stride, n_slices // k)
     return min(run, n_slices - run + 1)
+
+
+def slice_partition(n_slices: int, *, axis: int = AXIAL, depth: int = 0) -> Partition:
+    """Every slice by itself, along z or along `axis` of a volume of `depth` axial slices."""
+    return Partition(torch.arange(n_slices)[:, None], 1, axis=axis, depth=depth)
+
+
+def neighbour_partition(n_slices: int, block_slices: int) -> Partition:
+    """Every slice in the middle of a block of its neighbours, and given back alone.
+
+    Beyond the ends the slices are mirrored, so that the first lies between two copies of the
+    second. Raises InputError where there are too few slices for that, or `block_slices` is even.
+    """
+    half = block_slices // 2
+    if block_slices % 2 == 0 or n_slices <= half:
+        raise InputError(
+            f"A slice among its neighbours was asked for in blocks of {block_slices}, with "
+            f"{n_slices} slices.",
+            f"an odd block, and at least {half + 1} slices",
+        )
+    places = torch.arange(n_slices)[:, None] + torch.arange(-half, half + 1)[None, :]
+    return Partition(mirrored(places, n_slices), 1, given=slice(half, half + 1))
+
+
+def mirrored(places: torch.Tensor, n_slices: int) -> torch.Tensor:
+    """Slice numbers, up to n_slices - 1 beyond either end, mirrored at the end slices."""
+    last = n_slices - 1
+    return last - (last - places.abs()).abs()
 
 
 def _run_blocks(start: int, k: int, stride: int) -> torch.Tensor:

@@ -23,7 +23,9 @@ WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 SAFETENSORS_METADATA = {"format": "pt"}
 """What diffusers and transformers want to read in a file of weights."""
 FORMAT_VERSION = 1
-PREDICTIONS, RANGE = ("v", "eps"), "HU / 1000"
+PREDICTIONS, RANGE = ("v", "eps", "residual"), "HU / 1000"
+AIR = -1.0
+"""In the network's range; coronal slices are padded with it."""
 CODE_UNITS = ("slices", "mm")
 
 
@@ -34,17 +36,21 @@ class BlockDenoiser(Protocol):
     schedule: NoiseSchedule
 
     def denoise(self, x_t: torch.Tensor, t: int, code: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tweedie's x0 and the noise eps of blocks x_t (B, k, H, W) at timestep t."""
+        """Tweedie's x0 and the noise eps of blocks x_t (B, k, H, W) at timestep t.
+
+        Of all k slices, or of the middle one alone (B, 1, H, W).
+        """
         ...
 
 
 @dataclass
 class Prior:
-    """A joint prior of blocks of k slices: predicts v or eps, gives x0 and eps exactly.
+    """A prior of blocks of k slices: predicts v or eps, gives x0 and eps exactly.
 
-    unet: the network, in float32. config: its size. trained: facts of its training (data, steps,
-    validation loss), for the record. bf16: run the network under bfloat16 autocast. prediction: "v"
-    or "eps". code_unit: what the position code counts, "slices" or "mm".
+    unet: the network, in float32. config: its size and layout. trained: facts of its training
+    (data, steps, validation loss), for the record. bf16: run the network under bfloat16 autocast.
+    prediction: "v" or "eps", or "residual" for one that restores an FBP. code_unit: what the
+    position code counts, "slices" or "mm".
     """
 
     unet: torch.nn.Module
@@ -59,7 +65,7 @@ class Prior:
     @property
     def block_slices(self) -> int:
         """Slices k in a block."""
-        return self.config.block_slices
+        return self.config.slices_seen
 
     @property
     def device(self) -> torch.device:
@@ -74,22 +80,72 @@ class Prior:
     def denoise(self, x_t: torch.Tensor, t: int, code: float) -> tuple[torch.Tensor, torch.Tensor]:
         """x0 and eps of blocks x_t (B, k, H, W), network range, at timestep t with position code.
 
-        Raises InputError where H or W does not suit the network.
+        Of the slices that the layout gives back. Raises InputError where H or W does not suit the
+        network; coronal slices are padded until they do.
         """
-        multiple = self.config.pixel_multiple
-        if x_t.shape[-1] % multiple or x_t.shape[-2] % multiple:
+        if self.config.layout == "coronal":
+            height, width = x_t.shape[-2:]
+            x_t = self._padded(x_t, t)
+        times = torch.full((len(x_t),), t, device=x_t.device)
+        predicted = self._predicted(x_t, times, code)
+        x_t = x_t[:, self.config.given]
+        if self.prediction == "eps":
+            x0, eps = self.schedule.x0_from_eps(x_t, predicted, times), predicted
+        else:
+            x0, eps = self.schedule.x0_and_eps_from_v(x_t, predicted, times)
+        if self.config.layout == "coronal":
+            return x0[..., :height, :width], eps[..., :height, :width]
+        return x0, eps
+
+    def restore(self, image: torch.Tensor) -> torch.Tensor:
+        """FBP images (B, 1, H, W), network range, with what they lack added (layout fbp-unet)."""
+        times = torch.zeros(len(image), dtype=torch.long, device=image.device)
+        return image + self._predicted(image, times, 0.0)
+
+    @property
+    def views(self) -> tuple[int, float]:
+        """Views and arc in degrees that a network of layout fbp-unet was trained for.
+
+        Raises InputError where its facts do not tell.
+        """
+        settings = self.trained.get("settings")
+        try:
+            return int(settings["views"]), float(settings["arc_degrees"])
+        except (TypeError, KeyError, ValueError) as error:
             raise InputError(
-                f"The prior was given slices of {x_t.shape[-2]} x {x_t.shape[-1]} pixels.",
+                "The prior does not tell for which views it was trained.",
+                "one written by 'diffusionblend train --layout fbp-unet'",
+            ) from error
+
+    def _predicted(self, x: torch.Tensor, times: torch.Tensor, code: float) -> torch.Tensor:
+        """The network's output for blocks (B, k, H, W). Raises InputError on their size."""
+        multiple = self.config.pixel_multiple
+        if x.shape[-1] % multiple or x.shape[-2] % multiple:
+            raise InputError(
+                f"The prior was given slices of {x.shape[-2]} x {x.shape[-1]} pixels.",
                 f"multiples of {multiple} pixels (it was trained at {self.config.image_size})",
             )
-        times = torch.full((len(x_t),), t, device=x_t.device)
-        codes = torch.full((len(x_t),), code, device=x_t.device)
-        predicted = apply_unet(
-            self.unet, x_t, times, codes, unshuffle=self.config.unshuffle, bf16=self.bf16
+        codes = torch.full((len(x),), code, device=x.device)
+        return apply_unet(
+            self.unet, x, times, codes, unshuffle=self.config.unshuffle, bf16=self.bf16
         )
-        if self.prediction == "eps":
-            return self.schedule.x0_from_eps(x_t, predicted, times), predicted
-        return self.schedule.x0_and_eps_from_v(x_t, predicted, times)
+
+    def _padded(self, x_t: torch.Tensor, t: int) -> torch.Tensor:
+        """x_t with air, noised like it, below and right, up to the network's multiple.
+
+        The padding's noise is a fixed one for each timestep, the same for all blocks, so that the
+        result depends neither on the batch nor on any generator.
+        """
+        multiple = self.config.pixel_multiple
+        height, width = (-(-n // multiple) * multiple for n in x_t.shape[-2:])
+        if (height, width) == tuple(x_t.shape[-2:]):
+            return x_t
+        noise = torch.randn(height, width, generator=torch.Generator().manual_seed(t)).to(x_t)
+        abar = float(self.schedule.alpha_bar[t])
+        air = abar**0.5 * AIR + (1 - abar) ** 0.5 * noise
+        padded = air.expand(*x_t.shape[:-2], height, width).clone()
+        padded[..., : x_t.shape[-2], : x_t.shape[-1]] = x_t
+        return padded
 
     def save(self, folder: Path) -> None:
         """Write network and facts to a folder: diffusers' layout, float16 safetensors.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusionblend.errors import InputError
+from diffusionblend.priors.config import SINGLE_SLICES
 from diffusionblend.priors.prior import WEIGHTS_FILE, read_facts, sha256_of_weights
 from diffusionblend.priors.shipped import find_prior
 
@@ -26,6 +27,7 @@ class PriorSummary:
     slice_pixels: int | None = None
     parameters: int | None = None
     block_slices: int | None = None
+    layout: str | None = None
     file_mb: float | None = None
     trained_on: str | None = None
     validation_loss: float | None = None
@@ -53,7 +55,8 @@ def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
         folder=folder,
         slice_pixels=network.get("image_size"),
         parameters=_n_parameters(folder / WEIGHTS_FILE),
-        block_slices=network.get("block_slices"),
+        block_slices=_block_slices(network),
+        layout=network.get("layout", "joint") if network else None,
         file_mb=round((folder / WEIGHTS_FILE).stat().st_size / BYTES_PER_MB, 1),
         trained_on=_training_in_short(trained),
         validation_loss=trained.get("validation_loss"),
@@ -61,6 +64,10 @@ def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
         whole=whole,
         problem=None if whole else "the weights have another SHA-256 than prior.json names",
     )
+
+
+def _block_slices(network: dict) -> int | None:
+    return 1 if network.get("layout") in SINGLE_SLICES else network.get("block_slices")
 
 
 def _n_parameters(weights: Path) -> int | None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.operators import XRayTransform
 from diffusionblend.operators.slicewise import MATRIX, SlicewiseTransform
 
 MAX_RAYS = 8192
@@ -47,6 +48,12 @@ class ExactProximal:
         spectrum = (self.eigenvectors.T @ difference) / (self.eigenvalues + rho)[:, None]
         lines = (self.eigenvectors @ spectrum).reshape(views, bins, slices).transpose(1, 2)
         return x0 + operator.adjoint(lines.contiguous())
+
+
+def is_exact_for(operator: XRayTransform) -> bool:
+    """Whether there is a sparse matrix of few enough rays."""
+    n_rays = operator.range_shape[0] * operator.range_shape[2]
+    return getattr(operator, "storage", None) == MATRIX and n_rays <= MAX_RAYS
 
 
 def gram_matrix(matrix: torch.Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from diffusionblend.methods.fbp_unet import fbp_of_slices
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
 from diffusionblend.training.settings import Augmentation, TrainSettings
 
@@ -18,7 +19,10 @@ MAX_WORKERS = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Blocks x0 (n, k, H, W), network range, codes (n,), noise eps like x0, timesteps t (n,)."""
+    """Blocks x0 (n, k, H, W), network range, codes (n,), noise eps like x0, timesteps t (n,).
+
+    With layout fbp-unet eps is the FBP of x0, and t and the codes are 0.
+    """
 
     x0: torch.Tensor
     codes: torch.Tensor
@@ -56,13 +60,18 @@ def draw_batch(
     x0, codes = draw_blocks(
         bank,
         n_blocks=n_blocks,
-        block_slices=settings.network.block_slices,
+        block_slices=settings.network.slices_seen,
         strides=settings.strides,
+        layout=settings.network.layout,
         rng=rng,
         augmentation=augmentation,
         code=settings.code,
         share=share,
     )
+    if settings.network.layout == "fbp-unet":
+        image = fbp_of_slices(x0[:, 0], settings.views, settings.arc_degrees)[:, None]
+        nothing = torch.zeros(len(x0), dtype=torch.long)
+        return Batch(x0, nothing, image, nothing)
     noise_generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     eps = torch.randn(n_blocks, *x0.shape[1:], generator=noise_generator)
     strata = (np.arange(n_blocks) + rng.random(n_blocks)) / n_blocks

@@ -77,5 +77,5 @@ def _bank(volumes: list[CachedVolume], settings: TrainSettings) -> VolumeBank:
     return VolumeBank.of_arrays(
         [v.values for v in volumes],
         [v.slice_spacing_mm for v in volumes],
-        block_slices=settings.network.block_slices,
+        block_slices=settings.network.slices_seen,
     )

@@ -12,11 +12,11 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.training.augmentation import (
     LOWEST_HU,
-    BlockChange,
     change_block,
     draw_change,
     plain_block,
 )
+from diffusionblend.training.places import draw_place
 from diffusionblend.training.settings import Augmentation
 from diffusionblend.volume import Volume
 
@@ -102,6 +102,7 @@ def draw_blocks(
     rng: np.random.Generator,
     augmentation: Augmentation | None = None,
     code: str = "slices",
+    layout: str = "joint",
     share: slice = slice(None),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Random blocks (n, k, size, size) in the network's range, and their position codes (n,).
@@ -110,30 +111,19 @@ def draw_blocks(
     "mm" the stride times the volume's slice spacing in mm. All `n_blocks` are drawn from `rng`;
     those of the `share` alone are read and returned.
     """
-    drawn = [_draw_block(bank, block_slices, strides, rng, augmentation) for _ in range(n_blocks)]
+    strides = strides if layout == "joint" else (1,)
+    drawn = []
+    for _ in range(n_blocks):
+        volume = int(rng.choice(len(bank.volumes), p=bank.chances))
+        place = draw_place(layout, bank.volumes[volume].shape, block_slices, strides, rng)
+        change = draw_change(augmentation, rng) if augmentation is not None else None
+        drawn.append((volume, place, change))
     blocks, codes = [], []
-    for volume, first, stride, change in drawn[share]:
-        block = bank.volumes[volume][first : first + stride * (block_slices - 1) + 1 : stride]
+    for volume, place, change in drawn[share]:
+        block, stride = place.read(bank.volumes[volume]), place.stride
         if augmentation is None or change is None:
             blocks.append(plain_block(block))
         else:
             blocks.append(change_block(block, change, augmentation.noise_hu))
         codes.append(stride if code == "slices" else stride * bank.slice_spacing_mm[volume])
     return torch.stack(blocks), torch.tensor(codes)
-
-
-def _draw_block(
-    bank: VolumeBank,
-    block_slices: int,
-    strides: Sequence[int],
-    rng: np.random.Generator,
-    augmentation: Augmentation | None,
-) -> tuple[int, int, int, BlockChange | None]:
-    """Which volume, the first slice, the stride and the change of one random block."""
-    volume = int(rng.choice(len(bank.volumes), p=bank.chances))
-    n_slices = len(bank.volumes[volume])
-    longest = max(1, (n_slices - 1) // max(1, block_slices - 1))
-    stride = min(int(rng.choice(strides)), longest)
-    first = int(rng.integers(n_slices - stride * (block_slices - 1)))
-    change = draw_change(augmentation, rng) if augmentation is not None else None
-    return volume, first, stride, change

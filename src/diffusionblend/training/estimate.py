@@ -12,7 +12,7 @@ from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.schedule import N_TIMESTEPS, NoiseSchedule
 from diffusionblend.training.batches import Batch
 from diffusionblend.training.objective import Objective
-from diffusionblend.training.ranks import Ranks
+from diffusionblend.training.processes import Processes
 from diffusionblend.training.settings import TrainSettings
 
 TIMED_STEPS = 2
@@ -55,24 +55,24 @@ class Estimate:
         ]
 
 
-def estimate_run(settings: TrainSettings, ranks: Ranks, n_slices: int) -> Estimate:
+def estimate_run(settings: TrainSettings, processes: Processes, n_slices: int) -> Estimate:
     """The cost of a run on `n_slices` slices, by a few steps on noise with a network of its own."""
-    unet = build_unet(settings.network).to(ranks.device, memory_format=torch.channels_last)
+    unet = build_unet(settings.network).to(processes.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(unet.parameters(), foreach=True)
     objective = Objective(settings, NoiseSchedule())
-    parts = ranks.shares(settings.batch_size, settings.accumulate)
+    parts = processes.shares(settings.batch_size, settings.accumulate)
     started = 0.0
     for step in range(1 + TIMED_STEPS):
         if step == 1:  # the first one warms up
-            started = _now(ranks.device)
+            started = _now(processes.device)
         for part in parts:
-            batch = _noise(part.stop - part.start, settings).to(ranks.device)
+            batch = _noise(part.stop - part.start, settings).to(processes.device)
             objective.loss(unet, batch).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return Estimate(
         parameters=sum(p.numel() for p in unet.parameters()),
-        seconds_a_step=(_now(ranks.device) - started) / TIMED_STEPS,
+        seconds_a_step=(_now(processes.device) - started) / TIMED_STEPS,
         steps=settings.steps,
         volume_bytes=VOLUME_BYTES_A_PIXEL * n_slices * settings.network.image_size**2,
     )
@@ -95,7 +95,7 @@ def count_slices(path: Path) -> int:
 
 def _noise(n_blocks: int, settings: TrainSettings) -> Batch:
     size = settings.network.image_size
-    x0, eps = torch.randn(2, n_blocks, settings.network.block_slices, size, size)
+    x0, eps = torch.randn(2, n_blocks, settings.network.slices_seen, size, size)
     return Batch(x0, torch.ones(n_blocks), eps, torch.randint(N_TIMESTEPS, (n_blocks,)))
 
 

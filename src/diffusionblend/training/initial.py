@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import Prior
 from diffusionblend.training.settings import TrainSettings
 
+DOWN_LEVEL = re.compile(r"^down_blocks\.(\d+)\.")
+
 
 def take_weights(unet: torch.nn.Module, initial: Prior, settings: TrainSettings) -> float:
     """Copy the weights of a prior's network that fit into `unet`; the share of `unet` they fill.
 
     A layer is taken where its name and shape are the same; the others stay as they are, so that the
-    image size, the stem, the levels and the attention may differ. Raises InputError where the prior
-    predicts something else, or nothing fits.
+    image size, the layout, the stem, the levels and the attention may differ. Raises InputError
+    where one predicts v and the other eps, or nothing fits.
     """
-    if initial.prediction != settings.predict:
+    predictions = {initial.prediction, settings.prediction}
+    if len(predictions) > 1 and "residual" not in predictions:
         raise InputError(
             f"The initial prior predicts {initial.prediction}, and this run {settings.predict}.",
             "the same prediction",
             f"--predict {initial.prediction}",
         )
-    theirs, ours = initial.unet.state_dict(), unet.state_dict()
+    further = len(settings.network.channels) - len(initial.config.channels)
+    theirs = {_moved(k, further): v for k, v in initial.unet.state_dict().items()}
+    ours = unet.state_dict()
     fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
     if not fitting:
         raise InputError(
@@ -30,3 +37,8 @@ def take_weights(unet: torch.nn.Module, initial: Prior, settings: TrainSettings)
         )
     unet.load_state_dict(fitting, strict=False)
     return sum(v.numel() for v in fitting.values()) / sum(v.numel() for v in ours.values())
+
+
+def _moved(name: str, further: int) -> str:
+    """A layer's name in a network with so many further fine levels; those going up count anyway."""
+    return DOWN_LEVEL.sub(lambda found: f"down_blocks.{int(found[1]) + further}.", name)

@@ -30,7 +30,7 @@ from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.initial import take_weights
 from diffusionblend.training.metrics import Metrics
 from diffusionblend.training.objective import Objective
-from diffusionblend.training.ranks import Ranks
+from diffusionblend.training.processes import Processes
 from diffusionblend.training.samples import write_samples
 from diffusionblend.training.settings import TrainSettings
 
@@ -61,7 +61,7 @@ class Trainer:
     """One training run in a folder: build it, then `run()`; an interrupted one resumes by itself.
 
     train, validation: banks of volumes; validation may be None. folder: takes the checkpoint,
-    metrics and, at the end, the prior. ranks: the processes that share the run, by default those
+    metrics and, at the end, the prior. processes: those that share the run, by default those
     that torchrun started; the first alone writes. initial: a prior whose weights a new run starts
     from, as far as they fit; `initial_share` tells how far. Raises InputError where the folder's
     run had other settings.
@@ -76,7 +76,7 @@ class Trainer:
         *,
         data_facts: dict[str, object] | None = None,
         device: str = "cpu",
-        ranks: Ranks | None = None,
+        processes: Processes | None = None,
         initial: Prior | None = None,
         tensorboard: bool = False,
     ) -> None:
@@ -85,11 +85,11 @@ class Trainer:
         self.settings, self.train, self.validation = settings, train, validation
         self.folder = Path(folder)
         self.data_facts = data_facts or {}
-        self.ranks = ranks if ranks is not None else Ranks(device)
-        self.device = self.ranks.device
+        self.processes = processes if processes is not None else Processes(device)
+        self.device = self.processes.device
         self.schedule = NoiseSchedule()
         self.objective = Objective(settings, self.schedule)
-        self._parts = self.ranks.shares(settings.batch_size, settings.accumulate)
+        self._parts = self.processes.shares(settings.batch_size, settings.accumulate)
         torch.manual_seed(settings.seed)
         self.unet = build_unet(settings.network).to(self.device, memory_format=torch.channels_last)
         self.initial_share = 0.0
@@ -106,11 +106,11 @@ class Trainer:
         self._recent: list[float] = []  # losses since the last line of the metrics
         self._signal: int | None = None
         self._metrics = Metrics(self.folder, tensorboard=tensorboard)
-        if self.ranks.is_first:
+        if self.processes.is_first:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._data = train.fingerprint(with_spacing=settings.code == "mm")
         self._resume()
-        self._shared_unet = self.ranks.wrapped(self.unet)
+        self._shared_unet = self.processes.wrapped(self.unet)
 
     def run(self, on_step: Callable[[Progress], None] = lambda progress: None) -> Prior:
         """Train to the last step and write the prior; raises Stopped after a SIGINT or SIGTERM.
@@ -140,10 +140,10 @@ class Trainer:
                 if self.step % self.settings.validate_every == 0 and self.validation is not None:
                     self._log(**self.validation_losses())
                 self._draw_samples()
-                stop = int(self.ranks.gathered(self._signal or 0).max())
+                stop = int(self.processes.gathered(self._signal or 0).max())
                 if stop:
                     self.save_checkpoint()
-                    self.ranks.wait()
+                    self.processes.wait()
                     raise Stopped(stop)
                 if time.monotonic() - last_checkpoint > 60 * self.settings.checkpoint_minutes:
                     self.save_checkpoint()
@@ -164,9 +164,9 @@ class Trainer:
         if self.validation is not None:
             facts |= self.validation_losses()
         prior = self._prior(unet, facts)
-        if self.ranks.is_first:
+        if self.processes.is_first:
             prior.save(self.folder)
-        self.ranks.wait()
+        self.processes.wait()
         return prior.to("cpu")
 
     def validation_losses(self) -> dict[str, float]:
@@ -181,12 +181,12 @@ class Trainer:
         starts = range(0, VALIDATION_BLOCKS, VALIDATION_PART)
         losses = [0.0] * (2 * len(starts))
         with self._averaged_weights(), torch.no_grad():
-            for i in range(self.ranks.rank, len(starts), self.ranks.count):
+            for i in range(self.processes.rank, len(starts), self.processes.count):
                 part = batch.part(slice(starts[i], starts[i] + VALIDATION_PART)).to(self.device)
                 squares = self.objective.squared_error(self.unet, part)
                 losses[i] = squares.mean().item()
                 losses[len(starts) + i] = self.objective.eps_error(squares, part.t).mean().item()
-        parts = self.ranks.gathered(*losses).sum(0).reshape(2, -1).mean(1)
+        parts = self.processes.gathered(*losses).sum(0).reshape(2, -1).mean(1)
         return {"validation_loss": float(parts[0]), "validation_eps_loss": float(parts[1])}
 
     def validation_batch(self) -> Batch:
@@ -206,7 +206,7 @@ class Trainer:
 
         Raises OutputWriteError.
         """
-        if not self.ranks.is_first:
+        if not self.processes.is_first:
             return
         state = {
             "settings": plain_settings(self.settings),
@@ -225,14 +225,14 @@ class Trainer:
         if path.exists():
             state = read_checkpoint(path, self.device)
             check_same_settings(path, self.settings, state["settings"])
-            if self.ranks.is_first:
+            if self.processes.is_first:
                 check_same_data(path, self._data, state.get("data"))
             self.unet.load_state_dict(state["unet"])
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds = state["step"], state["seconds"]
             self._recent = state.get("recent", [])
-        steps = self.ranks.gathered(self.step)
+        steps = self.processes.gathered(self.step)
         if steps.min() != steps.max():
             raise InputError(
                 f"The processes would go on from different steps, {steps.min():.0f} to "
@@ -240,7 +240,7 @@ class Trainer:
                 "one checkpoint that all of them see",
                 "an output folder on a disk that all machines share",
             )
-        if self.ranks.is_first:
+        if self.processes.is_first:
             self._metrics.drop_after(self.step)
 
     @contextmanager
@@ -259,7 +259,7 @@ class Trainer:
     def _draw_samples(self) -> None:
         """Have the first process draw samples, where it is time to."""
         every = self.settings.samples_every * self.settings.validate_every
-        if not every or self.step % every or not self.ranks.is_first:
+        if not every or self.step % every or not self.processes.is_first:
             return
         code = 1.0 if self.settings.code == "slices" else median(self.train.slice_spacing_mm)
         with self._averaged_weights():
@@ -267,7 +267,7 @@ class Trainer:
 
     def _prior(self, unet: torch.nn.Module, facts: dict[str, object]) -> Prior:
         s = self.settings
-        return Prior(unet, s.network, facts, bf16=s.bf16, prediction=s.predict, code_unit=s.code)
+        return Prior(unet, s.network, facts, bf16=s.bf16, prediction=s.prediction, code_unit=s.code)
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
@@ -288,9 +288,9 @@ class Trainer:
             blocks = batch.part(slice(part.start - first, part.stop - first))
             last = part is self._parts[-1]
             share = len(blocks) / s.batch_size
-            with nullcontext() if last else self.ranks.unsynchronised(self._shared_unet):
+            with nullcontext() if last else self.processes.unsynchronised(self._shared_unet):
                 loss = self.objective.loss(self._shared_unet, blocks)
-                (loss * (share * self.ranks.count)).backward()  # the processes' mean is taken
+                (loss * (share * self.processes.count)).backward()  # the processes' mean is taken
             total += loss.detach() * share
         return total
 
@@ -304,7 +304,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.step(self.unet.parameters())
         self.step += 1
-        value = float(self.ranks.gathered(loss.item()).sum())
+        value = float(self.processes.gathered(loss.item()).sum())
         if not np.isfinite(value):
             raise InputError(
                 f"The loss is {value} at step {self.step}.", try_="a lower --learning-rate"
@@ -312,7 +312,7 @@ class Trainer:
         return value
 
     def _log(self, **values: float) -> None:
-        if self.ranks.is_first:
+        if self.processes.is_first:
             self._metrics.write(
                 self.step,
                 blocks=self.step * self.settings.batch_size,

@@ -27,27 +27,33 @@ class Objective:
         return (squares.flatten(1).mean(1) * self.weights(batch.t)).mean()
 
     def squared_error(self, unet: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """The squared error of the prediction, v or eps, for each pixel; shaped like x0."""
+        """The squared error of the prediction for each pixel of the slices that are given back."""
+        restores = self._settings.prediction == "residual"
+        noisy = self._schedule.add_noise(batch.x0, batch.eps, batch.t)
         predicted = apply_unet(
             unet,
-            self._schedule.add_noise(batch.x0, batch.eps, batch.t),
+            batch.eps if restores else noisy,
             batch.t,
             batch.codes,
             unshuffle=self._settings.network.unshuffle,
             bf16=self._settings.bf16,
         )
-        if self._settings.predict == "eps":
-            return (predicted - batch.eps).square()
-        return (predicted - self._schedule.v_target(batch.x0, batch.eps, batch.t)).square()
+        given = self._settings.network.given
+        x0, eps = batch.x0[:, given], batch.eps[:, given]
+        if restores:
+            return (predicted - (x0 - eps)).square()
+        if self._settings.prediction == "eps":
+            return (predicted - eps).square()
+        return (predicted - self._schedule.v_target(x0, eps, batch.t)).square()
 
     def eps_error(self, squares: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """The squared error of eps that goes with that of the prediction, for each block (n,).
 
         eps = sqrt(1 - abar) x_t + sqrt(abar) v, so an error of v is one of eps times sqrt(abar): a
-        measure that is the same for both predictions.
+        measure that is the same for both predictions. That of a restored FBP is left as it is.
         """
         errors = squares.flatten(1).mean(1)
-        if self._settings.predict == "eps":
+        if self._settings.prediction != "v":
             return errors
         return errors * self._schedule.alpha_bar[t.cpu()].to(errors)
 

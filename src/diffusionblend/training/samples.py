@@ -9,7 +9,8 @@ import torch
 
 from diffusionblend.io.files import atomic_output
 from diffusionblend.methods.consistency import Unconditional
-from diffusionblend.methods.sampler import Sampler, sampling_timesteps
+from diffusionblend.methods.sampler import Sampler
+from diffusionblend.methods.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition
 from diffusionblend.priors.prior import Prior
 from diffusionblend.units import network_to_hu

@@ -9,6 +9,10 @@ from typing import Literal
 from diffusionblend.errors import InputError
 from diffusionblend.priors.config import NetworkConfig
 
+FULL_TURN_DEGREES = 360.0
+NO_SAMPLES = ("conditional", "fbp-unet")
+"""Layouts that cannot be sampled block by block."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
@@ -49,7 +53,11 @@ class TrainSettings:
     steps: int = 10_000
     """Optimiser steps in all."""
     predict: Literal["v", "eps"] = "v"
-    """What the network predicts: v, or the noise."""
+    """What the network predicts: v, or the noise; with layout fbp-unet always what FBP lacks."""
+    views: int = 8
+    """Views of the scans whose FBP a network of layout fbp-unet learns to restore."""
+    arc_degrees: float = 180.0
+    """Arc that they cover, in degrees."""
     loss_weighting: Literal["none", "min-snr"] = "none"
     """How noise levels are weighed: evenly, or by min(SNR, 5) as Hang et al. 2023."""
     code: Literal["slices", "mm"] = "slices"
@@ -73,7 +81,8 @@ class TrainSettings:
     ema_decay: float = 0.999
     """Largest decay of the averaged weights, which are the ones kept."""
     strides: tuple[int, ...] = (1, 1, 2, 3, 3)
-    """Distances in slices between the slices of a block, drawn evenly; repeat one to weight it."""
+    """Distances in slices between the slices of a joint block, drawn evenly; repeat one to weight
+    it. Other layouts have neighbouring slices."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How blocks are varied."""
     synthetic_volumes: int = 16
@@ -110,8 +119,33 @@ class TrainSettings:
             )
         if self.samples_every < 0:
             raise InputError(f"samples_every is {self.samples_every}.", "0 or more")
+        if self.views < 1 or not 0 < self.arc_degrees <= FULL_TURN_DEGREES:
+            raise InputError(
+                f"Asked for {self.views} views over {self.arc_degrees} degrees.",
+                "at least one view, and an arc above 0 and up to 360 degrees",
+            )
+        self._check_layout()
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides are {self.strides}.", "one or more whole numbers from 1")
+
+    def _check_layout(self) -> None:
+        layout = self.network.layout
+        if self.samples_every and layout in NO_SAMPLES:
+            raise InputError(
+                f"Pictures of samples were asked for with the layout {layout}.",
+                "a prior that samples blocks by itself: joint, slices or coronal",
+                "--samples-every 0",
+            )
+        if layout == "fbp-unet" and self.loss_weighting != "none":
+            raise InputError(
+                f"The layout fbp-unet was given the loss weighting {self.loss_weighting}.",
+                "none, since there are no noise levels",
+            )
+
+    @property
+    def prediction(self) -> str:
+        """What the network's output is, as `Prior` names it."""
+        return "residual" if self.network.layout == "fbp-unet" else self.predict
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate at a step: linear warm-up, then the schedule's fall to zero at the end.

@@ -20,4 +20,4 @@ def synthetic_bank(settings: TrainSettings, on_step: Callable[[int, int], None])
     for i in range(n):
         volumes.append(synthetic_chest(FIRST_SEED + i, shape=(SLICES, size, size)))
         on_step(i + 1, n)
-    return VolumeBank.of(volumes, block_slices=settings.network.block_slices)
+    return VolumeBank.of(volumes, block_slices=settings.network.slices_seen)

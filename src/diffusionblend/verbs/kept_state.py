@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from diffusionblend.methods.sampler import SamplerState
 
 
+STATE_FIELDS = ("x", "generator", "dual", "total")
+"""Of a `SamplerState`; what else is in a file are its variables."""
+
+
 @dataclass
 class KeptState:
     """A state file, written every `every_seconds` and removed when the run has ended.
@@ -38,13 +42,14 @@ class KeptState:
             return None
         done, arrays = found
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return SamplerState(done, **tensors)
+        fields = {n: tensors.pop(n) for n in STATE_FIELDS if n in tensors}
+        return SamplerState(done, **fields, variables=tensors)
 
     def keep_if_due(self, state: SamplerState) -> None:
         """Write the state if the last writing is long enough ago; raises OutputWriteError."""
         if not self.writes or time.monotonic() - self._last < self.every_seconds:
             return
-        tensors = {n: getattr(state, n) for n in ("x", "generator", "dual", "total")}
+        tensors = {n: getattr(state, n) for n in STATE_FIELDS} | state.variables
         arrays = {n: t.cpu().numpy() for n, t in tensors.items() if t is not None}
         write_state(self.path, state.done, arrays, self.identity)
         self._last = time.monotonic()

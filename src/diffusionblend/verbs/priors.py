@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column(key="name", header="Prior"),
     Column(key="slice", header="Slice"),
-    Column(key="block_slices", header="Slices a block"),
+    Column(key="layout", header="Layout, slices"),
     Column(key="millions", header="Parameters (millions)", digits=1),
     Column(key="file_mb", header="File (MB)", digits=1),
     Column(key="validation_loss", header="Validation loss", digits=4),
@@ -67,7 +67,9 @@ def _row(summary: PriorSummary) -> dict[str, object]:
     state = f"whole, {summary.weights_sha256[:SHOWN_DIGITS]}" if summary.whole else "NOT WHOLE"
     pixels = summary.slice_pixels
     slice_size = None if pixels is None else f"{pixels} x {pixels}"
-    return asdict(summary) | {"slice": slice_size, "millions": millions, "state": state}
+    layout = None if summary.layout is None else f"{summary.layout}, {summary.block_slices}"
+    shown = {"slice": slice_size, "millions": millions, "state": state, "layout": layout}
+    return asdict(summary) | shown
 
 
 def _print_table(summaries: list[PriorSummary]) -> None:

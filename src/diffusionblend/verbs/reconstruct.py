@@ -15,8 +15,17 @@ from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.io.sampler_state import state_path
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
+    CglsSettings,
+    Dds2dSettings,
+    DdsSettings,
     DiffusionBlendPPSettings,
+    DiffusionBlendSettings,
+    DiffusionMbirSettings,
     FbpSettings,
+    FbpUnetSettings,
+    SamplingSettings,
+    SirtSettings,
+    TpdmSettings,
 )
 from diffusionblend.provenance import RunRecord, available_memory_bytes
 from diffusionblend.ranks import leave_ranks, rank_and_count
@@ -43,14 +52,34 @@ from diffusionblend.verbs.samples import (
 )
 
 if TYPE_CHECKING:
+    from diffusionblend.methods.registry import MethodSettings
     from diffusionblend.methods.result import Reconstruction
     from diffusionblend.priors.prior import Prior
     from diffusionblend.volume import Volume
 
-MethodName = Literal["fbp", "admm-tv", "diffusionblend++"]
+MethodName = Literal[
+    "fbp",
+    "sirt",
+    "cgls",
+    "admm-tv",
+    "fbp-unet",
+    "dds-2d",
+    "dds",
+    "diffusion-mbir",
+    "tpdm",
+    "diffusionblend",
+    "diffusionblend++",
+]
 
 
 GIGABYTE = 1e9
+
+SETTINGS_FIELDS = {
+    "admm-tv": "tv",
+    "diffusionblend++": "diffusionblend",
+    "diffusionblend": "neighbours",
+}
+"""Where a method's settings are, unless they bear its name."""
 
 SCAN_SUFFIX, VOLUME_SUFFIX = ".h5", ".nii.gz"
 """What a folder of scans is searched for, and what it becomes."""
@@ -72,6 +101,8 @@ class Reconstruct:
     """How; each method has its own settings below, the others are not looked at."""
     prior: str = "chest-128"
     """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
+    perpendicular_prior: str | None = None
+    """The same for the prior of coronal slices, which tpdm needs."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     output_unit: Literal["hu", "1/mm"] = "hu"
@@ -93,10 +124,20 @@ class Reconstruct:
     )
     tv: AdmmTvSettings = field(default_factory=AdmmTvSettings)
     fbp: FbpSettings = field(default_factory=FbpSettings)
+    sirt: SirtSettings = field(default_factory=SirtSettings)
+    cgls: CglsSettings = field(default_factory=CglsSettings)
+    fbp_unet: FbpUnetSettings = field(default_factory=FbpUnetSettings)
+    dds_2d: Dds2dSettings = field(default_factory=Dds2dSettings)
+    dds: DdsSettings = field(default_factory=DdsSettings)
+    diffusion_mbir: DiffusionMbirSettings = field(default_factory=DiffusionMbirSettings)
+    tpdm: TpdmSettings = field(default_factory=TpdmSettings)
+    neighbours: Annotated[DiffusionBlendSettings, tyro.conf.arg(name="diffusionblend")] = field(
+        default_factory=DiffusionBlendSettings
+    )
 
     def run(self) -> None:
         """Reconstruct one scan, or those of a folder that are not there yet."""
-        check_seed(self.diffusionblend.seed)
+        check_seed(self._seed)
         if self.projections.is_dir():
             self._run_folder()
         elif self.share is not None:
@@ -149,7 +190,7 @@ class Reconstruct:
         """
         from diffusionblend.io.projections import read_projections
         from diffusionblend.methods.memory import planned_bytes
-        from diffusionblend.methods.registry import find_method, reconstruct
+        from diffusionblend.methods.registry import reconstruct
         from diffusionblend.methods.sampler import Execution
         from diffusionblend.ranks import Ranks
 
@@ -159,7 +200,7 @@ class Reconstruct:
             return
         with timed_part(record, "read", self.projections.name):
             projections = read_projections(self.projections)
-            prior = self._prior(record, device) if find_method(self.method).needs_prior else None
+            prior, second = self._priors(record, device)
         ranks = Ranks() if alone else Ranks.started(device)
         kept = self._kept_state(record, writes=ranks.rank == 0)
         resume = kept.resume() if prior and not self.force else None
@@ -173,6 +214,7 @@ class Reconstruct:
                 method=self.method,
                 settings=self._settings(),
                 prior=prior,
+                perpendicular_prior=second,
                 device=device,
                 on_step=on_step,
                 execution=Execution(resume, kept.keep_if_due, ranks),
@@ -184,10 +226,10 @@ class Reconstruct:
     def _begin(self) -> tuple[str, RunRecord]:
         """The device and a record with the input; raises InputError for what cannot be done."""
         from diffusionblend.io.volumes import check_volume_suffix
-        from diffusionblend.methods.registry import find_method
 
         check_volume_suffix(self.output)
-        if self.samples < 1 or (self.samples > 1 and not find_method(self.method).needs_prior):
+        draws = isinstance(self._settings(), SamplingSettings)
+        if self.samples < 1 or (self.samples > 1 and not draws):
             raise InputError(
                 f"{self.method} was asked for {self.samples} samples.",
                 "one; more of a method that samples a prior",
@@ -197,7 +239,7 @@ class Reconstruct:
         record = RunRecord(
             verb="reconstruct",
             settings=asdict(self),
-            seed=self.diffusionblend.seed,
+            seed=self._seed,
             device=device,
         )
         add_input(record, self.projections)
@@ -214,16 +256,14 @@ class Reconstruct:
 
         spread = deviation_path(self.output)
         check_outputs_absent([spread], self.force)
-        paths = sample_paths(self.output, self.diffusionblend.seed, self.samples)
+        paths = sample_paths(self.output, self._seed, self.samples)
         first = alone or rank_and_count()[0] == 0
         if self.force and first:
             remove_samples(paths, self.output)
-        self._prior(record, device)
+        self._priors(record, device)
         for seed, path in paths.items():
-            settings = replace(self.diffusionblend, seed=seed)
-            single = replace(
-                self, output=path, samples=1, output_unit="hu", diffusionblend=settings
-            )
+            settings = {self._settings_field: replace(self._settings(), seed=seed)}
+            single = replace(self, output=path, samples=1, output_unit="hu", **settings)
             if not is_finished(path, single._identity(record)):
                 if first:
                     path.unlink(missing_ok=True)  # of a run that was killed before its record
@@ -277,7 +317,7 @@ class Reconstruct:
             "network_calls": result.network_calls,
             "network_share": result.network_share,
         }
-        if self.method == "diffusionblend++":
+        if isinstance(self._settings(), SamplingSettings):
             record.results["identity"] = self._identity(record)
         write_record(record, self.output)
         say(
@@ -292,26 +332,49 @@ class Reconstruct:
         return KeptState(path, self._identity(record), 60 * self.checkpoint_minutes, writes)
 
     def _identity(self, record: RunRecord) -> dict[str, object]:
-        """Plain values of all that decides a diffusion method's result."""
-        settings = asdict(self.diffusionblend.resolved())
-        del settings["batch_blocks"], settings["preset"]
+        """Plain values of all that decides the result."""
+        chosen = self._settings()
+        settings = asdict(chosen.resolved() if isinstance(chosen, SamplingSettings) else chosen)
+        for name in ("batch_blocks", "preset"):
+            settings.pop(name, None)
         return {
-            "projections": record.inputs[0]["sha256"],
+            "method": self.method,
+            "inputs": [i["sha256"] for i in record.inputs],
             "weights": record.weights_sha256,
             "settings": settings,
             "device": record.device.partition(":")[0],
         }
 
-    def _settings(self) -> FbpSettings | AdmmTvSettings | DiffusionBlendPPSettings:
-        by_method = {"fbp": self.fbp, "admm-tv": self.tv, "diffusionblend++": self.diffusionblend}
-        return by_method[self.method]
+    def _settings(self) -> MethodSettings:
+        return getattr(self, self._settings_field)
 
-    def _prior(self, record: RunRecord, device: str) -> Prior:
-        from diffusionblend.priors.prior import load_prior
+    @property
+    def _settings_field(self) -> str:
+        return SETTINGS_FIELDS.get(self.method, self.method.replace("-", "_"))
 
-        prior = load_prior(self.prior, device)
+    @property
+    def _seed(self) -> int:
+        """The method's own, or 0 where it draws nothing."""
+        return getattr(self._settings(), "seed", 0)
+
+    def _priors(self, record: RunRecord, device: str) -> tuple[Prior | None, Prior | None]:
+        """The prior that the method needs, and the one of coronal slices, if it does."""
+        from diffusionblend.methods.registry import find_method, fitting_prior
+        from diffusionblend.priors.prior import WEIGHTS_FILE
+        from diffusionblend.priors.shipped import find_prior
+
+        method = find_method(self.method)
+        if not method.needs_prior:
+            return None, None
+        prior, second = fitting_prior(self.method, method.layout, self.prior, device), None
         record.weights_sha256 = prior.weights_sha256
-        return prior
+        if method.perpendicular is not None:
+            second = fitting_prior(
+                *(self.method, method.perpendicular, self.perpendicular_prior, device),
+                option="--perpendicular-prior",
+            )
+            add_input(record, find_prior(self.perpendicular_prior) / WEIGHTS_FILE)
+        return prior, second
 
 
 def _tell_memory(planned: int, every_rank: bool) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from diffusionblend.priors.prior import Prior
     from diffusionblend.training.data import DataChoice, TrainingData
     from diffusionblend.training.loop import Trainer
-    from diffusionblend.training.ranks import Ranks
+    from diffusionblend.training.processes import Processes
 
 SIGNAL_EXIT = 128
 DATA_FOLDER = "data"
@@ -69,15 +69,15 @@ class Train:
         """Read the volumes, train or resume, write the prior."""
         from diffusionblend.priors.prior import load_prior
         from diffusionblend.training.loop import Progress, Stopped
-        from diffusionblend.training.ranks import Ranks
+        from diffusionblend.training.processes import Processes
 
         check_seed(self.settings.seed)
         device = choose_device(self.device)
         if rank_and_count()[0] == 0:
             self._check_output()
             check_outputs_absent([run_record_path(self.output)], self.force)
-        ranks = Ranks(device)
-        self._tell_estimate(ranks)
+        processes = Processes(device)
+        self._tell_estimate(processes)
         initial = None if self.initial_prior is None else load_prior(self.initial_prior)
         if self.dry_run:
             return
@@ -85,12 +85,12 @@ class Train:
             verb="train", settings=asdict(self), seed=self.settings.seed, device=device
         )
         with record.timed("read"):
-            data = self._data(ranks, record)
+            data = self._data(processes, record)
         say(f"{len(data.facts['volumes'])} training volumes, {data.facts['slices']} slices")
-        if self.force and ranks.is_first:
+        if self.force and processes.is_first:
             self._remove_old_run()
-        ranks.wait()
-        trainer = self._trainer(ranks, data, initial)
+        processes.wait()
+        trainer = self._trainer(processes, data, initial)
         if initial is not None and not trainer.step:
             say(f"{trainer.initial_share:.1%} of the weights are from {self.initial_prior}")
         if trainer.step:
@@ -105,7 +105,7 @@ class Train:
         except Stopped as stopped:
             say(f"{stopped}; checkpoint at step {trainer.step} in {self.output}")
             raise SystemExit(SIGNAL_EXIT + stopped.signal_number) from stopped
-        if not ranks.is_first:
+        if not processes.is_first:
             return
         record.weights_sha256 = prior.weights_sha256
         record.results = prior.trained
@@ -113,7 +113,7 @@ class Train:
         loss = prior.trained.get("validation_loss", "not measured")
         say(f"wrote the prior {self.output}; validation loss {loss}")
 
-    def _trainer(self, ranks: Ranks, data: TrainingData, initial: Prior | None) -> Trainer:
+    def _trainer(self, processes: Processes, data: TrainingData, initial: Prior | None) -> Trainer:
         """The run, at its first step or where its checkpoint is."""
         from diffusionblend.training.loop import Trainer
 
@@ -126,12 +126,12 @@ class Train:
             data.validation,
             self.output,
             data_facts=facts,
-            ranks=ranks,
+            processes=processes,
             initial=initial,
-            tensorboard=self.tensorboard and ranks.is_first,
+            tensorboard=self.tensorboard and processes.is_first,
         )
 
-    def _tell_estimate(self, ranks: Ranks) -> None:
+    def _tell_estimate(self, processes: Processes) -> None:
         """Say what the run costs, before any long work."""
         from diffusionblend.training.estimate import count_slices, estimate_run
         from diffusionblend.training.metrics import check_tensorboard
@@ -139,9 +139,9 @@ class Train:
         if self.tensorboard:
             check_tensorboard()
         n_slices = 0
-        if ranks.is_first:
+        if processes.is_first:
             n_slices = sum(count_slices(p) for p in chain(*self._choice.paths(self.settings.seed)))
-        estimate = estimate_run(self.settings, ranks, n_slices)
+        estimate = estimate_run(self.settings, processes, n_slices)
         peaks_mb = peak_memory_mb()
         for line in estimate.lines(peaks_mb.get("gpu", peaks_mb.get("process", 0.0))):
             say(line)
@@ -194,7 +194,7 @@ class Train:
     def _cache_folder(self) -> Path:
         return self.output / DATA_FOLDER if self.cache is None else self.cache
 
-    def _data(self, ranks: Ranks, record: RunRecord) -> TrainingData:
+    def _data(self, processes: Processes, record: RunRecord) -> TrainingData:
         """The data of the run; the first process makes the cache before the others look."""
         from diffusionblend.training.cache import VolumeCache
         from diffusionblend.training.data import read_training_data
@@ -202,13 +202,13 @@ class Train:
 
         choice = self._choice
         cache = VolumeCache(self._cache_folder, self.settings.network.image_size)
-        if ranks.is_first:
+        if processes.is_first:
             with progress("volumes") as on_step:
                 read_training_data(choice, self.settings, cache, on_volume=on_step)
             for folder in (self.volumes, self.validation):
                 if folder is not None:
                     record.add_input(folder, sha256=cache.sha256_of(folder))
-        ranks.wait()
+        processes.wait()
         data = read_training_data(choice, self.settings, cache)
         if self.settings.synthetic_volumes:
             with progress("synthetic chests") as on_step:

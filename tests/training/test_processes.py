@@ -13,7 +13,7 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE
 from diffusionblend.training.loop import Trainer
-from diffusionblend.training.ranks import Ranks
+from diffusionblend.training.processes import Processes
 from easy_training import EASY_SETTINGS, easy_bank, environment_of_a_script, metrics_of
 
 STEPS = 8
@@ -26,22 +26,22 @@ steps of the learning rate: it is small here, so that 1e-5 tells these from an e
 TWO_RANKS = """
 import os, signal, sys
 from pathlib import Path
-import test_training_ranks
+import test_processes
 from diffusionblend.training.loop import Stopped
 
-run = test_training_ranks.trainer(Path(sys.argv[1]), accumulate=2)
+run = test_processes.trainer(Path(sys.argv[1]), accumulate=2)
 
 def on_step(progress):
-    if run.ranks.rank == 1 and progress.step == 5:
+    if run.processes.rank == 1 and progress.step == 5:
         os.kill(os.getpid(), signal.SIGTERM)
 
 try:
     run.run(on_step)
 except Stopped as stopped:
-    me = f"rank {run.ranks.rank} of {run.ranks.count}"
+    me = f"rank {run.processes.rank} of {run.processes.count}"
     print(f"{me} stopped at {run.step}\\n", end="", flush=True)
-    run = test_training_ranks.trainer(Path(sys.argv[1]), accumulate=2)
-    print(f"rank {run.ranks.rank} goes on from {run.step}\\n", end="", flush=True)
+    run = test_processes.trainer(Path(sys.argv[1]), accumulate=2)
+    print(f"rank {run.processes.rank} goes on from {run.step}\\n", end="", flush=True)
     run.run()
 """
 
@@ -95,18 +95,18 @@ def test_a_batch_in_parts_gives_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_the_shares_of_all_processes_make_up_the_batch() -> None:
-    ranks = Ranks()
+    processes = Processes()
     for n_blocks, count, parts in ((8, 1, 1), (8, 2, 2), (7, 3, 2), (5, 5, 1)):
         blocks, sizes = [], []
         for rank in range(count):
-            ranks.rank, ranks.count = rank, count
-            for part in ranks.shares(n_blocks, parts):
+            processes.rank, processes.count = rank, count
+            for part in processes.shares(n_blocks, parts):
                 blocks += list(range(n_blocks))[part]
                 sizes.append(part.stop - part.start)
         assert blocks == list(range(n_blocks))
         assert len(sizes) == count * parts and max(sizes) - min(sizes) <= 1
     with pytest.raises(InputError, match="5 blocks"):
-        ranks.shares(5, 2)
+        processes.shares(5, 2)
 
 
 def test_more_parts_than_blocks_are_refused() -> None:

@@ -14,7 +14,7 @@ LONGEST_WAIT = timedelta(hours=24)
 """For the first process, which alone reads the volumes before all others go on."""
 
 
-class Ranks:
+class Processes:
     """This process among those of the run: process group, device and sharing, by accelerate.
 
     rank, count: this process's number from 0, and how many there are. device: its own.

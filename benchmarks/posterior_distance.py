@@ -1,0 +1,258 @@
+"""How far each method's samples are from the true posterior, where that is known exactly.
+
+    python benchmarks/posterior_distance.py
+    python benchmarks/posterior_distance.py --steps 20 200 --samples 100 --without-data
+
+The prior is Gaussian: pixels independent, each with an AR(1) process along z; every method is given
+its exact score (of blocks, of single slices, of the middle slice among its neighbours). With
+noiseless data y = A x the posterior is Gaussian too: its mean is m + A+ (y - A m), its covariance
+C_z x (I - A+ A). Samples are drawn with many seeds; the table tells how far their mean is from that
+mean, and how their spread and its correlation between neighbouring slices compare.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+
+from diffusionblend.evaluation.benchmark_tables import Setting
+from diffusionblend.evaluation.tables import Column, format_table
+from diffusionblend.methods.consistencies import make_consistency
+from diffusionblend.methods.consistency import Consistency, OnScaledState
+from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.sampler import Sampler
+from diffusionblend.methods.settings import (
+    Dds2dSettings,
+    DdsSettings,
+    DiffusionBlendPPSettings,
+    DiffusionBlendSettings,
+    DiffusionMbirSettings,
+    SamplingSettings,
+    TpdmSettings,
+)
+from diffusionblend.methods.timesteps import sampling_timesteps
+from diffusionblend.methods.tpdm import draw_planes
+from diffusionblend.priors.partition import (
+    Partition,
+    draw_partitions,
+    make_partition,
+    neighbour_partition,
+    slice_partition,
+)
+from diffusionblend.provenance import versions
+from diffusionblend.verbs.benchmark import scan
+from diffusionblend.volume import Grid, Volume
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from gaussian_prior import GaussianPrior, covariance  # noqa: E402
+
+HU_PER_UNIT = 1000.0
+SHAPE = (9, 12, 12)
+TRUTH_SEED = 2024
+
+COLUMNS = (
+    Column(key="method", header="Method"),
+    Column(key="steps", header="Steps", digits=0),
+    Column(key="mean_error", header="Error of the mean (in sd of the prior)", digits=3),
+    Column(key="sd_ratio", header="Spread over the true one", digits=3),
+    Column(key="correlation", header="Correlation of neighbouring slices", digits=3),
+    Column(key="residual", header="Residual", digits=4),
+)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A method for Gaussian priors: its prior, partitions and settings."""
+
+    settings: SamplingSettings
+    prior: GaussianPrior
+    partitions: Callable[[int], Iterator[Partition]]
+    on_state: bool = False
+
+
+def alone() -> GaussianPrior:
+    """The exact prior of single slices."""
+    return GaussianPrior(block_slices=1)
+
+
+def blended(seed: int) -> Iterator[Partition]:
+    """Adjacent and jump partitions in turn, as by default."""
+    generator = torch.Generator().manual_seed(seed)
+    options = {"kind": "alternating", "jump_stride": 3, "jump_every": 2}
+    return draw_partitions(SHAPE[0], 3, generator=generator, **options)
+
+
+def planes(seed: int) -> Iterator[Partition]:
+    """Axial or coronal slices, as by default."""
+    return draw_planes(SHAPE, TpdmSettings().plane_ratio, torch.Generator().manual_seed(seed))
+
+
+def slices(seed: int) -> Iterator[Partition]:
+    """Single slices, always."""
+    return repeat(slice_partition(SHAPE[0]))
+
+
+def whole(seed: int) -> Iterator[Partition]:
+    """The whole volume as one block."""
+    return repeat(make_partition(SHAPE[0], SHAPE[0], 1, 0))
+
+
+def neighbours(seed: int) -> Iterator[Partition]:
+    """Every slice among its neighbours."""
+    return repeat(neighbour_partition(SHAPE[0], 3))
+
+
+ANCESTRAL = {"eta": 1.0, "renewal": "ddim"}
+ONE_BLOCK = GaussianPrior(block_slices=SHAPE[0])
+BLEND = DiffusionBlendPPSettings()
+
+SCHEMES = {
+    "dds-2d": Scheme(Dds2dSettings(), alone(), slices),
+    "dds": Scheme(DdsSettings(), alone(), slices),
+    "diffusion-mbir": Scheme(DiffusionMbirSettings(), alone(), slices, on_state=True),
+    "tpdm": Scheme(TpdmSettings(), alone(), planes),
+    "diffusionblend": Scheme(
+        DiffusionBlendSettings(), GaussianPrior(middle_alone=True), neighbours
+    ),
+    "diffusionblend++": Scheme(BLEND, GaussianPrior(), blended),
+    "diffusionblend++, eta 0.85": Scheme(
+        DiffusionBlendPPSettings(eta=0.85), GaussianPrior(), blended
+    ),
+    "diffusionblend++, ancestral": Scheme(
+        DiffusionBlendPPSettings(**ANCESTRAL), GaussianPrior(), blended
+    ),
+    "diffusionblend++, prox": Scheme(
+        DiffusionBlendPPSettings(consistency="prox"), GaussianPrior(), blended
+    ),
+    "diffusionblend++, hard": Scheme(
+        DiffusionBlendPPSettings(consistency="hard", **ANCESTRAL), GaussianPrior(), blended
+    ),
+    "diffusionblend++, dps": Scheme(
+        DiffusionBlendPPSettings(consistency="dps", **ANCESTRAL), GaussianPrior(), blended
+    ),
+    "one block, eta 0": Scheme(DiffusionBlendPPSettings(eta=0.0), ONE_BLOCK, whole),
+    "one block, ancestral": Scheme(DiffusionBlendPPSettings(**ANCESTRAL), ONE_BLOCK, whole),
+    "one block, share 0.85": Scheme(DiffusionBlendPPSettings(eta=0.85), ONE_BLOCK, whole),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PosteriorDistance:
+    """Draw samples by every method from a Gaussian prior and compare them with the posterior."""
+
+    steps: tuple[int, ...] = (10, 25, 50, 100, 200)
+    """Numbers of reverse steps."""
+    samples: int = 48
+    """Samples of each."""
+    views: int = 4
+    """Views of the scan."""
+    methods: tuple[str, ...] = field(default_factory=lambda: tuple(SCHEMES))
+    """Which; by default all."""
+    without_data: bool = False
+    """Sample the prior itself."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """File (.md) for the table; it is printed in any case."""
+
+    def run(self) -> None:
+        """Draw, compare, print."""
+        problem = Problem.of(self.views, self.without_data)
+        rows = []
+        for name in self.methods:
+            for steps in self.steps:
+                samples = [problem.sample(SCHEMES[name], steps, s) for s in range(self.samples)]
+                rows.append({"method": name, "steps": steps} | problem.compared(samples))
+        data = "no data" if self.without_data else f"{self.views} views, noiseless"
+        title = f"{data}, {SHAPE} voxels, {self.samples} samples; true correlation "
+        title += f"{GaussianPrior().correlation:g}"
+        table = str(format_table(rows, COLUMNS, "markdown", title=title))
+        print(table)
+        if self.output is not None:
+            facts = ", ".join(f"{k} {v}" for k, v in versions().items())
+            self.output.write_text(f"{table}\n{facts}\n")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A scan of a draw of the prior, and the posterior of it.
+
+    mean (z, y, x) and sd (z, y, x), network range.
+    """
+
+    measurement: Measurement
+    mean: np.ndarray
+    sd: np.ndarray
+    without_data: bool
+
+    @classmethod
+    def of(cls, views: int, without_data: bool) -> Problem:
+        """A scan with so many views over 180 degrees."""
+        prior = GaussianPrior()
+        c = covariance(np.arange(SHAPE[0]), prior.variance, prior.correlation)
+        white = np.random.default_rng(TRUTH_SEED).normal(size=SHAPE)
+        x = prior.mean + np.einsum("ij,jyx->iyx", np.linalg.cholesky(c), white)
+        grid = Grid(shape=SHAPE, spacing_mm=(1.0, 1.0, 1.0))
+        measurement = Measurement.of(scan(Volume(HU_PER_UNIT * x, grid), Setting(views)))
+        y = measurement.operator.forward(torch.from_numpy(x).float())  # below no attenuation too
+        measurement = replace(measurement, y=y)
+        a = measurement.operator.matrix.to_dense().double().numpy()
+        seen = np.zeros((a.shape[1],) * 2) if without_data else np.linalg.pinv(a, rcond=1e-6) @ a
+        columns = x.reshape(SHAPE[0], -1).T
+        mean = prior.mean + seen @ (columns - prior.mean)
+        variance = prior.variance * np.clip(1 - np.diag(seen), 0, None)
+        sd = np.broadcast_to(variance**0.5, (SHAPE[0], len(variance)))
+        return cls(measurement, mean.T.reshape(SHAPE), sd.reshape(SHAPE), without_data)
+
+    def sample(self, scheme: Scheme, steps: int, seed: int) -> np.ndarray:
+        """One volume (z, y, x)."""
+        settings = scheme.settings
+        times = sampling_timesteps(steps, scheme.prior.schedule.n_timesteps)
+        sampler = Sampler(
+            scheme.prior,
+            self._consistency(scheme),
+            times,
+            list(islice(scheme.partitions(seed), steps)),
+            eta=settings.eta,
+            batch_blocks=100,
+            renewal=settings.renewal,
+            perpendicular=GaussianPrior(along_rows=True),
+            corrector_snr=getattr(settings, "corrector_snr", 0.0),
+        )
+        with torch.no_grad():
+            start = sampler.start(SHAPE, torch.Generator().manual_seed(seed))
+            x, _ = sampler.run(start)
+        scheme.prior.seen.clear()
+        return x.double().numpy()
+
+    def compared(self, samples: list[np.ndarray]) -> dict[str, float]:
+        """The figures of a method: its mean's, spread's and correlation's, and the residual."""
+        x = np.stack(samples)
+        deviations = x - x.mean(0)
+        variance = x.var(0, ddof=1)
+        squares = np.square(x.mean(0) - self.mean) - variance / len(x)
+        neighbours = (deviations[:, 1:] * deviations[:, :-1]).sum()
+        sizes = np.square(deviations[:, 1:]).sum() * np.square(deviations[:, :-1]).sum()
+        residuals = [self.measurement.relative_residual(torch.from_numpy(s).float()) for s in x]
+        return {
+            "mean_error": max(0.0, squares.mean()) ** 0.5 / GaussianPrior().variance ** 0.5,
+            "sd_ratio": (variance.mean() / np.square(self.sd).mean()) ** 0.5,
+            "correlation": neighbours / sizes**0.5,
+            "residual": float(np.mean(residuals)),
+        }
+
+    def _consistency(self, scheme: Scheme) -> Consistency:
+        if self.without_data:
+            return Consistency()
+        step = make_consistency(scheme.settings, self.measurement)
+        return OnScaledState(step) if scheme.on_state else step
+
+
+if __name__ == "__main__":
+    tyro.cli(PosteriorDistance).run()

@@ -1,0 +1,374 @@
+"""`diffusionblend benchmark`: every method in every setting, once, with tables and figures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from diffusionblend.errors import InputError
+from diffusionblend.evaluation.benchmark_tables import HALF_TURN_DEGREES, Setting
+from diffusionblend.io.json_lines import append_json_line, read_json_lines
+from diffusionblend.methods.registry import METHODS, MethodSettings, find_method
+from diffusionblend.methods.settings import SamplingSettings
+from diffusionblend.provenance import (
+    RunRecord,
+    peak_memory_mb,
+    restart_peak_memory,
+    versions,
+)
+from diffusionblend.verbs.options import (
+    Device,
+    Output,
+    add_input,
+    choose_device,
+    say,
+    write_record,
+    write_text,
+)
+from diffusionblend.verbs.prior_shelf import PriorShelf
+from diffusionblend.verbs.progress import progress
+from diffusionblend.verbs.reconstruct import MethodName
+
+if TYPE_CHECKING:
+    from diffusionblend.geometry import Projections
+    from diffusionblend.volume import Volume
+
+ROWS_FILE, TUNED_FILE = "rows.jsonl", "tuned.jsonl"
+SLICES_FOLDER, VOLUMES_FOLDER = "slices", "volumes"
+KEY_DIGITS = 16
+TUNING_SLICES = 32
+PUBLISHED_FILE = "published_figures.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a method with its settings on a volume in a setting.
+
+    key: of all that its result depends on.
+    """
+
+    volume: str
+    setting: Setting
+    method: str
+    seed: int
+    settings: MethodSettings
+    options: dict[str, object]
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Compare methods on volumes that no prior has seen; the same command goes on where it stopped.
+
+    Projections are simulated from each volume by the operator that reconstructs.
+    """
+
+    volumes: Annotated[Path, tyro.conf.Positional]
+    """Reference volume in HU, or a folder of them; none of the training patients."""
+    output: Output
+    """Folder for rows.jsonl, the tables and the figures."""
+    views: tuple[int, ...] = (8, 6, 4)
+    """Numbers of views, each over 180 degrees."""
+    arc_degrees: tuple[float, ...] = ()
+    """Shorter arcs to compare on too, with a view a degree: 90 in the paper."""
+    methods: tuple[MethodName | Literal["all"], ...] = ("fbp", "admm-tv", "diffusionblend++")
+    """Which, or 'all'; see 'diffusionblend methods'."""
+    priors: tuple[str, ...] = ("chest-128",)
+    """One of each layout that the methods need: shipped names, folders or hub ids."""
+    seeds: int = 3
+    """Runs of each method that draws noise, with seeds from 0."""
+    steps: int | None = None
+    """Reverse steps of every method that samples; by default each its own."""
+    tune_on: Path | None = None
+    """Training volume on whose middle slices the weights of all methods are searched first."""
+    slices: int | None = None
+    """Only so many slices from the middle of each volume."""
+    size: int | None = None
+    """Slice size in pixels; by default that of the priors."""
+    keep_volumes: bool = False
+    """Keep every reconstruction, in the output's folder 'volumes'."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+    def run(self) -> None:
+        """Run every cell that is not there yet, then write the tables and figures."""
+        from diffusionblend.training.cache import volume_paths
+
+        self._check_numbers()
+        shelf = PriorShelf(self.priors if self._needs_priors() else (), self._torch_device)
+        for method in self._method_names():
+            for setting in self._settings():
+                shelf.options(method, find_method(method), setting)
+        paths = volume_paths(self.volumes) if self.volumes.is_dir() else [self.volumes]
+        self._check_tuning_apart(paths)
+        record = RunRecord(verb="benchmark", settings=asdict(self), device=self._torch_device)
+        for path in paths:
+            add_input(record, path)
+        wanted, failed = [], []
+        for path in paths:
+            truth = self._truth(path, shelf)
+            for cell in self._cells(path, truth, shelf, failed):
+                wanted.append(cell.key)
+                if cell.key in {row["key"] for row in self._rows()}:
+                    continue
+                try:
+                    self._run_cell(cell, truth)
+                except InputError as error:
+                    failed.append(f"{cell.volume}, {cell.setting.name}, {cell.method}")
+                    print(f"diffusionblend: {failed[-1]}: {error}", file=sys.stderr)
+            self._draw(path.name, truth, wanted)
+        self._write_tables(wanted, shelf)
+        done = {row["key"] for row in self._rows()}
+        record.results = {"runs": len(done & set(wanted)), "failed": failed}
+        write_record(record, self.output)
+        if failed:
+            raise InputError(
+                f"{len(failed)} of the runs failed: {'; '.join(failed)}.",
+                "runs that end, see above",
+                "mend them and give the command again; finished ones are not repeated",
+            )
+
+    def _run_cell(self, cell: Cell, truth: Volume) -> None:
+        """Reconstruct, score, keep what was asked for, and then note the row."""
+        from diffusionblend.evaluation.benchmark_tables import scores_of
+        from diffusionblend.evaluation.metrics import evaluate_volume
+        from diffusionblend.io.volumes import write_volume
+        from diffusionblend.methods.registry import reconstruct
+
+        projections = scan(truth, cell.setting)
+        restart_peak_memory()
+        with progress(f"{cell.volume} {cell.setting.name} {cell.method} {cell.seed}") as on_step:
+            result = reconstruct(
+                projections,
+                method=cell.method,
+                settings=cell.settings,
+                device=self._torch_device,
+                on_step=on_step,
+                **cell.options,
+            )
+        peaks = peak_memory_mb()
+        evaluation = evaluate_volume(result.volume, truth)
+        self._keep_slice(cell.key, result.volume)
+        if self.keep_volumes:
+            write_volume(
+                result.volume, self.output / VOLUMES_FOLDER / f"{cell.key}.nii.gz", force=True
+            )
+        row = {
+            "key": cell.key,
+            "volume": cell.volume,
+            "setting": cell.setting.name,
+            "method": cell.method,
+            "seed": cell.seed,
+            **scores_of(evaluation),
+            "relative_residual": result.relative_residual,
+            "seconds": result.seconds["total"],
+            "network_calls": result.network_calls,
+            "peak_memory_mb": peaks.get("gpu", peaks.get("process")),
+            "settings": asdict(cell.settings),
+            "priors": [p.weights_sha256 for p in cell.options.values()],
+            "versions": versions(),
+        }
+        append_json_line(self.output / ROWS_FILE, row)
+
+    def _cells(
+        self, path: Path, truth: Volume, shelf: PriorShelf, failed: list[str]
+    ) -> Iterator[Cell]:
+        """Every cell of a volume; a method whose search fails is left out and told."""
+        from diffusionblend.io.files import sha256_of
+
+        digest = sha256_of(path)
+        for setting in self._settings():
+            for method in self._method_names():
+                chosen = find_method(method)
+                options = shelf.options(method, chosen, setting)
+                try:
+                    settings = self._tuned(method, setting, shelf, options)
+                except InputError as error:
+                    failed.append(f"{setting.name}, the search for {method}")
+                    print(f"diffusionblend: {failed[-1]}: {error}", file=sys.stderr)
+                    continue
+                draws = isinstance(settings, SamplingSettings)
+                for seed in range(self.seeds if draws else 1):
+                    mine = replace(settings, seed=seed) if draws else settings
+                    facts = [digest, truth.grid.shape, asdict(setting), method, _plain(mine)]
+                    key = _key([*facts, [p.weights_sha256 for p in options.values()]])
+                    yield Cell(path.name, setting, method, seed, mine, options, key)
+
+    def _tuned(
+        self, method: str, setting: Setting, shelf: PriorShelf, options: dict[str, object]
+    ) -> MethodSettings:
+        """The method's settings, its weight searched once where there is a volume to do it on."""
+        from diffusionblend.evaluation.tuning import SEARCHED, tune
+        from diffusionblend.io.files import sha256_of
+
+        settings = find_method(method).settings()
+        if self.steps is not None and isinstance(settings, SamplingSettings):
+            settings = replace(settings, steps=self.steps)
+        if self.tune_on is None or method not in SEARCHED:
+            return settings
+        name = SEARCHED[method][0]
+        facts = [sha256_of(self.tune_on), asdict(setting), method, _plain(settings), shelf.size]
+        key = _key([*facts, [p.weights_sha256 for p in options.values()]])
+        known = {row["key"]: row for row in read_json_lines(self.output / TUNED_FILE)}
+        if key not in known:
+            volume = _middle(self._truth(self.tune_on, shelf), TUNING_SLICES)
+            say(f"{setting.name}: searching {name} of {method} on {self.tune_on.name}")
+            found = tune(
+                method,
+                scan(volume, setting),
+                volume,
+                settings=settings,
+                options=options | {"device": self._torch_device},
+            )
+            row = {"key": key, "method": method, "setting": setting.name, "searched": name}
+            row["value"] = getattr(found.settings, name)
+            row["psnr_volume_db"] = {f"{v:g}": round(s, 2) for v, s in found.psnr_by_value.items()}
+            append_json_line(self.output / TUNED_FILE, row)
+            known[key] = row
+        say(f"{setting.name}: {name} of {method} is {known[key]['value']:g}")
+        return replace(settings, **{name: known[key]["value"]})
+
+    def _truth(self, path: Path, shelf: PriorShelf) -> Volume:
+        from diffusionblend.io.resampling import to_square_slices
+        from diffusionblend.io.volumes import read_volume
+
+        volume = read_volume(path)
+        size = shelf.size or self.size
+        volume = volume if size is None else to_square_slices(volume, size)
+        return volume if self.slices is None else _middle(volume, self.slices)
+
+    def _write_tables(self, wanted: list[str], shelf: PriorShelf) -> None:
+        """table.md and table.csv, of the cells of this command."""
+        from diffusionblend.evaluation import benchmark_tables as tables
+
+        rows = [row for row in self._rows() if row["key"] in wanted]
+        rows.sort(key=lambda row: wanted.index(row["key"]))
+        if not rows:
+            return
+        published = json.loads(Path(tables.__file__).with_name(PUBLISHED_FILE).read_text())
+        lines = [
+            f"- {r['setting']}: {r['searched']} of {r['method']} is {r['value']:g}, searched on a "
+            f"training volume (value: PSNR in dB): {r['psnr_volume_db']}"
+            for r in read_json_lines(self.output / TUNED_FILE)
+        ]
+        lines += [f"- prior {line}" for line in shelf.described()]
+        lines += [f"- {', '.join(f'{k} {v}' for k, v in versions().items())}"]
+        intervals = " ".join(tables.__doc__.split("\n\n")[1].split())
+        parts = [tables.markdown_tables(rows), intervals, "\n".join(lines)]
+        parts.append(tables.published_table(published))
+        write_text(self.output / "table.md", "\n\n".join(parts) + "\n", force=True)
+        write_text(self.output / "table.csv", tables.csv_table(rows), force=True)
+        say(parts[0])
+        say(f"wrote {self.output / 'table.md'} and table.csv")
+
+    def _keep_slice(self, key: str, volume: Volume) -> None:
+        """The middle coronal slice, for the figure."""
+        import numpy as np
+
+        from diffusionblend.io.files import atomic_output
+
+        path = self.output / SLICES_FOLDER / f"{key}.npy"
+        with atomic_output(path, force=True) as temporary, temporary.open("wb") as stream:
+            np.save(stream, volume.values[:, volume.grid.shape[1] // 2])
+
+    def _draw(self, name: str, truth: Volume, wanted: list[str]) -> None:
+        """For each setting the same coronal slice of the truth and of every method's first seed."""
+        import numpy as np
+
+        from diffusionblend.evaluation.coronal_figure import coronal_figure
+        from diffusionblend.evaluation.figures import save_figure
+        from diffusionblend.evaluation.planes import plane_slice
+
+        middle = truth.grid.shape[1] // 2
+        for setting in self._settings():
+            images = {"reference": plane_slice(truth, "coronal", middle)}
+            for row in self._rows():
+                path = self.output / SLICES_FOLDER / f"{row['key']}.npy"
+                mine = (row["volume"], row["setting"], row["seed"]) == (name, setting.name, 0)
+                if row["key"] not in wanted or not mine or not path.exists():
+                    continue
+                values = truth.values.copy()
+                values[:, middle] = np.load(path)
+                same_grid = replace(truth, values=values)
+                images[row["method"]] = plane_slice(same_grid, "coronal", middle)
+            figure = coronal_figure(images, f"{name}, {setting.name}, coronal slice {middle}")
+            stem = f"coronal {name} {setting.name}".replace(" ", "-")
+            save_figure(figure, self.output / f"{stem}.png", force=True)
+
+    def _rows(self) -> list[dict]:
+        return read_json_lines(self.output / ROWS_FILE)
+
+    def _settings(self) -> list[Setting]:
+        arcs = [Setting(max(1, round(arc)), arc) for arc in self.arc_degrees]
+        return [Setting(views) for views in self.views] + arcs
+
+    def _method_names(self) -> list[str]:
+        return list(METHODS) if "all" in self.methods else list(dict.fromkeys(self.methods))
+
+    def _needs_priors(self) -> bool:
+        return any(find_method(name).needs_prior for name in self._method_names())
+
+    @property
+    def _torch_device(self) -> str:
+        return choose_device(self.device)
+
+    def _check_tuning_apart(self, paths: list[Path]) -> None:
+        """Raise InputError where weights would be searched on a volume that is compared on."""
+        if self.tune_on is not None and any(_is_same(p, self.tune_on) for p in paths):
+            raise InputError(
+                f"{self.tune_on} is both compared on and searched on.",
+                "a training volume to search on",
+            )
+
+    def _check_numbers(self) -> None:
+        """Raise InputError for what could not be measured."""
+        arcs_fit = all(0 < arc < HALF_TURN_DEGREES for arc in self.arc_degrees)
+        if not self._settings() or min(self.views, default=1) < 1 or not arcs_fit:
+            raise InputError(
+                f"Asked for {self.views} views and arcs of {self.arc_degrees} degrees.",
+                "at least one view, and arcs above 0 and below 180 degrees",
+            )
+        if self.seeds < 1 or not self._method_names():
+            raise InputError(f"Asked for {self.seeds} seeds of {self.methods}.", "at least one")
+        if self.slices is not None and self.slices < 1:
+            raise InputError(f"slices is {self.slices}.", "at least 1")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
+
+
+def scan(volume: Volume, setting: Setting) -> Projections:
+    """Noiseless projections of a volume."""
+    from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+    from diffusionblend.simulate import simulate_projections
+
+    angles = equally_spaced_angles(setting.views, setting.arc_degrees)
+    return simulate_projections(volume, parallel_beam_for(volume.grid, angles))
+
+
+def _middle(volume: Volume, n_slices: int) -> Volume:
+    """The middle slices of a volume, or all where there are fewer."""
+    first = max(0, (volume.grid.shape[0] - n_slices) // 2)
+    values = volume.values[first : first + n_slices]
+    return replace(volume, values=values, grid=volume.grid.with_slices(len(values)))
+
+
+def _plain(settings: MethodSettings) -> dict[str, object]:
+    """What decides a method's result."""
+    resolves = isinstance(settings, SamplingSettings)
+    plain = asdict(settings.resolved() if resolves else settings)
+    for name in ("batch_blocks", "batch_slices", "preset"):
+        plain.pop(name, None)
+    return plain
+
+
+def _key(facts: list[object]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:KEY_DIGITS]

@@ -1,0 +1,231 @@
+"""Every diffusion method's sampling scheme with a Gaussian prior, against its closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from diffusionblend.methods.consistency import Consistency, Unconditional
+from diffusionblend.methods.sampler import Sampler
+from diffusionblend.methods.tpdm import draw_planes
+from diffusionblend.priors.partition import (
+    Partition,
+    draw_partitions,
+    make_partition,
+    neighbour_partition,
+    slice_partition,
+)
+from gaussian_prior import GaussianPrior, covariance
+from gaussian_recursion import AffineStep, carried, equal_times, nothing
+
+Z = 6
+SHAPE = (Z, 48, 80)
+"""Each of the 3840 pixels is an independent draw of Z slices."""
+
+MIXING = 0.8 * np.eye(Z) + 0.1 * np.eye(Z, k=1) - 0.1 * np.eye(Z, k=-2)
+SHIFT = np.linspace(-0.3, 0.2, Z)
+PRIOR = GaussianPrior()
+TARGET = covariance(np.arange(Z), PRIOR.variance, PRIOR.correlation)
+
+
+def joint(steps: int) -> list[Partition]:
+    generator = torch.Generator().manual_seed(3)
+    options = {"kind": "alternating", "jump_stride": 2, "jump_every": 2}
+    return list(islice(draw_partitions(Z, 3, generator=generator, **options), steps))
+
+
+def planes(steps: int) -> list[Partition]:
+    drawn = list(islice(draw_planes(SHAPE, 2, torch.Generator().manual_seed(4)), steps))
+    assert {p.axis for p in drawn} == {0, 1}
+    return drawn
+
+
+Scheme = tuple[GaussianPrior, list[Partition], dict]
+
+
+def scheme(name: str, steps: int) -> Scheme:
+    """Prior, partitions and the sampler's options of a method."""
+    alone = GaussianPrior(block_slices=1)
+    if name == "dds-2d":
+        return alone, [slice_partition(Z)] * steps, {"eta": 0.85}
+    if name in ("diffusion-mbir", "strong-corrector"):
+        snr = 0.16 if name == "diffusion-mbir" else 0.4
+        options = {"eta": 1.0, "renewal": "ddim", "corrector_snr": snr}
+        return alone, [slice_partition(Z)] * steps, options
+    if name == "tpdm":
+        options = {"eta": 1.0, "renewal": "ddim", "perpendicular": GaussianPrior(along_rows=True)}
+        return alone, planes(steps), options
+    if name == "diffusionblend":
+        return GaussianPrior(middle_alone=True), [neighbour_partition(Z, 3)] * steps, {"eta": 0.85}
+    if name == "ancestral":
+        return GaussianPrior(), joint(steps), {"eta": 1.0, "renewal": "ddim"}
+    if name == "half-ddim":
+        return GaussianPrior(), joint(steps), {"eta": 0.5, "renewal": "ddim"}
+    return GaussianPrior(), joint(steps), {"eta": 1.0}
+
+
+SCHEMES = ["dds-2d", "diffusion-mbir", "tpdm", "diffusionblend", "diffusionblend++"]
+
+
+class AffineData(Consistency):
+    """An affine step on the estimate and one on the state, with noise of its own."""
+
+    moves_state = True
+
+    def __init__(self, couples: bool) -> None:
+        self.couples_slices = self.couples_state = couples
+        self.matrix = MIXING if couples else np.diag(np.diag(MIXING) + SHIFT / 3)
+
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        return self._applied(self.matrix, x0, slices) + self._shift(slices, x0)
+
+    def on_state(
+        self, x: torch.Tensor, slices: slice, abar: float, noise: torch.Tensor
+    ) -> torch.Tensor:
+        moved = self._applied(0.9 * self.matrix + 0.1 * abar * np.eye(Z), x, slices)
+        return moved + abar * self._shift(slices, x) + 0.2 * (1 - abar) ** 0.5 * noise
+
+    def _applied(self, matrix: np.ndarray, x: torch.Tensor, slices: slice) -> torch.Tensor:
+        return torch.einsum("ij,jyx->iyx", torch.as_tensor(matrix).to(x)[slices, slices], x)
+
+    def _shift(self, slices: slice, like: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(SHIFT).to(like)[slices, None, None]
+
+    def in_closed_form(self) -> dict:
+        def on_state(abar: float) -> AffineStep:
+            gain = 0.9 * self.matrix + 0.1 * abar * np.eye(Z)
+            return AffineStep(gain, abar * SHIFT, 0.2 * (1 - abar) ** 0.5 * np.eye(Z))
+
+        return {"estimate": AffineStep(self.matrix, SHIFT, nothing(Z).spread), "on_state": on_state}
+
+
+def run(chosen: Scheme, consistency: Consistency, *, batch_blocks: int = 100) -> torch.Tensor:
+    prior, partitions, options = chosen
+    times = equal_times(len(partitions))
+    whole = Sampler(prior, consistency, times, partitions, batch_blocks=batch_blocks, **options)
+    return whole.run(whole.start(SHAPE, torch.Generator().manual_seed(8)))[0]
+
+
+def in_closed_form(chosen: Scheme, **steps: object) -> tuple[np.ndarray, np.ndarray]:
+    prior, partitions, options = chosen
+    options = dict(options)
+    snr = options.pop("corrector_snr", 0.0)
+    return carried(prior, partitions, Z, snr=snr, **options, **steps)
+
+
+def assert_distribution(x: torch.Tensor, mean: np.ndarray, cov: np.ndarray) -> None:
+    """Mean and covariance over the pixels within 5 standard errors and a rounding."""
+    pixels = x.reshape(Z, -1).double().numpy()
+    n, variance = pixels.shape[1], np.diag(cov)
+    mean_error = 5 * np.sqrt(variance / n) + 1e-4
+    cov_error = 5 * np.sqrt((np.outer(variance, variance) + cov**2) / n) + 1e-4
+    assert (np.abs(pixels.mean(1) - mean) < mean_error).all()
+    assert (np.abs(np.cov(pixels) - cov) < cov_error).all()
+
+
+@pytest.mark.parametrize("steps", [5, 30])
+@pytest.mark.parametrize("name", [*SCHEMES, "ancestral", "half-ddim", "strong-corrector"])
+def test_without_data_mean_and_covariance_follow_the_closed_form(name: str, steps: int) -> None:
+    chosen = scheme(name, steps)
+    assert_distribution(run(chosen, Unconditional()), *in_closed_form(chosen))
+
+
+@pytest.mark.parametrize("couples", [True, False])
+@pytest.mark.parametrize("name", SCHEMES)
+def test_with_steps_on_estimate_and_state_too(name: str, couples: bool) -> None:
+    chosen, data = scheme(name, 12), AffineData(couples)
+    assert_distribution(run(chosen, data), *in_closed_form(chosen, **data.in_closed_form()))
+
+
+@pytest.mark.parametrize("name", ["diffusion-mbir", "tpdm", "diffusionblend"])
+def test_batch_size_does_not_change_the_result(name: str) -> None:
+    for couples in (True, False):
+        one, many = (run(scheme(name, 6), AffineData(couples), batch_blocks=b) for b in (1, 100))
+        torch.testing.assert_close(one, many, atol=1e-5, rtol=0)
+
+
+def broken(name: str) -> Callable[[Scheme], Scheme]:
+    """A way to get a scheme wrong that must not pass unseen."""
+
+    def swap_codes(chosen: Scheme) -> Scheme:
+        prior, partitions, options = chosen
+        swapped = [Partition(p.blocks, 3 - p.code) for p in partitions]
+        return prior, swapped, options
+
+    def wrong_plane(chosen: Scheme) -> Scheme:
+        prior, partitions, options = chosen
+        return prior, [slice_partition(Z)] * len(partitions), options
+
+    def missing_slice(chosen: Scheme) -> Scheme:
+        prior, partitions, options = chosen
+        blocks = [p.blocks[p.blocks.min(1).values > 0] for p in partitions]
+        return (
+            prior,
+            [Partition(b, p.code) for b, p in zip(blocks, partitions, strict=True)],
+            options,
+        )
+
+    def noise_variance(chosen: Scheme) -> Scheme:
+        prior, partitions, options = chosen
+        return prior, partitions, options | {"eta": 0.9 * options["eta"]}
+
+    def other_eta(chosen: Scheme) -> Scheme:
+        prior, partitions, options = chosen
+        return prior, partitions, options | {"renewal": "share"}
+
+    def no_corrector(chosen: Scheme) -> Scheme:
+        prior, partitions, options = chosen
+        return prior, partitions, options | {"corrector_snr": 0.0}
+
+    return locals()[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("diffusionblend++", "swap_codes"),
+        ("diffusionblend++", "missing_slice"),
+        ("diffusionblend++", "noise_variance"),
+        ("ancestral", "other_eta"),
+        ("tpdm", "wrong_plane"),
+        ("strong-corrector", "no_corrector"),
+    ],
+)
+def test_a_mistake_is_seen(name: str, mistake: str) -> None:
+    chosen = scheme(name, 12)
+    x = run(broken(mistake)(chosen), Unconditional())
+    with pytest.raises(AssertionError):
+        assert_distribution(x, *in_closed_form(chosen))
+
+
+WHOLE = make_partition(Z, Z, 1, 0)
+
+
+@pytest.mark.parametrize(("eta", "renewal"), [(0.0, "ddim"), (0.0, "share"), (1.0, "ddim")])
+def test_with_one_block_the_exact_forms_tend_to_the_prior(eta: float, renewal: str) -> None:
+    prior = GaussianPrior(block_slices=Z)
+    gaps = []
+    for steps in (10, 50, 500):
+        mean, cov = carried(prior, [WHOLE] * steps, Z, eta=eta, renewal=renewal)
+        gaps.append(np.abs(cov - TARGET).max() + np.abs(mean - prior.mean).max())
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert gaps[2] < 0.03 * prior.variance
+
+
+def test_the_share_form_shrinks_the_spread_however_many_the_steps() -> None:
+    """The variance settles at three quarters of the prior's; the exact forms tend to all of it."""
+    prior = GaussianPrior(block_slices=Z)
+    left = {}
+    for steps in (200, 500):
+        for renewal, eta in (("share", 0.85), ("ddim", 1.0)):
+            _, cov = carried(prior, [WHOLE] * steps, Z, eta=eta, renewal=renewal)
+            left[renewal, steps] = np.trace(cov) / np.trace(TARGET)
+    assert 0.7 < left["share", 200] < left["share", 500] < 0.78
+    assert left["share", 500] - left["share", 200] < 0.02
+    assert left["ddim", 500] > 0.97
+    chosen = (prior, [WHOLE] * 50, {"eta": 0.85})
+    assert_distribution(run(chosen, Unconditional()), *in_closed_form(chosen))

@@ -1,0 +1,224 @@
+"""Every diffusion method from projections to a volume, with tiny networks of random weights."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import Projections
+from diffusionblend.methods.registry import METHODS, reconstruct
+from diffusionblend.methods.result import Reconstruction
+from diffusionblend.methods.sampler import Execution, SamplerState
+from diffusionblend.methods.settings import (
+    CONSISTENCIES,
+    Dds2dSettings,
+    DdsSettings,
+    DiffusionBlendPPSettings,
+    DiffusionBlendSettings,
+    DiffusionMbirSettings,
+    SamplingSettings,
+    TpdmSettings,
+)
+from diffusionblend.priors.prior import Prior
+from small_scan import residual_by_hand, scan, small_volume
+from tiny_network import TINY, random_prior
+
+SETTINGS: dict[str, SamplingSettings] = {
+    "dds-2d": Dds2dSettings(steps=4),
+    "dds": DdsSettings(steps=4, tv_z_keeps=True),
+    "diffusion-mbir": DiffusionMbirSettings(steps=4),
+    "tpdm": TpdmSettings(steps=4),
+    "diffusionblend": DiffusionBlendSettings(steps=4),
+    "diffusionblend++": DiffusionBlendPPSettings(steps=4),
+}
+"""Every method that samples, quick."""
+CALLS = {"diffusion-mbir": 7}
+"""Network calls in 4 steps, where not 4: a corrector after each step but the last."""
+
+
+@pytest.fixture(scope="module")
+def projections() -> Projections:
+    return scan(small_volume((5, 16, 16)))
+
+
+@pytest.fixture(scope="module")
+def priors() -> dict[str, Prior]:
+    layouts = ("joint", "slices", "conditional", "coronal", "fbp-unet")
+    return {n: random_prior(config=replace(TINY, layout=n)) for n in layouts}
+
+
+def run(
+    name: str,
+    projections: Projections,
+    priors: dict[str, Prior],
+    settings: SamplingSettings | None = None,
+    **options: object,
+) -> Reconstruction:
+    return reconstruct(
+        projections,
+        method=name,
+        settings=settings or SETTINGS[name],
+        prior=priors[METHODS[name].layout],
+        perpendicular_prior=priors["coronal"],
+        **options,
+    )
+
+
+def test_every_method_that_samples_is_tested_here() -> None:
+    sampling = {n for n, m in METHODS.items() if issubclass(m.settings, SamplingSettings)}
+    assert set(SETTINGS) == sampling
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_it_gives_a_volume_and_what_it_cost(
+    name: str, projections: Projections, priors: dict[str, Prior]
+) -> None:
+    told: list[tuple[int, int]] = []
+    result = run(name, projections, priors, on_step=lambda *done: told.append(done))
+    assert result.volume.grid == projections.grid
+    assert np.isfinite(result.volume.values).all()
+    assert told == [(i, 4) for i in range(1, 5)]
+    assert result.network_calls == CALLS.get(name, 4)
+    expected = residual_by_hand(projections, result.volume.values)
+    assert result.relative_residual == pytest.approx(expected, rel=1e-3)
+    again = run(name, projections, priors)
+    np.testing.assert_array_equal(again.volume.values, result.volume.values)
+    other = run(name, projections, priors, replace(SETTINGS[name], seed=1))
+    assert np.abs(other.volume.values - result.volume.values).max() > 10
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_run_goes_on_from_any_state_to_the_same_volume(
+    name: str, projections: Projections, priors: dict[str, Prior]
+) -> None:
+    kept: list[SamplerState] = []
+
+    def keep(state: SamplerState) -> None:
+        if state.done == 2:
+            kept.append(deepcopy(state))
+
+    whole = run(name, projections, priors, execution=Execution(on_state=keep))
+    assert bool(kept[0].variables) == (name in ("dds", "diffusion-mbir"))
+    resumed = run(name, projections, priors, execution=Execution(resume=kept[0]))
+    np.testing.assert_array_equal(resumed.volume.values, whole.volume.values)
+
+
+@pytest.mark.parametrize("consistency", CONSISTENCIES)
+@pytest.mark.parametrize("name", ["dds-2d", "diffusionblend", "diffusionblend++"])
+def test_every_data_step_goes_with_every_prior(
+    name: str, consistency: str, projections: Projections, priors: dict[str, Prior]
+) -> None:
+    settings = replace(SETTINGS[name], consistency=consistency, steps=3)
+    result = run(name, projections, priors, settings)
+    assert np.isfinite(result.volume.values).all()
+    free = run(name, projections, priors, replace(settings, consistency="none"))
+    if consistency == "none":
+        np.testing.assert_array_equal(result.volume.values, free.volume.values)
+    else:
+        assert result.relative_residual < free.relative_residual
+
+
+def test_dds_couples_slices_and_dds_2d_does_not(
+    projections: Projections, priors: dict[str, Prior]
+) -> None:
+    """Other data of the last slice change the first one, or not."""
+    changed = projections.values.copy()
+    changed[:, -1] *= 1.5
+    other = replace(projections, values=changed)
+    for name, couples in (("dds", True), ("dds-2d", False)):
+        a, b = (run(name, p, priors).volume.values[0] for p in (projections, other))
+        assert (np.abs(a - b).max() > 1e-3) == couples
+
+
+def test_tpdm_takes_coronal_slices_to_the_coronal_prior(
+    projections: Projections, priors: dict[str, Prior]
+) -> None:
+    seen: dict[str, set] = {"slices": set(), "coronal": set()}
+    handles = [
+        priors[n].unet.register_forward_pre_hook(
+            lambda module, inputs, n=n: seen[n].add(tuple(inputs[0].shape[1:]))
+        )
+        for n in seen
+    ]
+    tall = replace(SETTINGS["tpdm"], steps=8)
+    run("tpdm", projections, priors, tall)
+    for handle in handles:
+        handle.remove()
+    assert seen == {"slices": {(1, 16, 16)}, "coronal": {(1, 6, 16)}}
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.needs_prior])
+def test_a_prior_of_another_layout_is_refused_with_the_command_that_trains_one(
+    name: str, projections: Projections, priors: dict[str, Prior]
+) -> None:
+    layout = METHODS[name].layout
+    wrong = priors["slices" if layout == "joint" else "joint"]
+    with pytest.raises(InputError, match=f"--layout {layout}") as caught:
+        reconstruct(projections, method=name, prior=wrong)
+    assert f"{name} needs a prior of layout '{layout}'" in caught.value.got
+    if layout != "joint":
+        with pytest.raises(InputError, match="none was given"):
+            reconstruct(projections, method=name)
+
+
+def test_tpdm_without_its_second_prior_says_so(
+    projections: Projections, priors: dict[str, Prior]
+) -> None:
+    for second in (None, priors["slices"]):
+        with pytest.raises(InputError, match="--perpendicular-prior priors/coronal"):
+            reconstruct(
+                projections, method="tpdm", prior=priors["slices"], perpendicular_prior=second
+            )
+
+
+def test_an_unknown_method_lists_the_known_ones(projections: Projections) -> None:
+    with pytest.raises(InputError) as caught:
+        reconstruct(projections, method="magic")
+    for name in METHODS:
+        assert name in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: DiffusionMbirSettings(consistency="hard"),
+        lambda: DiffusionMbirSettings(consistency="dps"),
+        lambda: DiffusionMbirSettings(corrector_snr=-0.1),
+        lambda: TpdmSettings(plane_ratio=0),
+        lambda: DdsSettings(eta=1.5),
+        lambda: Dds2dSettings(first_timestep=300),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(bad) -> None:  # noqa: ANN001
+    with pytest.raises(InputError):
+        bad()
+
+
+def test_fbp_unet_adds_the_network_s_output_to_the_fbp(
+    projections: Projections, priors: dict[str, Prior]
+) -> None:
+    prior = priors["fbp-unet"]
+    prior.trained["settings"] = {"views": 6, "arc_degrees": 180.0}
+    told: list[tuple[int, int]] = []
+    settings = METHODS["fbp-unet"].settings(batch_slices=2)
+    result = reconstruct(
+        projections,
+        method="fbp-unet",
+        prior=prior,
+        settings=settings,
+        on_step=lambda *done: told.append(done),
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    fbp = reconstruct(projections, method="fbp").volume.values / 1000
+    with torch.no_grad():
+        expected = 1000 * prior.restore(torch.from_numpy(fbp)[:, None])[:, 0].numpy()
+    np.testing.assert_allclose(result.volume.values, expected, atol=0.1)
+    for views in ({"views": 8, "arc_degrees": 180.0}, {"views": 6, "arc_degrees": 90.0}):
+        prior.trained["settings"] = views
+        with pytest.raises(InputError, match="--views 6"):
+            reconstruct(projections, method="fbp-unet", prior=prior)

@@ -1,0 +1,167 @@
+"""Layouts of priors: what a network sees and gives, and the partitions that go with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.priors.config import LAYOUTS, NetworkConfig
+from diffusionblend.priors.network import apply_unet, build_unet
+from diffusionblend.priors.partition import neighbour_partition, slice_partition
+from diffusionblend.priors.prior import AIR, Prior, load_prior
+from tiny_network import TINY, random_prior
+
+SLICES = {"joint": (3, 3), "slices": (1, 1), "conditional": (3, 1), "coronal": (1, 1)} | {
+    "fbp-unet": (1, 1)
+}
+"""Slices that go in, and that come out, by layout."""
+
+
+def blocks(k: int, height: int = 16, width: int = 16, n: int = 3) -> torch.Tensor:
+    return torch.randn(n, k, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def prior_of(layout: str) -> Prior:
+    return random_prior(config=replace(TINY, layout=layout))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_network_has_the_channels_of_its_layout(layout: str) -> None:
+    seen, given = SLICES[layout]
+    unet = build_unet(replace(TINY, layout=layout, unshuffle=2))
+    assert (unet.config.in_channels, unet.config.out_channels) == (4 * seen, 4 * given)
+    assert prior_of(layout).block_slices == seen
+
+
+def test_the_joint_network_is_what_it_was() -> None:
+    torch.manual_seed(0)
+    explicit = build_unet(replace(TINY, layout="joint")).state_dict()
+    torch.manual_seed(0)
+    for name, value in build_unet(TINY).state_dict().items():
+        assert torch.equal(value, explicit[name])
+
+
+def test_the_conditional_prior_gives_the_middle_slice_of_what_it_sees() -> None:
+    prior, x = prior_of("conditional"), blocks(3)
+    x0, eps = prior.denoise(x, 500, 1)
+    assert x0.shape == eps.shape == (3, 1, 16, 16)
+    times, codes = torch.full((3,), 500), torch.full((3,), 1)
+    v = apply_unet(prior.unet, x, times, codes, unshuffle=1, bf16=False)
+    abar = float(prior.schedule.alpha_bar[500])
+    expected = abar**0.5 * x[:, 1:2] - (1 - abar) ** 0.5 * v
+    torch.testing.assert_close(x0, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(abar**0.5 * x0 + (1 - abar) ** 0.5 * eps, x[:, 1:2])
+
+
+def test_coronal_slices_are_padded_with_noised_air_and_cut_again() -> None:
+    prior, x, t = prior_of("coronal"), blocks(1, height=11, width=16), 300
+    seen = []
+    handle = prior.unet.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    x0, eps = prior.denoise(x, t, 1)
+    handle.remove()
+    assert x0.shape == eps.shape == x.shape
+    (padded,) = seen
+    assert padded.shape == (3, 1, 12, 16)
+    assert torch.equal(padded[..., :11, :], x)
+    noise = (padded[..., 11:, :] - prior.schedule.alpha_bar[t] ** 0.5 * AIR) / (
+        1 - prior.schedule.alpha_bar[t]
+    ) ** 0.5
+    assert 0.5 < float(noise.std()) < 1.6 and abs(float(noise.mean())) < 1
+    alone, _ = prior.denoise(x[1:2], t, 1)
+    torch.testing.assert_close(alone, x0[1:2], atol=1e-5, rtol=1e-5)
+    before = torch.get_rng_state()
+    torch.testing.assert_close(prior.denoise(x, t, 1)[0], x0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_coronal_slices_that_fit_are_taken_as_they_are() -> None:
+    x = blocks(1, height=12)
+    coronal, plain = prior_of("coronal"), prior_of("slices")
+    for a, b in zip(coronal.denoise(x, 40, 1), plain.denoise(x, 40, 1), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(InputError, match="multiples of"):
+        plain.denoise(blocks(1, height=11), 40, 1)
+
+
+def test_restoring_adds_to_the_image() -> None:
+    prior, image = prior_of("fbp-unet"), blocks(1)
+    zeros = torch.zeros(3, dtype=torch.long)
+    added = apply_unet(prior.unet, image, zeros, zeros, unshuffle=1, bf16=False)
+    torch.testing.assert_close(prior.restore(image), image + added)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_saved_prior_keeps_its_layout(layout: str, tmp_path: Path) -> None:
+    prior = prior_of(layout)
+    if layout == "fbp-unet":
+        prior.prediction = "residual"
+        prior.trained["settings"] = {"views": 6, "arc_degrees": 90}
+    prior.save(tmp_path)
+    loaded = load_prior(tmp_path)
+    assert loaded.config == prior.config
+    assert loaded.prediction == prior.prediction
+    if layout == "fbp-unet":
+        assert loaded.views == (6, 90.0)
+    else:
+        with pytest.raises(InputError, match="for which views"):
+            _ = loaded.views
+
+
+@pytest.mark.parametrize(
+    ("bad", "word"),
+    [
+        ({"layout": "sagittal"}, "joint, slices, conditional, coronal, fbp-unet"),
+        ({"layout": "conditional", "block_slices": 4}, "odd number"),
+        ({"layout": "conditional", "block_slices": 1}, "odd number"),
+    ],
+)
+def test_impossible_layouts_are_refused(bad: dict, word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        NetworkConfig(**bad)
+
+
+@pytest.mark.parametrize(("n_slices", "k"), [(2, 3), (3, 3), (9, 3), (7, 5)])
+def test_every_slice_is_given_once_among_its_neighbours(n_slices: int, k: int) -> None:
+    partition = neighbour_partition(n_slices, k)
+    padded = np.pad(np.arange(n_slices), k // 2, mode="reflect")
+    expected = [padded[i : i + k].tolist() for i in range(n_slices)]
+    assert partition.blocks.tolist() == expected
+    assert partition.blocks[:, partition.given].flatten().tolist() == list(range(n_slices))
+    x = torch.arange(n_slices * 6.0).reshape(n_slices, 2, 3)
+    given = partition.gather(x)[:, partition.given]
+    torch.testing.assert_close(partition.scatter(given, n_slices), x)
+    (slab,) = partition.slabs(1)
+    assert (slab.slices.start, slab.slices.stop) == (0, n_slices)
+    assert slab.partition.given == partition.given
+
+
+@pytest.mark.parametrize(("n_slices", "k"), [(5, 4), (1, 3), (2, 5)])
+def test_too_few_neighbours_are_refused(n_slices: int, k: int) -> None:
+    with pytest.raises(InputError):
+        neighbour_partition(n_slices, k)
+
+
+def test_single_slices_can_be_parted_anywhere() -> None:
+    partition = slice_partition(7)
+    assert partition.blocks.tolist() == [[i] for i in range(7)]
+    slabs = partition.slabs(3)
+    assert [(s.slices.start, s.slices.stop) for s in slabs] == [(0, 3), (3, 6), (6, 7)]
+    assert partition.code == 1
+
+
+def test_coronal_slices_lie_along_the_second_axis() -> None:
+    x = torch.arange(2.0 * 3 * 4).reshape(2, 3, 4)
+    partition = slice_partition(3, axis=1, depth=2)
+    gathered = partition.gather(x)
+    assert gathered.shape == (3, 1, 2, 4)
+    for row in range(3):
+        np.testing.assert_array_equal(gathered[row, 0].numpy(), x.numpy()[:, row])
+    torch.testing.assert_close(partition.scatter(gathered, 3), x)
+    (slab,) = partition.slabs(1)
+    assert (slab.slices.start, slab.slices.stop) == (0, 2)
+    assert slab.partition.axis == 1

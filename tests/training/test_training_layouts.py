@@ -1,0 +1,175 @@
+"""Training blocks of each layout, and a short run of each that ends in a prior of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.methods.registry import reconstruct
+from diffusionblend.priors.config import LAYOUTS
+from diffusionblend.priors.prior import load_prior
+from diffusionblend.priors.schedule import NoiseSchedule
+from diffusionblend.simulate import simulate_projections
+from diffusionblend.training.batches import draw_batch
+from diffusionblend.training.checkpoint import check_same_settings, plain_settings
+from diffusionblend.training.dataset import VolumeBank, draw_blocks
+from diffusionblend.training.loop import Trainer
+from diffusionblend.training.objective import Objective
+from diffusionblend.training.places import AIR_HU
+from diffusionblend.training.settings import TrainSettings
+from diffusionblend.units import hu_to_network, network_to_hu
+from diffusionblend.volume import Grid, Volume
+from easy_training import EASY_SETTINGS, easy_bank
+
+SIZE = 8
+
+
+def numbered(n_slices: int) -> VolumeBank:
+    """Every voxel tells where it is: 64 z + 8 y + x in HU."""
+    values = np.arange(n_slices * SIZE * SIZE, dtype=float).reshape(n_slices, SIZE, SIZE)
+    grid = Grid(shape=values.shape, spacing_mm=(2.5, 1.0, 1.0))
+    return VolumeBank.of([Volume(values, grid)], block_slices=1)
+
+
+def drawn(layout: str, n_slices: int, k: int, **options: object) -> tuple[np.ndarray, list]:
+    """Blocks in HU as whole numbers, and their codes."""
+    blocks, codes = draw_blocks(
+        numbered(n_slices),
+        n_blocks=300,
+        block_slices=k,
+        strides=(1, 2, 3),
+        rng=np.random.default_rng(0),
+        layout=layout,
+        **options,
+    )
+    return np.round(network_to_hu(blocks).numpy()).astype(int), codes.tolist()
+
+
+def test_single_slices_have_code_1_whatever_the_strides() -> None:
+    blocks, codes = drawn("slices", 5, 1)
+    assert set(codes) == {1}
+    assert {int(b[0, 0, 0]) // 64 for b in blocks} == set(range(5))
+    assert set(drawn("slices", 5, 1, code="mm")[1]) == {2.5}
+
+
+def test_conditional_blocks_are_neighbours_mirrored_at_the_ends() -> None:
+    blocks, codes = drawn("conditional", 6, 3)
+    found = {tuple(int(s[0, 0]) // 64 for s in b) for b in blocks}
+    assert found == {(1, 0, 1), (0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 4)}
+    assert set(codes) == {1}
+
+
+@pytest.mark.parametrize("n_slices", [5, 8, 11])
+def test_coronal_blocks_are_cut_along_z_and_filled_up_with_air(n_slices: int) -> None:
+    blocks, codes = drawn("coronal", n_slices, 1)
+    assert set(codes) == {1}
+    volume = np.arange(n_slices * 64).reshape(n_slices, 8, 8)
+    air = np.full((max(0, 8 - n_slices), 8, 8), AIR_HU)
+    filled = np.concatenate([air, volume, air])
+    allowed = {
+        filled[first : first + 8, row].tobytes()
+        for first in range(len(filled) - 7)
+        for row in range(8)
+    }
+    found = {b[0].tobytes() for b in blocks}
+    assert found <= allowed
+    assert len(found) > 0.9 * len(allowed)
+
+
+def test_joint_blocks_are_drawn_as_ever() -> None:
+    """The very blocks of a seed, so that a resumed run of an earlier version is the same run."""
+    blocks, codes = drawn("joint", 9, 3)
+    rng = np.random.default_rng(0)
+    for block, code in zip(blocks, codes, strict=True):
+        assert int(rng.choice(1, p=[1.0])) == 0
+        stride = min(int(rng.choice((1, 2, 3))), 4)
+        first = int(rng.integers(9 - 2 * stride))
+        assert code == stride
+        assert [int(s[0, 0]) // 64 for s in block] == [first + i * stride for i in range(3)]
+
+
+def settings_of(layout: str, **changes: object) -> TrainSettings:
+    network = replace(EASY_SETTINGS.network, layout=layout)
+    return replace(EASY_SETTINGS, network=network, steps=3, validate_every=2, **changes)
+
+
+def test_fbp_unet_learns_from_the_fbp_of_its_views() -> None:
+    settings = settings_of("fbp-unet", views=5, arc_degrees=120.0)
+    options = {"seed": 0, "step": 0, "n_blocks": 4, "n_timesteps": 1000, "augmentation": None}
+    batch = draw_batch(easy_bank(), settings, **options)
+    assert not batch.t.any() and not batch.codes.any()
+    hu = network_to_hu(batch.x0[:, 0]).numpy()
+    volume = Volume(hu, Grid(shape=hu.shape, spacing_mm=(3.0, 0.7, 0.7)))
+    geometry = parallel_beam_for(volume.grid, equally_spaced_angles(5, 120.0))
+    fbp = reconstruct(simulate_projections(volume, geometry), method="fbp").volume
+    expected = hu_to_network(fbp.values)
+    np.testing.assert_allclose(batch.eps[:, 0].numpy(), expected, atol=2e-3)
+    part = draw_batch(easy_bank(), settings, **options, share=slice(1, 3))
+    torch.testing.assert_close(part.eps, batch.eps[1:3])
+
+
+@pytest.mark.parametrize("layout", ["conditional", "fbp-unet"])
+def test_the_error_is_of_what_is_given_back_alone(layout: str) -> None:
+    settings, schedule = settings_of(layout), NoiseSchedule()
+    options = {"seed": 0, "step": 0, "n_blocks": 4, "n_timesteps": 1000, "augmentation": None}
+    batch = draw_batch(easy_bank(), settings, **options)
+
+    class Nothing(torch.nn.Module):
+        def forward(self, tiles, t, class_labels):  # noqa: ANN001, ANN202
+            self.seen = tiles
+            out = torch.zeros(len(tiles), 1, *tiles.shape[2:])
+            return type("Output", (), {"sample": out})
+
+    nothing = Nothing()
+    squares = Objective(settings, schedule).squared_error(nothing, batch)
+    if layout == "fbp-unet":
+        assert torch.equal(nothing.seen, batch.eps)
+        expected = (batch.x0 - batch.eps).square()
+    else:
+        assert nothing.seen.shape[1] == 3
+        middle = (batch.x0[:, 1:2], batch.eps[:, 1:2], batch.t)
+        expected = schedule.v_target(*middle).square()
+    torch.testing.assert_close(squares, expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_short_run_ends_in_a_prior_of_its_layout(layout: str, tmp_path: Path) -> None:
+    trainer = Trainer(settings_of(layout), easy_bank(), easy_bank(1), tmp_path)
+    prior = trainer.run()
+    assert np.isfinite(prior.trained["validation_loss"])
+    loaded = load_prior(tmp_path)
+    assert loaded.config.layout == layout
+    assert loaded.prediction == ("residual" if layout == "fbp-unet" else "v")
+    if layout == "fbp-unet":
+        assert loaded.views == (8, 180.0)
+
+
+def test_settings_without_a_layout_are_joint_ones() -> None:
+    """Checkpoints of before there were layouts."""
+    stored = plain_settings(EASY_SETTINGS)
+    for name in ("views", "arc_degrees"):
+        del stored[name]
+    del stored["network"]["layout"]
+    check_same_settings(Path("checkpoint.pt"), EASY_SETTINGS, stored)
+    with pytest.raises(InputError, match="network"):
+        check_same_settings(Path("checkpoint.pt"), replace(settings_of("slices"), steps=24), stored)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"layout": "conditional", "samples_every": 1},
+        {"layout": "fbp-unet", "loss_weighting": "min-snr"},
+        {"layout": "fbp-unet", "views": 0},
+        {"layout": "fbp-unet", "arc_degrees": 400.0},
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(bad: dict) -> None:
+    with pytest.raises(InputError):
+        settings_of(**bad)

@@ -1,0 +1,140 @@
+"""The benchmark runs every cell once, survives a kill, and writes its tables and figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.io.volumes import read_volume
+from diffusionblend.methods.registry import reconstruct
+from diffusionblend.verbs.benchmark import Setting, scan
+from easy_training import environment_of_a_script
+
+KILLED = """
+import os, signal, sys
+from diffusionblend.verbs import benchmark
+
+whole, written = benchmark.append_json_line, []
+
+def killed_in_the_third(path, row):
+    written.append(row)
+    if len(written) == 3:
+        with path.open("a") as file:
+            file.write('{"key": "half of a')
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    whole(path, row)
+
+benchmark.append_json_line = killed_in_the_third
+from diffusionblend.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def command(chest_file, tiny_prior):
+    return (
+        *("benchmark", chest_file, "--views", 6, "--arc-degrees", 90),
+        *("--methods", "fbp", "cgls", "diffusionblend++", "--priors", tiny_prior),
+        *("--seeds", 2, "--steps", 2, "--device", "cpu"),
+    )
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+
+
+def test_every_cell_is_run_once_and_told(cli, command, tmp_path, chest_file):
+    out = tmp_path / "out"
+    assert cli(*command, "-o", out, "--keep-volumes").code == 0
+    rows = rows_of(out)
+    cells = [(r["setting"], r["method"], r["seed"]) for r in rows]
+    per_setting = [("fbp", 0), ("cgls", 0), ("diffusionblend++", 0), ("diffusionblend++", 1)]
+    assert cells == [(s, *c) for s in ("6 views", "90 degrees") for c in per_setting]
+    truth = read_volume(chest_file)
+    for row, setting in ((rows[0], Setting(6)), (rows[4], Setting(90, 90.0))):
+        result = reconstruct(scan(truth, setting), method="fbp")
+        scores = evaluate_volume(result.volume, truth)
+        assert row["psnr_coronal"] == pytest.approx(scores.planes["coronal"].psnr_db, abs=1e-6)
+        kept = read_volume(out / "volumes" / f"{row['key']}.nii.gz", check=False)
+        np.testing.assert_allclose(kept.values, result.volume.values, atol=1e-3)
+    assert rows[2]["network_calls"] == 2 and rows[2]["peak_memory_mb"] > 0
+    assert rows[2]["psnr_axial"] != rows[3]["psnr_axial"]
+    before = (out / "rows.jsonl").read_bytes()
+    table = (out / "table.md").read_text()
+    assert cli(*command, "-o", out).code == 0
+    assert (out / "rows.jsonl").read_bytes() == before
+    assert (out / "table.md").read_text() == table
+
+
+def test_tables_and_figures_come_of_the_rows(cli, command, tmp_path):
+    out = tmp_path / "out"
+    assert cli(*command, "-o", out).code == 0
+    text, rows = (out / "table.md").read_text(), rows_of(out)
+    fbp = next(r for r in rows if (r["method"], r["setting"]) == ("fbp", "6 views"))
+    assert f"| fbp | {fbp['psnr_axial']:.2f} ±" in text
+    assert "Published figures" in text and "DiffusionMBIR" in text
+    assert "layout joint" in text
+    with (out / "table.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    mine = [x for x in lines if (x["method"], x["setting"]) == ("diffusionblend++", "90 degrees")]
+    psnr = [r["psnr_coronal"] for r in rows if r["setting"] == "90 degrees" and "++" in r["method"]]
+    assert float(mine[1]["psnr"]) == pytest.approx(np.mean(psnr))
+    assert mine[1]["plane"] == "coronal" and mine[1]["runs"] == "2"
+    assert len(list(out.glob("coronal-*.png"))) == 2
+
+
+def test_a_benchmark_that_was_killed_goes_on_without_losing_or_repeating(cli, command, tmp_path):
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    words = [str(word) for word in (*command, "-o", out)]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *words], env=environment_of_a_script(), capture_output=True
+    )
+    assert killed.returncode == -9, killed.stderr.decode()
+    left = (out / "rows.jsonl").read_text().splitlines()
+    assert len(left) == 3 and left[2] == '{"key": "half of a'
+    assert cli(*command, "-o", out).code == 0
+    assert cli(*command, "-o", undisturbed).code == 0
+    assert (out / "rows.jsonl").read_text().splitlines()[:2] == left[:2]
+    for row, other in zip(rows_of(out), rows_of(undisturbed), strict=True):
+        for name in ("key", "psnr_axial", "ssim_coronal", "relative_residual"):
+            assert row[name] == other[name]
+
+
+def test_a_method_without_its_prior_is_refused_before_any_work(cli, command, tmp_path):
+    result = cli(*command, "-o", tmp_path / "out", "--methods", "fbp", "tpdm")
+    assert result.code == 1
+    assert "tpdm needs a prior of layout 'slices'" in result.err
+    assert "--layout slices" in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_methods_list_the_known_ones(cli, command, tmp_path):
+    result = cli(*command, "-o", tmp_path / "out", "--methods", "magic")
+    assert result.code == 2
+    assert "admm-tv" in result.err and "diffusionblend++" in result.err
+
+
+def test_weights_are_searched_on_another_volume_and_printed(cli, tmp_path, chest_file):
+    from diffusionblend.io.volumes import write_volume
+    from diffusionblend.phantom import synthetic_chest
+
+    other, out = tmp_path / "other.nii.gz", tmp_path / "out"
+    write_volume(synthetic_chest(8, shape=(8, 16, 16)), other)
+    command = ("benchmark", chest_file, "-o", out, "--views", 6, "--methods", "cgls")
+    result = cli(*command, "--tune-on", other, "--device", "cpu")
+    tuned = [json.loads(line) for line in (out / "tuned.jsonl").read_text().splitlines()]
+    assert result.code == 0, result.err
+    (row,) = tuned
+    best = max(row["psnr_volume_db"], key=row["psnr_volume_db"].get)
+    assert float(best) == row["value"] == rows_of(out)[0]["settings"]["iterations"]
+    assert f"iterations of cgls is {row['value']:g}" in result.out
+    assert f"iterations of cgls is {row['value']:g}" in (out / "table.md").read_text()
+    refused = cli(*command, "--tune-on", chest_file, "--device", "cpu")
+    assert refused.code == 1 and "both compared on and searched on" in refused.err
