@@ -35,9 +35,10 @@ PIXEL_MM = 0.2 * 410.66 / 553.74
 COARSER = 4
 EVERY_VIEW = 4
 METHODS = ("fbp", "admm-tv")
-TV_WEIGHTS = (0.25, 1.0, 4.0, 16.0)
-TV = AdmmTvSettings(iterations=200, penalty=10.0, inner_iterations=3)
-THRESHOLDS_PER_MM = tuple(round(0.001 * k, 3) for k in range(1, 36))
+TV_WEIGHTS = (0.06, 0.25, 1.0, 4.0, 16.0)
+TV = AdmmTvSettings(iterations=800, penalty=30.0, inner_iterations=3)
+"""Limited arcs converge slowly: 200 iterations scored 0.03 less at 60 degrees, 2500 the same."""
+THRESHOLDS_PER_MM = tuple(round(0.0005 * k, 4) for k in range(-10, 71))
 EDGE_DEGREES = 1e-6
 LABELS = {"fbp": "FBP", "admm-tv": "ADMM-TV"}
 WINDOW_PER_MM = (-0.002, 0.045)

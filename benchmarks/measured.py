@@ -165,7 +165,9 @@ class Benchmark:
         row |= {"pair_bin": done.centre.pair_bin, "mass_bin": done.centre.mass_bin}
         for offset in CENTRE_OFFSETS:
             volume = fbp_beside(done.projections, offset, rows)
-            slopes = np.hypot(*np.gradient(volume, axis=(1, 2)))
+            edge = volume.shape[1] // 4  # the objects stand in the middle
+            middle = volume[:, edge:-edge, edge:-edge]
+            slopes = np.hypot(*np.gradient(middle, axis=(1, 2)))
             row[f"sharpness_{offset:+g}"] = float(np.mean(slopes**4) ** 0.25)
             pictures[offset] = volume[0]
         highest = max(row[f"sharpness_{offset:+g}"] for offset in CENTRE_OFFSETS)
@@ -205,6 +207,7 @@ class Benchmark:
     def _discs(self) -> None:
         """The discs of the challenge: whole turns, then limited arcs, tuned on other objects."""
         discs = Discs(folder=self.projections / "htc2022", tuned_file=self.output / "tuned.json")
+        print(discs.tuned, flush=True)
         for name in ARCS_DEGREES:
             for label, run in discs.cells(name):
                 self._timed(name, label, run)

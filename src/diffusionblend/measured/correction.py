@@ -120,7 +120,8 @@ def _transmission(scan: RawScan, found: Correction) -> tuple[np.ndarray, np.ndar
             "crop the detector to where the beam is, with --rows and --bins",
         )
     _check_flats(scan.flats - dark, flat, dead, found)
-    return (scan.data - dark) / np.where(dead, np.nan, flat), dead
+    lit = np.where(dead, np.nan, flat).astype(np.float32)
+    return (scan.data - dark.astype(np.float32)) / lit, dead
 
 
 def _check_flats(flats: np.ndarray, flat: np.ndarray, dead: np.ndarray, found: Correction) -> None:
