@@ -11,17 +11,19 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "src" / "diffusionblend"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-VALUES = {"errors", "units", "volume", "geometry"}
+VALUES = {"errors", "units", "volume", "geometry", "raw_scan"}
 MAY_IMPORT = {
     "errors": set(),
     "units": set(),
     "volume": {"errors"},
     "geometry": {"errors", "volume"},
+    "raw_scan": {"errors"},
     "io": VALUES,
     "operators": VALUES,
     "priors": VALUES | {"io"},
     "phantom": VALUES,
     "provenance": VALUES | {"io"},
+    "measured": VALUES,
     "simulate": VALUES | {"operators"},
     "solvers": VALUES | {"operators"},
     "ranks": set(),

@@ -7,6 +7,21 @@ from typing import Any, Literal, get_args
 
 from diffusionblend.errors import InputError
 
+MethodName = Literal[
+    "fbp",
+    "sirt",
+    "cgls",
+    "admm-tv",
+    "fbp-unet",
+    "dds-2d",
+    "dds",
+    "diffusion-mbir",
+    "tpdm",
+    "diffusionblend",
+    "diffusionblend++",
+]
+"""Those that the registry holds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FbpSettings:
