@@ -51,6 +51,8 @@ SAVU_MU_PER_BIN = 0.0135
 """Attenuation of the capsule's holder a bin, read off its 12 views, as 0 HU: there the prior, which
 knows patients, expects what lies about it."""
 SAVU_TV_WEIGHTS = (0.3, 1.0, 3.0)
+TOOTH_RING_BINS = 9
+OFF_AXIS = "FBP 2 bins beside the axis, at the axis found, 2 bins beside it"
 CENTRE_OFFSETS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 SAVU_SHARP_ROWS = slice(95, 120)
 """Rows of the capsule with a sharp border."""
@@ -118,7 +120,10 @@ class Benchmark:
         """The capsule: the axis, 91 views by FBP, and 12 of them by every method."""
         settings = {"air_bins": SAVU_AIR_BINS, "mu_water_per_mm": SAVU_MU_PER_BIN}
         whole = self._savu_scan(1, **settings)
-        self._axis("savu", whole, SAVU_SHARP_ROWS)
+        pictures = self._axis("savu", whole, SAVU_SHARP_ROWS)
+        rows = {OFF_AXIS: [pictures[o] for o in (-2.0, 0.0, 2.0)]}
+        figure = image_rows_figure(rows, (-0.002, 0.03), "attenuation per bin")
+        save_figure(figure, self.output / "savu-axis.png", force=True)
         told = settings | {"centre_bin": whole.centre.bin, "size": SAVU_SIZE}
         reference = self._cell("savu", self._savu_scan(1, **told), "FBP", "fbp", FbpSettings())
         few = self._savu_scan(SAVU_EVERY, **told)
@@ -149,14 +154,12 @@ class Benchmark:
         scan = read_raw_scan(self.projections / "tooth" / "tooth.h5")
         done = prepare_scan(scan, PrepareSettings(bin_mm=1.0))
         pictures = self._axis("tooth", done, slice(0, 1))
-        middle = slice(150, 440)
-        figure = image_rows_figure(
-            {"axis 2 bins off, at the axis found, 2 bins off": [
-                pictures[o][middle, middle] for o in (-2.0, 0.0, 2.0)
-            ]},
-            (-0.001, 0.012),
-            "attenuation per bin",
-        )  # fmt: skip
+        smooth = prepare_scan(scan, PrepareSettings(bin_mm=1.0, ring_bins=TOOTH_RING_BINS))
+        rings = fbp_beside(smooth.projections, 0.0, slice(0, 1))[0]
+        y, x = slice(130, 430), slice(160, 460)
+        rows = {OFF_AXIS: [pictures[o][y, x] for o in (-2.0, 0.0, 2.0)]}
+        rows |= {"axis found, rings reduced": [rings[y, x]]}
+        figure = image_rows_figure(rows, (-0.001, 0.012), "attenuation per bin")
         save_figure(figure, self.output / "tooth.png", force=True)
 
     def _axis(self, name: str, done: Preparation, rows: slice) -> dict[float, np.ndarray]:
