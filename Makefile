@@ -5,9 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_FOR_TESTS := $(VENV)/.installed-for-tests
+INSTALLED_FOR_DOCS := $(VENV)/.installed-for-docs
+SITE ?= site
 DEMO_OUTPUT ?= demo-output
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint docs install clean
 
 demo: $(INSTALLED)
 	$(BIN)/diffusionblend demo --output $(DEMO_OUTPUT) --force
@@ -20,6 +22,9 @@ test: $(INSTALLED_FOR_TESTS)
 lint: $(INSTALLED_FOR_TESTS)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(INSTALLED_FOR_DOCS)
+	$(BIN)/python -m mkdocs build --strict --site-dir $(abspath $(SITE))
 
 install: $(INSTALLED)
 
@@ -34,5 +39,9 @@ $(INSTALLED_FOR_TESTS): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable ".[test,browser]"
 	touch $@
 
+$(INSTALLED_FOR_DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO_OUTPUT)
+	rm -rf $(VENV) $(DEMO_OUTPUT) $(SITE)

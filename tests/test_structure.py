@@ -179,7 +179,7 @@ def test_methods_never_see_a_reference():
                 assert node.arg not in ("truth", "reference", "ground_truth"), path.name
 
 
-@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks"])
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "examples", "docs"])
 def test_files_and_functions_stay_short(folder):
     too_long = []
     for path in sorted((REPOSITORY / folder).rglob("*.py")):

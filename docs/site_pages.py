@@ -1,0 +1,108 @@
+"""Pages of the site that are no files of docs/: made when it is built, by hooks of MkDocs.
+
+The command line's reference is the help of every verb, the examples are their scripts, and results,
+changelog and the like are the repository's own files. Links of all pages are written for a reader
+of the repository; here those that lead out of docs/ are turned to the pages made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TAKEN_IN = {
+    "results.md": "benchmarks/RESULTS.md",
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "prior-chest-128.md": "src/diffusionblend/priors/weights/chest-128/README.md",
+}
+"""Page of the site: file of the repository."""
+HELP_COLUMNS = "100"
+LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+SCHEME = re.compile(r"[a-z]+:")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """All pages: those of docs/ and those that are made."""
+    made = {page: (REPOSITORY / path).read_text("utf-8") for page, path in TAKEN_IN.items()}
+    made["command-line.md"] = command_line_page()
+    made["examples.md"] = examples_page()
+    for page, text in made.items():
+        files.append(File.generated(config, page, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The page with its links turned to pages of the site."""
+    name = page.file.src_uri
+    origin = TAKEN_IN.get(name, f"docs/{name}")
+
+    def turned(match: re.Match[str]) -> str:
+        before, target, after = match.groups()
+        if SCHEME.match(target):
+            return match.group()
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), target))
+        found, anchor = page_of(path)
+        if found is None:
+            raise PluginError(f"{origin} links to {target}, of which the site has no page")
+        return before + posixpath.relpath(found, posixpath.dirname(name) or ".") + anchor + after
+
+    return LINK.sub(turned, markdown)
+
+
+def page_of(path: str) -> tuple[str | None, str]:
+    """The page of a file of the repository, by its path, and the anchor there."""
+    for page, taken in TAKEN_IN.items():
+        if path == taken:
+            return page, ""
+    if path == "README.md":
+        return "index.md", ""
+    if path.startswith("examples/"):
+        return "examples.md", f"#{posixpath.basename(path).replace('.', '')}".rstrip("#")
+    return (path.removeprefix("docs/"), "") if path.startswith("docs/") else (None, "")
+
+
+def command_line_page() -> str:
+    """The help of every verb, and of its subcommands, as it is printed."""
+    from diffusionblend.cli import VERBS
+
+    parts = ["# Command line\n\nWhat `--help` prints, for the command and for each of its verbs.\n"]
+    parts.append(f"```text\n{help_of()}\n```\n")
+    for verb in VERBS:
+        text = help_of(verb)
+        parts.append(f"## {verb}\n\n```text\n{text}\n```\n")
+        for inner in re.findall(r"^│\s+• (\S+)", text, re.MULTILINE):
+            parts.append(f"### {verb} {inner}\n\n```text\n{help_of(verb, inner)}\n```\n")
+    return "\n".join(parts)
+
+
+def help_of(*words: str) -> str:
+    """What `diffusionblend WORDS --help` prints."""
+    from diffusionblend.cli import run
+
+    os.environ["COLUMNS"] = HELP_COLUMNS
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        run([*words, "--help"])
+    return printed.getvalue().rstrip()
+
+
+def examples_page() -> str:
+    """The scripts of examples/, each under its name."""
+    parts = [
+        "# Examples\n\nShort scripts of arrays in and arrays out, in the folder `examples/`; the "
+        "tests run each in a small setting. `python examples/NAME --help` shows their options.\n"
+    ]
+    for path in sorted((REPOSITORY / "examples").glob("*.py")):
+        parts.append(f"## {path.name}\n\n```python\n{path.read_text('utf-8').rstrip()}\n```\n")
+    return "\n".join(parts)

@@ -1,0 +1,193 @@
+"""What is written holds: links lead somewhere, commands parse, code in pages is code that ran."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import typing
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import diffusionblend
+from diffusionblend import cli
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    REPOSITORY / "benchmarks" / "RESULTS.md",
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+    *sorted((REPOSITORY / "src").rglob("README.md")),
+]
+TUTORIALS = sorted((REPOSITORY / "docs" / "tutorials").glob("*.md"))
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?:^(?: {4}.*)?\n)+", re.MULTILINE)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+INLINE = re.compile(r"`([^`\n]+)`")
+OPTION = re.compile(r"--[a-z][a-z0-9.-]*")
+SCHEME = re.compile(r"(?:https?|mailto):")
+
+OTHER_PROGRAMS = {
+    *("--nproc-per-node", "--num-processes", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),
+    *("--standalone", "--strict", "--basetemp", "--array", "--gres", "--time", "--requeue"),
+    *("--nodes", "--ntasks", "--ntasks-per-node", "--cpus-per-task", "--signal", "--version"),
+}
+"""Options of torchrun, accelerate, SLURM, MkDocs and pytest that the pages name."""
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(REPOSITORY).as_posix()
+
+
+def prose_of(page: Path) -> str:
+    """The text of a page without its blocks of code."""
+    return INDENTED.sub("\n", FENCE.sub("", page.read_text("utf-8")))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Anchors of a page's headings, as code hosts make them."""
+    titles = HEADING.findall(FENCE.sub("", page.read_text("utf-8")))
+    plain = (re.sub(r"[^\w\- ]", "", title.lower()).strip() for title in titles)
+    return {title.replace(" ", "-") for title in plain}
+
+
+def code_lines_of(page: Path) -> list[str]:
+    """Lines of code of a page, those of blocks and those that go on after a backslash joined."""
+    text = page.read_text("utf-8")
+    blocks = [body for language, body in FENCE.findall(text) if language != "python"]
+    blocks += INDENTED.findall(FENCE.sub("", text))
+    return [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The arguments of every `diffusionblend ...` in a page's code, and of whole ones in prose."""
+    lines = code_lines_of(page) + INLINE.findall(prose_of(page))
+    found = []
+    for line in lines:
+        line = re.sub(r"\$\{?SLURM_ARRAY_TASK_ID\}?", "0", line)
+        line = re.sub(r"\$\{?SLURM_ARRAY_TASK_COUNT\}?", "4", line)
+        match = re.search(r"(?:^|-m )diffusionblend (.+)$", line)
+        if match and "VERB" not in line and "..." not in line.partition("#")[0]:
+            found.append(shlex.split(match.group(1).strip(), comments=True))
+    return found
+
+
+@pytest.fixture(scope="module")
+def options() -> set[str]:
+    """Every option of every verb, by its long name, and of the scripts of benchmarks/."""
+    found = {option for verb in cli.VERBS for option in OPTION.findall(help_of(verb))}
+    for script in (REPOSITORY / "benchmarks").glob("*.py"):
+        found |= set(OPTION.findall(script.read_text("utf-8")))
+    return found
+
+
+def help_of(verb: str) -> str:
+    """The help of a verb and of its subcommands."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setenv("COLUMNS", "400")
+        for words in [(verb,), *((verb, inner) for inner in subcommands_of(verb))]:
+            with contextlib.suppress(SystemExit):
+                cli.run([*words, "--help"])
+    return printed.getvalue()
+
+
+def subcommands_of(verb: str) -> list[str]:
+    """Those of a verb that has some."""
+    command = typing.get_type_hints(cli.VERBS[verb], include_extras=True).get("command")
+    inner = [getattr(one, "__metadata__", ()) for one in typing.get_args(command)]
+    return [m.name for metadata in inner for m in metadata if getattr(m, "name", None)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_relative_link_leads_to_a_file_and_a_heading(page):
+    dead = []
+    for target in LINK.findall(prose_of(page)):
+        if SCHEME.match(target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        missing = not file.exists() or not file.is_relative_to(REPOSITORY)
+        if missing or (anchor and anchor not in anchors_of(file)):
+            dead.append(target)
+    assert not dead
+
+
+@cache
+def wrong_usage(arguments: tuple[str, ...]) -> str | None:
+    """What the command line has against these arguments; a verb by itself need only be one."""
+    if arguments[0] not in (*cli.VERBS, "--help", "--version"):
+        return "there is no such verb"
+    if len(arguments) == 1 or "--help" in arguments:
+        return None
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told):
+        try:
+            cli._verb(arguments)
+        except SystemExit as stop:
+            return told.getvalue() if stop.code else None
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_in_a_page_parses(page):
+    found = {" ".join(command): wrong_usage(tuple(command)) for command in commands_of(page)}
+    assert not {command: wrong for command, wrong in found.items() if wrong}
+
+
+def test_commands_are_found_in_pages_and_wrong_ones_told():
+    found = {name_of(page): [c[0] for c in commands_of(page)] for page in PAGES}
+    assert {"import", "reconstruct", "train"} <= set(found["README.md"])
+    assert "benchmark" in found["docs/choosing-a-method.md"]  # over several lines
+    assert "reconstruct" in found["docs/several-gpus.md"]  # after torchrun, in a table
+    assert wrong_usage(("scan", "a.nii.gz")) and wrong_usage(("methods", "--jsn"))
+    assert wrong_usage(("simulate", "a.nii.gz", "-o", "a.h5", "--views", "many"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_option_in_prose_exists(page, options):
+    named = {o for span in INLINE.findall(prose_of(page)) for o in OPTION.findall(span)}
+    assert not {o for o in named if not o.endswith(".")} - options - OTHER_PROGRAMS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_script_that_a_page_runs_is_there(page):
+    named = re.findall(r"python ((?:benchmarks|examples)/\w+\.py)", page.read_text("utf-8"))
+    assert not [script for script in named if not (REPOSITORY / script).is_file()]
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=name_of)
+def test_the_python_of_tutorials_is_that_of_the_examples(page):
+    examples = "\n".join(p.read_text("utf-8") for p in (REPOSITORY / "examples").glob("*.py"))
+    for language, block in FENCE.findall(page.read_text("utf-8")):
+        if language == "python":
+            assert block in examples, f"no example has this code:\n{block}"
+
+
+def test_every_exported_name_stands_in_the_reference():
+    text = (REPOSITORY / "docs" / "python-api.md").read_text("utf-8")
+    documented = set(re.findall(r"^::: diffusionblend\.([\w.]+)$", text, re.MULTILINE))
+    homes = {f"{home}.{name}" for name, home in diffusionblend._HOMES.items()}
+    assert homes <= documented
+    for name in documented - homes:
+        module, _, attribute = name.rpartition(".")
+        assert (REPOSITORY / "src/diffusionblend" / module.replace(".", "/")).exists() or any(
+            (REPOSITORY / "src/diffusionblend").glob(module.replace(".", "/") + ".py")
+        )
+
+
+def test_the_navigation_names_every_page():
+    # the pages made when the site is built are named there too; the build itself checks those
+    navigation = (REPOSITORY / "mkdocs.yml").read_text("utf-8")
+    docs = REPOSITORY / "docs"
+    left_out = [
+        page.relative_to(docs).as_posix()
+        for page in docs.rglob("*.md")
+        if f": {page.relative_to(docs).as_posix()}\n" not in navigation
+    ]
+    assert not left_out

@@ -1,0 +1,165 @@
+"""Every script of examples/ and the commands of the tutorials, run in a small setting."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command_line import TINY_TRAINING
+from dicom_series import write_series
+from diffusionblend.io.volumes import read_volume, write_volume
+from diffusionblend.phantom import synthetic_chest
+from easy_training import environment_of_a_script
+from test_documentation import REPOSITORY, code_lines_of
+
+EXAMPLES = REPOSITORY / "examples"
+LONGEST_EXAMPLE_LINES = 60
+
+
+@pytest.fixture
+def main_of() -> Callable[[str], Callable]:
+    """The main function of an example, by its name."""
+
+    def load(name: str) -> Callable:
+        spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
+
+    return load
+
+
+def test_examples_are_short_and_all_are_run():
+    paths = sorted(EXAMPLES.glob("*.py"))
+    long = [p.name for p in paths if len(p.read_text().splitlines()) >= LONGEST_EXAMPLE_LINES]
+    assert not long
+    tests = Path(__file__).read_text()
+    assert not [p.stem for p in paths if f'"{p.stem}"' not in tests]
+
+
+def test_synthetic_chest(main_of, tiny_prior):
+    psnr_db = main_of("synthetic_chest")(
+        size=16, slices=6, views=12, steps=2, prior=str(tiny_prior)
+    )
+    assert list(psnr_db) == ["fbp", "admm-tv", "diffusionblend++"]
+    assert psnr_db["admm-tv"] > psnr_db["fbp"] > 10
+
+
+def test_fan_beam(main_of):
+    psnr_db = main_of("fan_beam")(size=24, slices=3, views=40)
+    whole, _, short, _ = psnr_db.values()
+    assert all(db > 15 for db in psnr_db.values())
+    assert abs(whole - short) < 4  # Parker's weights make a short scan as good
+    assert psnr_db["360 degrees, admm-tv"] > whole + 3
+
+
+def test_own_geometry(main_of):
+    few = main_of("own_geometry")(size=16, slices=8, views=3, iterations=10)
+    many = main_of("own_geometry")(size=16, slices=8, views=15, iterations=10)
+    assert many > few + 0.3
+
+
+def test_own_method(main_of, tiny_prior):
+    assert math.isfinite(
+        main_of("own_method")(size=16, slices=11, views=12, steps=4, prior=str(tiny_prior))
+    )
+
+
+def test_uncertainty(main_of, tiny_prior):
+    figures = main_of("uncertainty")(size=16, slices=6, samples=3, steps=2, prior=str(tiny_prior))
+    assert figures["mean_psnr_db"] > figures["first_psnr_db"]
+    assert 0 < figures["within_2_sd"] <= 1 and figures["mean_deviation_hu"] > 0
+
+
+def test_measured_counts(main_of):
+    assert main_of("measured_counts")(bins=64, views=90) == pytest.approx(0.04, rel=0.02)
+
+
+def test_train_prior(main_of):
+    slightly, longer = (
+        main_of("train_prior")(size=16, slices=6, steps=n, chests=2) for n in (1, 24)
+    )
+    assert longer > slightly
+
+
+def test_lost_nodule(main_of, tiny_prior):
+    # 60 views determine the slices, whatever the prior
+    share = main_of("lost_nodule")(
+        size=16, slices=8, views=60, diameter_mm=60, steps=3, prior=str(tiny_prior)
+    )
+    assert share == pytest.approx(1, abs=0.3)
+
+
+def test_an_example_runs_as_a_script():
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "measured_counts.py", "--bins", "48", "--views", "40"],
+        capture_output=True,
+        text=True,
+        env=environment_of_a_script(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("the rod has 0.0")
+
+
+def run_commands_of(page: str, cli: Callable, **more: tuple) -> None:
+    """Every command of a page, with these options more for a verb."""
+    lines = code_lines_of(REPOSITORY / "docs" / "tutorials" / page)
+    commands = [shlex.split(line) for line in lines if line.startswith("diffusionblend ")]
+    assert len(commands) > 3
+    for _, verb, *arguments in commands:
+        result = cli(verb, *arguments, *more.get(verb, ()))
+        assert result.code == 0, (verb, arguments, result.err)
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    """The folder in which a tutorial's commands run."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_tutorial_on_a_series_of_ones_own(cli, in_folder):
+    (in_folder / "scans").mkdir()
+    hu = np.round(synthetic_chest(5, shape=(6, 32, 32)).values)
+    spacing = {"PixelSpacing": [11.25, 11.25]}
+    write_series(in_folder / "scans/patient-03", hu, change=lambda i, d: d.update(spacing))
+    static = ("--static", "look.html")
+    run_commands_of(
+        "own-series.md",
+        cli,
+        reconstruct=("--device", "cpu", "--steps", 1, "--tv.iterations", 5),
+        view=static,
+    )
+    original, again = (
+        read_volume(in_folder / name, check=False) for name in ("recon.nii.gz", "again.nii.gz")
+    )
+    np.testing.assert_array_equal(original.values, again.values)
+    exported = read_volume(in_folder / "recon-dicom", check=False)
+    assert exported.grid.shape == (6, 128, 128)
+    inside = (original.values > -1024) & (original.values < 3000)
+    assert np.abs(exported.values - original.values)[inside].max() <= 0.5
+    assert (in_folder / "report.html").exists() and (in_folder / "look.html").exists()
+
+
+def test_the_tutorial_on_a_prior_of_ones_own(cli, in_folder, scan_file):
+    for folder, seeds in (("volumes", (1, 2)), ("others", (3,))):
+        (in_folder / folder).mkdir()
+        for seed in seeds:
+            chest = synthetic_chest(seed, shape=(6, 16, 16))
+            write_volume(chest, in_folder / folder / f"patient-{seed:02}.nii.gz")
+    (in_folder / "scan.h5").write_bytes(scan_file.read_bytes())
+    run_commands_of(
+        "own-prior.md",
+        cli,
+        train=(*TINY_TRAINING, "--steps", 3, "--synthetic-volumes", 0),
+        reconstruct=("--device", "cpu", "--steps", 2),
+    )
+    assert read_volume(in_folder / "recon.nii.gz", check=False).grid.shape == (8, 16, 16)
