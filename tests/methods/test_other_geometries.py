@@ -21,7 +21,7 @@ from diffusionblend.methods.diffusionblend_pp import reconstruct_diffusionblend_
 from diffusionblend.methods.fbp import reconstruct_fbp
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.settings import AdmmTvSettings, DiffusionBlendPPSettings, FbpSettings
-from diffusionblend.simulate import simulate_projections
+from diffusionblend.simulate import Noise, simulate_projections
 from diffusionblend.units import hu_to_network
 from diffusionblend.volume import Volume
 from operator_properties import random_array
@@ -118,3 +118,17 @@ def test_admm_tv_and_the_sampler_run_unchanged(kind: str) -> None:
     more = replace(settings, cg_iterations=40)
     closer = reconstruct_diffusionblend_pp(projections, random_prior(), more)
     assert closer.relative_residual < 0.5 * sampled.relative_residual
+
+
+def test_the_sampler_knows_the_noise_of_a_cone() -> None:
+    volume = small_volume()
+    geometry, noise = geometry_of("cone", volume, 12), Noise(photons=2e4, electronic_counts=2)
+    noisy = simulate_projections(volume, geometry, noise=noise, mu_water_per_mm=MU_WATER)
+    settings = DiffusionBlendPPSettings(steps=3, seed=1, cg_iterations=40)
+    plain, known = (
+        reconstruct_diffusionblend_pp(noisy, random_prior(), replace(settings, **options))
+        for options in ({}, {"weighted": True, "to_noise": True})
+    )
+    assert np.isfinite(known.volume.values).all()
+    # stopped at the noise, it does not fit the noise as well
+    assert known.relative_residual > 1.2 * plain.relative_residual

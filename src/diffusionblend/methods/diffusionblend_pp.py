@@ -39,13 +39,16 @@ def reconstruct_diffusionblend_pp(
     settings, started = settings.resolved(), time.perf_counter()
     shape = projections.grid.shape
     with torch.inference_mode():
-        measurement = Measurement.of(projections, prior.device)
+        knows_noise = settings.weighted or settings.to_noise
+        measurement = Measurement.of(projections, prior.device, with_noise=knows_noise)
         generator = torch.Generator(home_of_volume(prior, shape)).manual_seed(settings.seed)
         consistency = make_consistency(
             settings.consistency,
             measurement,
             cg_iterations=settings.cg_iterations,
             rho=settings.rho,
+            weighted=settings.weighted,
+            to_noise=settings.to_noise,
         )
         sampler = _sampler(settings, prior, consistency, projections.grid, execution.ranks)
         state = execution.resume

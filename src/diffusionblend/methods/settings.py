@@ -71,6 +71,10 @@ class DiffusionBlendPPSettings:
     """CG steps at every reverse step, for 'cg'."""
     rho: float | None = None
     """Pull towards the prior's estimate, lengths in pixels; by default 0 (cg) or 0.1 (prox)."""
+    weighted: bool = False
+    """Weigh rays by their photons, for 'cg'; the scan must tell how many."""
+    to_noise: bool = False
+    """Stop CG where the data are fitted as well as their noise allows; as 'weighted'."""
     dual_decay: float = 0.85
     """Share of ADMM's dual variable kept from step to step, 0 to below 1; 0 in the paper."""
     average_below: int = 100
