@@ -15,6 +15,7 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import FanBeam, ParallelBeam
 from diffusionblend.geometry.coverage import check_sources
+from diffusionblend.operators.devices import gpu_kernels
 from diffusionblend.operators.linear import LinearOperator
 from diffusionblend.operators.rays import plane_rays
 from diffusionblend.operators.sparse import matrix_bytes, ray_matrix, torch_csr
@@ -34,8 +35,8 @@ class SlicewiseTransform(LinearOperator):
     geometry, grid: what is measured; row r of the detector sees slice r. `scale` multiplies every
     length: with 1 / pixel_mm the result is in pixels, as the solvers like it. storage: "matrix"
     keeps A and its exact adjoint as CSR matrices of (views * bins) by (y * x); "rays" computes both
-    as they are used, on the CPU; None takes the matrix up to MATRIX_LIMIT_BYTES. Raises InputError
-    where the source lies inside the volume.
+    as they are used, on the CPU or, where Triton is installed, on the data's GPU; None takes the
+    matrix up to MATRIX_LIMIT_BYTES. Raises InputError where the source lies inside the volume.
     """
 
     couples_slices = False
@@ -67,6 +68,7 @@ class SlicewiseTransform(LinearOperator):
             self.transposed = torch_csr(matrix.T.tocsr(), **options)
         else:
             self.table = rays.table(scale)
+            self._tables: dict[torch.device, torch.Tensor] = {}
 
     @property
     def description(self) -> str:
@@ -99,34 +101,56 @@ class SlicewiseTransform(LinearOperator):
         return (self.transposed @ lines).T.reshape(self.domain_shape).contiguous()
 
     def _forward_by_rays(self, x: torch.Tensor) -> torch.Tensor:
-        """A x, every thread with rays of its own."""
-        from diffusionblend.operators import kernels_cpu
-
+        """A x; on the CPU every thread has rays of its own."""
         views, slices, bins = self.range_shape
         shape = self.grid.in_plane_shape
-        out = torch.empty(self.range_shape, dtype=x.dtype)
+        out = torch.empty(self.range_shape, dtype=x.dtype, device=x.device)
         for first in range(0, slices, SLICES_AT_ONCE):
             part = slice(first, first + SLICES_AT_ONCE)
-            pixels = x[part].detach().cpu().reshape(-1, shape[0] * shape[1]).T.contiguous().numpy()
-            lines = np.empty((views * bins, pixels.shape[1]), pixels.dtype)
-            in_parts(kernels_cpu.project_slices, views * bins, self.table, pixels, *shape, lines)
-            out[:, part] = torch.from_numpy(lines).reshape(views, bins, -1).transpose(1, 2)
-        return out.to(x.device)
+            pixels = x[part].detach().reshape(-1, shape[0] * shape[1]).T.contiguous()
+            lines = self._project(pixels, shape)
+            out[:, part] = lines.reshape(views, bins, -1).transpose(1, 2)
+        return out
 
     def _adjoint_by_rays(self, y: torch.Tensor) -> torch.Tensor:
-        """A* y, every thread with rows, then with columns, of its own: sums in a fixed order."""
-        from diffusionblend.operators import kernels_cpu
-
+        """A* y; on the CPU every thread has rows, then columns, of its own."""
         views, slices, bins = self.range_shape
-        n_y, n_x = self.grid.in_plane_shape
-        out = torch.empty(self.domain_shape, dtype=y.dtype)
+        shape = self.grid.in_plane_shape
+        out = torch.empty(self.domain_shape, dtype=y.dtype, device=y.device)
         for first in range(0, slices, SLICES_AT_ONCE):
             part = slice(first, first + SLICES_AT_ONCE)
-            lines = y[:, part].detach().cpu().transpose(1, 2).reshape(views * bins, -1)
-            lines = lines.contiguous().numpy()
-            pixels = np.zeros((n_y * n_x, lines.shape[1]), lines.dtype)
-            for along_rows, n_lines in ((True, n_y), (False, n_x)):
-                arguments = (self.table, along_rows, lines, n_y, n_x, pixels)
-                in_parts(kernels_cpu.back_project_slices, n_lines, *arguments)
-            out[part] = torch.from_numpy(pixels).T.reshape(-1, n_y, n_x)
-        return out.to(y.device)
+            lines = y[:, part].detach().transpose(1, 2).reshape(views * bins, -1).contiguous()
+            out[part] = self._back_project(lines, shape).T.reshape(-1, *shape)
+        return out
+
+    def _project(self, pixels: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        """(pixel, slice) to lines (ray, slice)."""
+        kernels = gpu_kernels(pixels)
+        if kernels is not None:
+            return kernels.project_slices(pixels, self._table_on(pixels.device), *shape)
+        from diffusionblend.operators import kernels_cpu
+
+        values = pixels.cpu().numpy()
+        lines = np.empty((len(self.table), values.shape[1]), values.dtype)
+        in_parts(kernels_cpu.project_slices, len(lines), self.table, values, *shape, lines)
+        return torch.from_numpy(lines).to(pixels.device)
+
+    def _back_project(self, lines: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        """Lines (ray, slice) to (pixel, slice)."""
+        kernels = gpu_kernels(lines)
+        if kernels is not None:
+            return kernels.back_project_slices(lines, self._table_on(lines.device), *shape)
+        from diffusionblend.operators import kernels_cpu
+
+        values = lines.cpu().numpy()
+        pixels = np.zeros((shape[0] * shape[1], values.shape[1]), values.dtype)
+        for along_rows, n_lines in ((True, shape[0]), (False, shape[1])):
+            arguments = (self.table, along_rows, values, *shape, pixels)
+            in_parts(kernels_cpu.back_project_slices, n_lines, *arguments)
+        return torch.from_numpy(pixels).to(lines.device)
+
+    def _table_on(self, device: torch.device) -> torch.Tensor:
+        """The table of rays on a device, copied there once."""
+        if device not in self._tables:
+            self._tables[device] = torch.from_numpy(self.table).to(device)
+        return self._tables[device]
