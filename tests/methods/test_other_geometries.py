@@ -75,7 +75,7 @@ def test_a_fan_has_the_exact_prox_and_a_cone_says_why_not() -> None:
     z = step(x0, slice(0, 5))
     gradient = fan.operator.adjoint(fan.operator.forward(z) - fan.y) + 0.3 * (z - x0)
     assert gradient.abs().max() < 1e-3
-    with pytest.raises(InputError, match="on the fly"):
+    with pytest.raises(InputError, match="measured together"):
         make_consistency("prox", cone, cg_iterations=0, rho=0.3)
 
 
