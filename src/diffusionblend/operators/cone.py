@@ -2,8 +2,7 @@
 
 Joseph's method in three dimensions: a ray advances plane by plane along the axis that it crosses
 most steeply and reads the volume by bilinear interpolation in between. Forward and adjoint walk the
-same table of rays, so that they have the same weights. A kernel for another device takes the same
-arguments as those of `kernels_cpu`.
+same rays, so that they have the same weights.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, VectorGeometry
 from diffusionblend.geometry.coverage import check_sources
 from diffusionblend.geometry.vectors import PER_VIEW
+from diffusionblend.operators.devices import gpu_kernels
 from diffusionblend.operators.linear import LinearOperator
 from diffusionblend.operators.threads import in_parts
 from diffusionblend.volume import Grid
@@ -30,9 +30,10 @@ class ConeBeamTransform(LinearOperator):
     """A: volume (z, y, x) in 1/mm to line integrals (view, row, bin), slices coupled.
 
     geometry, grid: what is measured, the grid centred on the geometry's origin. `scale` multiplies
-    every length. Beside its data it takes 32 MiB. Computes on the CPU, with float64 for places and
-    for sums along a ray; the result has the data's precision and device, whatever they are. It does
-    not depend on the number of threads. Raises InputError where a source lies inside the volume.
+    every length. Places and sums along a ray are float64; the result has the data's precision and
+    device. On the CPU it takes 32 MiB beside its data and does not depend on the number of threads;
+    data on a GPU are projected there where Triton is installed (the adjoint's last digit may differ
+    from run to run). Raises InputError where a source lies inside the volume.
     """
 
     couples_slices = True
@@ -66,6 +67,9 @@ class ConeBeamTransform(LinearOperator):
         return self
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        kernels = gpu_kernels(x)
+        if kernels is not None:
+            return kernels.project_volume(x, panel=self.range_shape[1:], **self._rays)
         from diffusionblend.operators import kernels_cpu
 
         volume = x.detach().cpu().contiguous().numpy().reshape(-1)
@@ -77,6 +81,9 @@ class ConeBeamTransform(LinearOperator):
         return torch.from_numpy(lines).reshape(self.range_shape).to(x.device)
 
     def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        kernels = gpu_kernels(y)
+        if kernels is not None:
+            return kernels.back_project_volume(y, shape=self.domain_shape, **self._rays)
         from diffusionblend.operators import kernels_cpu
 
         lines = y.detach().cpu().contiguous().numpy().reshape(-1)
@@ -87,6 +94,16 @@ class ConeBeamTransform(LinearOperator):
                 arguments = (table, axis, part, *self.grid.shape, volume)
                 in_parts(kernels_cpu.back_project_volume, self.grid.shape[axis], *arguments)
         return torch.from_numpy(volume).reshape(self.domain_shape).to(y.device)
+
+    @property
+    def _rays(self) -> dict[str, object]:
+        """What the kernels of a GPU work the rays out from."""
+        return {
+            "views": self._views,
+            "spacing_mm": self.grid.spacing_mm,
+            "scale": self.scale,
+            "parallel": self.vectors.parallel,
+        }
 
     def _tables(self):
         """(first ray, table of rays (ray, 8)) for all rays, some detector rows at a time."""
