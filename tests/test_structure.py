@@ -40,6 +40,7 @@ HEAVY = {"SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy", "diff
 COMPILED = {
     "operators/kernels_cpu.py": {"numba"},
     "operators/kernels_slices.py": {"numba"},
+    "operators/kernels_columns.py": set(),
     "operators/kernels_cuda.py": {"triton"},
 }
 """The modules that need a compiler with themselves; they are imported in functions only."""
