@@ -48,7 +48,7 @@ def child_result(path: Path, load: Callable[[], Prior], settings: DiffusionBlend
     """
     prior = load()
     _warm_up(prior)
-    memory = _PeakMemory(prior.device)
+    memory = PeakMemory(prior.device)
     run = our_run(prior, read_projections(path), settings)
     found = {
         "step_seconds": run.step_seconds,
@@ -138,7 +138,7 @@ def _warm_up(prior: Prior) -> None:
         prior.denoise(torch.zeros(1, prior.block_slices, size, size, device=prior.device), 1, 1)
 
 
-class _PeakMemory:
+class PeakMemory:
     """The device's peak memory in bytes above what was taken at the start."""
 
     def __init__(self, device: torch.device) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from command_line import CliResult, run_verb
 from tiny_network import TINY, random_prior
@@ -16,6 +17,12 @@ from tiny_network import TINY, random_prior
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL_DISK_BYTES = 256 << 10
 CHEST_SLICES = 8
+
+
+def pytest_configure() -> None:
+    """Where there is no GPU, Triton interprets its kernels; it settles that at its import."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,14 @@ SINGLE_PRECISION = 1e-6
 
 
 def random_array(
-    shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float32
+    shape: tuple[int, ...],
+    seed: int,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
 ) -> torch.Tensor:
-    """Standard normal values; the same seed gives the same values."""
+    """Standard normal values; the same seed gives the same values, on any device."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
 
 
 def dense_matrix(operator: LinearOperator, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -33,10 +36,12 @@ def dense_matrix(operator: LinearOperator, dtype: torch.dtype = torch.float64) -
     return torch.stack([operator.forward(unit).double().flatten() for unit in units], dim=1)
 
 
-def check_operator(operator: LinearOperator, *, dtype: torch.dtype = torch.float32) -> None:
+def check_operator(
+    operator: LinearOperator, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> None:
     """Linearity, adjointness and shape errors."""
-    check_linearity(operator, dtype=dtype)
-    check_adjoint(operator, dtype=dtype)
+    check_linearity(operator, dtype=dtype, device=device)
+    check_adjoint(operator, dtype=dtype, device=device)
     check_shape_errors(operator, dtype=dtype)
 
 
@@ -44,6 +49,7 @@ def check_linearity(
     operator: LinearOperator,
     *,
     dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
     tolerance: float = SINGLE_PRECISION,
     seed: int = 0,
 ) -> None:
@@ -56,22 +62,23 @@ def check_linearity(
         (operator.forward, operator.adjoint, operator.domain_shape, operator.range_shape),
         (operator.adjoint, operator.forward, operator.range_shape, operator.domain_shape),
     ):
-        u, v = random_array(shape, seed, dtype), random_array(shape, seed + 1, dtype)
+        u, v = (random_array(shape, seed + i, dtype, device) for i in range(2))
         together = apply(1.7 * u - 0.6 * v)
         apart = 1.7 * apply(u) - 0.6 * apply(v)
         assert tuple(together.shape) == tuple(out_shape)
-        assert together.dtype == dtype
-        probe = transpose(random_array(out_shape, seed + 2, dtype))
+        assert together.dtype == dtype and together.device.type == device
+        probe = transpose(random_array(out_shape, seed + 2, dtype, device))
         gain = apply(probe).double().norm() / probe.double().norm().clamp(min=1e-30)
         scale = gain * (1.7 * u.double().norm() + 0.6 * v.double().norm())
         assert (together.double() - apart.double()).norm() <= tolerance * scale
-        assert not apply(torch.zeros(shape, dtype=dtype)).any()
+        assert not apply(torch.zeros(shape, dtype=dtype, device=device)).any()
 
 
 def check_adjoint(
     operator: LinearOperator,
     *,
     dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
     tolerance: float = SINGLE_PRECISION,
     seed: int = 0,
 ) -> None:
@@ -80,8 +87,8 @@ def check_adjoint(
     For a random x and for x = A* y: with x random both sides are small against the bound, so that a
     wrong scale could hide. The larger of the two bounds, since A x may be small by cancellation.
     """
-    y = random_array(operator.range_shape, seed + 1, dtype)
-    for x in (random_array(operator.domain_shape, seed, dtype), operator.adjoint(y)):
+    y = random_array(operator.range_shape, seed + 1, dtype, device)
+    for x in (random_array(operator.domain_shape, seed, dtype, device), operator.adjoint(y)):
         projected, back = operator.forward(x), operator.adjoint(y)
         left = torch.sum(projected.double() * y.double())
         right = torch.sum(x.double() * back.double())
@@ -94,7 +101,7 @@ def check_adjoint(
         )
 
 
-def check_gradient(operator: LinearOperator, *, seed: int = 0) -> None:
+def check_gradient(operator: LinearOperator, *, device: str = "cpu", seed: int = 0) -> None:
     """First and second derivatives of A and A* against finite differences.
 
     operator: small, computing in float64.
@@ -103,7 +110,7 @@ def check_gradient(operator: LinearOperator, *, seed: int = 0) -> None:
         (operator.forward, operator.domain_shape),
         (operator.adjoint, operator.range_shape),
     ):
-        u = random_array(shape, seed, torch.float64).requires_grad_()
+        u = random_array(shape, seed, torch.float64, device).requires_grad_()
 
         def squared(v: torch.Tensor, apply=apply) -> torch.Tensor:
             return apply(v).square()

@@ -15,12 +15,15 @@ import pytest
 import diffusionblend
 from diffusionblend import cli as cli_module
 from diffusionblend.methods.registry import METHODS
-from diffusionblend.verbs.reconstruct import MethodName
+from diffusionblend.methods.settings import MethodName
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy"] + [
     *("diffusers", "accelerate")
 ]
+
+
+SUBCOMMANDS = {"projections": [("import",), ("info",)]}
 
 
 def test_the_command_line_imports_nothing_heavy():
@@ -43,7 +46,8 @@ def test_every_verb_explains_itself(cli, verb):
     result = cli(verb, "--help")
     assert result.code == 0
     assert cli_module.VERBS[verb].__doc__.split(".")[0].split()[0] in result.out
-    assert "(default: " in result.out
+    subcommands = SUBCOMMANDS.get(verb, [()])
+    assert all("(default: " in cli(verb, *more, "--help").out for more in subcommands)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 
 from diffusionblend.units import (
     MU_WATER_PER_MM,
+    hu_difference_to_mu,
     hu_to_mu,
     hu_to_network,
     mu_to_hu,
@@ -21,6 +22,8 @@ def test_air_water_and_bone():
     assert mu_to_hu(0.0) == -1000
     assert mu_to_hu(0.04, mu_water_per_mm=0.02) == pytest.approx(1000)
     assert hu_to_mu(500.0, mu_water_per_mm=0.02) == pytest.approx(0.03)
+    apart = hu_to_mu(350.0, 0.02) - hu_to_mu(100.0, 0.02)
+    assert hu_difference_to_mu(250.0, 0.02) == pytest.approx(apart)
     assert (hu_to_network(-1000.0), hu_to_network(0.0)) == (-1.0, 0.0)
 
 

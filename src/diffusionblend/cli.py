@@ -20,9 +20,11 @@ from diffusionblend.verbs.demo import Demo
 from diffusionblend.verbs.doctor import Doctor
 from diffusionblend.verbs.evaluate import Evaluate
 from diffusionblend.verbs.export import Export
+from diffusionblend.verbs.import_projections import ImportProjections
 from diffusionblend.verbs.import_series import Import
 from diffusionblend.verbs.methods import Methods
 from diffusionblend.verbs.priors import Priors
+from diffusionblend.verbs.projections import ProjectionFiles
 from diffusionblend.verbs.reconstruct import Reconstruct
 from diffusionblend.verbs.repeat import Repeat, Verb
 from diffusionblend.verbs.simulate import Simulate
@@ -34,6 +36,7 @@ VERBS: dict[str, type[Verb]] = {
     "import": Import,
     "train": Train,
     "simulate": Simulate,
+    "projections": ProjectionFiles,
     "reconstruct": Reconstruct,
     "evaluate": Evaluate,
     "view": View,
@@ -44,6 +47,9 @@ VERBS: dict[str, type[Verb]] = {
     "priors": Priors,
     "doctor": Doctor,
 }
+
+RECORDED: dict[str, type[Verb]] = VERBS | {"projections import": ImportProjections}
+"""What a run record can name; a verb with subcommands is named with the one that ran."""
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM

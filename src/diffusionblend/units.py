@@ -35,6 +35,11 @@ def mu_to_hu(mu_per_mm: Values, mu_water_per_mm: float = MU_WATER_PER_MM) -> Val
     return (mu_per_mm / mu_water_per_mm - 1.0) * HU_PER_NETWORK_UNIT
 
 
+def hu_difference_to_mu(hu: Values, mu_water_per_mm: float = MU_WATER_PER_MM) -> Values:
+    """A difference or standard deviation in HU to 1/mm, elementwise."""
+    return hu / HU_PER_NETWORK_UNIT * mu_water_per_mm
+
+
 def hu_to_network(hu: Values) -> Values:
     """HU to the network's range (HU / 1000), elementwise."""
     return hu / HU_PER_NETWORK_UNIT

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry import Projections
 from diffusionblend.methods import consistencies
 from diffusionblend.methods.consistency import Consistency
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.settings import CONSISTENCIES, ConsistencySettings
+from diffusionblend.simulate import Noise, add_noise
 from small_scan import dense_system, scan, small_volume
 
 SHAPE = (4, 8, 8)
@@ -172,3 +176,58 @@ def test_slices_by_themselves_come_out_as_in_the_whole_volume(
     for slices in (slice(0, 1), slice(1, 3), slice(3, 4)):
         part = step(x0[slices], slices)
         torch.testing.assert_close(part, step(x0, ALL)[slices], atol=1e-5, rtol=1e-5)
+
+
+def noisy_measurement(photons: float = 4e4) -> tuple[Measurement, Projections]:
+    clean = scan(small_volume(SHAPE), n_views=4)
+    noise, rng = Noise(photons=photons, electronic_counts=3), np.random.default_rng(2)
+    notes = {"photons": photons, "electronic_counts": 3}
+    noisy = replace(clean, values=add_noise(clean.values, noise, rng), notes=notes)
+    return Measurement.of(noisy, with_noise=True), noisy
+
+
+def test_a_weighted_step_solves_the_weighted_system() -> None:
+    """Weights by hand from the counts, of mean 1, in the network's units."""
+    measured, projections = noisy_measurement()
+    grid, rho = projections.grid, 0.7
+    dense = dense_system(projections.geometry, grid) / grid.spacing_mm[2]
+    lines = projections.values.astype(float)
+    counts = 4e4 * np.exp(-lines)
+    weights = counts**2 / (counts + 9)
+    weights = (weights / weights.mean()).transpose(0, 2, 1).reshape(len(dense), -1)
+    y = measured.y.double().numpy().transpose(0, 2, 1).reshape(len(dense), -1)
+    x0 = start()
+    step = make_consistency("cg", measured, cg_iterations=200, rho=rho, weighted=True)
+    for slices in (ALL, slice(1, 3)):
+        found = columns(step(x0[slices], slices))
+        for column, i in zip(found.T, range(4)[slices], strict=True):
+            weighed = dense.T * weights[:, i]
+            normal = weighed @ dense + rho * np.eye(dense.shape[1])
+            expected = np.linalg.solve(normal, weighed @ y[:, i] + rho * columns(x0)[:, i])
+            np.testing.assert_allclose(column, expected, atol=3e-3)
+
+
+def test_a_step_to_the_noise_ends_at_it_and_leaves_what_fits_alone() -> None:
+    measured, _ = noisy_measurement()
+    expected = measured.variance.sum((0, 2))
+
+    def misfit(x: torch.Tensor) -> torch.Tensor:
+        return (measured.operator.forward(x) - measured.y).square().sum((0, 2)) / expected
+
+    step = make_consistency("cg", measured, cg_iterations=60, to_noise=True)
+    x0 = start()
+    assert misfit(x0).min() > 10
+    reached = step(x0, ALL)
+    assert misfit(reached).max() <= 1.05
+    assert misfit(reached).min() > 0.2
+    torch.testing.assert_close(step(reached, ALL), reached, rtol=0, atol=0)
+    further = make_consistency("cg", measured, cg_iterations=60)(x0, ALL)
+    assert misfit(further).max() < 0.5 * misfit(reached).min()
+
+
+def test_noise_must_be_told_and_the_prox_knows_none(measurement: Measurement) -> None:
+    with pytest.raises(InputError, match="photons"):
+        Measurement.of(scan(small_volume(SHAPE), n_views=4), with_noise=True)
+    for known in ({"weighted": True}, {"to_noise": True}):
+        with pytest.raises(InputError, match="equal weights"):
+            make_consistency("prox", measurement, rho=0.1, **known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,56 @@ def test_sources_and_panels_anywhere(shape, spacing_mm, panel, views, parallel):
     operator = transform(shape, geometry, spacing_mm)
     check_linearity(operator)
     check_adjoint(operator)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8)),
+    spacing_mm=st.tuples(st.floats(0.3, 3), st.floats(0.3, 3), st.floats(0.3, 3)),
+    angles_rad=st.lists(st.floats(-7, 7), min_size=1, max_size=3).map(tuple),
+    panel=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    steps=st.tuples(st.floats(0.3, 4), st.floats(0.3, 4)),
+    shifts=st.tuples(*[st.floats(-6, 6)] * 3),
+    source=st.floats(18, 200),
+)
+def test_upright_panels_are_projected_as_ray_by_ray(
+    shape, spacing_mm, angles_rad, panel, steps, shifts, source
+):
+    """Off-centre panels, one bin, one row, one slice, voxels of any shape."""
+    geometry = cone(
+        angles_rad,
+        panel,
+        steps,
+        source=source,
+        detector=1.5 * source,
+        detector_shift_mm=shifts[0],
+        detector_lift_mm=shifts[1],
+        axis_shift_mm=shifts[2],
+    )
+    operator = transform(shape, geometry, spacing_mm)
+    check_linearity(operator)
+    check_adjoint(operator)
+    x, y = (
+        random_array(size, i, torch.float64)
+        for i, size in enumerate((operator.domain_shape, operator.range_shape))
+    )
+    found = operator.forward(x), operator.adjoint(y)
+    operator.upright = False
+    torch.testing.assert_close(found[0], operator.forward(x), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found[1], operator.adjoint(y), rtol=1e-9, atol=1e-9)
+
+
+def test_which_panels_are_upright():
+    angles = equally_spaced_angles(4, 360)
+    geometry = cone(angles, (6, 8))
+    assert transform((5, 6, 6), geometry).upright
+    assert transform((5, 6, 6), geometry.to_vectors().moved(1, 2, 3)).upright
+    tilted = replace(geometry.to_vectors(), row_steps_mm=[(0.01, 0, 1.5), *[(0, 0, 1.5)] * 3])
+    assert not transform((5, 6, 6), tilted).upright
+    # slices so thin that some rays pass more of them than rows or columns
+    assert not transform((5, 6, 6), geometry, (0.02, 1, 1)).upright
+    parallel = ParallelBeam(angles_rad=angles, n_bins=5, bin_mm=1.0).to_vectors(3)
+    assert transform((5, 6, 6), parallel).upright
 
 
 def test_gradient():
@@ -218,12 +269,14 @@ def test_the_axes_and_rows_point_where_the_convention_says():
         assert found[1] - 20 == pytest.approx(200 * along / depth, abs=1)
 
 
-def test_scale_multiplies_lengths_and_threads_change_nothing():
+@pytest.mark.parametrize("upright", [True, False])
+def test_scale_multiplies_lengths_and_threads_change_nothing(upright):
     geometry = cone(equally_spaced_angles(5, 360), (6, 12))
-    operator = transform((5, 9, 8), geometry)
+    operator, doubled = (transform((5, 9, 8), geometry, scale=s) for s in (1.0, 2.0))
+    assert operator.upright
+    operator.upright = doubled.upright = upright
     x, y = random_array(operator.domain_shape, 0), random_array(operator.range_shape, 1)
-    doubled = transform((5, 9, 8), geometry, scale=2.0).forward(x)
-    torch.testing.assert_close(doubled, 2 * operator.forward(x))
+    torch.testing.assert_close(doubled.forward(x), 2 * operator.forward(x))
     threads = torch.get_num_threads()
     found = []
     try:
@@ -237,8 +290,8 @@ def test_scale_multiplies_lengths_and_threads_change_nothing():
 
 
 def test_rays_in_batches_are_the_same(monkeypatch):
-    geometry = cone(equally_spaced_angles(3, 360), (5, 12))
-    operator = transform((5, 9, 8), geometry)
+    operator = transform((5, 9, 8), cone(equally_spaced_angles(3, 360), (5, 12)))
+    operator.upright = False
     x, y = random_array(operator.domain_shape, 0), random_array(operator.range_shape, 1)
     forward, back = operator.forward(x), operator.adjoint(y)
     monkeypatch.setattr("diffusionblend.operators.cone.RAYS_AT_ONCE", 25)

@@ -14,6 +14,7 @@ from analytic import Ellipsoid, panel_rays
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import FanBeam, ParallelBeam, equally_spaced_angles
 from diffusionblend.operators import FanBeamTransform, ParallelBeamTransform
+from diffusionblend.operators.rays import plane_rays
 from diffusionblend.operators.slicewise import MATRIX_LIMIT_BYTES
 from diffusionblend.volume import Grid
 from operator_properties import (
@@ -165,29 +166,58 @@ def test_slices_do_not_mix_and_share_their_rays(storage):
         torch.testing.assert_close(back[r : r + 1], single.adjoint(y[:, r : r + 1]))
 
 
-def test_threads_do_not_change_the_result():
-    operator = transform((3, 20, 17), fan(equally_spaced_angles(9, 360), 30), storage="rays")
+@pytest.mark.parametrize("n_slices", [3, 50])
+def test_threads_do_not_change_the_result(n_slices):
+    """Few slices are split by rays and lines, many by chunks of slices."""
+    geometry = fan(equally_spaced_angles(9, 360), 30)
+    operator = transform((n_slices, 20, 17), geometry, storage="rays")
     x, y = random_array(operator.domain_shape, 0), random_array(operator.range_shape, 1)
     threads = torch.get_num_threads()
     found = []
     try:
-        for n in (1, 3):
+        for n in (1, 2, 3):
             torch.set_num_threads(n)
             found.append((operator.forward(x), operator.adjoint(y)))
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(found[0][0], found[1][0])
-    assert torch.equal(found[0][1], found[1][1])
+    for forward, back in found[1:]:
+        assert torch.equal(forward, found[0][0])
+        assert torch.equal(back, found[0][1])
 
 
-def test_a_matrix_too_large_is_not_made():
+def test_rays_stay_within_a_pixel_of_the_lines_they_meet():
+    """The kernels read without asking: also where rays run along the very edge."""
+    grid = Grid(shape=(1, 8, 11), spacing_mm=(1, 1, 1))
+    edges = tuple(math.radians(a) for a in (0, 45, 90, 135, 180, 270, 1e-6, 44.999999))
+    for shift in (0.0, 0.5, 1.0, -1.0):
+        beam = ParallelBeam(angles_rad=edges, n_bins=21, bin_mm=1.0, detector_shift_mm=shift)
+        rays = plane_rays(beam, grid)
+        n_across = np.where(rays.along_rows, 11, 8)
+        for line, beyond in ((rays.first, rays.first - 1), (rays.last - 1, rays.last)):
+            met = rays.first < rays.last
+            across = (rays.start + rays.slope * line)[met]
+            assert ((across > -1) & (across < n_across[met])).all()
+            outside = rays.start + rays.slope * beyond
+            n_lines = np.where(rays.along_rows, 8, 11)
+            left = met & (beyond >= 0) & (beyond < n_lines)
+            assert ((outside <= -1) | (outside >= n_across))[left].all()
+
+
+def test_rays_on_the_fly_make_their_matrix_when_asked():
+    geometry = fan(equally_spaced_angles(5, 360), 20)
+    stored, on_the_fly = (transform((2, 9, 8), geometry, storage=s) for s in STORAGES)
+    asked = on_the_fly.with_slices(1).matrix
+    assert on_the_fly.matrix is asked
+    torch.testing.assert_close(asked.to_dense(), stored.matrix.to_dense(), rtol=0, atol=0)
+
+
+def test_the_storage_is_chosen_by_the_matrix_size():
     grid = Grid(shape=(1, 2048, 2048), spacing_mm=(1, 0.2, 0.2))
     geometry = fan(equally_spaced_angles(20, 360), 2048, 0.4, source=400.0, detector=600.0)
     operator = FanBeamTransform(geometry, grid)
-    assert operator.matrix_bytes > MATRIX_LIMIT_BYTES
+    assert operator.matrix_bytes > MATRIX_LIMIT_BYTES["cuda"] > MATRIX_LIMIT_BYTES["cpu"]
     assert operator.storage == "rays"
     assert "on the fly" in operator.description and "GB" in operator.description
-    assert not hasattr(operator, "matrix")
     small = transform((1, 16, 16), fan((0.0, 1.0), 24))
     assert small.storage == "matrix" and "matrix" in small.description
     held = 2 * small.matrix.values().numel() * 8

@@ -22,7 +22,8 @@ from diffusionblend.geometry import (
     Projections,
     VectorGeometry,
 )
-from diffusionblend.io.files import atomic_output, check_readable
+from diffusionblend.io.files import atomic_output
+from diffusionblend.io.hdf5 import open_hdf5
 from diffusionblend.volume import Grid
 
 if TYPE_CHECKING:
@@ -86,27 +87,9 @@ def read_projections(path: Path | str) -> Projections:
     Raises InputError for a file that is not HDF5, truncated, without the geometry, of an unknown
     version, whose shape does not fit its geometry, or whose angles in degrees and radians disagree.
     """
-    import h5py
-
     path = Path(path)
-    check_readable(path)
-    if not h5py.is_hdf5(path):
-        raise InputError(
-            f"{path} is not an HDF5 file.",
-            "projections as `simulate` writes them",
-            "check the path",
-        )
-    try:
-        with h5py.File(path, "r") as file:
-            return _from_hdf5(file, path)
-    except InputError:
-        raise
-    except (OSError, RuntimeError, KeyError) as error:
-        raise InputError(
-            f"{path} could not be read: {error}.",
-            "a whole HDF5 file",
-            "copy it again (it is truncated or damaged)",
-        ) from error
+    with open_hdf5(path, "projections as `simulate` writes them") as file:
+        return _from_hdf5(file, path)
 
 
 def _as_hdf5(projections: Projections) -> bytes:

@@ -42,7 +42,7 @@ def make_consistency(settings: ConsistencySettings, measurement: Measurement) ->
 
 
 def _conjugate_gradient(s: ConsistencySettings, measurement: Measurement) -> Consistency:
-    return ConjugateGradientStep(measurement, s.cg_iterations, _rho(s))
+    return ConjugateGradientStep(measurement, s.cg_iterations, _rho(s), s.weighted, s.to_noise)
 
 
 def _proximal(s: ConsistencySettings, measurement: Measurement) -> Consistency:

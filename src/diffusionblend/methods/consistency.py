@@ -9,6 +9,7 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
+from diffusionblend.solvers.noisy_data import fit_data
 from diffusionblend.solvers.proximal import ExactProximal, is_exact_for
 
 HARD_CG_ITERATIONS = 30
@@ -61,15 +62,18 @@ class Unconditional(Consistency):
 
 @dataclass(frozen=True)
 class ConjugateGradientStep(Consistency):
-    """`iterations` steps of CG on (A*A + rho I) z = A*y + rho x0, started at x0.
+    """`iterations` steps of CG on (A*WA + rho I) z = A*Wy + rho x0, started at x0.
 
     Each slice is a system of its own, unless the geometry couples them. The paper's is 5 steps with
-    rho 0.
+    rho 0 and W = I. weighted: W from the photon counts. to_noise: stop where the misfit has come
+    down to the noise. Both want a measurement with its noise.
     """
 
     measurement: Measurement
     iterations: int
     rho: float
+    weighted: bool = False
+    to_noise: bool = False
 
     @property
     def couples_slices(self) -> bool:
@@ -78,16 +82,17 @@ class ConjugateGradientStep(Consistency):
 
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The estimate (z, y, x) of the given slices after the steps."""
-        part, rho = self.measurement.of_slices(slices), self.rho
-        operator, back = part.operator, part.operator.adjoint(part.y)
-
-        def system(z: torch.Tensor) -> torch.Tensor:
-            applied = operator.normal(z)
-            return applied + rho * z if rho else applied
-
-        right_side = back + rho * x0 if rho else back
-        alone = not self.couples_slices
-        return conjugate_gradient(system, right_side, x0, self.iterations, per_slice=alone)
+        part = self.measurement.of_slices(slices)
+        return fit_data(
+            part.operator,
+            part.y,
+            x0,
+            self.iterations,
+            rho=self.rho,
+            per_slice=not self.couples_slices,
+            weights=part.weights if self.weighted else None,
+            variance=part.variance if self.to_noise else None,
+        )
 
 
 class ProximalStep(Consistency):

@@ -61,7 +61,8 @@ def sample_volume(
     settings, started = settings.resolved(), time.perf_counter()
     shape = projections.grid.shape
     with torch.no_grad():
-        measurement = Measurement.of(projections, prior.device)
+        knows_noise = settings.weighted or settings.to_noise
+        measurement = Measurement.of(projections, prior.device, with_noise=knows_noise)
         generator = torch.Generator(home_of_volume(prior, shape)).manual_seed(settings.seed)
         consistency = _consistency(settings, scheme, measurement)
         sampler = _sampler(settings, scheme, prior, consistency, projections.grid, execution.ranks)

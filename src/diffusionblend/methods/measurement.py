@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
+from diffusionblend.errors import InputError
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.result import Reconstruction
 from diffusionblend.operators import XRayTransform, make_transform
+from diffusionblend.solvers.noisy_data import line_variance, statistical_weights
 from diffusionblend.units import network_to_hu
 from diffusionblend.volume import Volume
 
@@ -34,15 +36,29 @@ class Measurement:
 
     operator: A', (z, y, x) to (view, row, bin). y: the data y' for it. water: A' 1 of one slice,
     (view, 1, bin), or of the whole volume where the geometry couples slices, (view, row, bin).
+    variance: that of the noise in y, and weights: one over it, with mean 1 over the whole scan,
+    both of y's shape, if they were asked for.
     """
 
     operator: XRayTransform
     y: torch.Tensor
     water: torch.Tensor
+    variance: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, projections: Projections, device: torch.device | str = "cpu") -> Measurement:
-        """The measurement of a scan, on a device."""
+    def of(
+        cls,
+        projections: Projections,
+        device: torch.device | str = "cpu",
+        *,
+        with_noise: bool = False,
+    ) -> Measurement:
+        """The measurement of a scan, on a device.
+
+        with_noise: with its variance and weights. Raises InputError where the scan does not tell
+        its photons.
+        """
         grid = projections.grid
         pixel_mm = grid.spacing_mm[2]
         operator = make_transform(projections.geometry, grid, device=device, scale=1 / pixel_mm)
@@ -50,7 +66,12 @@ class Measurement:
         ones = torch.ones((slices, *grid.in_plane_shape), device=device)
         water = operator.with_slices(slices).forward(ones)
         lines = torch.from_numpy(projections.values).to(device)
-        return cls(operator, lines / (projections.mu_water_per_mm * pixel_mm) - water, water)
+        unit = projections.mu_water_per_mm * pixel_mm
+        y = lines / unit - water
+        if not with_noise:
+            return cls(operator, y, water)
+        variance = _variance(lines, projections.notes) / unit**2
+        return cls(operator, y, water, variance, statistical_weights(variance))
 
     def of_slices(self, slices: slice) -> Measurement:
         """What was measured of some slices; of coupled ones only all. Raises InputError."""
@@ -58,7 +79,8 @@ class Measurement:
             self.operator.with_slices(len(range(*slices.indices(self.operator.domain_shape[0]))))
             return self
         y = self.y[:, slices].contiguous()
-        return Measurement(self.operator.with_slices(y.shape[1]), y, self.water)
+        noise = [None if v is None else v[:, slices] for v in (self.variance, self.weights)]
+        return Measurement(self.operator.with_slices(y.shape[1]), y, self.water, *noise)
 
     def empty_volume(self) -> torch.Tensor:
         """A volume (z, y, x) of no attenuation, where the iterative methods start."""
@@ -82,3 +104,15 @@ class Measurement:
             misfit += float(difference.double().square().sum())
             size += float((part.y + self.water).double().square().sum())
         return (misfit / size) ** 0.5
+
+
+def _variance(lines: torch.Tensor, notes: dict[str, object]) -> torch.Tensor:
+    """Variance of the line integrals by the photons in a scan's notes; raises InputError."""
+    photons = notes.get("photons")
+    if photons is None:
+        raise InputError(
+            "The noise of the scan was asked for, but the scan does not tell its photons.",
+            "`photons` in its notes, those of an unattenuated bin (and `electronic_counts`)",
+            "simulate --photons; or no weights, and a fixed number of CG iterations",
+        )
+    return line_variance(lines, float(photons), float(notes.get("electronic_counts", 0.0)))

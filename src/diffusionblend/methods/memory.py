@@ -6,7 +6,6 @@ import torch
 
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.registry import find_method
-from diffusionblend.operators.slicewise import MATRIX_LIMIT_BYTES
 from diffusionblend.priors.prior import Prior
 
 CPU_BATCH_PIXELS = 16 * 3 * 128 * 128
@@ -21,9 +20,6 @@ LIBRARIES_BYTES = 680e6
 """A process with the libraries and a network of some ten million parameters."""
 BATCH_BYTES_PER_PIXEL = 180
 """Of a network's batch on a CPU, over all its slices."""
-BYTES_PER_ENTRY, STORED_BYTES_PER_ENTRY = 30, 16
-"""Of the sparse matrix of A while it is built, and of A and A* afterwards; a ray has two entries in
-each row it crosses."""
 PROJECTIONS_HELD = 4
 
 NO_PRIOR_BYTES = 420e6
@@ -41,21 +37,12 @@ def planned_bytes(projections: Projections, method: str = "diffusionblend++") ->
     scans.
     """
     shape = projections.grid.shape
-    held = PROJECTIONS_HELD * projections.values.nbytes + _matrix_bytes(projections)
+    held = PROJECTIONS_HELD * projections.values.nbytes  # A has no matrix, or a small one
     if find_method(method).needs_prior:
         batch = BATCH_BYTES_PER_PIXEL * min(CPU_BATCH_PIXELS, shape[0] * shape[1] * shape[2])
         return int(LIBRARIES_BYTES + batch + volume_bytes(shape) + held)
     volumes = NO_PRIOR_VOLUMES.get(method, MOST_VOLUMES)
     return int(NO_PRIOR_BYTES + volumes * 4 * shape[0] * shape[1] * shape[2] + held)
-
-
-def _matrix_bytes(projections: Projections) -> int:
-    """Of A while it is built; 0 where rays are computed on the fly."""
-    _, n_y, n_x = projections.grid.shape
-    entries = 2 * projections.geometry.n_views * n_y * n_x
-    is_matrix = STORED_BYTES_PER_ENTRY * entries <= MATRIX_LIMIT_BYTES
-    coupled = projections.geometry.couples_slices
-    return BYTES_PER_ENTRY * entries if is_matrix and not coupled else 0
 
 
 def batch_that_fits(prior: Prior, shape: tuple[int, int, int]) -> int:

@@ -7,6 +7,21 @@ from typing import Any, Literal, get_args
 
 from diffusionblend.errors import InputError
 
+MethodName = Literal[
+    "fbp",
+    "sirt",
+    "cgls",
+    "admm-tv",
+    "fbp-unet",
+    "dds-2d",
+    "dds",
+    "diffusion-mbir",
+    "tpdm",
+    "diffusionblend",
+    "diffusionblend++",
+]
+"""Those that the registry holds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FbpSettings:
@@ -98,6 +113,10 @@ class ConsistencySettings:
     """CG steps at every reverse step, for 'cg' and 'admm-tv-z'."""
     rho: float | None = None
     """Pull towards the prior's estimate, for 'cg' and 'prox'; by default 0 and 0.1."""
+    weighted: bool = False
+    """Weigh rays by their photons, for 'cg'; the scan must tell how many."""
+    to_noise: bool = False
+    """Stop CG where the data are fitted as well as their noise allows, for 'cg'; as 'weighted'."""
     tv_z_weight: float = 0.1
     """Of the total variation along z, for 'admm-tv-z'; tune it."""
     tv_z_penalty: float = 1.0
@@ -119,6 +138,12 @@ class ConsistencySettings:
             raise InputError(
                 f"tv_z_weight is {self.tv_z_weight} and tv_z_penalty {self.tv_z_penalty}.",
                 "a weight not below 0 and a penalty above 0",
+            )
+        if (self.weighted or self.to_noise) and self.consistency != "cg":
+            raise InputError(
+                f"The data step {self.consistency!r} was asked to know the noise.",
+                "equal weights, or the step that can have others",
+                "--consistency cg",
             )
         if not 0 < self.hard_weight < 1:
             raise InputError(

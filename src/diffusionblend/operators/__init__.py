@@ -7,6 +7,7 @@ from diffusionblend.operators.fan import FanBeamTransform
 from diffusionblend.operators.linear import LinearOperator
 from diffusionblend.operators.parallel import ParallelBeamTransform
 from diffusionblend.operators.slicewise import SlicewiseTransform
+from diffusionblend.operators.weighted import WeightedOperator
 
 __all__ = [
     "ConeBeamTransform",
@@ -15,6 +16,7 @@ __all__ = [
     "LinearOperator",
     "ParallelBeamTransform",
     "SlicewiseTransform",
+    "WeightedOperator",
     "XRayTransform",
     "make_transform",
 ]

@@ -2,8 +2,7 @@
 
 Joseph's method in three dimensions: a ray advances plane by plane along the axis that it crosses
 most steeply and reads the volume by bilinear interpolation in between. Forward and adjoint walk the
-same table of rays, so that they have the same weights. A kernel for another device takes the same
-arguments as those of `kernels_cpu`.
+same rays, so that they have the same weights.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, VectorGeometry
 from diffusionblend.geometry.coverage import check_sources
 from diffusionblend.geometry.vectors import PER_VIEW
+from diffusionblend.operators.devices import gpu_kernels
 from diffusionblend.operators.linear import LinearOperator
 from diffusionblend.operators.threads import in_parts
 from diffusionblend.volume import Grid
@@ -30,9 +30,11 @@ class ConeBeamTransform(LinearOperator):
     """A: volume (z, y, x) in 1/mm to line integrals (view, row, bin), slices coupled.
 
     geometry, grid: what is measured, the grid centred on the geometry's origin. `scale` multiplies
-    every length. Beside its data it takes 32 MiB. Computes on the CPU, with float64 for places and
-    for sums along a ray; the result has the data's precision and device, whatever they are. It does
-    not depend on the number of threads. Raises InputError where a source lies inside the volume.
+    every length. Places and sums along a ray are float64; the result has the data's precision and
+    device. On the CPU it does not depend on the number of threads; beside its data it takes a copy
+    of the volume where rows run along z (`upright`, as of every ConeBeam whose rays are not too
+    steep), else 32 MiB. Data on a GPU are projected there where Triton is installed (the adjoint's
+    last digit may differ from run to run). Raises InputError where a source lies inside the volume.
     """
 
     couples_slices = True
@@ -50,6 +52,9 @@ class ConeBeamTransform(LinearOperator):
         self.domain_shape = grid.shape
         self.range_shape = (geometry.n_views, geometry.n_rows, geometry.n_bins)
         self._views = views_in_voxels(self.vectors, grid)
+        self.upright = is_upright(
+            self._views, geometry.n_rows, geometry.n_bins, self.vectors.parallel
+        )
 
     @property
     def description(self) -> str:
@@ -66,6 +71,11 @@ class ConeBeamTransform(LinearOperator):
         return self
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        kernels = gpu_kernels(x)
+        if kernels is not None:
+            return kernels.project_volume(x, panel=self.range_shape[1:], **self._rays)
+        if self.upright:
+            return self._forward_by_columns(x)
         from diffusionblend.operators import kernels_cpu
 
         volume = x.detach().cpu().contiguous().numpy().reshape(-1)
@@ -77,6 +87,11 @@ class ConeBeamTransform(LinearOperator):
         return torch.from_numpy(lines).reshape(self.range_shape).to(x.device)
 
     def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        kernels = gpu_kernels(y)
+        if kernels is not None:
+            return kernels.back_project_volume(y, shape=self.domain_shape, **self._rays)
+        if self.upright:
+            return self._adjoint_by_columns(y)
         from diffusionblend.operators import kernels_cpu
 
         lines = y.detach().cpu().contiguous().numpy().reshape(-1)
@@ -87,6 +102,41 @@ class ConeBeamTransform(LinearOperator):
                 arguments = (table, axis, part, *self.grid.shape, volume)
                 in_parts(kernels_cpu.back_project_volume, self.grid.shape[axis], *arguments)
         return torch.from_numpy(volume).reshape(self.domain_shape).to(y.device)
+
+    def _forward_by_columns(self, x: torch.Tensor) -> torch.Tensor:
+        from diffusionblend.operators import kernels_columns as kernels
+
+        volume = x.detach().cpu().permute(1, 2, 0).contiguous().numpy()
+        lines = np.empty(self.range_shape, volume.dtype)
+        n_columns = self.range_shape[0] * self.range_shape[2]
+        in_parts(kernels.project_columns, n_columns, volume, *self._columns, lines)
+        return torch.from_numpy(lines).to(x.device)
+
+    def _adjoint_by_columns(self, y: torch.Tensor) -> torch.Tensor:
+        from diffusionblend.operators import kernels_columns as kernels
+
+        lines = y.detach().cpu().contiguous().numpy()
+        _, n_y, n_x = self.domain_shape
+        volume = np.zeros((n_y, n_x, self.domain_shape[0]), lines.dtype)
+        for along, n_lines in ((1, n_y), (2, n_x)):
+            arguments = (along, lines, *self._columns, volume)
+            in_parts(kernels.back_project_columns, n_lines, *arguments)
+        return torch.from_numpy(volume).permute(2, 0, 1).contiguous().to(y.device)
+
+    @property
+    def _columns(self) -> tuple:
+        """What the kernels for upright panels work the rays out from."""
+        return self._views, self.vectors.parallel, np.array(self.grid.spacing_mm), self.scale
+
+    @property
+    def _rays(self) -> dict[str, object]:
+        """What the kernels of a GPU work the rays out from."""
+        return {
+            "views": self._views,
+            "spacing_mm": self.grid.spacing_mm,
+            "scale": self.scale,
+            "parallel": self.vectors.parallel,
+        }
 
     def _tables(self):
         """(first ray, table of rays (ray, 8)) for all rays, some detector rows at a time."""
@@ -117,3 +167,18 @@ def views_in_voxels(vectors: VectorGeometry, grid: Grid) -> np.ndarray:
         parts[0] = parts[0] + centre
     parts[1] = parts[1] + centre
     return np.ascontiguousarray(np.concatenate(parts, axis=1))
+
+
+def is_upright(views: np.ndarray, n_rows: int, n_bins: int, parallel: bool) -> bool:
+    """Whether all panels' rows step along z, and no ray advances along z more than across it."""
+    if views[:, 10:].any():
+        return False
+    bins = np.arange(n_bins)[:, None] - (n_bins - 1) / 2
+    outermost = (n_rows - 1) / 2
+    for source, middle, u, v in views.reshape(-1, 4, 3):
+        ahead = source if parallel else middle + bins * u - source
+        across = np.abs(ahead[..., 1:]).max(axis=-1)
+        reach = 0.0 if parallel else outermost * abs(v[0])
+        if (np.abs(ahead[..., 0]) + reach > across).any():
+            return False
+    return True

@@ -13,6 +13,9 @@ import numpy as np
 from diffusionblend.geometry import FanBeam, ParallelBeam
 from diffusionblend.volume import Grid
 
+SPARE_LINES = 1
+"""Lines taken at either end, since division rounds, before those outside are dropped."""
+
 
 @dataclass(frozen=True, eq=False)
 class PlaneRays:
@@ -20,7 +23,7 @@ class PlaneRays:
 
     along_rows: the ray advances row by row, else column by column; call these its lines. On line k
     it lies at start + slope * k across them, in pixels. step_mm: its length from a line to the
-    next. first, last: the lines at which it may meet the slice, last left out.
+    next. first, last: the lines at which it is less than a pixel off the slice, last left out.
     """
 
     along_rows: np.ndarray
@@ -72,6 +75,13 @@ def plane_rays(geometry: ParallelBeam | FanBeam, grid: Grid) -> PlaneRays:
         last = np.where(ahead < 0, np.minimum(last, np.ceil(from_line)), last)
     first = np.clip(first, 0, n_lines).astype(np.int64)
     last = np.clip(last, first, n_lines).astype(np.int64)
+    for end, line, inwards in ((first, 0, 1), (last, -1, -1)):
+        rays = np.flatnonzero(first < last)
+        while rays.size:
+            across = start[rays] + slope[rays] * (end[rays] + line)
+            outside = ~((across > -1) & (across < n_across[rays])) & (first[rays] < last[rays])
+            rays = rays[outside]
+            end[rays] += inwards
     return PlaneRays(along_rows, start, slope, 1 / np.abs(ahead), first, last)
 
 
@@ -90,10 +100,10 @@ def rays_in_mm(geometry: ParallelBeam | FanBeam) -> tuple[np.ndarray, np.ndarray
 def _lines_met(
     start: np.ndarray, slope: np.ndarray, n_lines: np.ndarray, n_across: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The lines between which -1 < start + slope k < n_across, with a line to spare, as floats."""
+    """The lines between which -1 < start + slope k < n_across, and spare ones, as floats."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ends = np.sort(np.stack([(-1 - start) / slope, (n_across - start) / slope]), axis=0)
     inside = (start > -1) & (start < n_across)
-    first = np.where(slope == 0, np.where(inside, 0, n_lines), np.floor(ends[0]) - 1)
-    last = np.where(slope == 0, n_lines, np.ceil(ends[1]) + 2)
+    first = np.where(slope == 0, np.where(inside, 0, n_lines), np.floor(ends[0]) - SPARE_LINES)
+    last = np.where(slope == 0, n_lines, np.ceil(ends[1]) + 1 + SPARE_LINES)
     return first, last

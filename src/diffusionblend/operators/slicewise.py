@@ -1,31 +1,33 @@
 """X-ray transforms whose slices are independent: everything but the equations of their rays.
 
-The rays of one slice serve all: as a sparse matrix, or computed on the fly where that would take
-too much memory. Both have the same weights.
+The rays of one slice serve all: computed on the fly, or as a sparse matrix where that is faster.
+Both have the same weights.
 """
 
 from __future__ import annotations
 
 from copy import copy
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import FanBeam, ParallelBeam
 from diffusionblend.geometry.coverage import check_sources
+from diffusionblend.operators.devices import gpu_kernels
 from diffusionblend.operators.linear import LinearOperator
-from diffusionblend.operators.rays import plane_rays
+from diffusionblend.operators.rays import PlaneRays, plane_rays
+from diffusionblend.operators.slices_cpu import back_project, project
 from diffusionblend.operators.sparse import matrix_bytes, ray_matrix, torch_csr
-from diffusionblend.operators.threads import in_parts
 from diffusionblend.volume import Grid
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 MATRIX, RAYS = "matrix", "rays"
-MATRIX_LIMIT_BYTES = 1 << 30
-"""A and A* of a slice are matrices up to this size together; making them takes half more."""
-SLICES_AT_ONCE = 64
-"""Slices that the on-the-fly kernels carry through each ray: a few cache lines."""
+MATRIX_LIMIT_BYTES = {"cpu": 1 << 20, "cuda": 1 << 30}
+"""A and A* of a slice together are matrices up to this size: on the CPU where they stay in its
+cache (rays on the fly are faster beyond), on a GPU where they fit. Making them takes half more."""
 
 
 class SlicewiseTransform(LinearOperator):
@@ -33,9 +35,10 @@ class SlicewiseTransform(LinearOperator):
 
     geometry, grid: what is measured; row r of the detector sees slice r. `scale` multiplies every
     length: with 1 / pixel_mm the result is in pixels, as the solvers like it. storage: "matrix"
-    keeps A and its exact adjoint as CSR matrices of (views * bins) by (y * x); "rays" computes both
-    as they are used, on the CPU; None takes the matrix up to MATRIX_LIMIT_BYTES. Raises InputError
-    where the source lies inside the volume.
+    keeps A and its exact adjoint as CSR matrices of (views * bins) by (y * x) in dtype; "rays"
+    computes both as they are used, in the data's dtype, on the CPU or, where Triton is installed,
+    on the data's GPU; None takes the matrix up to MATRIX_LIMIT_BYTES of the device. Raises
+    InputError where the source lies inside the volume.
     """
 
     couples_slices = False
@@ -57,16 +60,24 @@ class SlicewiseTransform(LinearOperator):
         self.domain_shape = grid.shape
         self.range_shape = (geometry.n_views, grid.shape[0], geometry.n_bins)
         rays = plane_rays(geometry, grid)
+        self.scale, self.dtype, self.device = scale, dtype, torch.device(device)
         self.matrix_bytes = matrix_bytes(rays, dtype)
-        small = self.matrix_bytes <= MATRIX_LIMIT_BYTES
-        self.storage = storage or (MATRIX if small else RAYS)
+        limit = MATRIX_LIMIT_BYTES["cpu" if self.device.type == "cpu" else "cuda"]
+        self.storage = storage or (MATRIX if self.matrix_bytes <= limit else RAYS)
+        self._table = rays.table(scale) if self.storage == RAYS else None
+        self._made: dict[str | torch.device, torch.Tensor] = {}
         if self.storage == MATRIX:
-            matrix = ray_matrix(rays, grid.in_plane_shape, scale, dtype)
-            options = {"dtype": dtype, "device": device}
-            self.matrix = torch_csr(matrix, **options)
-            self.transposed = torch_csr(matrix.T.tocsr(), **options)
-        else:
-            self.table = rays.table(scale)
+            matrix = self._scipy_matrix(rays)
+            self._made["A"] = self._on_torch(matrix)
+            self._made["A*"] = self._on_torch(matrix.T.tocsr())
+
+    @property
+    def matrix(self) -> torch.Tensor:
+        """A of one slice in CSR; of rays on the fly made when it is first asked for."""
+        if "A" not in self._made:
+            rays = plane_rays(self.geometry, self.grid)
+            self._made["A"] = self._on_torch(self._scipy_matrix(rays))
+        return self._made["A"]
 
     @property
     def description(self) -> str:
@@ -77,7 +88,7 @@ class SlicewiseTransform(LinearOperator):
         return f"rays on the fly (their matrix would take up to {size})"
 
     def with_slices(self, n_slices: int) -> Self:
-        """The same transform for another number of slices; the matrices are shared."""
+        """The same transform for another number of slices; what it holds is shared."""
         other = copy(self)
         other.grid = self.grid.with_slices(n_slices)
         other.domain_shape = other.grid.shape
@@ -96,37 +107,38 @@ class SlicewiseTransform(LinearOperator):
         if self.storage == RAYS:
             return self._adjoint_by_rays(y)
         lines = y.transpose(1, 2).reshape(views * bins, slices).contiguous()
-        return (self.transposed @ lines).T.reshape(self.domain_shape).contiguous()
+        return (self._made["A*"] @ lines).T.reshape(self.domain_shape).contiguous()
 
     def _forward_by_rays(self, x: torch.Tensor) -> torch.Tensor:
-        """A x, every thread with rays of its own."""
-        from diffusionblend.operators import kernels_cpu
-
         views, slices, bins = self.range_shape
-        shape = self.grid.in_plane_shape
-        out = torch.empty(self.range_shape, dtype=x.dtype)
-        for first in range(0, slices, SLICES_AT_ONCE):
-            part = slice(first, first + SLICES_AT_ONCE)
-            pixels = x[part].detach().cpu().reshape(-1, shape[0] * shape[1]).T.contiguous().numpy()
-            lines = np.empty((views * bins, pixels.shape[1]), pixels.dtype)
-            in_parts(kernels_cpu.project_slices, views * bins, self.table, pixels, *shape, lines)
-            out[:, part] = torch.from_numpy(lines).reshape(views, bins, -1).transpose(1, 2)
-        return out.to(x.device)
+        kernels = gpu_kernels(x)
+        if kernels is None:
+            volume = x.detach().cpu().contiguous().numpy()
+            return torch.from_numpy(project(volume, self._table, views)).to(x.device)
+        pixels = x.detach().reshape(slices, -1).T.contiguous()
+        table = self._table_on(x.device)
+        lines = kernels.project_slices(pixels, table, *self.grid.in_plane_shape)
+        return lines.reshape(views, bins, slices).transpose(1, 2).contiguous()
 
     def _adjoint_by_rays(self, y: torch.Tensor) -> torch.Tensor:
-        """A* y, every thread with rows, then with columns, of its own: sums in a fixed order."""
-        from diffusionblend.operators import kernels_cpu
-
         views, slices, bins = self.range_shape
-        n_y, n_x = self.grid.in_plane_shape
-        out = torch.empty(self.domain_shape, dtype=y.dtype)
-        for first in range(0, slices, SLICES_AT_ONCE):
-            part = slice(first, first + SLICES_AT_ONCE)
-            lines = y[:, part].detach().cpu().transpose(1, 2).reshape(views * bins, -1)
-            lines = lines.contiguous().numpy()
-            pixels = np.zeros((n_y * n_x, lines.shape[1]), lines.dtype)
-            for along_rows, n_lines in ((True, n_y), (False, n_x)):
-                arguments = (self.table, along_rows, lines, n_y, n_x, pixels)
-                in_parts(kernels_cpu.back_project_slices, n_lines, *arguments)
-            out[part] = torch.from_numpy(pixels).T.reshape(-1, n_y, n_x)
-        return out.to(y.device)
+        shape = self.grid.in_plane_shape
+        kernels = gpu_kernels(y)
+        if kernels is None:
+            values = y.detach().cpu().contiguous().numpy()
+            return torch.from_numpy(back_project(values, self._table, shape)).to(y.device)
+        lines = y.detach().transpose(1, 2).reshape(views * bins, slices).contiguous()
+        pixels = kernels.back_project_slices(lines, self._table_on(y.device), *shape)
+        return pixels.T.reshape(self.domain_shape).contiguous()
+
+    def _table_on(self, device: torch.device) -> torch.Tensor:
+        """The table of rays on a device, copied there once."""
+        if device not in self._made:
+            self._made[device] = torch.from_numpy(self._table).to(device)
+        return self._made[device]
+
+    def _scipy_matrix(self, rays: PlaneRays) -> csr_array:
+        return ray_matrix(rays, self.grid.in_plane_shape, self.scale, self.dtype)
+
+    def _on_torch(self, matrix: csr_array) -> torch.Tensor:
+        return torch_csr(matrix, dtype=self.dtype, device=self.device)

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import torch
 
+PARTS_A_THREAD = 2
+"""More parts than threads, so that none waits long for a thread that the machine holds up."""
+
 
 def in_parts(kernel: Callable[..., None], n: int, *arguments: object) -> None:
-    """Run kernel(first, last, *arguments) over range(n), split evenly over torch's threads.
+    """Run kernel(first, last, *arguments) over range(n), split over torch's threads.
 
     The kernel releases the GIL, and calls write to places of their own, so that the result does
     not depend on the number of threads.
     """
-    parts = max(1, min(torch.get_num_threads(), n))
-    edges = [n * i // parts for i in range(parts + 1)]
-    if parts == 1:
-        kernel(0, n, *arguments)
+    threads = torch.get_num_threads()
+    parts = min(PARTS_A_THREAD * threads, n) if threads > 1 else 1
+    edges = [n * i // parts for i in range(parts + 1)] if parts else []
+    on_threads(lambda i: kernel(edges[i], edges[i + 1], *arguments), range(parts))
+
+
+def in_one(kernel: Callable[..., None], n: int, *arguments: object) -> None:
+    """Run kernel(0, n, *arguments), for work that is shared out already."""
+    kernel(0, n, *arguments)
+
+
+def on_threads(call: Callable[[int], None], items: Sequence[int]) -> None:
+    """call(item) for all items, on torch's number of threads."""
+    threads = torch.get_num_threads()
+    if threads == 1 or len(items) <= 1:
+        for item in items:
+            call(item)
         return
-    with ThreadPoolExecutor(parts) as pool:
-        calls = [pool.submit(kernel, edges[i], edges[i + 1], *arguments) for i in range(parts)]
-        for call in calls:
-            call.result()
+    for done in [_pool(threads).submit(call, item) for item in items]:
+        done.result()
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="diffusionblend")
+
+
+if hasattr(os, "register_at_fork"):  # a forked child has none of the threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -7,7 +7,7 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.operators import XRayTransform
-from diffusionblend.operators.slicewise import MATRIX, SlicewiseTransform
+from diffusionblend.operators.slicewise import SlicewiseTransform
 
 MAX_RAYS = 8192
 """Rays of a slice above which the dense matrix AA* (float64) would pass half a gigabyte."""
@@ -23,11 +23,11 @@ class ExactProximal:
     def __init__(self, operator: SlicewiseTransform) -> None:
         self.operator = operator
         n_rays = operator.range_shape[0] * operator.range_shape[2]
-        if getattr(operator, "storage", None) != MATRIX:
+        if operator.couples_slices:
             raise InputError(
-                f"The exact proximal step was asked for {type(operator).__name__}, whose rays are "
-                "computed on the fly.",
-                "slices that are independent, few enough views for a sparse matrix",
+                f"The exact proximal step was asked for {type(operator).__name__}, whose slices "
+                "are measured together.",
+                "slices that are independent, of a parallel or fan beam",
                 "--consistency cg",
             )
         if n_rays > MAX_RAYS:
@@ -51,9 +51,9 @@ class ExactProximal:
 
 
 def is_exact_for(operator: XRayTransform) -> bool:
-    """Whether there is a sparse matrix of few enough rays."""
+    """Whether slices are independent and have few enough rays."""
     n_rays = operator.range_shape[0] * operator.range_shape[2]
-    return getattr(operator, "storage", None) == MATRIX and n_rays <= MAX_RAYS
+    return not operator.couples_slices and n_rays <= MAX_RAYS
 
 
 def gram_matrix(matrix: torch.Tensor) -> np.ndarray:

@@ -16,7 +16,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.evaluation.benchmark_tables import HALF_TURN_DEGREES, Setting
 from diffusionblend.io.json_lines import append_json_line, read_json_lines
 from diffusionblend.methods.registry import METHODS, MethodSettings, find_method
-from diffusionblend.methods.settings import SamplingSettings
+from diffusionblend.methods.settings import MethodName, SamplingSettings
 from diffusionblend.provenance import (
     RunRecord,
     peak_memory_mb,
@@ -34,7 +34,6 @@ from diffusionblend.verbs.options import (
 )
 from diffusionblend.verbs.prior_shelf import PriorShelf
 from diffusionblend.verbs.progress import progress
-from diffusionblend.verbs.reconstruct import MethodName
 
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections

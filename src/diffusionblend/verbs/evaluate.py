@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import tyro
 
 from diffusionblend.errors import InputError
@@ -17,6 +18,7 @@ from diffusionblend.evaluation.tables import (
     format_table,
 )
 from diffusionblend.io.files import check_outputs_absent
+from diffusionblend.io.volumes import MAX_NORMALISED
 from diffusionblend.provenance import RunRecord, plain_value, read_run_record, run_record_path
 from diffusionblend.verbs.deviation import find_deviation, read_deviation, samples_of
 from diffusionblend.verbs.options import (
@@ -29,6 +31,7 @@ from diffusionblend.verbs.options import (
     write_record,
     write_text,
 )
+from diffusionblend.volume import Volume
 
 if TYPE_CHECKING:
     from diffusionblend.evaluation.calibration import Calibration
@@ -76,6 +79,7 @@ class Evaluate:
                 add_input(record, path)
         with timed_part(record, "read", self.reconstruction.name):
             volume = read_volume(self.reconstruction, check=False)
+            _check_unit(volume, self.reconstruction)
             reference = read_volume(self.reference)
             deviation = self._deviation(spread_file, volume)
         with timed_part(record, "evaluate", self.reconstruction.name) as on_step:
@@ -228,3 +232,14 @@ class Evaluate:
         from diffusionblend.io.projections import read_projections
 
         return dict(read_projections(self.projections).notes)
+
+
+def _check_unit(volume: Volume, path: Path) -> None:
+    """Raises InputError for a reconstruction in 1/mm; any HU pass, also such as FBP gives."""
+    largest = float(np.abs(volume.values).max())
+    if largest <= MAX_NORMALISED:
+        raise InputError(
+            f"{path} is not in HU: no value is beyond {largest:.3g}, as attenuation in 1/mm is.",
+            "a reconstruction in HU",
+            "reconstruct with --output-unit hu",
+        )

@@ -23,12 +23,14 @@ from diffusionblend.methods.settings import (
     DiffusionMbirSettings,
     FbpSettings,
     FbpUnetSettings,
+    MethodName,
     SamplingSettings,
     SirtSettings,
     TpdmSettings,
 )
 from diffusionblend.provenance import RunRecord, run_record_path
 from diffusionblend.ranks import leave_ranks, rank_and_count
+from diffusionblend.units import hu_difference_to_mu, hu_to_mu
 from diffusionblend.verbs.kept_state import KeptState
 from diffusionblend.verbs.options import (
     Device,
@@ -59,19 +61,6 @@ if TYPE_CHECKING:
     from diffusionblend.priors.prior import Prior
     from diffusionblend.volume import Volume
 
-MethodName = Literal[
-    "fbp",
-    "sirt",
-    "cgls",
-    "admm-tv",
-    "fbp-unet",
-    "dds-2d",
-    "dds",
-    "diffusion-mbir",
-    "tpdm",
-    "diffusionblend",
-    "diffusionblend++",
-]
 
 SETTINGS_FIELDS = {
     "admm-tv": "tv",
@@ -95,7 +84,7 @@ class Reconstruct:
     projections: Annotated[Path, tyro.conf.Positional]
     """Projections file (.h5) that carries its geometry, as 'simulate' writes it; or a folder."""
     output: Output
-    """Volume to write: .nii.gz, .nii, .nrrd or .mha, in HU; for a folder of scans, a folder."""
+    """Volume to write: .nii.gz, .nii, .nrrd or .mha; for a folder of scans, a folder."""
     method: MethodName = "diffusionblend++"
     """How; each method has its own settings below, the others are not looked at."""
     prior: str = "chest-128"
@@ -104,6 +93,9 @@ class Reconstruct:
     """The same for the prior of coronal slices, which tpdm needs."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
+    output_unit: Literal["hu", "1/mm"] = "hu"
+    """HU by the scan's mu_water, or attenuation in 1/mm, for objects that are no patients (other
+    verbs take HU only); samples that are kept stay in HU."""
     samples: int = 1
     """Samples of a diffusion method, with seeds from --seed on; of several, OUTPUT is the mean, and
     their standard deviation in HU goes beside it, to NAME.sd.nii.gz."""
@@ -220,7 +212,7 @@ class Reconstruct:
                 execution=Execution(resume, kept.keep_if_due, ranks),
             )
         if ranks.rank == 0:
-            self._write(result, record, alone)
+            self._write(result, projections.mu_water_per_mm, record, alone)
             kept.forget()
 
     def _begin(self) -> tuple[str, RunRecord]:
@@ -265,7 +257,7 @@ class Reconstruct:
             self._tell_plan(projections, priors, record, alone)
         for seed, path in paths.items():
             settings = {self._settings_field: replace(self._settings(), seed=seed)}
-            single = replace(self, output=path, samples=1, **settings)
+            single = replace(self, output=path, samples=1, output_unit="hu", **settings)
             if not is_finished(path, single._identity(record)):
                 if first:
                     path.unlink(missing_ok=True)  # of a run that was killed before its record
@@ -278,8 +270,9 @@ class Reconstruct:
             return measurement.relative_residual(hu_to_network(torch.from_numpy(volume.values)))
 
         mean, deviation = combine(paths, residual, record)
-        write_volume(deviation, spread, force=self.force)
-        write_volume(mean, self.output, force=self.force)
+        mu_water = projections.mu_water_per_mm
+        write_volume(self._in_unit(deviation, mu_water, difference=True), spread, force=self.force)
+        write_volume(self._in_unit(mean, mu_water), self.output, force=self.force)
         write_record(record, self.output)
         if not self.keep_samples:
             remove_samples(paths, self.output)
@@ -317,7 +310,16 @@ class Reconstruct:
             every_rank=alone,
         )
 
-    def _write(self, result: Reconstruction, record: RunRecord, alone: bool) -> None:
+    def _in_unit(self, hu: Volume, mu_water_per_mm: float, *, difference: bool = False) -> Volume:
+        """A volume, or a difference of two, in the unit asked for."""
+        if self.output_unit == "hu":
+            return hu
+        from_hu = hu_difference_to_mu if difference else hu_to_mu
+        return hu.with_values(from_hu(hu.values, mu_water_per_mm))
+
+    def _write(
+        self, result: Reconstruction, mu_water_per_mm: float, record: RunRecord, alone: bool
+    ) -> None:
         """The volume and its record; nothing where values are not finite (InputError)."""
         from diffusionblend.io.volumes import write_volume
 
@@ -328,7 +330,8 @@ class Reconstruct:
                 f"another prior or the defaults of {self.method}",
             )
         with timed_part(record, "write", self.output.name):
-            write_volume(result.volume, self.output, force=self.force)
+            volume = self._in_unit(result.volume, mu_water_per_mm)
+            write_volume(volume, self.output, force=self.force)
         record.seconds |= result.seconds
         record.results |= {
             "relative_residual": result.relative_residual,

@@ -50,17 +50,19 @@ class Repeat:
 
     def run(self) -> None:
         """Build the verb from the record and run it."""
-        from diffusionblend.cli import VERBS
+        from diffusionblend.cli import RECORDED
 
         record = read_run_record(self.record)
-        if record.verb not in VERBS:
-            raise InputError(f"{self.record} is of {record.verb!r}.", f"one of {', '.join(VERBS)}")
+        if record.verb not in RECORDED:
+            raise InputError(
+                f"{self.record} is of {record.verb!r}.", f"one of {', '.join(RECORDED)}"
+            )
         with progress("hash the inputs (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
             changed = record.changed_inputs(on_step)
         for path in changed:
             say(f"note: {path} is not the file of the first run")
         settings = _redirected(record.settings, self.output, self.record)
-        verb = build(VERBS[record.verb], settings | {"force": self.force}, self.record)
+        verb = build(RECORDED[record.verb], settings | {"force": self.force}, self.record)
         _tell_of_another_prior(record, verb)
         say(f"repeating {record.verb} of {record.started}")
         verb.run()

@@ -1,0 +1,295 @@
+"""How fast and how exact the projectors are, against itk-rtk and ASTRA on the same CPU.
+
+    pip install "diffusionblend[peers]"
+    python benchmarks/projectors.py -o results/
+    python benchmarks/projectors.py -o results/ --parts parallel --sizes 256x64 --views 60
+    python benchmarks/projectors.py -o results/ --growth
+
+One process; in every round each contender runs once, one after another, so that whatever else the
+machine does meets all. Medians of the rounds stand, ratios are medians of the ratios within a
+round. A peer that is not installed is left out. Each run adds a line to projectors.jsonl and its
+tables to projectors.md; --growth draws projectors-growth.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diffusionblend import Grid, equally_spaced_angles, parallel_beam_for
+from diffusionblend.evaluation.tables import Column, format_table
+from diffusionblend.geometry import ConeBeam, ParallelBeam, cone_beam_for
+from diffusionblend.provenance import versions
+from diffusionblend.solvers.noisy_data import fit_data
+from diffusionblend.solvers.proximal import ExactProximal
+from projector_accuracy import adjoint_error, phantom, phantom_error
+from projector_growth import draw_growth, growth_rows
+from projector_peers import ASTRA, OURS, RTK, Contender, Ours, installed_peers, peers_of
+from sampling import machine, say
+
+LINES_FILE, TABLES_FILE, GROWTH_FILE = "projectors.jsonl", "projectors.md", "projectors-growth.png"
+PEER_PACKAGES = ("itk-rtk", "itk", "astra-toolbox")
+PROX_VIEWS, PROX_RHO, CG_STEPS = 8, 0.1, 5
+BAR_VIEWS = 60
+CONE_DISTANCES = {"source_to_axis_mm": 500.0, "source_to_detector_mm": 750.0}
+BARS = {f"{OURS} pair, {RTK}": 15.0, f"{OURS} pair, {ASTRA}": 20.0, "prox": 4.0, "cone": 1.0}
+"""How many times faster at least: pairs at 60 views, the prox than CG, each way of a cone."""
+PARTS = ("parallel", "prox", "cone")
+TINY = {"sizes": ["16x3"], "views": [4, 60], "cone_size": 10, "cone_views": 3, "rounds": 2}
+
+SPEED_COLUMNS = (
+    Column(key="case", header="Case"),
+    Column(key="name", header="Projector"),
+    Column(key="prepare_s", header="Made in (s)", digits=2),
+    Column(key="forward_s", header="Forward (s)", digits=4),
+    Column(key="back_s", header="Back (s)", digits=4),
+    Column(key="pair_s", header="Both (s)", digits=4),
+    Column(key="forward_ratio", header="Forward, times ours", digits=1),
+    Column(key="back_ratio", header="Back, times ours", digits=1),
+    Column(key="pair_ratio", header="Both, times ours", digits=1),
+    Column(key="phantom_error", header="Error of a phantom's lines (%)", digits=2),
+    Column(key="adjoint_error", header="Adjoint error"),
+)
+PROX_COLUMNS = (
+    Column(key="case", header="Case"),
+    Column(key="prepare_s", header="Prox made in (s)", digits=2),
+    Column(key="prox_s", header="Exact prox (s)", digits=4),
+    Column(key="cg_s", header=f"{CG_STEPS} CG steps (s)", digits=4),
+    Column(key="times_faster", header="Times faster", digits=1),
+)
+BAR_COLUMNS = (
+    Column(key="bar", header="Bar"),
+    Column(key="wanted", header="Wanted", digits=0),
+    Column(key="found", header="Found", digits=1),
+    Column(key="met", header="Met"),
+)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line; `--tiny` replaces the sizes by those of the tests."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("-o", "--output", type=Path, required=True, help=f"folder for {LINES_FILE}")
+    add("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    add("--sizes", nargs="+", default=["256x64", "512x16"], help="pixels a side x slices")
+    add("--views", type=int, nargs="+", default=[8, 60, 180], help="over 180 degrees")
+    add("--cone-size", type=int, default=128, help="voxels a side")
+    add("--cone-views", type=int, default=60, help="over 360 degrees")
+    add("--rounds", type=int, default=5)
+    add("--threads", type=int, default=torch.get_num_threads(), help="of ours and of itk-rtk")
+    add("--growth", action="store_true", help="time and memory from 64 to 512 pixels, nothing else")
+    add("--growth-sizes", type=int, nargs="+", default=[64, 96, 128, 192, 256, 384, 512])
+    add("--tiny", action="store_true", help="a few pixels, for the tests")
+    chosen = parser.parse_args(arguments)
+    if chosen.tiny:
+        vars(chosen).update(TINY)
+    return chosen
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds of one call; its result is dropped within them."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def measured(
+    case: str, geometry: ParallelBeam | ConeBeam, grid: Grid, chosen: argparse.Namespace
+) -> list[dict[str, object]]:
+    """A row for each contender: seconds, times ours, and how exact it is."""
+    contenders: list[Contender] = []
+    prepared = []
+    stored = ("matrix", "rays") if isinstance(geometry, ParallelBeam) else (None,)
+    for storage in stored:
+        started = time.perf_counter()
+        contenders.append(Ours(geometry, grid, storage))
+        prepared.append(time.perf_counter() - started)
+    contenders += peers_of(geometry, grid, chosen.threads)
+    rng = np.random.default_rng(0)
+    rows = geometry.detector_rows(grid)
+    x = rng.standard_normal(grid.shape, np.float32)
+    y = rng.standard_normal((geometry.n_views, rows, geometry.n_bins), np.float32)
+    own = [(c.volume_in(x), c.lines_in(y)) for c in contenders]
+    truth, exact = phantom(geometry, grid)
+    found = [
+        {
+            "case": case,
+            "name": c.name,
+            "phantom_error": 100 * phantom_error(c, truth, exact),
+            "adjoint_error": f"{adjoint_error(c, y):.0e}",
+        }
+        for c in contenders
+    ]
+    seconds: list[dict[str, list[float]]] = [{"forward": [], "back": []} for _ in contenders]
+    for _ in range(chosen.rounds):
+        for contender, (volume, lines), its in zip(contenders, own, seconds, strict=True):
+            its["forward"].append(timed(lambda c=contender, v=volume: c.forward(v)))
+            its["back"].append(timed(lambda c=contender, v=lines: c.back(v)))
+    for its in seconds:
+        its["pair"] = [a + b for a, b in zip(its["forward"], its["back"], strict=True)]
+    for row, its in zip(found, seconds, strict=True):
+        for name, values in its.items():
+            row[f"{name}_s"] = statistics.median(values)
+            row[f"{name}_rounds"] = values
+            ratios = [v / ours for v, ours in zip(values, seconds[0][name], strict=True)]
+            row[f"{name}_ratio"] = statistics.median(ratios)
+    for row, made in zip(found, prepared, strict=False):
+        row["prepare_s"] = made
+    return found
+
+
+def prox_row(case: str, grid: Grid, rounds: int) -> dict[str, object]:
+    """The exact proximal step and CG on the same data, in turn."""
+    geometry = parallel_beam_for(grid, equally_spaced_angles(PROX_VIEWS))
+    operator = Ours(geometry, grid, "matrix").operator
+    started = time.perf_counter()
+    proximal = ExactProximal(operator)
+    prepared = time.perf_counter() - started
+    generator = torch.Generator().manual_seed(0)
+    x0 = torch.randn(grid.shape, generator=generator)
+    y = operator.forward(torch.randn(grid.shape, generator=generator))
+    steps = {
+        "prox": lambda: proximal(x0, y, PROX_RHO),
+        "cg": lambda: fit_data(operator, y, x0, CG_STEPS, per_slice=True),
+    }
+    for step in steps.values():
+        step()
+    seconds = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            seconds[name].append(timed(step))
+    ratios = [b / a for a, b in zip(seconds["prox"], seconds["cg"], strict=True)]
+    return {
+        "case": case,
+        "prepare_s": prepared,
+        "prox_s": statistics.median(seconds["prox"]),
+        "cg_s": statistics.median(seconds["cg"]),
+        "times_faster": statistics.median(ratios),
+        "rounds": seconds,
+    }
+
+
+def bar_rows(found: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:
+    """What was wanted, what was found, and whether it is enough."""
+    bars = []
+    for row in found.get("parallel", []):
+        wanted = BARS.get(f"{OURS} pair, {row['name']}")
+        if wanted and row["views"] == BAR_VIEWS:
+            bars.append((f"{row['case']}: both, times {row['name']}", wanted, row["pair_ratio"]))
+    for row in found.get("prox", []):
+        bars.append((f"{row['case']}: prox, times CG", BARS["prox"], row["times_faster"]))
+    for row in found.get("cone", []):
+        if not row["name"].startswith(OURS):
+            for way in ("forward", "back"):
+                name = f"{row['case']}: {way}, times {row['name']}"
+                bars.append((name, BARS["cone"], row[f"{way}_ratio"]))
+    return [
+        {"bar": name, "wanted": wanted, "found": ratio, "met": "yes" if ratio >= wanted else "no"}
+        for name, wanted, ratio in bars
+    ]
+
+
+def measure(chosen: argparse.Namespace) -> dict[str, list[dict[str, object]]]:
+    """Every part that was asked for; prints each case as it is done."""
+    found: dict[str, list[dict[str, object]]] = {part: [] for part in chosen.parts}
+    grids = {
+        size: Grid(shape=(n_slices, n, n), spacing_mm=(1.0, 1.0, 1.0))
+        for size in chosen.sizes
+        for n, n_slices in [map(int, size.split("x"))]
+    }
+    for size, grid in grids.items() if "parallel" in chosen.parts else ():
+        for n_views in chosen.views:
+            geometry = parallel_beam_for(grid, equally_spaced_angles(n_views))
+            case = f"{grid.shape[1]} x {size.replace('x', ' x ')}, {n_views} views"
+            rows = measured(case, geometry, grid, chosen)
+            found["parallel"] += [row | {"views": n_views} for row in rows]
+            say(format_table(rows, SPEED_COLUMNS, "markdown"))
+            gc.collect()
+    for size, grid in grids.items() if "prox" in chosen.parts else ():
+        case = f"{grid.shape[1]} x {size.replace('x', ' x ')}, {PROX_VIEWS} views"
+        found["prox"].append(prox_row(case, grid, chosen.rounds))
+        say(format_table(found["prox"][-1:], PROX_COLUMNS, "markdown"))
+    if "cone" in chosen.parts:
+        n, angles = chosen.cone_size, equally_spaced_angles(chosen.cone_views, 360)
+        grid = Grid(shape=(n, n, n), spacing_mm=(1.0, 1.0, 1.0))
+        geometry = cone_beam_for(grid, angles, **CONE_DISTANCES)
+        panel = f"{geometry.n_rows} x {geometry.n_bins}"
+        case = f"cone, {n} x {n} x {n}, {chosen.cone_views} views of {panel}"
+        found["cone"] = measured(case, geometry, grid, chosen)
+        say(format_table(found["cone"], SPEED_COLUMNS, "markdown"))
+    return found
+
+
+def record(chosen: argparse.Namespace, found: dict[str, object], tables: list[str]) -> None:
+    """Add a line and the tables to the output's files."""
+    line = {
+        "kind": "growth" if chosen.growth else "projectors",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine("cpu"),
+        "versions": versions() | peer_versions(),
+        "settings": {k: v for k, v in vars(chosen).items() if k != "output"},
+        **found,
+    }
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    with (chosen.output / LINES_FILE).open("a") as file:
+        file.write(json.dumps(line, default=str) + "\n")
+    with (chosen.output / TABLES_FILE).open("a") as file:
+        file.write("\n\n".join([f"{line['date']}, {chosen.threads} threads", *tables]) + "\n\n")
+
+
+def peer_versions() -> dict[str, str]:
+    """Of the packages that the peers come in."""
+    found = {}
+    for package in PEER_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what the command line asks for."""
+    chosen = parse(arguments)
+    before = torch.get_num_threads()
+    torch.set_num_threads(chosen.threads)
+    try:
+        if chosen.growth:
+            rows, table = growth_rows(chosen.growth_sizes, chosen.rounds)
+            record(chosen, {"growth": rows}, [table])
+            draw_growth(rows, chosen.output / GROWTH_FILE)
+            say(table)
+            return 0
+        say(f"Peers: {', '.join(installed_peers()) or 'none; pip install diffusionblend[peers]'}")
+        found = measure(chosen)
+        found["bars"] = bar_rows(found)
+    finally:
+        torch.set_num_threads(before)
+    speed = [row for part in ("parallel", "cone") for row in found.get(part, [])]
+    tables = [
+        format_table(rows, columns, "markdown")
+        for rows, columns in (
+            (speed, SPEED_COLUMNS),
+            (found.get("prox", []), PROX_COLUMNS),
+            (found["bars"], BAR_COLUMNS),
+        )
+        if rows
+    ]
+    record(chosen, found, tables)
+    say("\n\n".join(tables))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From what a detector counted to line integrals with their geometry."""

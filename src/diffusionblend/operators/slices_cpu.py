@@ -1,0 +1,88 @@
+"""Slice-wise rays on the fly on the CPU: volumes and lines cut into chunks of slices.
+
+As many chunks as there are threads, or more, are shared out whole; fewer are gone through one after
+another by all threads together. The result does not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import numpy as np
+import torch
+
+from diffusionblend.operators.threads import in_one, in_parts, on_threads
+
+Room = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""A chunk by rows, by columns, and its rays' sums."""
+
+
+def project(volume: np.ndarray, table: np.ndarray, n_views: int) -> np.ndarray:
+    """Lines (view, slice, bin) of a volume (z, y, x); table: PlaneRays.table of a slice."""
+    from diffusionblend.operators import kernels_slices as kernels
+
+    values = np.empty((n_views, len(volume), len(table) // n_views), volume.dtype)
+
+    def chunk(first: int, room: Room, run: Callable[..., None]) -> None:
+        by_rows, by_columns, lines = room
+        run(kernels.image_in, len(by_rows), volume, first, by_rows, by_columns)
+        run(kernels.project_lines, len(lines), table, by_rows, by_columns, lines)
+        run(kernels.lines_out, n_views, lines, table, first, values)
+
+    _in_chunks(chunk, volume.shape, len(table), volume.dtype)
+    return values
+
+
+def back_project(values: np.ndarray, table: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A* of lines (view, slice, bin), (z, y, x); shape: of a slice. The adjoint of `project`."""
+    from diffusionblend.operators import kernels_slices as kernels
+
+    volume = np.empty((values.shape[1], *shape), values.dtype)
+
+    def chunk(first: int, room: Room, run: Callable[..., None]) -> None:
+        by_rows, by_columns, lines = room
+        run(kernels.lines_in, len(values), values, first, table, lines)
+        both = len(by_rows) + len(by_columns)
+        run(kernels.back_project_lines, both, table, lines, by_rows, by_columns)
+        run(kernels.image_out, len(by_rows), by_rows, by_columns, first, volume)
+
+    _in_chunks(chunk, volume.shape, len(table), values.dtype)
+    return volume
+
+
+def _in_chunks(
+    chunk: Callable[[int, Room, Callable[..., None]], None],
+    shape: tuple[int, int, int],
+    n_rays: int,
+    dtype: np.dtype,
+) -> None:
+    """Call chunk(first slice, room, how to run a kernel) for every chunk of a volume's shape."""
+    from diffusionblend.operators.kernels_slices import LANES, PAD
+
+    n_slices, n_y, n_x = shape
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
+    sizes = ((n_y, n_x + 2 * PAD), (n_x, n_y + 2 * PAD), (n_rays,))
+
+    def room() -> Room:
+        """Zeros, from torch since it aligns them to the vectors."""
+        return tuple(torch.zeros((*size, LANES), dtype=kind).numpy() for size in sizes)
+
+    firsts, threads = range(0, n_slices, LANES), torch.get_num_threads()
+    if len(firsts) < threads or threads == 1:
+        only = room()
+        for first in firsts:
+            chunk(first, only, in_parts)
+        return
+    rooms: SimpleQueue[Room] = SimpleQueue()
+    for _ in range(threads):
+        rooms.put(room())
+
+    def whole(first: int) -> None:
+        own = rooms.get()
+        try:
+            chunk(first, own, in_one)
+        finally:
+            rooms.put(own)
+
+    on_threads(whole, firsts)
