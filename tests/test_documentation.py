@@ -7,7 +7,6 @@ import io
 import re
 import shlex
 import textwrap
-import typing
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +30,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 OPTION = re.compile(r"--[a-z][a-z0-9.-]*")
+SUBCOMMAND = re.compile(r"^[│ ]\s*• (\S+)", re.MULTILINE)
 SCHEME = re.compile(r"(?:https?|mailto):")
 
 OTHER_PROGRAMS = {
@@ -87,22 +87,16 @@ def options() -> set[str]:
     return found
 
 
-def help_of(verb: str) -> str:
-    """The help of a verb and of its subcommands."""
+@cache
+def help_of(*words: str) -> str:
+    """The help of a verb, and of its subcommands after it."""
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setenv("COLUMNS", "400")
-        for words in [(verb,), *((verb, inner) for inner in subcommands_of(verb))]:
-            with contextlib.suppress(SystemExit):
-                cli.run([*words, "--help"])
-    return printed.getvalue()
-
-
-def subcommands_of(verb: str) -> list[str]:
-    """Those of a verb that has some."""
-    command = typing.get_type_hints(cli.VERBS[verb], include_extras=True).get("command")
-    inner = [getattr(one, "__metadata__", ()) for one in typing.get_args(command)]
-    return [m.name for metadata in inner for m in metadata if getattr(m, "name", None)]
+        with contextlib.suppress(SystemExit):
+            cli.run([*words, "--help"])
+    text = printed.getvalue()
+    return text + "".join(help_of(*words, inner) for inner in SUBCOMMAND.findall(text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -124,7 +118,8 @@ def wrong_usage(arguments: tuple[str, ...]) -> str | None:
     """What the command line has against these arguments; a verb by itself need only be one."""
     if arguments[0] not in (*cli.VERBS, "--help", "--version"):
         return "there is no such verb"
-    if len(arguments) == 1 or "--help" in arguments:
+    subcommands = SUBCOMMAND.findall(help_of(arguments[0])) if len(arguments) == 2 else []
+    if len(arguments) == 1 or "--help" in arguments or arguments[1] in subcommands:
         return None
     told = io.StringIO()
     with contextlib.redirect_stderr(told):
