@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import contextlib
 import io
 import re
@@ -164,6 +166,17 @@ def test_the_python_of_tutorials_is_that_of_the_examples(page):
         if language == "python":
             inner = textwrap.indent(block, "    ")
             assert block in examples or inner in examples, f"no example has this code:\n{block}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p not in TUTORIALS], ids=name_of)
+def test_names_in_the_python_of_other_pages_are_exported(page):
+    for language, block in FENCE.findall(page.read_text("utf-8")):
+        if language != "python" or "from diffusionblend import *" not in block:
+            continue
+        names = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Name)]
+        made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        used = {node.id for node in names} - made - set(dir(builtins))
+        assert used and used <= set(diffusionblend.__all__)
 
 
 def test_every_exported_name_stands_in_the_reference():
