@@ -1,6 +1,6 @@
 """A geometry of one's own: tomosynthesis, a source that moves along a line over a fixed panel.
 
-Half a minute on two cores: python examples/own_geometry.py
+Seconds on one core: python examples/own_geometry.py
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def tomosynthesis(grid: db.Grid, views: int) -> db.VectorGeometry:
     )
 
 
-def main(size: int = 96, slices: int = 48, views: int = 25, iterations: int = 40) -> float:
+def main(size: int = 64, slices: int = 32, views: int = 25, iterations: int = 40) -> float:
     """PSNR of the volume in dB."""
     shape, spacing_mm = (slices, size, size), FIELD_MM / size
     chest = db.synthetic_chest(7, shape=shape, in_plane_mm=spacing_mm, slice_mm=spacing_mm)

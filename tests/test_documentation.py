@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import contextlib
 import io
 import re
 import shlex
 import textwrap
-import typing
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +32,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 OPTION = re.compile(r"--[a-z][a-z0-9.-]*")
+SUBCOMMAND = re.compile(r"^[│ ]\s*• (\S+)", re.MULTILINE)
 SCHEME = re.compile(r"(?:https?|mailto):")
 
 OTHER_PROGRAMS = {
@@ -87,22 +89,16 @@ def options() -> set[str]:
     return found
 
 
-def help_of(verb: str) -> str:
-    """The help of a verb and of its subcommands."""
+@cache
+def help_of(*words: str) -> str:
+    """The help of a verb, and of its subcommands after it."""
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setenv("COLUMNS", "400")
-        for words in [(verb,), *((verb, inner) for inner in subcommands_of(verb))]:
-            with contextlib.suppress(SystemExit):
-                cli.run([*words, "--help"])
-    return printed.getvalue()
-
-
-def subcommands_of(verb: str) -> list[str]:
-    """Those of a verb that has some."""
-    command = typing.get_type_hints(cli.VERBS[verb], include_extras=True).get("command")
-    inner = [getattr(one, "__metadata__", ()) for one in typing.get_args(command)]
-    return [m.name for metadata in inner for m in metadata if getattr(m, "name", None)]
+        with contextlib.suppress(SystemExit):
+            cli.run([*words, "--help"])
+    text = printed.getvalue()
+    return text + "".join(help_of(*words, inner) for inner in SUBCOMMAND.findall(text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -124,7 +120,8 @@ def wrong_usage(arguments: tuple[str, ...]) -> str | None:
     """What the command line has against these arguments; a verb by itself need only be one."""
     if arguments[0] not in (*cli.VERBS, "--help", "--version"):
         return "there is no such verb"
-    if len(arguments) == 1 or "--help" in arguments:
+    subcommands = SUBCOMMAND.findall(help_of(arguments[0])) if len(arguments) == 2 else []
+    if len(arguments) == 1 or "--help" in arguments or arguments[1] in subcommands:
         return None
     told = io.StringIO()
     with contextlib.redirect_stderr(told):
@@ -169,6 +166,17 @@ def test_the_python_of_tutorials_is_that_of_the_examples(page):
         if language == "python":
             inner = textwrap.indent(block, "    ")
             assert block in examples or inner in examples, f"no example has this code:\n{block}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p not in TUTORIALS], ids=name_of)
+def test_names_in_the_python_of_other_pages_are_exported(page):
+    for language, block in FENCE.findall(page.read_text("utf-8")):
+        if language != "python" or "from diffusionblend import *" not in block:
+            continue
+        names = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Name)]
+        made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        used = {node.id for node in names} - made - set(dir(builtins))
+        assert used and used <= set(diffusionblend.__all__)
 
 
 def test_every_exported_name_stands_in_the_reference():

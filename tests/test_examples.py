@@ -1,24 +1,18 @@
-"""Every script of examples/ and the commands of the tutorials, run in a small setting."""
+"""Every script of examples/, run in a small setting."""
 
 from __future__ import annotations
 
 import importlib.util
 import math
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from command_line import TINY_TRAINING
-from dicom_series import write_series
-from diffusionblend.io.volumes import read_volume, write_volume
-from diffusionblend.phantom import synthetic_chest
 from easy_training import environment_of_a_script
-from test_documentation import REPOSITORY, code_lines_of
+from test_documentation import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
 LONGEST_EXAMPLE_LINES = 60
@@ -107,59 +101,3 @@ def test_an_example_runs_as_a_script():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("the rod has 0.0")
-
-
-def run_commands_of(page: str, cli: Callable, **more: tuple) -> None:
-    """Every command of a page, with these options more for a verb."""
-    lines = code_lines_of(REPOSITORY / "docs" / "tutorials" / page)
-    commands = [shlex.split(line) for line in lines if line.startswith("diffusionblend ")]
-    assert len(commands) > 3
-    for _, verb, *arguments in commands:
-        result = cli(verb, *arguments, *more.get(verb, ()))
-        assert result.code == 0, (verb, arguments, result.err)
-
-
-@pytest.fixture
-def in_folder(tmp_path, monkeypatch):
-    """The folder in which a tutorial's commands run."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_the_tutorial_on_a_series_of_ones_own(cli, in_folder):
-    (in_folder / "scans").mkdir()
-    hu = np.round(synthetic_chest(5, shape=(6, 32, 32)).values)
-    spacing = {"PixelSpacing": [11.25, 11.25]}
-    write_series(in_folder / "scans/patient-03", hu, change=lambda i, d: d.update(spacing))
-    static = ("--static", "look.html")
-    run_commands_of(
-        "own-series.md",
-        cli,
-        reconstruct=("--device", "cpu", "--steps", 1, "--tv.iterations", 5),
-        view=static,
-    )
-    original, again = (
-        read_volume(in_folder / name, check=False) for name in ("recon.nii.gz", "again.nii.gz")
-    )
-    np.testing.assert_array_equal(original.values, again.values)
-    exported = read_volume(in_folder / "recon-dicom", check=False)
-    assert exported.grid.shape == (6, 128, 128)
-    inside = (original.values > -1024) & (original.values < 3000)
-    assert np.abs(exported.values - original.values)[inside].max() <= 0.5
-    assert (in_folder / "report.html").exists() and (in_folder / "look.html").exists()
-
-
-def test_the_tutorial_on_a_prior_of_ones_own(cli, in_folder, scan_file):
-    for folder, seeds in (("volumes", (1, 2)), ("others", (3,))):
-        (in_folder / folder).mkdir()
-        for seed in seeds:
-            chest = synthetic_chest(seed, shape=(6, 16, 16))
-            write_volume(chest, in_folder / folder / f"patient-{seed:02}.nii.gz")
-    (in_folder / "scan.h5").write_bytes(scan_file.read_bytes())
-    run_commands_of(
-        "own-prior.md",
-        cli,
-        train=(*TINY_TRAINING, "--steps", 3, "--synthetic-volumes", 0),
-        reconstruct=("--device", "cpu", "--steps", 2),
-    )
-    assert read_volume(in_folder / "recon.nii.gz", check=False).grid.shape == (8, 16, 16)

@@ -1,0 +1,91 @@
+"""The commands of the tutorials, run as they stand on small data, made quick by options more."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from command_line import TINY_TRAINING
+from dicom_series import write_series
+from diffusionblend.io.volumes import read_volume, write_volume
+from diffusionblend.phantom import synthetic_chest
+from measured_scan import half_turn, lines_of, scan_of
+from test_documentation import REPOSITORY, code_lines_of
+
+
+def run_commands_of(page: str, cli: Callable, **more: tuple) -> None:
+    """Every command of a page, with these options more for a verb."""
+    lines = code_lines_of(REPOSITORY / "docs" / "tutorials" / page)
+    commands = [shlex.split(line) for line in lines if line.startswith("diffusionblend ")]
+    assert len(commands) > 3
+    for _, verb, *arguments in commands:
+        result = cli(verb, *arguments, *more.get(verb, ()))
+        assert result.code == 0, (verb, arguments, result.err)
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    """The folder in which a tutorial's commands run."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_tutorial_on_a_series_of_ones_own(cli, in_folder):
+    (in_folder / "scans").mkdir()
+    hu = np.round(synthetic_chest(5, shape=(6, 32, 32)).values)
+    spacing = {"PixelSpacing": [11.25, 11.25]}
+    write_series(in_folder / "scans/patient-03", hu, change=lambda i, d: d.update(spacing))
+    static = ("--static", "look.html")
+    run_commands_of(
+        "own-series.md",
+        cli,
+        reconstruct=("--device", "cpu", "--steps", 1, "--tv.iterations", 5),
+        view=static,
+    )
+    original, again = (
+        read_volume(in_folder / name, check=False) for name in ("recon.nii.gz", "again.nii.gz")
+    )
+    np.testing.assert_array_equal(original.values, again.values)
+    exported = read_volume(in_folder / "recon-dicom", check=False)
+    assert exported.grid.shape == (6, 128, 128)
+    inside = (original.values > -1024) & (original.values < 3000)
+    assert np.abs(exported.values - original.values)[inside].max() <= 0.5
+    assert (in_folder / "report.html").exists() and (in_folder / "look.html").exists()
+
+
+def test_the_tutorial_on_a_prior_of_ones_own(cli, in_folder, scan_file):
+    for folder, seeds in (("volumes", (1, 2)), ("others", (3,))):
+        (in_folder / folder).mkdir()
+        for seed in seeds:
+            chest = synthetic_chest(seed, shape=(6, 16, 16))
+            write_volume(chest, in_folder / folder / f"patient-{seed:02}.nii.gz")
+    (in_folder / "scan.h5").write_bytes(scan_file.read_bytes())
+    run_commands_of(
+        "own-prior.md",
+        cli,
+        train=(*TINY_TRAINING, "--steps", 3, "--synthetic-volumes", 0),
+        reconstruct=("--device", "cpu", "--steps", 2),
+    )
+    assert read_volume(in_folder / "recon.nii.gz", check=False).grid.shape == (8, 16, 16)
+
+
+def test_the_tutorial_on_measured_projections(cli, in_folder):
+    angles_rad = half_turn(60)
+    scan = scan_of(lines_of(angles_rad), angles_rad)
+    np.savez(
+        in_folder / "scan.npz",
+        data=scan.data,
+        angles_degrees=np.degrees(angles_rad),
+        flats=scan.flats,
+        darks=scan.darks,
+    )
+    run_commands_of("measured-projections.md", cli, reconstruct=("--device", "cpu"))
+    mu_per_mm, few = (
+        read_volume(in_folder / name, check=False).values for name in ("volume.nii.gz", "tv.nii.gz")
+    )
+    # 0.05 / mm at most with the bins of 1 mm that the lines were made for, twice that with 0.5
+    assert 0.08 < np.percentile(mu_per_mm[2], 99) < 0.12
+    assert np.abs(few - mu_per_mm).mean() < 0.01
