@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import statistics
 import time
@@ -40,7 +41,6 @@ def growth_rows(sizes: list[int], rounds: int) -> tuple[list[dict[str, object]],
     for n in sizes:
         for kind in ("matrix", "rays", "cone"):
             rows.append(_row(kind, n, rounds))
-            gc.collect()
     table = format_table(rows, COLUMNS, "markdown", title=f"{SLICES} slices, {VIEWS} views")
     return rows, table
 
@@ -57,6 +57,7 @@ def _scene(kind: str, n: int) -> tuple:
 
 def _row(kind: str, n: int, rounds: int) -> dict[str, object]:
     geometry, grid = _scene(kind, n)
+    give_back_freed()
     memory = PeakMemory(torch.device("cpu"))
     started = time.perf_counter()
     operator = Ours(geometry, grid, None if kind == "cone" else kind).operator
@@ -79,10 +80,21 @@ def _row(kind: str, n: int, rounds: int) -> dict[str, object]:
     }
 
 
+def give_back_freed() -> None:
+    """Have the C library return freed memory, where it can, so that the peak starts without it."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def held_bytes(operator: object) -> int:
     """What an operator keeps: its sparse matrices or its table of rays."""
     total = 0
-    for value in vars(operator).values():
+    values = [value for value in vars(operator).values() if not isinstance(value, dict)]
+    for held in vars(operator).values():
+        values += held.values() if isinstance(held, dict) else []
+    for value in values:
         if isinstance(value, torch.Tensor) and value.layout == torch.sparse_csr:
             parts = (value.values(), value.col_indices(), value.crow_indices())
             total += sum(part.numel() * part.element_size() for part in parts)
@@ -105,7 +117,8 @@ def draw_growth(rows: list[dict[str, object]], path: Path) -> None:
         time_axes.loglog(pixels, pairs, "o-", color=colour, label=name)
         peaks, held = ([row[key] for row in own] for key in ("peak_mb", "held_mb"))
         memory_axes.loglog(pixels, peaks, "o-", color=colour, label=f"{name}, peak")
-        memory_axes.loglog(pixels, held, "o:", color=colour, label=f"{name}, held")
+        if name != "cone":  # which holds its views alone
+            memory_axes.loglog(pixels, held, "o:", color=colour, label=f"{name}, held")
     for axes, label in ((time_axes, "forward and back (s)"), (memory_axes, "memory (MB)")):
         axes.set_xlabel(f"pixels a side ({SLICES} slices, {VIEWS} views)")
         axes.set_ylabel(label)

@@ -100,9 +100,8 @@ class Rtk(Contender):
     ) -> None:
         import itk
 
-        rtk = itk.RTK
-        self.name = RTK_VOXELS if voxels else RTK
-        self.itk, image = itk, itk.Image[itk.F, 3]
+        rtk, image = itk.RTK, itk.Image[itk.F, 3]
+        self.name, self.itk = RTK_VOXELS if voxels else RTK, itk
         itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(threads)
         kind = rtk.BackProjectionImageFilter if voxels else rtk.JosephBackProjectionImageFilter
         self.projector = rtk.JosephForwardProjectionImageFilter[image, image]

@@ -22,6 +22,7 @@ from diffusionblend.geometry import (
     fan_beam_for,
     truncated_fraction,
 )
+from diffusionblend.geometry.coverage import check_sources
 from diffusionblend.volume import Grid
 
 ANGLES = (0.0, 0.4, math.pi / 2, 3.0, -2.0, 7.5)
@@ -199,6 +200,44 @@ def test_the_truncated_fraction_is_the_area_outside_the_field_of_view():
     assert truncated_fraction(half, GRID) == pytest.approx(0.75, abs=0.04)
     aside = replace(half, n_bins=16, detector_shift_mm=4.0)
     assert 0.1 < truncated_fraction(aside, GRID) < 0.75
+
+
+@pytest.mark.parametrize("kind", ["flat", "curved", "cone"])
+def test_the_truncated_fraction_of_a_fan_is_the_area_outside_its_circle(kind):
+    """A fan sees the circle that its outermost rays touch; rows of a tall panel see all of it."""
+    n_bins, distances = 12, {"source_to_axis_mm": 60.0, "source_to_detector_mm": 90.0}
+    angles = equally_spaced_angles(180, 360)
+    if kind == "cone":
+        geometry = replace(cone_beam_for(GRID, angles, **distances), n_bins=n_bins, bin_mm=1.5)
+    else:
+        geometry = FanBeam(
+            angles_rad=angles, n_bins=n_bins, bin_mm=1.5, curved=kind == "curved", **distances
+        )
+    half_fan = 9.0 / 90 if kind == "curved" else math.atan(9.0 / 90)
+    seen = 60 * math.sin(half_fan)
+    assert truncated_fraction(geometry, GRID) == pytest.approx(1 - (seen / 8) ** 2, abs=0.04)
+    percent = round(100 * truncated_fraction(geometry, GRID))
+    with pytest.warns(UserWarning, match=f"too small: {percent} %"):
+        check_scan(geometry, GRID)
+
+
+def test_the_one_view_whose_source_is_inside_is_named():
+    helix = CONE.to_vectors()
+    sources = np.array(helix.sources_mm)
+    sources[4] = (7.9, -7.9, 3.9)
+    with pytest.raises(InputError, match=r"view 4 lies inside the volume, at \(7.9, -7.9, 3.9\)"):
+        check_scan(replace(helix, sources_mm=sources), GRID)
+    sources[4] = (7.9, -7.9, 4.1)  # just above it
+    check_sources(replace(helix, sources_mm=sources), GRID)
+    # a fan's source is in every slice's plane, whatever the volume's height
+    fan = replace(FAN, source_to_axis_mm=7.5, angles_rad=(0.0,))
+    with pytest.raises(InputError, match="view 0 lies inside"):
+        check_sources(fan, GRID)
+
+
+def test_a_parallel_beam_has_no_source_to_lie_inside():
+    check_sources(PARALLEL, GRID)
+    check_sources(PARALLEL.to_vectors(), GRID)
 
 
 def test_a_helix_is_not_blamed_for_its_ends_and_a_panel_behind_its_source_is():

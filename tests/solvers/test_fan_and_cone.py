@@ -248,3 +248,13 @@ def test_a_measured_disc_looks_as_its_owners_reconstructed_it(shared_data):
 def test_an_unknown_window():
     with pytest.raises(InputError, match="'boxcar'"):
         feldkamp_davis_kress(torch.zeros(90, 48, 84), cone(), GRID, window="boxcar")
+
+
+@pytest.mark.parametrize("geometry", [fan(), cone()], ids=["fan", "cone"])
+def test_a_source_inside_the_volume_is_an_error(geometry):
+    wide = Grid(shape=(2, 600, 600), spacing_mm=(1, 1, 1))
+    rows = 2 if isinstance(geometry, FanBeam) else geometry.n_rows
+    with pytest.raises(InputError, match="inside the volume"):
+        filtered_back_projection(
+            torch.zeros(geometry.n_views, rows, geometry.n_bins), geometry, wide
+        )

@@ -7,6 +7,7 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
+from diffusionblend.geometry.coverage import check_sources
 from diffusionblend.operators.sparse import csr_matrix
 from diffusionblend.operators.threads import in_parts
 from diffusionblend.solvers.filters import angular_weights, ramp_filter, turn_weights
@@ -25,8 +26,9 @@ def filtered_back_projection(
     The back-projection reads each filtered view by linear interpolation at the pixel's own place.
     A disc of value 1 comes back as 1, from a half turn of a parallel beam, and from a half turn and
     the fan on of a fan beam. A cone beam goes to `feldkamp_davis_kress`. Raises InputError on an
-    unknown window, and for general vectors.
+    unknown window, for general vectors, and where a source lies inside the volume.
     """
+    check_sources(geometry, grid)
     if isinstance(geometry, ConeBeam):
         from diffusionblend.solvers.fdk import feldkamp_davis_kress
 
