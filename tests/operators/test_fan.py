@@ -167,8 +167,8 @@ def test_slices_do_not_mix_and_share_their_rays(storage):
 
 
 @pytest.mark.parametrize("n_slices", [3, 50])
-def test_threads_do_not_change_the_result(n_slices):
-    """Few slices are split by rays and lines, many by chunks of slices."""
+def test_threads_do_not_change_the_result(n_slices, monkeypatch):
+    """Few slices are split by rays and lines, many by chunks of slices if there is room."""
     geometry = fan(equally_spaced_angles(9, 360), 30)
     operator = transform((n_slices, 20, 17), geometry, storage="rays")
     x, y = random_array(operator.domain_shape, 0), random_array(operator.range_shape, 1)
@@ -178,6 +178,8 @@ def test_threads_do_not_change_the_result(n_slices):
         for n in (1, 2, 3):
             torch.set_num_threads(n)
             found.append((operator.forward(x), operator.adjoint(y)))
+        monkeypatch.setattr("diffusionblend.operators.slices_cpu.ROOMS_LIMIT_BYTES", 0)
+        found.append((operator.forward(x), operator.adjoint(y)))
     finally:
         torch.set_num_threads(threads)
     for forward, back in found[1:]:
