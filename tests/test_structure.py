@@ -66,6 +66,8 @@ FILE_CALLS = {
     *("iterdir", "rglob", "savefig", "load_file", "save_file", "save_pretrained", "is_file"),
     *("from_pretrained", "is_dir", "exists"),
 }
+PEERS = {"itk", "astra", "tigre", "leapctype"}
+"""Projectors of others, for benchmarks alone; ASTRA's licence is the GPL."""
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
@@ -163,6 +165,12 @@ def test_nothing_heavy_is_imported_with_a_module(path):
     assert relative(path) in COMPILED or not any(m.startswith(kernels) for m in at_import)
     if room_of(path) not in ROOMS_WITH_TORCH:
         assert "torch" not in top_level_imports(path)
+
+
+def test_the_package_imports_no_peer():
+    for path in SOURCES:
+        packages = {module.partition(".")[0] for module in imported_modules(tree_of(path))}
+        assert not packages & PEERS, relative(path)
 
 
 def test_only_some_rooms_touch_files():

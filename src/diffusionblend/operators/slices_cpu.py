@@ -1,11 +1,12 @@
 """Slice-wise rays on the fly on the CPU: volumes and lines cut into chunks of slices.
 
-As many chunks as there are threads, or more, are shared out whole; fewer are gone through one after
-another by all threads together. The result does not depend on it.
+As many chunks as there are threads, or more, are shared out whole, if there is room for them; else
+all threads go through one after another together. The result does not depend on it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -13,6 +14,9 @@ import numpy as np
 import torch
 
 from diffusionblend.operators.threads import in_one, in_parts, on_threads
+
+ROOMS_LIMIT_BYTES = 1 << 30
+"""What the chunks under way may take together."""
 
 Room = tuple[np.ndarray, np.ndarray, np.ndarray]
 """A chunk by rows, by columns, and its rays' sums."""
@@ -69,7 +73,8 @@ def _in_chunks(
         return tuple(torch.zeros((*size, LANES), dtype=kind).numpy() for size in sizes)
 
     firsts, threads = range(0, n_slices, LANES), torch.get_num_threads()
-    if len(firsts) < threads or threads == 1:
+    needed = threads * LANES * dtype.itemsize * sum(math.prod(size) for size in sizes)
+    if threads == 1 or len(firsts) < threads or needed > ROOMS_LIMIT_BYTES:
         only = room()
         for first in firsts:
             chunk(first, only, in_parts)
