@@ -22,8 +22,8 @@ BATCH_BYTES_PER_PIXEL = 180
 """Of a network's batch on a CPU, over all its slices."""
 PROJECTIONS_HELD = 4
 
-NO_PRIOR_BYTES = 420e6
-"""A process with the libraries that a method without a prior needs."""
+NO_PRIOR_BYTES = 560e6
+"""A process with the libraries that a method without a prior needs, and their compiler."""
 NO_PRIOR_VOLUMES = {"fbp": 5, "admm-tv": 25}
 MOST_VOLUMES = max(NO_PRIOR_VOLUMES.values())
 """Float32 volumes that methods without a prior hold at once; total variation has a gradient, its

@@ -121,6 +121,7 @@ def project_columns(
     low, part = np.empty(n_rows, np.uint32), np.empty(n_rows, volume.dtype)
     sums = np.empty(n_rows, volume.dtype)
     kind, voxels = volume.dtype.type, volume.reshape(-1)
+    whole_weight = kind(1.0)
     for column in range(first_column, last_column):
         view, b = column // n_bins, column % n_bins
         axis, start, slope, first, last, h0, h1, s0, s1, square = trace_column(
@@ -150,8 +151,8 @@ def project_columns(
                 into[i] = near * one[i] + far * other[i]
             met = sums[r0:r1]
             for i in range(n_met):
-                value = blend[low[i]]
-                met[i] += value + part[i] * (blend[low[i] + ONE] - value)
+                # weighed as by the adjoint: value + part (next - value) loses a grazing ray
+                met[i] += (whole_weight - part[i]) * blend[low[i]] + part[i] * blend[low[i] + ONE]
         for r in range(n_rows):
             along_z = (s0 + s1 * r) * spacing_mm[Z]
             lines[view, r, b] = sums[r] * (scale * math.sqrt(square + along_z * along_z))
@@ -177,6 +178,7 @@ def back_project_columns(
     low = np.empty(n_rows, np.uint32)
     values, lower, upper = np.empty((3, n_rows), volume.dtype)
     kind, voxels = volume.dtype.type, volume.reshape(-1)
+    whole_weight = kind(1.0)
     for column in range(n_views * n_bins):
         view, b = column // n_bins, column % n_bins
         axis, start, slope, first, last, h0, h1, s0, s1, square = trace_column(
@@ -200,8 +202,8 @@ def back_project_columns(
             for i in range(n_met):
                 place = lowest + step * i
                 whole = np.uint32(place)
-                low[i], upper[i] = whole, kind(place - whole) * met[i]
-                lower[i] = met[i] - upper[i]
+                part = kind(place - whole)
+                low[i], upper[i], lower[i] = whole, part * met[i], (whole_weight - part) * met[i]
             bottom, top = min(low[0], low[n_met - 1]), max(low[0], low[n_met - 1]) + 1
             blend[bottom : top + 1] = 0.0
             for i in range(n_met):
