@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 import pytest
@@ -197,6 +198,21 @@ def test_threads_do_not_change_the_result(n_slices, monkeypatch):
     for forward, back in found[1:]:
         assert torch.equal(forward, found[0][0])
         assert torch.equal(back, found[0][1])
+
+
+def test_what_a_call_leaves_behind_does_not_reach_the_next(monkeypatch):
+    """Rooms are kept from call to call, with what rays left beside the slice and in spare lanes."""
+    monkeypatch.setattr("diffusionblend.operators.slices_cpu._kept", deque())
+    geometry = fan(equally_spaced_angles(9, 360), 40)
+    stored, rays = (transform((2, 12, 11), geometry, storage=s) for s in STORAGES)
+    x, y = random_array(rays.domain_shape, 0), random_array(rays.range_shape, 1)
+    fresh = rays.forward(x)
+    for seed in range(2):
+        wide = random_array((9, 16, 40), seed) * 1e6
+        rays.with_slices(16).adjoint(wide)
+        assert torch.equal(rays.forward(x), fresh)
+        torch.testing.assert_close(rays.adjoint(y), stored.adjoint(y), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(fresh, stored.forward(x), rtol=1e-4, atol=1e-4)
 
 
 def test_rays_stay_within_a_pixel_of_the_lines_they_meet():

@@ -197,7 +197,10 @@ def image_in(
     """Some rows of LANES slices of (z, y, x) to (y, x + 2 PAD, LANES) and (x, y + 2 PAD, LANES)."""
     _, n_y, n_x = volume.shape
     n_slices = min(LANES, volume.shape[0] - first_slice)
+    if first_row == 0:
+        by_columns[:, :PAD], by_columns[:, n_y + PAD :] = 0.0, 0.0
     for y in range(first_row, last_row):
+        by_rows[y, :PAD], by_rows[y, n_x + PAD :] = 0.0, 0.0
         for first in range(0, n_x, LANES):
             last = min(n_x, first + LANES)
             for s in range(n_slices):

@@ -7,8 +7,8 @@ all threads go through one after another together. The result does not depend on
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -17,9 +17,13 @@ from diffusionblend.operators.threads import in_one, in_parts, on_threads
 
 ROOMS_LIMIT_BYTES = 1 << 30
 """What the chunks under way may take together."""
+KEPT_BYTES = 128 << 20
+"""Of rooms that wait for the next call: fresh memory costs as much as copying slices into it."""
 
 Room = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""A chunk by rows, by columns, and its rays' sums."""
+"""A chunk by rows, by columns, and its rays' sums; what they hold at first means nothing."""
+
+_kept: deque[Room] = deque()
 
 
 def project(volume: np.ndarray, table: np.ndarray, n_views: int) -> np.ndarray:
@@ -65,29 +69,40 @@ def _in_chunks(
     from diffusionblend.operators.kernels_slices import LANES, PAD
 
     n_slices, n_y, n_x = shape
-    kind = torch.from_numpy(np.empty(0, dtype)).dtype
     sizes = ((n_y, n_x + 2 * PAD), (n_x, n_y + 2 * PAD), (n_rays,))
-
-    def room() -> Room:
-        """Zeros, from torch since it aligns them to the vectors."""
-        return tuple(torch.zeros((*size, LANES), dtype=kind).numpy() for size in sizes)
-
+    shapes = tuple((*size, LANES) for size in sizes)
     firsts, threads = range(0, n_slices, LANES), torch.get_num_threads()
-    needed = threads * LANES * dtype.itemsize * sum(math.prod(size) for size in sizes)
+    needed = threads * dtype.itemsize * sum(math.prod(size) for size in shapes)
     if threads == 1 or len(firsts) < threads or needed > ROOMS_LIMIT_BYTES:
-        only = room()
+        only = _room(shapes, dtype)
         for first in firsts:
             chunk(first, only, in_parts)
+        _keep(only)
         return
-    rooms: SimpleQueue[Room] = SimpleQueue()
-    for _ in range(threads):
-        rooms.put(room())
 
     def whole(first: int) -> None:
-        own = rooms.get()
-        try:
-            chunk(first, own, in_one)
-        finally:
-            rooms.put(own)
+        own = _room(shapes, dtype)
+        chunk(first, own, in_one)
+        _keep(own)
 
     on_threads(whole, firsts)
+
+
+def _room(shapes: tuple[tuple[int, ...], ...], dtype: np.dtype) -> Room:
+    """A kept room of these shapes, or a new one, from torch since it aligns it to the vectors."""
+    while _kept:
+        try:
+            kept = _kept.pop()
+        except IndexError:  # another thread was faster
+            break
+        if kept[0].dtype == dtype and tuple(part.shape for part in kept) == shapes:
+            return kept
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
+    return tuple(torch.zeros(shape, dtype=kind).numpy() for shape in shapes)
+
+
+def _keep(room: Room) -> None:
+    """Keep a room for the next call, if there is place for it."""
+    size = sum(part.nbytes for part in room)
+    if (len(_kept) + 1) * size <= KEPT_BYTES:
+        _kept.append(room)
