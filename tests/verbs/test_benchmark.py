@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from diffusionblend.evaluation.metrics import evaluate_volume
-from diffusionblend.io.volumes import read_volume
+from diffusionblend.evaluation.tuning import SEARCHED
+from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.methods.registry import reconstruct
+from diffusionblend.phantom import synthetic_chest
 from diffusionblend.verbs.benchmark import Setting, scan
+from diffusionblend.verbs.plan import in_bytes
 from easy_training import environment_of_a_script
 
 KILLED = """
@@ -73,6 +76,42 @@ def test_every_cell_is_run_once_and_told(cli, command, tmp_path, chest_file):
     assert (out / "table.md").read_text() == table
 
 
+@pytest.fixture
+def other_volume(tmp_path):
+    """To search weights on."""
+    path = tmp_path / "other.nii.gz"
+    write_volume(synthetic_chest(8, shape=(8, 16, 16)), path)
+    return path
+
+
+def test_a_plan_counts_the_runs_that_are_left_and_writes_nothing(cli, command, tmp_path):
+    out = tmp_path / "out"
+    planned = cli(*command, "-o", out, "--keep-volumes", "--dry-run")
+    assert planned.code == 0
+    assert "6 views, diffusionblend++: about" in planned.out and "(2 runs)" in planned.out
+    assert "all 8 runs: about" in planned.out
+    assert f"disk: up to {in_bytes(8 * 4 * 8 * 16 * 16)}," in planned.out
+    assert not out.exists()
+    assert cli(*command, "-o", out).code == 0
+    lines = (out / "rows.jsonl").read_text().splitlines(keepends=True)
+    (out / "rows.jsonl").write_text("".join(lines[:-3]))
+    planned = cli(*command, "-o", out, "--dry-run")
+    assert "all 3 runs: about" in planned.out and "6 views" not in planned.out
+    assert len(rows_of(out)) == 5
+
+
+def test_a_plan_counts_searches(cli, chest_file, tmp_path, other_volume):
+    out, methods = tmp_path / "out", ("--methods", "fbp", "cgls", "--device", "cpu")
+    command = ("benchmark", chest_file, "--views", 6, *methods, "--tune-on", other_volume)
+    planned = cli(*command, "-o", out, "--dry-run")
+    tried = len(SEARCHED["cgls"][1])
+    assert planned.code == 0 and f"all {tried + 2} runs: about" in planned.out
+    assert f"({tried + 1} runs)" in planned.out
+    assert not out.exists()
+    assert cli(*command, "-o", out).code == 0
+    assert "all 0 runs" in cli(*command, "-o", out, "--dry-run").out
+
+
 def test_tables_and_figures_come_of_the_rows(cli, command, tmp_path):
     out = tmp_path / "out"
     assert cli(*command, "-o", out).code == 0
@@ -121,14 +160,12 @@ def test_unknown_methods_list_the_known_ones(cli, command, tmp_path):
     assert "admm-tv" in result.err and "diffusionblend++" in result.err
 
 
-def test_weights_are_searched_on_another_volume_and_printed(cli, tmp_path, chest_file):
-    from diffusionblend.io.volumes import write_volume
-    from diffusionblend.phantom import synthetic_chest
-
-    other, out = tmp_path / "other.nii.gz", tmp_path / "out"
-    write_volume(synthetic_chest(8, shape=(8, 16, 16)), other)
+def test_weights_are_searched_on_another_volume_and_printed(
+    cli, tmp_path, chest_file, other_volume
+):
+    out = tmp_path / "out"
     command = ("benchmark", chest_file, "-o", out, "--views", 6, "--methods", "cgls")
-    result = cli(*command, "--tune-on", other, "--device", "cpu")
+    result = cli(*command, "--tune-on", other_volume, "--device", "cpu")
     tuned = [json.loads(line) for line in (out / "tuned.jsonl").read_text().splitlines()]
     assert result.code == 0, result.err
     (row,) = tuned

@@ -23,6 +23,7 @@ from diffusionblend.provenance import (
     restart_peak_memory,
     versions,
 )
+from diffusionblend.verbs.benchmark_plan import Work, tell_benchmark
 from diffusionblend.verbs.options import (
     Device,
     Output,
@@ -93,6 +94,8 @@ class Benchmark:
     """Slice size in pixels; by default that of the priors."""
     keep_volumes: bool = False
     """Keep every reconstruction, in the output's folder 'volumes'."""
+    dry_run: bool = False
+    """Say what the runs that are left would cost in time, memory and disk, and write nothing."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
 
@@ -107,6 +110,9 @@ class Benchmark:
                 shelf.options(method, find_method(method), setting)
         paths = volume_paths(self.volumes) if self.volumes.is_dir() else [self.volumes]
         self._check_tuning_apart(paths)
+        if self.dry_run:
+            self._tell_plan(paths, shelf)
+            return
         record = RunRecord(verb="benchmark", settings=asdict(self), device=self._torch_device)
         for path in paths:
             add_input(record, path)
@@ -180,59 +186,145 @@ class Benchmark:
         self, path: Path, truth: Volume, shelf: PriorShelf, failed: list[str]
     ) -> Iterator[Cell]:
         """Every cell of a volume; a method whose search fails is left out and told."""
-        from diffusionblend.io.files import sha256_of
-
-        digest = sha256_of(path)
         for setting in self._settings():
             for method in self._method_names():
-                chosen = find_method(method)
-                options = shelf.options(method, chosen, setting)
+                options = shelf.options(method, find_method(method), setting)
                 try:
                     settings = self._tuned(method, setting, shelf, options)
                 except InputError as error:
                     failed.append(f"{setting.name}, the search for {method}")
                     print(f"diffusionblend: {failed[-1]}: {error}", file=sys.stderr)
                     continue
-                draws = isinstance(settings, SamplingSettings)
-                for seed in range(self.seeds if draws else 1):
-                    mine = replace(settings, seed=seed) if draws else settings
-                    facts = [digest, truth.grid.shape, asdict(setting), method, _plain(mine)]
-                    key = _key([*facts, [p.weights_sha256 for p in options.values()]])
-                    yield Cell(path.name, setting, method, seed, mine, options, key)
+                yield from self._seeds_of(path, truth, setting, method, settings, options)
+
+    def _seeds_of(
+        self,
+        path: Path,
+        truth: Volume,
+        setting: Setting,
+        method: str,
+        settings: MethodSettings,
+        options: dict[str, object],
+    ) -> Iterator[Cell]:
+        """The cells of a method in a setting: one for each seed, or one where it draws no noise."""
+        from diffusionblend.io.files import sha256_of
+
+        draws = isinstance(settings, SamplingSettings)
+        for seed in range(self.seeds if draws else 1):
+            mine = replace(settings, seed=seed) if draws else settings
+            facts = [sha256_of(path), truth.grid.shape, asdict(setting), method, _plain(mine)]
+            key = _key([*facts, [p.weights_sha256 for p in options.values()]])
+            yield Cell(path.name, setting, method, seed, mine, options, key)
 
     def _tuned(
         self, method: str, setting: Setting, shelf: PriorShelf, options: dict[str, object]
     ) -> MethodSettings:
         """The method's settings, its weight searched once where there is a volume to do it on."""
         from diffusionblend.evaluation.tuning import SEARCHED, tune
-        from diffusionblend.io.files import sha256_of
 
+        if self._is_searched(method):
+            name, values = SEARCHED[method]
+            key = self._search_key(method, setting, shelf, options)
+            if key not in self._searched():
+                volume = _middle(self._truth(self.tune_on, shelf), TUNING_SLICES)
+                say(f"{setting.name}: searching {name} of {method} on {self.tune_on.name}")
+                found = tune(
+                    method,
+                    scan(volume, setting),
+                    volume,
+                    settings=self._untuned(method),
+                    options=options | {"device": self._torch_device},
+                )
+                scores = {f"{v:g}": round(s, 2) for v, s in found.psnr_by_value.items()}
+                row = {"key": key, "method": method, "setting": setting.name, "searched": name}
+                row |= {"value": getattr(found.settings, name), "psnr_volume_db": scores}
+                append_json_line(self.output / TUNED_FILE, row)
+            say(f"{setting.name}: {name} of {method} is {self._searched()[key]['value']:g}")
+        return self._with_known_search(method, setting, shelf, options)
+
+    def _with_known_search(
+        self, method: str, setting: Setting, shelf: PriorShelf, options: dict[str, object]
+    ) -> MethodSettings | None:
+        """The method's settings with the value that was searched, None where it was not yet."""
+        settings = self._untuned(method)
+        if not self._is_searched(method):
+            return settings
+        row = self._searched().get(self._search_key(method, setting, shelf, options))
+        return None if row is None else replace(settings, **{row["searched"]: row["value"]})
+
+    def _untuned(self, method: str) -> MethodSettings:
         settings = find_method(method).settings()
         if self.steps is not None and isinstance(settings, SamplingSettings):
-            settings = replace(settings, steps=self.steps)
-        if self.tune_on is None or method not in SEARCHED:
-            return settings
-        name = SEARCHED[method][0]
-        facts = [sha256_of(self.tune_on), asdict(setting), method, _plain(settings), shelf.size]
-        key = _key([*facts, [p.weights_sha256 for p in options.values()]])
-        known = {row["key"]: row for row in read_json_lines(self.output / TUNED_FILE)}
-        if key not in known:
-            volume = _middle(self._truth(self.tune_on, shelf), TUNING_SLICES)
-            say(f"{setting.name}: searching {name} of {method} on {self.tune_on.name}")
-            found = tune(
-                method,
-                scan(volume, setting),
-                volume,
-                settings=settings,
-                options=options | {"device": self._torch_device},
-            )
-            row = {"key": key, "method": method, "setting": setting.name, "searched": name}
-            row["value"] = getattr(found.settings, name)
-            row["psnr_volume_db"] = {f"{v:g}": round(s, 2) for v, s in found.psnr_by_value.items()}
-            append_json_line(self.output / TUNED_FILE, row)
-            known[key] = row
-        say(f"{setting.name}: {name} of {method} is {known[key]['value']:g}")
-        return replace(settings, **{name: known[key]["value"]})
+            return replace(settings, steps=self.steps)
+        return settings
+
+    def _is_searched(self, method: str) -> bool:
+        from diffusionblend.evaluation.tuning import SEARCHED
+
+        return self.tune_on is not None and method in SEARCHED
+
+    def _search_key(
+        self, method: str, setting: Setting, shelf: PriorShelf, options: dict[str, object]
+    ) -> str:
+        from diffusionblend.io.files import sha256_of
+
+        plain = _plain(self._untuned(method))
+        facts = [sha256_of(self.tune_on), asdict(setting), method, plain, shelf.size]
+        return _key([*facts, [p.weights_sha256 for p in options.values()]])
+
+    def _searched(self) -> dict[str, dict]:
+        return {row["key"]: row for row in read_json_lines(self.output / TUNED_FILE)}
+
+    def _tell_plan(self, paths: list[Path], shelf: PriorShelf) -> None:
+        """Say what the searches and runs that are left would cost."""
+        work = [*self._searches_left(shelf)]
+        for path in paths:
+            work += self._runs_left(path, shelf)
+        device = self._torch_device
+        tell_benchmark(work, self.output, device=device, keeps_volumes=self.keep_volumes)
+
+    def _searches_left(self, shelf: PriorShelf) -> Iterator[Work]:
+        """One item for each search that was not made yet."""
+        from diffusionblend.evaluation.tuning import SEARCHED
+
+        methods = [name for name in self._method_names() if self._is_searched(name)]
+        if not methods:
+            return
+        volume = _middle(self._truth(self.tune_on, shelf), TUNING_SLICES)
+        for setting in self._settings():
+            for method in methods:
+                options = shelf.options(method, find_method(method), setting)
+                if self._with_known_search(method, setting, shelf, options) is not None:
+                    continue
+                name, values = SEARCHED[method]
+                yield Work(
+                    setting=setting.name,
+                    method=method,
+                    projections=scan(volume, setting),
+                    settings=self._untuned(method),
+                    options=options,
+                    steps=tuple(v if name == "iterations" else None for v in values),
+                )
+
+    def _runs_left(self, path: Path, shelf: PriorShelf) -> Iterator[Work]:
+        """One item for each method and setting of a volume of which runs are missing."""
+        truth, done = self._truth(path, shelf), {row["key"] for row in self._rows()}
+        for setting in self._settings():
+            for method in self._method_names():
+                options = shelf.options(method, find_method(method), setting)
+                known = self._with_known_search(method, setting, shelf, options)
+                settings = self._untuned(method) if known is None else known
+                cells = self._seeds_of(path, truth, setting, method, settings, options)
+                left = [cell for cell in cells if known is None or cell.key not in done]
+                if left:
+                    yield Work(
+                        setting=setting.name,
+                        method=method,
+                        projections=scan(truth, setting),
+                        settings=settings,
+                        options=options,
+                        steps=(None,) * len(left),
+                    )
 
     def _truth(self, path: Path, shelf: PriorShelf) -> Volume:
         from diffusionblend.io.resampling import to_square_slices
