@@ -12,6 +12,8 @@ MU_WATER_PER_MM = 0.02059
 """Linear attenuation of water at 60 keV in 1/mm: 0.2059 cm2/g (NIST XCOM) at 1.0 g/cm3."""
 
 HU_PER_NETWORK_UNIT = 1000.0
+AIR_HU = -1000.0
+"""No attenuation."""
 
 WINDOWS_HU = {
     "lung": (-1350.0, 150.0),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.resampling import AIR_HU, resample
+from diffusionblend.io.resampling import resample
+from diffusionblend.units import AIR_HU
 from diffusionblend.volume import Grid, Volume, downsample_in_plane
 
 OBLIQUE = (np.cos(0.3), -np.sin(0.3), 0.0, np.sin(0.3), np.cos(0.3), 0.0, 0.0, 0.0, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -92,8 +93,26 @@ def test_attenuation_stays_at_or_above_zero_unless_told_otherwise(
     assert free.volume.values.min() < -1000
 
 
+def test_values_stay_at_or_below_the_highest_that_is_told(projections: Projections) -> None:
+    free = reconstruct_admm_tv(projections, SETTINGS).volume.values
+    highest = float(free.max()) / 2
+    bounded = reconstruct_admm_tv(projections, replace(SETTINGS, highest_hu=highest))
+    assert bounded.volume.values.max() <= highest + 1e-3
+    assert bounded.volume.values.min() >= -1000
+    out_of_reach = reconstruct_admm_tv(projections, replace(SETTINGS, highest_hu=1e5))
+    np.testing.assert_array_equal(out_of_reach.volume.values, free)
+
+
 @pytest.mark.parametrize(
-    "bad", [{"weight": -1.0}, {"penalty": 0.0}, {"iterations": 0}, {"inner_iterations": 0}]
+    "bad",
+    [
+        {"weight": -1.0},
+        {"penalty": 0.0},
+        {"iterations": 0},
+        {"inner_iterations": 0},
+        {"highest_hu": -1000.0},
+        {"highest_hu": math.nan},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(bad: dict) -> None:
     with pytest.raises(InputError):

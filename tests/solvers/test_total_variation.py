@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -141,19 +143,24 @@ def test_the_penalty_sets_the_speed_and_not_the_solution(lowest):
     assert (slow - fast).norm() < 2e-3 * slow.norm()
 
 
-def test_the_lower_bound():
+@pytest.mark.parametrize(
+    "bounds", [{"lowest": -1.0}, {"highest": 0.9}, {"lowest": -1.0, "highest": 0.2}]
+)
+def test_bounds(bounds):
     operator = make_transform()
     y = operator.forward(boxes((3, 10, 10)))
     y = y + 0.5 * random_array(operator.range_shape, 6, torch.float64)
-    free, bounded = solve(operator, y), solve(operator, y, lowest=-1.0, iterations=600)
-    assert free.min() < -1.01
-    assert bounded.min() >= -1.0
+    lowest, highest = bounds.get("lowest", -math.inf), bounds.get("highest", math.inf)
+    free, bounded = solve(operator, y), solve(operator, y, iterations=600, **bounds)
+    assert free.min() < lowest - 0.01 or free.max() > highest + 0.01
+    assert bounded.min() >= lowest and bounded.max() <= highest
     best = objective(operator, bounded, y, 0.5)
     assert best > objective(operator, free, y, 0.5)
-    assert best < objective(operator, free.clamp(min=-1.0), y, 0.5)
+    assert best < objective(operator, free.clamp(lowest, highest), y, 0.5)
     for seed in range(20):
         nudge = 0.01 * random_array(free.shape, seed, torch.float64)
-        assert objective(operator, (bounded + nudge).clamp(min=-1.0), y, 0.5) > best - 1e-4
+        candidate = (bounded + nudge).clamp(lowest, highest)
+        assert objective(operator, candidate, y, 0.5) > best - 1e-4
 
 
 def test_progress_is_told_once_an_iteration():

@@ -21,9 +21,8 @@ from diffusionblend.training.checkpoint import check_same_settings, plain_settin
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
 from diffusionblend.training.loop import Trainer
 from diffusionblend.training.objective import Objective
-from diffusionblend.training.places import AIR_HU
 from diffusionblend.training.settings import TrainSettings
-from diffusionblend.units import hu_to_network, network_to_hu
+from diffusionblend.units import AIR_HU, hu_to_network, network_to_hu
 from diffusionblend.volume import Grid, Volume
 from easy_training import EASY_SETTINGS, easy_bank
 
@@ -70,7 +69,7 @@ def test_coronal_blocks_are_cut_along_z_and_filled_up_with_air(n_slices: int) ->
     blocks, codes = drawn("coronal", n_slices, 1)
     assert set(codes) == {1}
     volume = np.arange(n_slices * 64).reshape(n_slices, 8, 8)
-    air = np.full((max(0, 8 - n_slices), 8, 8), AIR_HU)
+    air = np.full((max(0, 8 - n_slices), 8, 8), AIR_HU, volume.dtype)
     filled = np.concatenate([air, volume, air])
     allowed = {
         filled[first : first + 8, row].tobytes()

@@ -14,9 +14,9 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.volumes import image_from_volume
+from diffusionblend.units import AIR_HU
 from diffusionblend.volume import Grid, Volume, downsample_in_plane, grids_overlap
 
-AIR_HU = -1000.0
 SIGMAS_PER_FWHM = 1 / (2 * math.sqrt(2 * math.log(2)))
 SAME_SPACING = 1e-6
 """Spacings whose ratio differs less than this from a whole number count as equal to it."""

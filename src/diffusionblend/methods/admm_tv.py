@@ -9,6 +9,7 @@ from diffusionblend.methods.measurement import NO_ATTENUATION, Measurement
 from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
 from diffusionblend.methods.settings import AdmmTvSettings
 from diffusionblend.solvers.total_variation import admm_total_variation
+from diffusionblend.units import hu_to_network
 
 
 def reconstruct_admm_tv(
@@ -29,6 +30,7 @@ def reconstruct_admm_tv(
         penalty=settings.penalty,
         cg_iterations=settings.inner_iterations,
         lowest=NO_ATTENUATION if settings.nonnegative else None,
+        highest=None if settings.highest_hu is None else hu_to_network(settings.highest_hu),
         on_step=on_step,
     )
     return measurement.reconstruction(x, started)

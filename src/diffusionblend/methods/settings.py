@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from diffusionblend.errors import InputError
+from diffusionblend.units import AIR_HU
 
 MethodName = Literal[
     "fbp",
@@ -45,12 +46,18 @@ class AdmmTvSettings:
     """CG steps within each iteration."""
     nonnegative: bool = True
     """Keep attenuation at or above zero."""
+    highest_hu: float | None = None
+    """Keep values at or below this, in HU, where the densest material is known."""
 
     def __post_init__(self) -> None:
         if not self.weight >= 0 or not self.penalty > 0:
             raise InputError(
                 f"The TV weight is {self.weight} and ADMM's penalty {self.penalty}.",
                 "a weight not below 0 and a penalty above 0",
+            )
+        if self.highest_hu is not None and not self.highest_hu > AIR_HU:
+            raise InputError(
+                f"The highest value is {self.highest_hu} HU.", f"one above air, {AIR_HU:g} HU"
             )
         if min(self.iterations, self.inner_iterations) < 1:
             raise InputError("ADMM-TV was given no iterations.", "at least 1")

@@ -8,6 +8,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.phantom import bones, organs
 from diffusionblend.phantom.patient import Patient, draw_patient
 from diffusionblend.phantom.shapes import Canvas
+from diffusionblend.units import AIR_HU
 from diffusionblend.volume import Grid, Volume
 
 FULL_FIELD_MM = 360.0
@@ -78,7 +79,7 @@ def _blank(grid: Grid, rng: np.random.Generator) -> Canvas:
             shift += np.sin(kx * x + ky * y + kz * z + np.float32(rng.uniform(0, 2 * np.pi)))
         bent.append(straight + np.float32(WARP_MM / WARP_WAVES) * shift)
     return Canvas(
-        np.full(grid.shape, organs.AIR_HU, np.float32),
+        np.full(grid.shape, AIR_HU, np.float32),
         *bent,
         axes_mm=tuple(axes),
         margin_mm=WARP_MM,
@@ -119,10 +120,10 @@ def _finish(c: Canvas, patient: Patient, rng: np.random.Generator) -> np.ndarray
     """The scanner's blur and grain; air outside the patient stays exactly at -1000 HU."""
     from scipy.ndimage import gaussian_filter
 
-    air = c.hu <= organs.AIR_HU
+    air = c.hu <= AIR_HU
     hu = gaussian_filter(c.hu, BLUR_VOXELS)
     grain = gaussian_filter(rng.standard_normal(hu.shape, dtype=np.float32), GRAIN_VOXELS)
     grain *= patient.noise_hu / max(float(grain.std()), 1e-12)
     hu = np.clip(hu + grain, LOWEST_HU, HIGHEST_HU)
-    hu[air & (hu < -900)] = organs.AIR_HU
+    hu[air & (hu < -900)] = AIR_HU
     return hu.astype(np.float32)

@@ -15,8 +15,8 @@ from diffusionblend.phantom.shapes import (
     smooth_max,
     smooth_min,
 )
+from diffusionblend.units import AIR_HU
 
-AIR_HU = -1000.0
 FAT_HU = -102.0
 MUSCLE_HU = 55.0
 BLOOD_HU = 42.0

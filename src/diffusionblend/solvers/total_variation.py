@@ -21,15 +21,16 @@ def admm_total_variation(
     penalty: float,
     cg_iterations: int = 5,
     lowest: float | None = None,
+    highest: float | None = None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> torch.Tensor:
     """min over x of 1/2 |Ax - y|^2 + weight TV(x), isotropic in 3D, by ADMM (Boyd et al. 2011).
 
     y: range_shape. start, result: (z, y, x). penalty: ADMM's rho, which sets the speed and not the
-    solution. lowest: a lower bound on x (air), or None.
+    solution. lowest, highest: bounds on x (air, the densest material), or None.
     """
     gradient = FiniteDifferences(start.shape)
-    bounded = lowest is not None
+    bounded = lowest is not None or highest is not None
     x = start.clone()
     back = operator.adjoint(y)
     slopes = torch.zeros(gradient.range_shape, dtype=x.dtype, device=x.device)
@@ -49,7 +50,7 @@ def admm_total_variation(
         slopes = shrink(g + slopes_dual, weight / penalty)
         slopes_dual += g - slopes
         if bounded:
-            bound = (x + bound_dual).clamp(min=lowest)
+            bound = (x + bound_dual).clamp(lowest, highest)
             bound_dual += x - bound
         on_step(done + 1, iterations)
     return bound if bounded else x

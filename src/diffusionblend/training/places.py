@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-AIR_HU = -1000
+from diffusionblend.units import AIR_HU
+
 """What a coronal slice of a short volume is filled up with."""
 
 

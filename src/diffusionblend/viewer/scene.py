@@ -14,8 +14,8 @@ from diffusionblend.evaluation.ensemble import check_deviation
 from diffusionblend.evaluation.figures import ERROR_LIMIT_HU
 from diffusionblend.evaluation.metrics import PLANE_AXES, check_same_grid
 from diffusionblend.evaluation.planes import plane_layout
-from diffusionblend.io.resampling import AIR_HU, resample_onto
-from diffusionblend.units import WINDOWS_HU
+from diffusionblend.io.resampling import resample_onto
+from diffusionblend.units import AIR_HU, WINDOWS_HU
 from diffusionblend.volume import Grid, Volume
 
 FIRST_WINDOW = "full"
