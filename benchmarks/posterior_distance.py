@@ -48,7 +48,7 @@ from diffusionblend.priors.partition import (
     slice_partition,
 )
 from diffusionblend.provenance import versions
-from diffusionblend.verbs.benchmark import scan
+from diffusionblend.verbs.benchmark_cells import scan
 from diffusionblend.volume import Grid, Volume
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))

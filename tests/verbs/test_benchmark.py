@@ -10,12 +10,13 @@ import sys
 import numpy as np
 import pytest
 
+from diffusionblend.evaluation.benchmark_tables import Setting
 from diffusionblend.evaluation.metrics import evaluate_volume
 from diffusionblend.evaluation.tuning import SEARCHED
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.methods.registry import reconstruct
 from diffusionblend.phantom import synthetic_chest
-from diffusionblend.verbs.benchmark import Setting, scan
+from diffusionblend.verbs.benchmark_cells import scan
 from diffusionblend.verbs.plan import in_bytes
 from easy_training import environment_of_a_script
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,9 @@ from diffusionblend.provenance import (
     restart_peak_memory,
     versions,
 )
+from diffusionblend.verbs.benchmark_cells import Cell, Subject, key_of, scan
 from diffusionblend.verbs.benchmark_plan import Work, tell_benchmark
+from diffusionblend.verbs.benchmark_searches import Searches
 from diffusionblend.verbs.options import (
     Device,
     Output,
@@ -37,30 +38,11 @@ from diffusionblend.verbs.prior_shelf import PriorShelf
 from diffusionblend.verbs.progress import progress
 
 if TYPE_CHECKING:
-    from diffusionblend.geometry import Projections
     from diffusionblend.volume import Volume
 
 ROWS_FILE, TUNED_FILE = "rows.jsonl", "tuned.jsonl"
 SLICES_FOLDER, VOLUMES_FOLDER = "slices", "volumes"
-KEY_DIGITS = 16
-TUNING_SLICES = 32
 PUBLISHED_FILE = "published_figures.json"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run: a method with its settings on a volume in a setting.
-
-    key: of all that its result depends on.
-    """
-
-    volume: str
-    setting: Setting
-    method: str
-    seed: int
-    settings: MethodSettings
-    options: dict[str, object]
-    key: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,26 +92,27 @@ class Benchmark:
                 shelf.options(method, find_method(method), setting)
         paths = volume_paths(self.volumes) if self.volumes.is_dir() else [self.volumes]
         self._check_tuning_apart(paths)
+        searches = self._searches(shelf)
         if self.dry_run:
-            self._tell_plan(paths, shelf)
+            self._tell_plan(paths, searches)
             return
         record = RunRecord(verb="benchmark", settings=asdict(self), device=self._torch_device)
         for path in paths:
             add_input(record, path)
         wanted, failed = [], []
         for path in paths:
-            truth = self._truth(path, shelf)
-            for cell in self._cells(path, truth, shelf, failed):
+            subject = self._subject(path, shelf)
+            for cell in self._cells(subject, searches, failed):
                 wanted.append(cell.key)
                 if cell.key in {row["key"] for row in self._rows()}:
                     continue
                 try:
-                    self._run_cell(cell, truth)
+                    self._run_cell(cell, subject.truth)
                 except InputError as error:
                     failed.append(f"{cell.volume}, {cell.setting.name}, {cell.method}")
                     print(f"diffusionblend: {failed[-1]}: {error}", file=sys.stderr)
-            self._draw(path.name, truth, wanted)
-        self._write_tables(wanted, shelf)
+            self._draw(path.name, subject.truth, wanted)
+        self._write_tables(wanted, searches)
         done = {row["key"] for row in self._rows()}
         record.results = {"runs": len(done & set(wanted)), "failed": failed}
         write_record(record, self.output)
@@ -182,160 +165,76 @@ class Benchmark:
         }
         append_json_line(self.output / ROWS_FILE, row)
 
-    def _cells(
-        self, path: Path, truth: Volume, shelf: PriorShelf, failed: list[str]
-    ) -> Iterator[Cell]:
+    def _cells(self, subject: Subject, searches: Searches, failed: list[str]) -> Iterator[Cell]:
         """Every cell of a volume; a method whose search fails is left out and told."""
         for setting in self._settings():
             for method in self._method_names():
-                options = shelf.options(method, find_method(method), setting)
                 try:
-                    settings = self._tuned(method, setting, shelf, options)
+                    settings = searches.settings(method, setting)
                 except InputError as error:
                     failed.append(f"{setting.name}, the search for {method}")
                     print(f"diffusionblend: {failed[-1]}: {error}", file=sys.stderr)
                     continue
-                yield from self._seeds_of(path, truth, setting, method, settings, options)
+                options = searches.options(method, setting)
+                yield from self._seeds_of(subject, setting, method, settings, options)
 
     def _seeds_of(
         self,
-        path: Path,
-        truth: Volume,
+        subject: Subject,
         setting: Setting,
         method: str,
         settings: MethodSettings,
         options: dict[str, object],
     ) -> Iterator[Cell]:
         """The cells of a method in a setting: one for each seed, or one where it draws no noise."""
-        from diffusionblend.io.files import sha256_of
-
         draws = isinstance(settings, SamplingSettings)
         for seed in range(self.seeds if draws else 1):
             mine = replace(settings, seed=seed) if draws else settings
-            facts = [sha256_of(path), truth.grid.shape, asdict(setting), method, _plain(mine)]
-            key = _key([*facts, [p.weights_sha256 for p in options.values()]])
-            yield Cell(path.name, setting, method, seed, mine, options, key)
+            facts = [subject.sha256, subject.truth.grid.shape, asdict(setting), method]
+            key = key_of(facts, mine, options)
+            yield Cell(subject.path.name, setting, method, seed, mine, options, key)
 
-    def _tuned(
-        self, method: str, setting: Setting, shelf: PriorShelf, options: dict[str, object]
-    ) -> MethodSettings:
-        """The method's settings, its weight searched once where there is a volume to do it on."""
-        from diffusionblend.evaluation.tuning import SEARCHED, tune
-
-        if self._is_searched(method):
-            name, values = SEARCHED[method]
-            key = self._search_key(method, setting, shelf, options)
-            if key not in self._searched():
-                volume = _middle(self._truth(self.tune_on, shelf), TUNING_SLICES)
-                say(f"{setting.name}: searching {name} of {method} on {self.tune_on.name}")
-                found = tune(
-                    method,
-                    scan(volume, setting),
-                    volume,
-                    settings=self._untuned(method),
-                    options=options | {"device": self._torch_device},
-                )
-                scores = {f"{v:g}": round(s, 2) for v, s in found.psnr_by_value.items()}
-                row = {"key": key, "method": method, "setting": setting.name, "searched": name}
-                row |= {"value": getattr(found.settings, name), "psnr_volume_db": scores}
-                append_json_line(self.output / TUNED_FILE, row)
-            say(f"{setting.name}: {name} of {method} is {self._searched()[key]['value']:g}")
-        return self._with_known_search(method, setting, shelf, options)
-
-    def _with_known_search(
-        self, method: str, setting: Setting, shelf: PriorShelf, options: dict[str, object]
-    ) -> MethodSettings | None:
-        """The method's settings with the value that was searched, None where it was not yet."""
-        settings = self._untuned(method)
-        if not self._is_searched(method):
-            return settings
-        row = self._searched().get(self._search_key(method, setting, shelf, options))
-        return None if row is None else replace(settings, **{row["searched"]: row["value"]})
-
-    def _untuned(self, method: str) -> MethodSettings:
-        settings = find_method(method).settings()
-        if self.steps is not None and isinstance(settings, SamplingSettings):
-            return replace(settings, steps=self.steps)
-        return settings
-
-    def _is_searched(self, method: str) -> bool:
-        from diffusionblend.evaluation.tuning import SEARCHED
-
-        return self.tune_on is not None and method in SEARCHED
-
-    def _search_key(
-        self, method: str, setting: Setting, shelf: PriorShelf, options: dict[str, object]
-    ) -> str:
-        from diffusionblend.io.files import sha256_of
-
-        plain = _plain(self._untuned(method))
-        facts = [sha256_of(self.tune_on), asdict(setting), method, plain, shelf.size]
-        return _key([*facts, [p.weights_sha256 for p in options.values()]])
-
-    def _searched(self) -> dict[str, dict]:
-        return {row["key"]: row for row in read_json_lines(self.output / TUNED_FILE)}
-
-    def _tell_plan(self, paths: list[Path], shelf: PriorShelf) -> None:
+    def _tell_plan(self, paths: list[Path], searches: Searches) -> None:
         """Say what the searches and runs that are left would cost."""
-        work = [*self._searches_left(shelf)]
+        work = [*searches.left(self._method_names(), self._settings())]
         for path in paths:
-            work += self._runs_left(path, shelf)
+            work += self._runs_left(self._subject(path, searches.shelf), searches)
         device = self._torch_device
         tell_benchmark(work, self.output, device=device, keeps_volumes=self.keep_volumes)
 
-    def _searches_left(self, shelf: PriorShelf) -> Iterator[Work]:
-        """One item for each search that was not made yet."""
-        from diffusionblend.evaluation.tuning import SEARCHED
-
-        methods = [name for name in self._method_names() if self._is_searched(name)]
-        if not methods:
-            return
-        volume = _middle(self._truth(self.tune_on, shelf), TUNING_SLICES)
-        for setting in self._settings():
-            for method in methods:
-                options = shelf.options(method, find_method(method), setting)
-                if self._with_known_search(method, setting, shelf, options) is not None:
-                    continue
-                name, values = SEARCHED[method]
-                yield Work(
-                    setting=setting.name,
-                    method=method,
-                    projections=scan(volume, setting),
-                    settings=self._untuned(method),
-                    options=options,
-                    steps=tuple(v if name == "iterations" else None for v in values),
-                )
-
-    def _runs_left(self, path: Path, shelf: PriorShelf) -> Iterator[Work]:
+    def _runs_left(self, subject: Subject, searches: Searches) -> Iterator[Work]:
         """One item for each method and setting of a volume of which runs are missing."""
-        truth, done = self._truth(path, shelf), {row["key"] for row in self._rows()}
+        done = {row["key"] for row in self._rows()}
         for setting in self._settings():
             for method in self._method_names():
-                options = shelf.options(method, find_method(method), setting)
-                known = self._with_known_search(method, setting, shelf, options)
-                settings = self._untuned(method) if known is None else known
-                cells = self._seeds_of(path, truth, setting, method, settings, options)
+                known = searches.known(method, setting)
+                settings = searches.unsearched(method) if known is None else known
+                options = searches.options(method, setting)
+                cells = self._seeds_of(subject, setting, method, settings, options)
                 left = [cell for cell in cells if known is None or cell.key not in done]
                 if left:
                     yield Work(
                         setting=setting.name,
                         method=method,
-                        projections=scan(truth, setting),
+                        projections=scan(subject.truth, setting),
                         settings=settings,
                         options=options,
                         steps=(None,) * len(left),
                     )
 
-    def _truth(self, path: Path, shelf: PriorShelf) -> Volume:
-        from diffusionblend.io.resampling import to_square_slices
-        from diffusionblend.io.volumes import read_volume
+    def _searches(self, shelf: PriorShelf) -> Searches:
+        return Searches(
+            file=self.output / TUNED_FILE,
+            subject=None if self.tune_on is None else self._subject(self.tune_on, shelf),
+            steps=self.steps,
+            shelf=shelf,
+            device=self._torch_device,
+        )
 
-        volume = read_volume(path)
-        size = shelf.size or self.size
-        volume = volume if size is None else to_square_slices(volume, size)
-        return volume if self.slices is None else _middle(volume, self.slices)
+    def _subject(self, path: Path, shelf: PriorShelf) -> Subject:
+        return Subject.read(path, size=shelf.size or self.size, n_slices=self.slices)
 
-    def _write_tables(self, wanted: list[str], shelf: PriorShelf) -> None:
+    def _write_tables(self, wanted: list[str], searches: Searches) -> None:
         """table.md and table.csv, of the cells of this command."""
         from diffusionblend.evaluation import benchmark_tables as tables
 
@@ -347,9 +246,9 @@ class Benchmark:
         lines = [
             f"- {r['setting']}: {r['searched']} of {r['method']} is {r['value']:g}, searched on a "
             f"training volume (value: PSNR in dB): {r['psnr_volume_db']}"
-            for r in read_json_lines(self.output / TUNED_FILE)
+            for r in searches.rows()
         ]
-        lines += [f"- prior {line}" for line in shelf.described()]
+        lines += [f"- prior {line}" for line in searches.shelf.described()]
         lines += [f"- {', '.join(f'{k} {v}' for k, v in versions().items())}"]
         intervals = " ".join(tables.__doc__.split("\n\n")[1].split())
         parts = [tables.markdown_tables(rows), intervals, "\n".join(lines)]
@@ -434,32 +333,3 @@ class Benchmark:
 
 def _is_same(path: Path, other: Path) -> bool:
     return path.exists() and other.exists() and path.samefile(other)
-
-
-def scan(volume: Volume, setting: Setting) -> Projections:
-    """Noiseless projections of a volume."""
-    from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
-    from diffusionblend.simulate import simulate_projections
-
-    angles = equally_spaced_angles(setting.views, setting.arc_degrees)
-    return simulate_projections(volume, parallel_beam_for(volume.grid, angles))
-
-
-def _middle(volume: Volume, n_slices: int) -> Volume:
-    """The middle slices of a volume, or all where there are fewer."""
-    first = max(0, (volume.grid.shape[0] - n_slices) // 2)
-    values = volume.values[first : first + n_slices]
-    return replace(volume, values=values, grid=volume.grid.with_slices(len(values)))
-
-
-def _plain(settings: MethodSettings) -> dict[str, object]:
-    """What decides a method's result."""
-    resolves = isinstance(settings, SamplingSettings)
-    plain = asdict(settings.resolved() if resolves else settings)
-    for name in ("batch_blocks", "batch_slices", "preset"):
-        plain.pop(name, None)
-    return plain
-
-
-def _key(facts: list[object]) -> str:
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:KEY_DIGITS]
