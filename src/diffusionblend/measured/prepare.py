@@ -20,6 +20,7 @@ from diffusionblend.geometry.coverage import WARNED_FRACTION, check_sources
 from diffusionblend.measured.centre import Centre, find_centre
 from diffusionblend.measured.correction import Correction, subtract_air, to_line_integrals
 from diffusionblend.measured.detector import bin_detector
+from diffusionblend.measured.noise import CountingNoise, counting_noise
 from diffusionblend.measured.rings import reduce_rings
 from diffusionblend.measured.settings import PrepareSettings
 from diffusionblend.raw_scan import RawScan
@@ -72,6 +73,9 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         "correction": asdict(correction),
         "settings": asdict(settings),
     }
+    noise = _noise(scan, settings)
+    if noise is not None:
+        notes |= asdict(noise)
     if centre is not None:
         centre = _in_source_bins(centre, scan.first_bin, settings.binning[1])
         notes["centre"] = asdict(centre)
@@ -101,6 +105,13 @@ def _with_told(scan: RawScan, settings: PrepareSettings) -> RawScan:
             "taken",
         )
     return scan if scan.row_mm is not None else replace(scan, row_mm=scan.bin_mm)
+
+
+def _noise(scan: RawScan, settings: PrepareSettings) -> CountingNoise | None:
+    """What a person told of the photons, or the flat frames tell."""
+    if settings.photons is not None:
+        return CountingNoise(photons=settings.photons, electronic_counts=0.0)
+    return counting_noise(scan)
 
 
 def _kind(scan: RawScan, settings: PrepareSettings) -> str:

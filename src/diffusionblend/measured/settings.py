@@ -31,6 +31,9 @@ class PrepareSettings:
     """Outer bins at each end that see air: a line through them is taken off every view and row."""
     ring_bins: int = 0
     """Reduce rings, by a median over so many bins of sorted sinograms; an odd number, 0: leave."""
+    photons: float | None = None
+    """Counted by a bin, as taken together, of the open beam; by default what the flat frames tell,
+    where there are at least three."""
     centre_bin: float | None = None
     """Bin of the source's detector, from 0, at which the axis of rotation is seen; by default what
     the source tells, or for a parallel beam what is found."""
@@ -50,6 +53,8 @@ class PrepareSettings:
                 raise InputError(f"{name} is {length}.", "a positive length in mm")
         if not 0 < self.mu_water_per_mm < math.inf:
             raise InputError(f"mu_water_per_mm is {self.mu_water_per_mm}.", "a positive number")
+        if self.photons is not None and not 0 < self.photons < math.inf:
+            raise InputError(f"photons is {self.photons}.", "a positive number")
         if self.size is not None and self.size < 1:
             raise InputError(f"size is {self.size}.", "at least 1 pixel")
         if self.air_bins < 0 or self.ring_bins < 0:

@@ -113,6 +113,7 @@ def _variance(lines: torch.Tensor, notes: dict[str, object]) -> torch.Tensor:
         raise InputError(
             "The noise of the scan was asked for, but the scan does not tell its photons.",
             "`photons` in its notes, those of an unattenuated bin (and `electronic_counts`)",
-            "simulate --photons; or no weights, and a fixed number of CG iterations",
+            "--photons of simulate or projections import; or no weights, and a fixed number of CG "
+            "iterations",
         )
     return line_variance(lines, float(photons), float(notes.get("electronic_counts", 0.0)))

@@ -61,6 +61,8 @@ class ImportProjections:
         with timed_part(record, "prepare"):
             done = prepare_scan(scan, self.prepare)
         _tell(done)
+        if "photons" in done.projections.notes:
+            say(f"about {done.projections.notes['photons']:.3g} photons a bin of the open beam")
         with timed_part(record, "write", self.output.name):
             write_projections(done.projections, self.output, force=self.force)
         record.results |= {"correction": asdict(done.correction)}
