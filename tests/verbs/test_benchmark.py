@@ -85,6 +85,19 @@ def other_volume(tmp_path):
     return path
 
 
+def test_samplers_of_one_loop_can_be_made_alike(cli, command, tmp_path):
+    out = tmp_path / "out"
+    asked = (*command[:4], *command[6:], "--seeds", 1)  # 6 views alone
+    decays = {}
+    for sampling in ("own", "published", "equal"):
+        assert cli(*asked, "--sampling", sampling, "-o", out).code == 0
+        told = [r["settings"] for r in rows_of(out) if r["method"] == "diffusionblend++"]
+        decays[sampling] = [(s["dual_decay"], s["average_below"], s["eta"]) for s in told]
+    assert decays["own"] == [(None, None, 1.0)]
+    assert decays["published"] == [(None, None, 1.0), (0.0, 0, 0.85)]
+    assert decays["equal"] == decays["published"]  # what it has of its own is not run again
+
+
 def test_a_plan_counts_the_runs_that_are_left_and_writes_nothing(cli, command, tmp_path):
     out = tmp_path / "out"
     planned = cli(*command, "-o", out, "--keep-volumes", "--dry-run")

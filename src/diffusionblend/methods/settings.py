@@ -170,6 +170,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 MEETING = {"dual_decay": 0.85, "average_below": 100}
 """How DiffusionBlend++ lets prior and data meet, for a data step on the estimate."""
 
+ALIKE: dict[str, dict[str, Any]] = {
+    "published": {"dual_decay": 0.0, "average_below": 0, "eta": 0.85},
+    "equal": {**MEETING, "eta": 1.0},
+}
+"""Settings that methods of one loop can share, for comparisons of their priors alone."""
+
 Start = Literal["noise", "fbp", "cg", "tv"]
 
 
@@ -236,6 +242,15 @@ class SamplingSettings(ConsistencySettings):
     def resolved(self) -> SamplingSettings:
         """The same settings with what a preset settles written out."""
         return self
+
+    def alike(self, sampling: Literal["own", "published", "equal"]) -> SamplingSettings:
+        """The same, as all methods that renew a share of the noise and fit their estimate have it.
+
+        'published': as DDS and DiffusionBlend were. 'equal': as DiffusionBlend++ is here. 'own', or
+        another kind of method: unchanged.
+        """
+        of_the_kind = self.renewal == "share" and self.consistency in ON_THE_ESTIMATE
+        return replace(self, **ALIKE[sampling]) if of_the_kind and sampling != "own" else self
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,10 @@ class Benchmark:
     """Runs of each method that draws noise, with seeds from 0."""
     steps: int | None = None
     """Reverse steps of every method that samples; by default each its own."""
+    sampling: Literal["own", "published", "equal"] = "own"
+    """Settings of dds-2d, dds, diffusionblend and diffusionblend++: their own; all as they were
+    published (no dual variable, the last estimate, eta 0.85); or all as diffusionblend++ has them
+    here (dual variable, mean of the late estimates, eta 1)."""
     tune_on: Path | None = None
     """Training volume on whose middle slices the weights of all methods are searched first."""
     slices: int | None = None
@@ -227,6 +231,7 @@ class Benchmark:
             file=self.output / TUNED_FILE,
             subject=None if self.tune_on is None else self._subject(self.tune_on, shelf),
             steps=self.steps,
+            sampling=self.sampling,
             shelf=shelf,
             device=self._torch_device,
         )

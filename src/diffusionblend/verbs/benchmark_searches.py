@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from diffusionblend.io.json_lines import append_json_line, read_json_lines
 from diffusionblend.methods.registry import MethodSettings, find_method
@@ -27,12 +27,13 @@ class Searches:
     """Settings of methods, by search where there is a volume to search on.
 
     file: of JSON lines, one a search. subject: the training volume, or None. steps: of every method
-    that samples, None for its own.
+    that samples, None for its own. sampling: as `SamplingSettings.alike` takes it.
     """
 
     file: Path
     subject: Subject | None
     steps: int | None
+    sampling: Literal["own", "published", "equal"]
     shelf: PriorShelf
     device: str
 
@@ -78,9 +79,10 @@ class Searches:
     def unsearched(self, method: str) -> MethodSettings:
         """The method's settings but for what is searched."""
         settings = find_method(method).settings()
-        if self.steps is not None and isinstance(settings, SamplingSettings):
-            return replace(settings, steps=self.steps)
-        return settings
+        if not isinstance(settings, SamplingSettings):
+            return settings
+        settings = settings if self.steps is None else replace(settings, steps=self.steps)
+        return settings.alike(self.sampling)
 
     def left(self, methods: Sequence[str], settings: Sequence[Setting]) -> Iterator[Work]:
         """The searches that are still to be made."""
