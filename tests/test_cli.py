@@ -115,6 +115,17 @@ def test_a_system_error_is_a_message_not_a_traceback(cli, tmp_path, chest_file, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("verb", [("methods",), ("simulate", "--help")])
+def test_a_reader_that_has_had_enough_makes_no_noise(verb):
+    """As in `diffusionblend methods | head -1`."""
+    command = [sys.executable, "-m", "diffusionblend.cli", *verb]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_warning_is_one_plain_line(cli, tmp_path, chest_file):
     from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for

@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pytest
 
+import diffusionblend.simulate as simulation
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
-from diffusionblend.simulate import Noise, add_noise, simulate_projections
+from diffusionblend.phantom import synthetic_chest
+from diffusionblend.simulate import Noise, add_noise, planned_seconds, simulate_projections
 from diffusionblend.units import MU_WATER_PER_MM
 from diffusionblend.volume import Grid, Volume
 
@@ -120,3 +122,27 @@ def test_zero_counts_stay_finite():
 def test_bad_noise_is_an_error(wrong):
     with pytest.raises(InputError, match="photons|electronic"):
         Noise(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("compile_s", "cost"),
+    [
+        (0.0, lambda n: 0.01 + 0.002 * n),
+        (3.0, lambda n: 0.01 + 0.002 * n),  # the first call of each way compiles
+        (3.0, lambda n: 0.02 * n if n < 10 else 0.01 + 0.002 * n),  # few views by a matrix
+        (0.0, lambda n: 2.0 * n),
+    ],
+)
+def test_the_time_that_is_told_is_that_of_all_views(monkeypatch, compile_s, cost):
+    clock, compiled = [0.0], set()
+
+    def simulate(volume, geometry, **options):
+        n, way = geometry.n_views, geometry.n_views < 10
+        clock[0] += cost(n) + (0.0 if way in compiled else compile_s)
+        compiled.add(way)
+
+    monkeypatch.setattr(simulation, "simulate_projections", simulate)
+    monkeypatch.setattr(simulation.time, "perf_counter", lambda: clock[0])
+    chest = synthetic_chest(0, shape=(3, 8, 8))
+    geometry = parallel_beam_for(chest.grid, equally_spaced_angles(500))
+    assert planned_seconds(chest, geometry) == pytest.approx(cost(500), rel=0.05)

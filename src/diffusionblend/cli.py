@@ -1,11 +1,12 @@
 """The command line: one subcommand a verb, exit codes, and messages instead of tracebacks.
 
 Exit codes: 0 done; 1 bad input or an output that cannot be written; 2 wrong usage; 130 stopped by
-Ctrl-C; 143 by SIGTERM.
+Ctrl-C; 143 by SIGTERM; 141 where nobody reads the output any more.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -53,6 +54,8 @@ RECORDED: dict[str, type[Verb]] = VERBS | {"projections import": ImportProjectio
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
+EXIT_BROKEN_PIPE = 141
+"""128 and SIGPIPE, which not all systems have."""
 
 
 class Terminated(BaseException):
@@ -61,7 +64,17 @@ class Terminated(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    try:
+        code = run(sys.argv[1:] if arguments is None else list(arguments))
+    except SystemExit as wanted:  # of the parser, which has told help or wrong usage
+        code = wanted.code
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as `head`, has had enough
+        code = EXIT_BROKEN_PIPE
+    if code == EXIT_BROKEN_PIPE:  # or Python would complain when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -78,6 +91,8 @@ def run(arguments: Sequence[str]) -> int:
     except InputError as error:
         print(f"diffusionblend: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        return EXIT_BROKEN_PIPE
     except OSError as error:
         print(f"diffusionblend: the system reports: {error}", file=sys.stderr)
         return InputError.exit_code

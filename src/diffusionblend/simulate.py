@@ -18,8 +18,10 @@ FEWEST_COUNTS = 1.0
 MOST_PHOTONS = 1e15
 """Above this a bin's noise is lost in float32, and NumPy's Poisson draws end at 9e18."""
 
-TIMED_VIEWS = (1, 1, 3)
-"""Numbers of views that are tried to tell the time of all: once in advance, and two to compare."""
+FIRST_TIMED_VIEWS, MORE_TIMED_VIEWS = 4, 4
+TIMED_SECONDS = 0.3
+"""Views that are tried to tell the time of all: so many, and so many times as many again until
+they take so long, since few views may be projected in another way than many."""
 LIBRARIES_BYTES = 420e6
 VOLUMES_HELD, PROJECTIONS_HELD = 5, 12
 """Float32 volumes and projections alive at once; noise is drawn in double precision."""
@@ -94,15 +96,23 @@ def planned_seconds(volume: Volume, geometry: Geometry, *, noise: Noise | None =
 
     Time grows linearly with the views.
     """
-    seconds = []
-    for n_views in TIMED_VIEWS:
+
+    def timed(n_views: int) -> float:
         few = replace(geometry, angles_rad=geometry.angles_rad[:n_views])
-        started = time.perf_counter()
-        simulate_projections(volume, few, noise=noise)
-        seconds.append(time.perf_counter() - started)
-    _, one, several = seconds
-    a_view = max(0.0, several - one) / (TIMED_VIEWS[2] - TIMED_VIEWS[1])
-    return one + a_view * (geometry.n_views - 1)
+        seconds = []
+        for _ in range(2):  # the first may have to compile
+            started = time.perf_counter()
+            simulate_projections(volume, few, noise=noise)
+            seconds.append(time.perf_counter() - started)
+        return min(seconds)
+
+    fewer, before = 0, 0.0
+    tried = min(FIRST_TIMED_VIEWS, geometry.n_views)
+    while (seconds := timed(tried)) < TIMED_SECONDS and tried < geometry.n_views:
+        fewer, before = tried, seconds
+        tried = min(MORE_TIMED_VIEWS * tried, geometry.n_views)
+    a_view = max(0.0, seconds - before) / (tried - fewer)
+    return seconds + a_view * (geometry.n_views - tried)
 
 
 def planned_bytes(volume: Volume, geometry: Geometry) -> int:

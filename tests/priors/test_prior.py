@@ -15,7 +15,7 @@ import torch
 
 from diffusionblend.errors import InputError, OutputWriteError
 from diffusionblend.priors.network import apply_unet, build_unet
-from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
+from diffusionblend.priors.prior import CONFIG_FILE, PRIOR_FILE, WEIGHTS_FILE, load_prior
 from tiny_network import TINY, random_prior
 
 
@@ -148,6 +148,18 @@ def test_weights_of_another_network_are_refused(saved: Path, tmp_path: Path) -> 
     random_prior(config=replace(TINY, channels=(8, 32))).save(tmp_path / "other")
     replace_weights(saved, (tmp_path / "other" / WEIGHTS_FILE).read_bytes())
     with pytest.raises(InputError, match="do not fit"):
+        load_prior(saved)
+
+
+def test_a_configuration_that_contradicts_the_facts_is_refused(saved: Path) -> None:
+    config = json.loads((saved / CONFIG_FILE).read_text())
+    (saved / CONFIG_FILE).write_text(json.dumps(config | {"_diffusers_version": "9.9", "new": 1}))
+    load_prior(saved)
+    (saved / CONFIG_FILE).write_text(json.dumps(config | {"sample_size": 64}))
+    with pytest.raises(InputError, match="sample_size"):
+        load_prior(saved)
+    (saved / CONFIG_FILE).write_text("{")
+    with pytest.raises(InputError, match=CONFIG_FILE):
         load_prior(saved)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ def test_a_synthetic_chest_is_scanned_reconstructed_and_shown(cli, command, tmp_
     page = (out / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "") and "data:image/png" in page
     assert "Time (s)" in page
+    assert re.search(r"peak_memory_mb&#34;: {\s*&#34;process&#34;: \d", page)
     record = json.loads((out / "report.html.run.json").read_text())
     assert record["results"].keys() == {"fbp", "diffusionblend++", "network_share"}
     assert record["seed"] == 9
@@ -102,7 +104,7 @@ def test_bad_input_is_refused(cli, command, tmp_path):
     (tmp_path / "empty").mkdir()
     assert_refused(cli(*command, "--input", tmp_path / "empty"), "holds no DICOM images")
     assert_refused(cli(*command, "--prior", tmp_path / "nowhere"), "There is no prior")
-    for options, word in ((("--views", 0), "angles"), (("--seed", -1), "seed is -1")):
+    for options, word in ((("--views", 0), "0 views"), (("--seed", -1), "seed is -1")):
         result = cli(*command, *options)
         assert result.code == 1 and word in result.err
     assert_nothing_in(tmp_path / "out")

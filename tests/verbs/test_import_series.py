@@ -191,6 +191,25 @@ def test_a_name_that_is_no_volume_and_a_source_that_is_not_there(cli, tmp_path, 
     assert_nothing_in(tmp_path)
 
 
+def test_the_source_is_not_overwritten_even_by_force(cli, tmp_path, chest_file):
+    volume = tmp_path / "a.nii.gz"
+    volume.write_bytes(chest_file.read_bytes())
+    beside = tmp_path / "sub" / ".." / "a.nii.gz"
+    (tmp_path / "sub").mkdir()
+    command = ("import", volume, "-o", beside, "--force", "--size", 8)
+    assert_refused(cli(*command), "is also an input")
+    assert volume.read_bytes() == chest_file.read_bytes()
+
+
+def test_exported_tiff_slices_are_imported(cli, tmp_path, chest_file):
+    stack, back = tmp_path / "stack", tmp_path / "back.mha"
+    assert_succeeded(cli("export", chest_file, "-o", stack, "--format", "tiff"))
+    assert_succeeded(cli("import", stack, "-o", back))
+    chest, found = read_volume(chest_file), read_volume(back)
+    np.testing.assert_array_equal(found.values, chest.values)
+    np.testing.assert_allclose(found.grid.spacing_mm, chest.grid.spacing_mm)
+
+
 def test_an_output_or_its_record_is_not_overwritten_without_force(cli, tmp_path, chest_file):
     output = tmp_path / "a.nii.gz"
     output.write_bytes(b"precious")

@@ -59,6 +59,10 @@ def test_samples_are_of_diffusion_methods_alone(cli, tmp_path, scan_file):
     out = tmp_path / "out"
     command = ("reconstruct", scan_file, "-o", out / "a.nii.gz", "--device", "cpu")
     assert_refused(cli(*command, "--method", "fbp", "--samples", 2), "2 samples")
+    for option, word in (("--samples", "0 samples"), ("--checkpoint-minutes", "-1")):
+        value = -1 if word == "-1" else 0
+        result = cli(*command, option, value)
+        assert result.code == 1 and word in result.err and "Expected: " in result.err
     assert cli(*command, "--samples", 0).code == 1
     assert_nothing_in(out)
 

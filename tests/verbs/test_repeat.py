@@ -41,28 +41,33 @@ def test_an_evaluation_comes_again_with_its_picture_and_page(cli, walked, tmp_pa
     assert (walked / "page.html").read_bytes() == page
 
 
-def test_an_input_that_has_changed_is_told(cli, walked, tmp_path, monkeypatch):
+def test_an_input_that_has_changed_is_refused_or_told(cli, walked, tmp_path, monkeypatch):
     record = json.loads((walked / "fbp.nii.gz.run.json").read_text())
     record["inputs"][0]["sha256"] = "0" * 64
     (tmp_path / "old.run.json").write_text(json.dumps(record))
-    result = cli("repeat", tmp_path / "old.run.json", "-o", tmp_path / "a.nii.gz")
+    command = ("repeat", tmp_path / "old.run.json", "-o", tmp_path / "a.nii.gz")
+    assert_refused(cli(*command), "scan.h5 is not the file of the first run", "--changed")
+    assert not (tmp_path / "a.nii.gz").exists()
+    result = cli(*command, "--changed")
     assert result.code == 0
     assert "scan.h5 is not the file of the first run" in result.out
 
 
-def test_a_prior_that_has_changed_or_is_gone_is_told(cli, walked, tmp_path, tiny_prior):
+def test_a_prior_that_has_changed_or_is_gone_is_refused_or_told(cli, walked, tmp_path, tiny_prior):
     source = walked / "diffusionblend++.nii.gz.run.json"
     record = json.loads(source.read_text())
     note = "not those of the first run"
-    assert note not in cli("repeat", source, "-o", tmp_path / "same.nii.gz").out
+    assert cli("repeat", source, "-o", tmp_path / "same.nii.gz").code == 0
     prior = shutil.copytree(tiny_prior, tmp_path / "prior")
     other = tmp_path / "other.run.json"
     other.write_text(json.dumps(change(record, prior=str(prior))))
-    assert note not in cli("repeat", other, "-o", tmp_path / "copy.nii.gz").out
+    assert cli("repeat", other, "-o", tmp_path / "copy.nii.gz").code == 0
     random_prior(seed=5).save(prior)
-    result = cli("repeat", other, "-o", tmp_path / "other.nii.gz")
+    command = ("repeat", other, "-o", tmp_path / "other.nii.gz")
+    assert_refused(cli(*command), f"the weights of {prior} are {note}", "--changed")
+    result = cli(*command, "--changed")
     assert result.code == 0
-    assert f"note: the weights of the prior {prior} are {note}" in result.out
+    assert f"note: the weights of {prior} are {note}" in result.out
     shutil.rmtree(prior)
     assert_refused(cli("repeat", other, "-o", tmp_path / "gone.nii.gz"), str(prior))
 

@@ -76,6 +76,8 @@ def test_a_fan_or_a_cone_sees_all_of_the_volume(cli, tmp_path, chest_file, scan_
         (("--photons", 1e5, "--electronic-counts", "nan"), "nan counts"),
         (("--mu-water-per-mm", "nan"), "nan per mm"),
         (("--mu-water-per-mm", -1), "-1.0 per mm"),
+        (("--mu-water-per-mm", 20.59), "in 1/mm"),
+        (("--electronic-counts", -1), "-1.0 counts"),
         (("--seed", -1), "seed is -1"),
     ],
 )

@@ -160,7 +160,7 @@ def unit_range(values_hu: np.ndarray) -> np.ndarray:
 
 def check_same_grid(grid: Grid, reference: Grid) -> None:
     """Raises InputError unless both grids have the same voxels in space, within the tolerances."""
-    voxels = f"the same grid for both, {reference}"
+    voxels = "the same voxels in space for both"
     if grid.shape != reference.shape:
         raise InputError(
             f"The volumes have {grid.shape} and {reference.shape} voxels (z, y, x).",

@@ -25,6 +25,8 @@ MIN_REPORTED_TILT_DEGREES = 0.5
 SAME_PIXELS = 1e-4
 PLACE_TAGS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 """The tags that place a slice in space, and how many numbers each has."""
+RESCALE_TAGS = ("RescaleSlope", "RescaleIntercept")
+"""The tags that tie stored numbers to HU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ def check_ct_images(headers: list[Header]) -> None:
                 "slices of one size",
                 "take the slices of another reconstruction out of the folder",
             )
+    _check_rescale(headers)
     if len(headers) < MIN_SLICES:
         raise InputError(
             f"The series in {first.path.parent} has {len(headers)} slice(s).",
@@ -91,7 +94,7 @@ def sorted_stack(headers: list[Header]) -> Stack:
         spacing_mm=(spacing_mm, y_mm, x_mm),
         origin_mm=tuple(positions[0]),
         direction=tuple(np.column_stack([x_axis, y_axis, normal]).ravel()),
-        warnings=_tilt_warning(headers[0]),
+        warnings=_tilt_warning(headers[0]) + _rescale_warning(headers[0]),
     )
 
 
@@ -129,6 +132,27 @@ def _check_ct_image(header: Header) -> None:
                 f"{header.path} has no valid {tag}: where the slice lies is unknown.",
                 f"{n} numbers of {tag} in each slice",
                 "another export of the series, or import its NIfTI",
+            )
+
+
+def _check_rescale(headers: list[Header]) -> None:
+    """Raises InputError where slices could come out in other units than their neighbours."""
+    has = [all(header.numbers(tag) for tag in RESCALE_TAGS) for header in headers]
+    if any(has) and not all(has):
+        lacking = headers[has.index(False)]
+        raise InputError(
+            f"{lacking.path} has no {' and '.join(RESCALE_TAGS)} ({has.count(False)} of "
+            f"{len(headers)} slices have none): its values would not be HU, as the others' are.",
+            "both in every slice",
+            "another export of the series",
+        )
+    for header in headers if all(has) else ():
+        slope, intercept = (header.numbers(tag)[0] for tag in RESCALE_TAGS)
+        if slope == 0 or not np.isfinite([slope, intercept]).all():
+            raise InputError(
+                f"{header.path} has the RescaleSlope {slope:g} and RescaleIntercept {intercept:g}.",
+                "finite numbers, and a slope other than 0",
+                "another export of the series",
             )
 
 
@@ -214,6 +238,13 @@ def _tilt_warning(header: Header) -> tuple[str, ...]:
         f"The header tells of a gantry tilt of {tilt:g} degrees, but the slices are stacked "
         "upright; they are taken as they lie.",
     )
+
+
+def _rescale_warning(header: Header) -> tuple[str, ...]:
+    """A warning where no slice tells what its numbers mean."""
+    if all(header.numbers(tag) for tag in RESCALE_TAGS):
+        return ()
+    return (f"No slice has {' and '.join(RESCALE_TAGS)}: its numbers are taken to be HU.",)
 
 
 def _is_upright(header: Header) -> bool:

@@ -9,6 +9,7 @@ import platform
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
 
+STANDARD_ERROR = 2
+"""Its file descriptor, which libraries in C++ write to."""
 FULL_DISK_BYTES = 64 << 10
 """Less free space than this after a failed write means that the disk is full."""
 
@@ -239,6 +242,20 @@ def sha256_of(path: Path | str, on_step: Callable[[int, int], None] | None = Non
     by_name = {p.relative_to(path).as_posix(): p for p in files}
     lines = "".join(f"{digest_of(by_name[name])}  {name}\n" for name in sorted(by_name))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+@contextmanager
+def silent_libraries() -> Iterator[None]:
+    """Keep what C++ libraries print on the standard error away; their exceptions tell it anyway."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(STANDARD_ERROR), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, STANDARD_ERROR)
+        yield
+    finally:
+        os.dup2(kept, STANDARD_ERROR)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def check_readable(path: Path | str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.files import atomic_folder, check_readable
+from diffusionblend.io.files import atomic_folder, check_readable, silent_libraries
 from diffusionblend.volume import Grid, Volume
 
 GEOMETRY_FILE = "geometry.json"
@@ -45,7 +45,8 @@ def write_tiff_stack(volume: Volume, folder: Path | str, *, force: bool = False)
             image = sitk.GetImageFromArray(values)
             image.SetSpacing(grid.spacing_mm[:0:-1])
             try:
-                sitk.WriteImage(image, str(temporary / name))
+                with silent_libraries():
+                    sitk.WriteImage(image, str(temporary / name))
             except RuntimeError as error:
                 raise OSError(errno.EIO, str(error)) from error
         (temporary / GEOMETRY_FILE).write_text(json.dumps(facts, indent=2) + "\n")

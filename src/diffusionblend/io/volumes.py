@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.files import atomic_output, check_readable, file_suffix
+from diffusionblend.io.files import atomic_output, check_readable, file_suffix, silent_libraries
 from diffusionblend.io.nifti_check import NIFTI_SUFFIXES, check_nifti
 from diffusionblend.volume import Grid, Volume
 
@@ -208,14 +208,21 @@ def _read_image(path: Path) -> SimpleITK.Image:
     if suffix in NIFTI_SUFFIXES:
         check_nifti(path)
     try:
-        return sitk.ReadImage(str(path))
+        with silent_libraries():
+            return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        lines = str(error).strip().splitlines()
         raise InputError(
-            f"{path} could not be read: {lines[-1].strip() if lines else 'no reason given'}.",
+            f"{path} could not be read{_reason(error)}.",
             f"a whole {suffix} file",
             "copy it again (it may be truncated), or open it in 3D Slicer to see what it is",
         ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of ITK's message, but for the system's last error, which may be an old one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith("Reason:")]
+    return f": {telling[-1].rstrip('.')}" if telling else ""
 
 
 def _not_hu(low: float, high: float) -> str:
@@ -254,7 +261,8 @@ def _write_image(image: SimpleITK.Image, temporary: Path) -> None:
     import SimpleITK as sitk
 
     try:
-        sitk.WriteImage(image, str(temporary))
+        with silent_libraries():
+            sitk.WriteImage(image, str(temporary))
         if file_suffix(temporary) in NIFTI_SUFFIXES:  # of which SimpleITK 2.5 does not tell
             check_nifti(temporary, finite=False)
     except (RuntimeError, InputError) as error:

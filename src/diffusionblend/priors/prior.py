@@ -216,6 +216,7 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
             "fetch or train the prior again",
         )
     unet = build_unet(config)
+    _check_config(unet, folder)
     _load_weights(unet, folder)
     prior = Prior(
         unet,
@@ -239,7 +240,11 @@ def read_facts(folder: Path) -> dict:
     try:
         facts = json.loads((folder / PRIOR_FILE).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{folder / PRIOR_FILE} is not valid JSON: {error}.") from error
+        raise InputError(
+            f"{folder / PRIOR_FILE} is not valid JSON: {error}.",
+            "the file as 'diffusionblend train' wrote it",
+            "fetch or train the prior again",
+        ) from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT_VERSION:
         found = facts.get("format") if isinstance(facts, dict) else None
         raise InputError(
@@ -248,6 +253,29 @@ def read_facts(folder: Path) -> dict:
             "use the version of diffusionblend that wrote it",
         )
     return facts
+
+
+def _check_config(unet: torch.nn.Module, folder: Path) -> None:
+    """Raises InputError where config.json, of which other programs make the network, differs."""
+    path = folder / CONFIG_FILE
+    if not path.exists():
+        return
+    try:
+        told = {k: v for k, v in json.loads(path.read_text()).items() if not k.startswith("_")}
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not the configuration of a network: {error}.",
+            "the file as 'diffusionblend train' wrote it",
+            "fetch or train the prior again",
+        ) from error
+    own = json.loads(unet.to_json_string())
+    other = sorted(key for key, value in told.items() if own.get(key, value) != value)
+    if other:
+        raise InputError(
+            f"{path} has another {other[0]} than {PRIOR_FILE} says: {told[other[0]]}.",
+            "the two files of one prior",
+            "fetch or train the prior again",
+        )
 
 
 def _load_weights(unet: torch.nn.Module, folder: Path) -> None:

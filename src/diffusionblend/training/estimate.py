@@ -44,11 +44,13 @@ class Estimate:
 
     def lines(self, peak_memory_mb: float) -> list[str]:
         """The estimate as sentences, with the peak memory of the steps that were tried."""
+        minutes = 60 * self.hours
+        time = f"{self.hours:.2g} h" if self.hours >= 1 else f"{max(1, minutes):.2g} min"
         return [
             f"{self.parameters / 1e6:.2f} M parameters; about {peak_memory_mb / 1e3:.1f} GB of "
             "memory a process",
             f"about {self.seconds_a_step:.3g} s a step (of {TIMED_STEPS} tried); "
-            f"{self.steps} steps in {self.hours:.2g} h",
+            f"{self.steps} steps in {time}",
             f"disk: {self.volume_bytes / 1e6:.0f} MB for the volumes made ready, "
             f"{self.checkpoint_bytes / 1e6:.0f} MB for a checkpoint (twice that while it is "
             f"written), {PRIOR_BYTES_A_WEIGHT * self.parameters / 1e6:.0f} MB for the prior",

@@ -117,8 +117,12 @@ class TrainSettings:
             raise InputError(
                 f"accumulate is {self.accumulate}.", f"1 to the {self.batch_size} blocks of a batch"
             )
-        if self.samples_every < 0:
-            raise InputError(f"samples_every is {self.samples_every}.", "0 or more")
+        if self.samples_every < 0 or not self.checkpoint_minutes >= 0:
+            raise InputError(
+                f"samples_every is {self.samples_every}, checkpoint_minutes "
+                f"{self.checkpoint_minutes}.",
+                "0 or more each",
+            )
         if self.views < 1 or not 0 < self.arc_degrees <= FULL_TURN_DEGREES:
             raise InputError(
                 f"Asked for {self.views} views over {self.arc_degrees} degrees.",

@@ -90,6 +90,8 @@ class Benchmark:
         from diffusionblend.training.cache import volume_paths
 
         self._check_numbers()
+        if not self.volumes.exists():
+            raise InputError(f"There is no {self.volumes}.", "a volume in HU, or a folder of them")
         shelf = PriorShelf(self.priors if self._needs_priors() else (), self._torch_device)
         for method in self._method_names():
             for setting in self._settings():

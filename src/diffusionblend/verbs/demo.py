@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, evaluation_row, format_table
 from diffusionblend.io.files import check_outputs_absent
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
-from diffusionblend.provenance import RunRecord, plain_value, run_record_path
+from diffusionblend.provenance import RunRecord, peak_memory_mb, plain_value, run_record_path
 from diffusionblend.simulate import PAPER_PHOTONS
 from diffusionblend.verbs.options import (
     Device,
@@ -65,6 +66,8 @@ class Demo:
         from diffusionblend.priors.prior import load_prior
 
         check_seed(self.seed)
+        if self.views < 1:
+            raise InputError(f"Asked for {self.views} views.", "at least one", "--views 8")
         paths = self._outputs()
         check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
         device = choose_device(self.device)
@@ -177,6 +180,8 @@ class Demo:
             )
         record.results |= {name: e.to_dict() for name, e in evaluations.items()}
         record.results["network_share"] = results["diffusionblend++"].network_share
+        whole = plain_value(record) | {"peak_memory_mb": peak_memory_mb()}
+        del whole["seconds"]  # the methods' own tell more
         write_report(
             path,
             title=f"{self.views} views of {self.input.name if self.input else 'a synthetic chest'}",
@@ -186,7 +191,7 @@ class Demo:
             settings={"diffusionblend++": plain_value(asdict(self))},
             run_records={
                 **{name: {"timings": r.seconds} for name, r in results.items()},
-                "demo": plain_value(record),
+                "demo": whole,
             },
             projections=projections.notes,
             force=self.force,

@@ -72,7 +72,7 @@ class ImportProjections:
         z, y, x = done.projections.grid.shape
         say(
             f"wrote {self.output}: lines {done.projections.values.min():.2f} to "
-            f"{done.projections.values.max():.2f}, for {z} slices of {y} x {x}"
+            f"{done.projections.values.max():.2f}, for {z} slice(s) of {y} x {x}"
         )
 
 

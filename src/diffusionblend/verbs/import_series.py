@@ -14,6 +14,7 @@ from diffusionblend.verbs.options import (
     Output,
     add_input,
     check_output_and_record,
+    check_outputs_are_no_inputs,
     say,
     timed_part,
     write_record,
@@ -24,10 +25,11 @@ from diffusionblend.volume import Volume
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Import a DICOM folder or a NIfTI, NRRD or MetaImage file as a volume in HU."""
+    """Import a DICOM folder, a volume file or exported TIFF slices as a volume in HU."""
 
     source: Annotated[Path, tyro.conf.Positional]
-    """Folder with one DICOM series, or a volume file."""
+    """Folder with one DICOM series, or with TIFF slices that 'export' wrote; or a volume file:
+    NIfTI, NRRD or MetaImage."""
     output: Output
     """Volume to write: .nii.gz, .nii, .nrrd or .mha."""
     size: int | None = None
@@ -47,6 +49,7 @@ class Import:
         from diffusionblend.io.volumes import check_hu, check_volume_suffix, summary, write_volume
 
         check_output_and_record(self.output, self.force)
+        check_outputs_are_no_inputs([self.output], [self.source])
         check_volume_suffix(self.output)
         if self.size is not None and self.spacing_mm is not None:
             raise InputError("Both --size and --spacing-mm were given.", "one of them")
@@ -79,9 +82,10 @@ class Import:
     def _read(self, record: RunRecord, on_step: Advance) -> Volume:
         """The source as a volume; what a DICOM series says of itself goes to the record."""
         from diffusionblend.io.dicom import read_dicom_series
+        from diffusionblend.io.tiff_stack import is_tiff_stack
         from diffusionblend.io.volumes import check_hu, read_volume
 
-        if not self.source.is_dir():
+        if not self.source.is_dir() or is_tiff_stack(self.source):
             return read_volume(self.source)
         volume, report = read_dicom_series(self.source, series_uid=self.series, on_step=on_step)
         check_hu(volume, self.source)
@@ -93,7 +97,8 @@ class Import:
         series = record.results.get("series")
         if series is None:
             return
-        scanner = f"{series['manufacturer']} {series['model']}".strip() or "unnamed scanner"
+        names = dict.fromkeys(n for n in (series["manufacturer"], series["model"]) if n)
+        scanner = " ".join(names) or "unnamed scanner"
         say(f"series: {scanner}, kernel {series['kernel'] or 'unnamed'}")
         for warning in series["warnings"]:
             say(f"note: {warning}")

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffusionblend.errors import InputError
 from diffusionblend.io.sampler_state import read_state, write_state
 
 if TYPE_CHECKING:
     from diffusionblend.methods.sampler import SamplerState
 
 
+MINUTE = 60.0
 STATE_FIELDS = ("x", "generator", "dual", "total")
 """Of a `SamplerState`; what else is in a file are its variables."""
 
@@ -22,7 +24,7 @@ class KeptState:
     """A state file, written every `every_seconds` and removed when the run has ended.
 
     identity: plain values of all that decides the run; a state of another run is refused. writes:
-    whether this process is the one of its ranks that writes.
+    whether this process is the one of its ranks that writes. Raises InputError.
     """
 
     path: Path
@@ -30,6 +32,14 @@ class KeptState:
     every_seconds: float
     writes: bool = True
     _last: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        if not self.every_seconds >= 0:
+            raise InputError(
+                f"A state was to be kept every {self.every_seconds / MINUTE:g} minutes.",
+                "0 (after every step) or more",
+                "--checkpoint-minutes 2",
+            )
 
     def resume(self) -> SamplerState | None:
         """The state there is, None without one. Raises InputError on one of another run."""

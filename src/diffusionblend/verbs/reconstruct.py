@@ -37,6 +37,7 @@ from diffusionblend.verbs.options import (
     Output,
     add_input,
     check_output_and_record,
+    check_outputs_are_no_inputs,
     check_seed,
     choose_device,
     parsed_share,
@@ -221,19 +222,18 @@ class Reconstruct:
 
         check_volume_suffix(self.output)
         draws = isinstance(self._settings(), SamplingSettings)
-        if self.samples < 1 or (self.samples > 1 and not draws):
+        if self.samples < 1:
+            raise InputError(f"Asked for {self.samples} samples.", "at least one")
+        if self.samples > 1 and not draws:
             raise InputError(
-                f"{self.method} was asked for {self.samples} samples.",
-                "one; more of a method that samples a prior",
+                f"{self.method}, which samples no prior, was asked for {self.samples} samples.",
+                "one, or a method that samples a prior",
                 "--method diffusionblend++",
             )
+        check_outputs_are_no_inputs([self.output], [self.projections])
         device = choose_device(self.device)
-        record = RunRecord(
-            verb="reconstruct",
-            settings=asdict(self),
-            seed=self._seed,
-            device=device,
-        )
+        settings = asdict(self)
+        record = RunRecord(verb="reconstruct", settings=settings, seed=self._seed, device=device)
         add_input(record, self.projections)
         return device, record
 

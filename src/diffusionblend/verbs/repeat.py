@@ -45,6 +45,8 @@ class Repeat:
     """The record that lies beside the output of the run."""
     output: Output
     """Where the new output goes."""
+    changed: bool = False
+    """Go on where an input or the prior is another by now."""
     force: bool = False
     """Overwrite the output."""
 
@@ -60,28 +62,38 @@ class Repeat:
         with progress("hash the inputs (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
             changed = record.changed_inputs(on_step)
         for path in changed:
-            say(f"note: {path} is not the file of the first run")
+            self._refuse_or_tell(f"{path} is not the file of the first run")
         settings = _redirected(record.settings, self.output, self.record)
         verb = build(RECORDED[record.verb], settings | {"force": self.force}, self.record)
-        _tell_of_another_prior(record, verb)
+        if _has_another_prior(record, verb):
+            self._refuse_or_tell(f"the weights of {verb.prior} are not those of the first run")
         say(f"repeating {record.verb} of {record.started}")
         verb.run()
 
+    def _refuse_or_tell(self, change: str) -> None:
+        """Raise InputError for what would make it another run, unless that is wanted."""
+        if not self.changed:
+            raise InputError(
+                f"This would be another run: {change}.",
+                "the inputs and the prior as they were",
+                "--changed, to run it on what is there now",
+            )
+        say(f"note: {change}")
 
-def _tell_of_another_prior(record: RunRecord, verb: Verb) -> None:
-    """A note where the prior has other weights by now; of a lost one the verb itself tells."""
+
+def _has_another_prior(record: RunRecord, verb: Verb) -> bool:
+    """Whether the prior has other weights by now; of a lost one the verb itself tells."""
     name = getattr(verb, "prior", None)
     if name is None or record.weights_sha256 is None:
-        return
+        return False
     from diffusionblend.priors.prior import sha256_of_weights
     from diffusionblend.priors.shipped import find_prior
 
     try:
         digest = sha256_of_weights(find_prior(name))
     except (InputError, OSError):
-        return
-    if digest != record.weights_sha256:
-        say(f"note: the weights of the prior {name} are not those of the first run")
+        return False
+    return digest != record.weights_sha256
 
 
 def _redirected(settings: object, output: Path, source: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from diffusionblend.verbs.options import (
     Output,
     add_input,
     check_output_and_record,
+    check_outputs_are_no_inputs,
     check_seed,
     say,
     timed_part,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from diffusionblend.volume import Grid, Volume
 
 HALF_TURN_DEGREES = 180.0
+MOST_MU_PER_MM = 1.0
+"""Of water; reached at 8 keV, which passes no patient."""
 LONG_RUN_VOXEL_VIEWS = 2e9
 """Views times voxels from which on the cost is told before a run."""
 
@@ -74,6 +77,7 @@ class Simulate:
         from diffusionblend.simulate import Noise, simulate_projections
 
         check_output_and_record(self.output, self.force)
+        check_outputs_are_no_inputs([self.output], [self.volume])
         check_projections_suffix(self.output)
         self._check_numbers()
         noise = None
@@ -142,6 +146,7 @@ class Simulate:
             raise InputError(
                 f"Asked for {self.views} views over {self.arc_degrees} degrees.",
                 "at least one view, and an arc above 0 and up to 360 degrees",
+                "--views 8 --arc-degrees 180",
             )
         distances = self.source_to_axis_mm, self.source_to_detector_mm
         if not all(0 < d < math.inf for d in distances):
@@ -154,8 +159,13 @@ class Simulate:
                 f"A curved detector was asked for with --geometry {self.geometry}.",
                 "--geometry fan",
             )
-        if not 0 < self.mu_water_per_mm < math.inf:
+        if not 0 < self.mu_water_per_mm <= MOST_MU_PER_MM:
             raise InputError(
                 f"Water attenuates by {self.mu_water_per_mm} per mm.",
-                f"a number above 0, such as {MU_WATER_PER_MM}",
+                f"a number above 0 and up to {MOST_MU_PER_MM:g}, in 1/mm",
+                f"{MU_WATER_PER_MM}, that at 60 keV; a value in 1/cm is ten times as large",
+            )
+        if not 0 <= self.electronic_counts < math.inf:
+            raise InputError(
+                f"The electronic noise is {self.electronic_counts} counts.", "a number from 0"
             )
