@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
-from diffusionblend.priors.shipped import find_prior, shipped_priors
+from diffusionblend.priors.shipped import DEFAULT_PRIOR, find_prior, shipped_for, shipped_priors
 
 
 @pytest.fixture
@@ -75,6 +75,14 @@ def test_names_and_folders_come_before_the_hub(
     monkeypatch.chdir(tmp_path)
     assert find_prior("someone/chest") == Path("someone/chest")
     assert hub == []
+
+
+def test_the_shipped_prior_is_that_of_the_slices_size() -> None:
+    assert (shipped_for(128), shipped_for(256), shipped_for(100)) == (
+        "chest-128",
+        "chest-256",
+        DEFAULT_PRIOR,
+    )
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,8 @@ def reconstruct(
     """A volume in HU from projections, by the named method.
 
     settings: of the method's own class; None takes its defaults. prior: a loaded one, the name of a
-    shipped one or a folder; only methods with a prior look at it. perpendicular_prior: of coronal
+    shipped one or a folder, None the shipped one of the slices' size; only methods with a prior
+    look at it. perpendicular_prior: of coronal
     slices, for tpdm. device: "cpu" or "cuda". on_step: told the steps done and in all. execution:
     how a diffusion method's run is kept and shared. Raises InputError.
     """
@@ -183,7 +184,8 @@ def reconstruct(
     if not chosen.needs_prior:
         return chosen.load()(projections, settings, on_step=on_step, device=device)
     options = {"on_step": on_step, "execution": execution}
-    first = fitting_prior(method, chosen.layout, prior, device)
+    pixels = projections.grid.shape[2]
+    first = fitting_prior(method, chosen.layout, prior, device, pixels=pixels)
     if chosen.perpendicular is not None:
         options["perpendicular"] = fitting_prior(
             method, chosen.perpendicular, perpendicular_prior, device, "--perpendicular-prior"
@@ -197,17 +199,19 @@ def fitting_prior(
     prior: Prior | Path | str | None,
     device: str = "cpu",
     option: str = "--prior",
+    *,
+    pixels: int | None = None,
 ) -> Prior:
     """The prior, loaded, once it is known to have the layout that the method needs.
 
-    None takes the shipped one where it has that layout. Raises InputError, which tells how to train
-    one.
+    None takes the shipped one for slices of so many pixels, where it has that layout. Raises
+    InputError, which tells how to train one.
     """
     from diffusionblend.priors.prior import load_prior
-    from diffusionblend.priors.shipped import DEFAULT_PRIOR
+    from diffusionblend.priors.shipped import DEFAULT_PRIOR, shipped_for
 
     if prior is None and layout == "joint":
-        prior = DEFAULT_PRIOR
+        prior = DEFAULT_PRIOR if pixels is None else shipped_for(pixels)
     if prior is None or isinstance(prior, str | Path):
         name = str(prior)
         found = None if prior is None else load_prior(prior, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,18 @@ def shipped_priors() -> dict[str, Path]:
     if not root.is_dir():
         return {}
     return {p.name: p for p in sorted(root.iterdir()) if (p / "prior.json").is_file()}
+
+
+def shipped_for(pixels: int) -> str:
+    """The shipped prior for slices of so many pixels a side; the default one where there is none.
+
+    pixels: along x.
+    """
+    for name, folder in shipped_priors().items():
+        facts = json.loads((folder / "prior.json").read_text())
+        if facts["network"]["image_size"] == pixels:
+            return name
+    return DEFAULT_PRIOR
 
 
 def find_prior(name_or_folder: str | Path) -> Path:

@@ -32,6 +32,7 @@ from diffusionblend.provenance import RunRecord, run_record_path
 from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.units import hu_difference_to_mu, hu_to_mu
 from diffusionblend.verbs.kept_state import KeptState
+from diffusionblend.verbs.method_priors import priors_of
 from diffusionblend.verbs.options import (
     Device,
     Output,
@@ -88,8 +89,9 @@ class Reconstruct:
     """Volume to write: .nii.gz, .nii, .nrrd or .mha; for a folder of scans, a folder."""
     method: MethodName = "diffusionblend++"
     """How; each method has its own settings below, the others are not looked at."""
-    prior: str = "chest-128"
-    """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
+    prior: str | None = None
+    """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]; by
+    default the shipped one for the scan's slices, chest-128 or chest-256."""
     perpendicular_prior: str | None = None
     """The same for the prior of coronal slices, which tpdm needs."""
     device: Device = "auto"
@@ -190,7 +192,7 @@ class Reconstruct:
             return
         with timed_part(record, "read", self.projections.name):
             projections = read_projections(self.projections)
-            prior, second = self._priors(record, device)
+            prior, second = self._priors(projections, device, record)
         ranks = Ranks() if alone else Ranks.started(device)
         kept = self._kept_state(record, writes=ranks.rank == 0)
         resume = kept.resume() if prior and not self.force else None
@@ -252,7 +254,8 @@ class Reconstruct:
         first = alone or rank_and_count()[0] == 0
         if self.force and first:
             remove_samples(paths, self.output)
-        projections, priors = read_projections(self.projections), self._priors(record, device)
+        projections = read_projections(self.projections)
+        priors = self._priors(projections, device, record)
         if first:
             self._tell_plan(projections, priors, record, alone)
         for seed, path in paths.items():
@@ -378,21 +381,8 @@ class Reconstruct:
         """The method's own, or 0 where it draws nothing."""
         return getattr(self._settings(), "seed", 0)
 
-    def _priors(self, record: RunRecord, device: str) -> tuple[Prior | None, Prior | None]:
-        """The prior that the method needs, and the one of coronal slices, if it does."""
-        from diffusionblend.methods.registry import find_method, fitting_prior
-        from diffusionblend.priors.prior import WEIGHTS_FILE
-        from diffusionblend.priors.shipped import find_prior
-
-        method = find_method(self.method)
-        if not method.needs_prior:
-            return None, None
-        prior, second = fitting_prior(self.method, method.layout, self.prior, device), None
-        record.weights_sha256 = prior.weights_sha256
-        if method.perpendicular is not None:
-            second = fitting_prior(
-                *(self.method, method.perpendicular, self.perpendicular_prior, device),
-                option="--perpendicular-prior",
-            )
-            add_input(record, find_prior(self.perpendicular_prior) / WEIGHTS_FILE)
-        return prior, second
+    def _priors(
+        self, projections: Projections, device: str, record: RunRecord
+    ) -> tuple[Prior | None, Prior | None]:
+        names = self.prior, self.perpendicular_prior
+        return priors_of(self.method, names, projections, device, record)

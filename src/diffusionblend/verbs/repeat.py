@@ -66,7 +66,8 @@ class Repeat:
         settings = _redirected(record.settings, self.output, self.record)
         verb = build(RECORDED[record.verb], settings | {"force": self.force}, self.record)
         if _has_another_prior(record, verb):
-            self._refuse_or_tell(f"the weights of {verb.prior} are not those of the first run")
+            name = verb.prior or "the shipped priors"
+            self._refuse_or_tell(f"the weights of {name} are not those of the first run")
         say(f"repeating {record.verb} of {record.started}")
         verb.run()
 
@@ -84,16 +85,16 @@ class Repeat:
 def _has_another_prior(record: RunRecord, verb: Verb) -> bool:
     """Whether the prior has other weights by now; of a lost one the verb itself tells."""
     name = getattr(verb, "prior", None)
-    if name is None or record.weights_sha256 is None:
+    if record.weights_sha256 is None:
         return False
     from diffusionblend.priors.prior import sha256_of_weights
-    from diffusionblend.priors.shipped import find_prior
+    from diffusionblend.priors.shipped import find_prior, shipped_priors
 
     try:
-        digest = sha256_of_weights(find_prior(name))
+        folders = shipped_priors().values() if name is None else [find_prior(name)]
+        return record.weights_sha256 not in map(sha256_of_weights, folders)
     except (InputError, OSError):
         return False
-    return digest != record.weights_sha256
 
 
 def _redirected(settings: object, output: Path, source: Path) -> dict[str, Any]:
