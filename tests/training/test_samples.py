@@ -11,7 +11,7 @@ import pytest
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import load_prior
-from diffusionblend.training import metrics, samples
+from diffusionblend.training import loop, metrics, samples
 from diffusionblend.training.loop import Trainer
 from easy_training import EASY_SETTINGS, easy_bank
 from tiny_network import random_prior
@@ -30,6 +30,19 @@ def test_a_run_draws_samples_now_and_then(tmp_path: Path) -> None:
     assert not (tmp_path / "plain" / samples.SAMPLES_FOLDER).exists()
     digests = [load_prior(f).weights_sha256 for f in (tmp_path, tmp_path / "plain")]
     assert digests[0] == digests[1]
+
+
+def test_priors_are_kept_now_and_then_as_a_shorter_run_would_end(tmp_path: Path) -> None:
+    settings = replace(EASY_SETTINGS, steps=8, validate_every=2, keep_every=2, schedule="constant")
+    last = Trainer(settings, easy_bank(), None, tmp_path / "long").run()
+    kept = tmp_path / "long" / loop.STEPS_FOLDER
+    assert sorted(p.name for p in kept.iterdir()) == ["4", "8"]
+    assert load_prior(kept / "8").weights_sha256 == last.weights_sha256
+    short = replace(settings, steps=4, keep_every=0)
+    shorter = Trainer(short, easy_bank(), None, tmp_path / "short").run()
+    assert load_prior(kept / "4").weights_sha256 == shorter.weights_sha256
+    assert load_prior(kept / "4").trained["blocks"] == 4 * settings.batch_size
+    assert not (tmp_path / "short" / loop.STEPS_FOLDER).exists()
 
 
 def test_samples_are_the_same_every_time_and_know_the_code() -> None:

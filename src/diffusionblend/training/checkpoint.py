@@ -15,7 +15,7 @@ from diffusionblend.training.settings import TrainSettings
 
 CHECKPOINT_FILE = "checkpoint.pt"
 MAY_CHANGE = ("steps", "decay_steps", "checkpoint_minutes", "validate_every") + (
-    *("samples_every", "accumulate"),
+    *("samples_every", "keep_every", "accumulate"),
 )
 """Settings that a resumed run may have otherwise."""
 

@@ -38,6 +38,8 @@ VALIDATION_BLOCKS = 32
 VALIDATION_PART = 8
 VALIDATION_SEED = 20241122
 LOG_EVERY = 50
+STEPS_FOLDER = "steps"
+"""Of the priors that are kept on the way."""
 
 
 class Stopped(Exception):
@@ -140,6 +142,7 @@ class Trainer:
                 if self.step % self.settings.validate_every == 0 and self.validation is not None:
                     self._log(**self.validation_losses())
                 self._draw_samples()
+                self._keep_prior()
                 stop = int(self.processes.gathered(self._signal or 0).max())
                 if stop:
                     self.save_checkpoint()
@@ -151,6 +154,14 @@ class Trainer:
 
     def export(self) -> Prior:
         """Write the averaged weights as a prior into the folder, and return it."""
+        prior = self._averaged_prior({} if self.validation is None else self.validation_losses())
+        if self.processes.is_first:
+            prior.save(self.folder)
+        self.processes.wait()
+        return prior.to("cpu")
+
+    def _averaged_prior(self, more_facts: dict[str, object]) -> Prior:
+        """The averaged weights so far as a prior, with its facts."""
         unet = build_unet(self.settings.network)
         unet.load_state_dict(self.unet.state_dict())
         self.ema.copy_to(unet.parameters())
@@ -161,13 +172,7 @@ class Trainer:
             "hours": round(self.seconds / 3600, 3),
             "settings": plain_settings(self.settings),
         }
-        if self.validation is not None:
-            facts |= self.validation_losses()
-        prior = self._prior(unet, facts)
-        if self.processes.is_first:
-            prior.save(self.folder)
-        self.processes.wait()
-        return prior.to("cpu")
+        return self._prior(unet, facts | more_facts)
 
     def validation_losses(self) -> dict[str, float]:
         """Errors on fixed blocks, noise and times, with the averaged weights and no weighting.
@@ -264,6 +269,12 @@ class Trainer:
         code = 1.0 if self.settings.code == "slices" else median(self.train.slice_spacing_mm)
         with self._averaged_weights():
             write_samples(self._prior(self.unet, {}), code, self.folder, self.step)
+
+    def _keep_prior(self) -> None:
+        """Have the first process keep the prior as it is now, where it is time to."""
+        every = self.settings.keep_every * self.settings.validate_every
+        if every and self.step % every == 0 and self.processes.is_first:
+            self._averaged_prior({}).save(self.folder / STEPS_FOLDER / str(self.step))
 
     def _prior(self, unet: torch.nn.Module, facts: dict[str, object]) -> Prior:
         s = self.settings

@@ -93,6 +93,9 @@ class TrainSettings:
     """Steps between validation losses."""
     samples_every: int = 0
     """Validations between pictures of samples from the prior; 0 for none."""
+    keep_every: int = 0
+    """Validations between priors kept in the output's folder 'steps', for a learning curve; 0: the
+    last alone."""
     checkpoint_minutes: float = 3.0
     """Minutes between checkpoints."""
     bf16: bool = True
@@ -117,10 +120,10 @@ class TrainSettings:
             raise InputError(
                 f"accumulate is {self.accumulate}.", f"1 to the {self.batch_size} blocks of a batch"
             )
-        if self.samples_every < 0 or not self.checkpoint_minutes >= 0:
+        if min(self.samples_every, self.keep_every) < 0 or not self.checkpoint_minutes >= 0:
             raise InputError(
-                f"samples_every is {self.samples_every}, checkpoint_minutes "
-                f"{self.checkpoint_minutes}.",
+                f"samples_every is {self.samples_every}, keep_every {self.keep_every} and "
+                f"checkpoint_minutes {self.checkpoint_minutes}.",
                 "0 or more each",
             )
         if self.views < 1 or not 0 < self.arc_degrees <= FULL_TURN_DEGREES:
