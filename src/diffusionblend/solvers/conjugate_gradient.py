@@ -1,10 +1,12 @@
-"""Conjugate gradients for symmetric positive semi-definite systems."""
+"""Conjugate gradients for symmetric positive semi-definite systems, and for least squares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+
+from diffusionblend.operators.linear import LinearOperator
 
 ROUNDINGS = 10.0
 """A residual or curvature below this many roundings of the system's own size is noise."""
@@ -17,15 +19,12 @@ def conjugate_gradient(
     iterations: int,
     *,
     per_slice: bool = False,
-    stop: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """`iterations` steps of conjugate gradients on apply(z) = right_side, from `start`.
 
     (z, y, x) to (z, y, x). `per_slice`: apply couples no two slices, so that each is a system of
     its own with its own step lengths (Hestenes and Stiefel 1952). A system solved to rounding stays
-    as it is, however many iterations follow, also where `apply` is singular. stop: told the length
-    (z or 1, 1, 1) of every step along what was last applied, first 1 for the start itself, it says
-    which systems are to stay as they are.
+    as it is, however many iterations follow, also where `apply` is singular.
     """
     dims = (1, 2) if per_slice else (0, 1, 2)
 
@@ -41,11 +40,7 @@ def conjugate_gradient(
     floor = (rounding**2 * dot(right_side, right_side)).clamp(min=smallest)
     steepest = torch.zeros_like(squared)
     unsolved = squared > floor
-    if stop is not None:
-        unsolved &= ~stop(torch.ones_like(squared))
     for _ in range(iterations):
-        if stop is not None and not unsolved.any():
-            break
         applied = apply(direction)
         curvature, length = dot(direction, applied), dot(direction, direction)
         steepest = torch.maximum(steepest, curvature / length.clamp(min=smallest))
@@ -53,9 +48,61 @@ def conjugate_gradient(
         step = torch.where(unsolved, squared / curvature.clamp(min=smallest), 0.0)
         z += step * direction
         residual -= step * applied
-        if stop is not None:
-            unsolved &= ~stop(step)
         next_squared = dot(residual, residual)
         direction = residual + next_squared / squared.clamp(min=smallest) * direction
         squared = next_squared
     return z
+
+
+def data_space_conjugate_gradient(
+    operator: LinearOperator,
+    y: torch.Tensor,
+    start: torch.Tensor,
+    iterations: int,
+    *,
+    rho: float = 0.0,
+    per_slice: bool = False,
+    stop: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """`iterations` steps of CG on min over z of |Az - y|^2 + rho |z - start|^2, from `start`.
+
+    start, result: (z, y, x). y: (view, row, bin). The iterates are those of `conjugate_gradient` on
+    (A*A + rho I) z = A*y + rho start. Since they all lie at start + A* p, the vectors that are kept
+    have the size of the data, which for few views is a small part of the volume's; A and A* are
+    applied once in each step, and once more in all. per_slice: A couples no two slices, and row r
+    is slice r's. stop: told y - Az, it says which systems (1, row or 1, 1) are to stay as they are.
+    """
+    dims = (0, 2) if per_slice else (0, 1, 2)
+
+    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a * b).sum(dims, keepdim=True)
+
+    def gram(lines: torch.Tensor) -> torch.Tensor:
+        return operator.forward(operator.adjoint(lines))
+
+    p = torch.zeros_like(y)
+    u = y - operator.forward(start)  # A* u is the residual of the normal equations
+    rounding = ROUNDINGS * torch.finfo(y.dtype).eps
+    smallest = torch.finfo(y.dtype).tiny
+    floor = (rounding**2 * dot(y, y)).clamp(min=smallest)
+    unsolved = dot(u, u) > floor
+    steepest = torch.zeros_like(floor)
+    direction, along, squared = torch.zeros_like(y), torch.zeros_like(y), torch.zeros_like(floor)
+    for done in range(iterations):
+        if stop is not None:
+            unsolved &= ~stop(u + rho * p if rho else u)
+        if not unsolved.any():
+            break
+        applied = gram(u)
+        next_squared = dot(u, applied)
+        share = next_squared / squared.clamp(min=smallest) if done else 0.0
+        direction, along, squared = u + share * direction, applied + share * along, next_squared
+        length = dot(direction, along)
+        curvature = dot(along, along) + rho * length
+        steepest = torch.maximum(steepest, curvature / length.clamp(min=smallest))
+        noise = (rounding**2 * steepest * dot(u, u)).clamp(min=smallest)
+        unsolved &= (squared > noise) & (curvature > rounding * steepest * length)
+        step = torch.where(unsolved, squared / curvature.clamp(min=smallest), 0.0)
+        p += step * direction
+        u -= step * (along + rho * direction)
+    return start + operator.adjoint(p)

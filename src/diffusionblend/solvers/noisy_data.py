@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from diffusionblend.operators.linear import LinearOperator
 from diffusionblend.operators.weighted import WeightedOperator
-from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
+from diffusionblend.solvers.conjugate_gradient import data_space_conjugate_gradient
 
 FEWEST_COUNTS = 1.0
 """Fewer count as this many: their logarithm tells nothing."""
@@ -54,40 +56,19 @@ def fit_data(
     if weights is not None:
         operator = WeightedOperator(operator, weights)
         y = operator.of_data(y)
-    rule = None
+    stop = None
     if variance is not None:
         expected = variance if weights is None else weights * variance
-        rule = _Discrepancy(operator, y, expected, per_slice)
-
-    def system(z: torch.Tensor) -> torch.Tensor:
-        applied = operator.normal(z) if rule is None else rule.normal(z)
-        return applied + rho * z if rho else applied
-
-    back = operator.adjoint(y)
-    right_side = back + rho * start if rho else back
-    return conjugate_gradient(system, right_side, start, iterations, per_slice=per_slice, stop=rule)
+        stop = _discrepancy(y, expected, per_slice)
+    return data_space_conjugate_gradient(
+        operator, y, start, iterations, rho=rho, per_slice=per_slice, stop=stop
+    )
 
 
-class _Discrepancy:
-    """Tells which systems fit the data as well as the noise allows.
-
-    It keeps Az - y from step to step by what A makes of each direction, which CG needs anyway.
-    """
-
-    def __init__(
-        self, operator: LinearOperator, y: torch.Tensor, variance: torch.Tensor, per_slice: bool
-    ) -> None:
-        self.operator, self.dims = operator, (0, 2) if per_slice else (0, 1, 2)
-        self.residual = -y
-        self.target = DISCREPANCY**2 * variance.to(y).expand_as(y).sum(self.dims, keepdim=True)
-
-    def normal(self, z: torch.Tensor) -> torch.Tensor:
-        """A* A z, with A z kept for the step that follows."""
-        self.image = self.operator.forward(z)
-        return self.operator.adjoint(self.image)
-
-    def __call__(self, step: torch.Tensor) -> torch.Tensor:
-        """Whether each system (z or 1, 1, 1) is done, a step of this length taken."""
-        self.residual += step.reshape(1, -1, 1) * self.image
-        misfit = self.residual.square().sum(self.dims, keepdim=True)
-        return (misfit <= self.target).reshape(step.shape)
+def _discrepancy(
+    y: torch.Tensor, variance: torch.Tensor, per_slice: bool
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Tells of a misfit y - Az which systems fit the data as well as the noise allows."""
+    dims = (0, 2) if per_slice else (0, 1, 2)
+    target = DISCREPANCY**2 * variance.to(y).expand_as(y).sum(dims, keepdim=True)
+    return lambda misfit: misfit.square().sum(dims, keepdim=True) <= target
