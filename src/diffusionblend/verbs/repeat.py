@@ -84,9 +84,9 @@ class Repeat:
 
 def _has_another_prior(record: RunRecord, verb: Verb) -> bool:
     """Whether the prior has other weights by now; of a lost one the verb itself tells."""
-    name = getattr(verb, "prior", None)
-    if record.weights_sha256 is None:
+    if record.weights_sha256 is None or not hasattr(verb, "prior"):
         return False
+    name = verb.prior
     from diffusionblend.priors.prior import sha256_of_weights
     from diffusionblend.priors.shipped import find_prior, shipped_priors
 
