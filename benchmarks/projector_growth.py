@@ -17,6 +17,8 @@ from projector_peers import Ours
 from slice_scaling import BYTES_PER_MB, PeakMemory
 
 SLICES, VIEWS = 16, 60
+ROOM_FOR_LEGEND = 30
+"""How much higher than the highest value the logarithmic axes go."""
 DISTANCES_IN_WIDTHS = {"source_to_axis_mm": 4.0, "source_to_detector_mm": 6.0}
 COLUMNS = (
     Column(key="name", header="Projector"),
@@ -125,5 +127,6 @@ def draw_growth(rows: list[dict[str, object]], path: Path) -> None:
         axes.set_xticks(ticks := sorted({row["pixels"] for row in rows}), [str(t) for t in ticks])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", loc="upper left")
+        axes.set_ylim(top=ROOM_FOR_LEGEND * axes.get_ylim()[1])
     figure.savefig(path, dpi=130)
