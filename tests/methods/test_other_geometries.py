@@ -20,7 +20,7 @@ from diffusionblend.methods.consistencies import make_consistency
 from diffusionblend.methods.diffusionblend_pp import reconstruct_diffusionblend_pp
 from diffusionblend.methods.fbp import reconstruct_fbp
 from diffusionblend.methods.measurement import Measurement
-from diffusionblend.methods.registry import reconstruct
+from diffusionblend.methods.registry import find_method, reconstruct
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
     ConsistencySettings,
@@ -32,7 +32,7 @@ from diffusionblend.units import hu_to_network
 from diffusionblend.volume import Volume
 from operator_properties import random_array
 from small_scan import MU_WATER, small_volume
-from tiny_network import random_prior
+from tiny_network import TINY, random_prior
 
 KINDS = ("fan", "curved", "cone", "vectors")
 
@@ -125,6 +125,20 @@ def test_admm_tv_and_the_sampler_run_unchanged(kind: str) -> None:
     more = replace(settings, cg_iterations=40)
     closer = reconstruct_diffusionblend_pp(projections, random_prior(), more)
     assert closer.relative_residual < 0.5 * sampled.relative_residual
+
+
+@pytest.mark.parametrize("method", ["dds", "dds-2d", "diffusionblend"])
+@pytest.mark.parametrize("kind", ["fan", "cone"])
+def test_the_other_samplers_run_unchanged(kind: str, method: str) -> None:
+    volume, chosen = small_volume(), find_method(method)
+    prior = random_prior(config=replace(TINY, layout=chosen.layout))
+    settings = chosen.settings(steps=3, seed=1)
+    projections = scan(kind, volume, 12)
+    sampled = reconstruct(projections, method=method, settings=settings, prior=prior)
+    assert sampled.volume.grid == volume.grid
+    free = replace(settings, consistency="none")
+    unmoved = reconstruct(projections, method=method, settings=free, prior=prior)
+    assert sampled.relative_residual < 0.5 * unmoved.relative_residual
 
 
 @pytest.mark.parametrize("name", ["admm-tv-z", "hard"])
