@@ -81,6 +81,7 @@ def made_up(monkeypatch) -> list[int]:
             clock.now += 2 * slices
             on_step(step + 1, 40)
 
+    monkeypatch.setattr(planning, "BEYOND_CACHE_BYTES", 4 * 16 * 16 * LEAST_SLICES)
     monkeypatch.setattr(planning, "reconstruct", run)
     monkeypatch.setattr(planning, "time", clock)
     return runs
@@ -101,6 +102,15 @@ def test_a_slow_first_step_is_taken_for_all(made_up) -> None:
     plan = plan_reconstruction(a_scan(), method="fbp", settings=FbpSettings())
     assert made_up == [LEAST_SLICES]
     assert plan.seconds() == pytest.approx(40 * (2 * 1000 + 200))
+
+
+@pytest.mark.parametrize(("size", "timed"), [(16, 100), (256, 62), (512, LEAST_SLICES)])
+def test_without_a_network_more_is_timed_than_a_cache_holds(
+    made_up, monkeypatch, size, timed
+) -> None:
+    monkeypatch.setattr(planning, "BEYOND_CACHE_BYTES", 16e6)
+    plan_reconstruction(a_scan(size=size), method="fbp", settings=FbpSettings())
+    assert made_up == [timed]
 
 
 def test_coupled_slices_are_timed_together(made_up) -> None:

@@ -7,6 +7,7 @@ slices; where the geometry couples them the whole scan is taken.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,9 @@ from diffusionblend.priors.prior import Prior
 
 LEAST_SLICES = 24
 """Slices that are timed, at least (of shorter scans all), so that the two ends count for little."""
+BEYOND_CACHE_BYTES = 32e6
+"""Without a network a step's time is that of moving volumes; so many bytes of one are timed, since
+what fits a cache is twice as fast."""
 TIMED_STEPS = 2
 TIMED_SECONDS = 0.5
 """Steps that are timed: at least so many, and for so long; always an even number, since the kinds
@@ -121,9 +125,10 @@ def middle_slices(projections: Projections, count: int) -> Projections:
 
 
 def _slices_to_time(projections: Projections, settings: MethodSettings, prior: Prior | None) -> int:
-    """As many slices as one batch of the network holds, within reason."""
+    """As many slices as one batch of the network holds, or as no cache does, within reason."""
+    _, y, x = projections.grid.shape
     if prior is None:
-        return LEAST_SLICES
+        return max(LEAST_SLICES, math.ceil(BEYOND_CACHE_BYTES / (4 * y * x)))
     chosen = getattr(settings, "batch_blocks", None)
     batch = chosen or batch_that_fits(prior, projections.grid.shape)
     return max(LEAST_SLICES, batch * prior.block_slices)
