@@ -40,6 +40,7 @@ from diffusionblend.io.resampling import to_square_slices
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
+from diffusionblend.verbs.allocator import keep_freed_memory
 from diffusionblend.verbs.progress import progress
 from sparse_view import middle
 
@@ -125,4 +126,5 @@ class CalibrationBenchmark:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     tyro.cli(CalibrationBenchmark).run()

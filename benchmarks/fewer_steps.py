@@ -30,6 +30,7 @@ from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_
 from diffusionblend.io.resampling import to_square_slices
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
+from diffusionblend.verbs.allocator import keep_freed_memory
 from diffusionblend.verbs.progress import progress
 from sparse_view import middle
 
@@ -143,4 +144,5 @@ class FewerSteps:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     tyro.cli(FewerSteps).run()

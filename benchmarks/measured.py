@@ -40,6 +40,7 @@ from diffusionblend.measured.settings import PrepareSettings
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
+from diffusionblend.verbs.allocator import keep_freed_memory
 from htc2022 import ARCS_DEGREES, Discs
 from pictures import image_rows_figure
 
@@ -255,4 +256,5 @@ def fbp_beside(projections: Projections, offset_bins: float, rows: slice) -> np.
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     tyro.cli(Benchmark).run()

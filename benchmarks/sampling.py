@@ -42,6 +42,7 @@ from diffusionblend.methods.memory import batch_that_fits
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import peak_memory_mb, versions
+from diffusionblend.verbs.allocator import keep_freed_memory
 from network_speed import NetworkSpeed
 from pack_volumes import PACK_SUFFIX, read_pack
 from slice_scaling import SCALING_COLUMNS, child_result, scaling_rows
@@ -331,4 +332,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

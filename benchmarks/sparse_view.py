@@ -45,6 +45,7 @@ from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import versions
 from diffusionblend.units import hu_to_network
+from diffusionblend.verbs.allocator import keep_freed_memory
 from diffusionblend.verbs.progress import progress
 
 SETTINGS = {"8": (8, 180.0), "6": (6, 180.0), "4": (4, 180.0), "90deg": (90, 90.0)}
@@ -230,4 +231,5 @@ def scan(volume: Volume, setting: str) -> Projections:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     tyro.cli(Benchmark).run()

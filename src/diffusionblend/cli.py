@@ -16,6 +16,7 @@ import tyro
 
 from diffusionblend import __version__
 from diffusionblend.errors import InputError
+from diffusionblend.verbs.allocator import keep_freed_memory
 from diffusionblend.verbs.benchmark import Benchmark
 from diffusionblend.verbs.demo import Demo
 from diffusionblend.verbs.doctor import Doctor
@@ -64,6 +65,7 @@ class Terminated(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    keep_freed_memory()
     try:
         code = run(sys.argv[1:] if arguments is None else list(arguments))
     except SystemExit as wanted:  # of the parser, which has told help or wrong usage

@@ -1,0 +1,28 @@
+"""Memory that the process keeps once it has it, since volumes are made and freed at every step.
+
+glibc hands large arrays back to the system when they are freed, and the system clears every page
+before it gives them out again: on volumes of 35 MB that took two thirds of ADMM-TV's time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+MALLOPT = {"M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20), "M_MMAP_MAX": (-4, 0)}
+"""glibc's options: their numbers, and what they are set to: never trim, grow by so many bytes, and
+take large arrays from the heap too."""
+
+
+def keep_freed_memory() -> bool:
+    """Have glibc keep what is freed for the next array; whether this system could be told so.
+
+    For a program of ours alone: a library has no business to change this for its host.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    return all([mallopt(number, value) for number, value in MALLOPT.values()])
