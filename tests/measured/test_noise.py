@@ -39,6 +39,14 @@ def test_the_photons_and_the_electronic_noise_are_found():
     assert found.electronic_counts == pytest.approx(ELECTRONIC_GREY / GREY_PER_PHOTON, rel=0.12)
 
 
+def test_a_pixel_without_a_value_does_not_matter():
+    scan = noisy_scan()
+    flats = scan.flats.copy()
+    flats[2, 1, 5] = np.nan
+    found = counting_noise(replace(scan, flats=flats))
+    assert found.photons == pytest.approx(counting_noise(scan).photons, rel=0.01)
+
+
 def test_bins_taken_together_count_together():
     done = prepare_scan(noisy_scan(), PrepareSettings(binning=(1, 2), centre_bin=31.5))
     assert done.projections.notes["photons"] == pytest.approx(2 * PHOTONS, rel=0.15)

@@ -9,6 +9,7 @@ import numpy as np
 from diffusionblend.raw_scan import RawScan
 
 FEWEST_FRAMES = 3
+"""Of flats for their variance to tell anything; of darks likewise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ def counting_noise(scan: RawScan) -> CountingNoise | None:
         return None
     darks = np.zeros_like(scan.flats[:1]) if scan.darks is None else scan.darks
     flats = scan.flats - darks.mean(axis=0)
-    levels = np.median(flats, axis=(1, 2), keepdims=True)
+    levels = np.nanmedian(flats, axis=(1, 2), keepdims=True)
     steady = flats / levels * levels.mean()
     lit = np.isfinite(steady).all(axis=0) & np.isfinite(darks).all(axis=0)
     level = float(levels.mean())

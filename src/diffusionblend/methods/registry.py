@@ -171,9 +171,9 @@ def reconstruct(
 
     settings: of the method's own class; None takes its defaults. prior: a loaded one, the name of a
     shipped one or a folder, None the shipped one of the slices' size; only methods with a prior
-    look at it. perpendicular_prior: of coronal
-    slices, for tpdm. device: "cpu" or "cuda". on_step: told the steps done and in all. execution:
-    how a diffusion method's run is kept and shared. Raises InputError.
+    look at it. perpendicular_prior: of coronal slices, for tpdm. device: "cpu" or "cuda". on_step:
+    told the steps done and in all. execution: how a diffusion method's run is kept and shared.
+    Raises InputError.
     """
     chosen = find_method(method)
     settings = chosen.settings() if settings is None else settings

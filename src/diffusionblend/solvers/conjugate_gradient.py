@@ -91,8 +91,8 @@ def data_space_conjugate_gradient(
     for done in range(iterations):
         if stop is not None:
             unsolved &= ~stop(u + rho * p if rho else u)
-        if not unsolved.any():
-            break
+            if not unsolved.any():  # asked only here, since a GPU would have to be waited for
+                break
         applied = gram(u)
         next_squared = dot(u, applied)
         share = next_squared / squared.clamp(min=smallest) if done else 0.0

@@ -9,8 +9,6 @@ import numpy as np
 
 from diffusionblend.units import AIR_HU
 
-"""What a coronal slice of a short volume is filled up with."""
-
 
 @dataclass(frozen=True)
 class AxialPlace:

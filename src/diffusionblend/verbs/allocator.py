@@ -1,7 +1,7 @@
 """Memory that the process keeps once it has it, since volumes are made and freed at every step.
 
 glibc hands large arrays back to the system when they are freed, and the system clears every page
-before it gives them out again: on volumes of 35 MB that took two thirds of ADMM-TV's time.
+before it gives them out again: on volumes of 35 MB that took most of ADMM-TV's time.
 """
 
 from __future__ import annotations

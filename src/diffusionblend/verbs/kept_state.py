@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.sampler_state import read_state, write_state
+from diffusionblend.verbs.plan import MINUTE
 
 if TYPE_CHECKING:
     from diffusionblend.methods.sampler import SamplerState
 
 
-MINUTE = 60.0
 STATE_FIELDS = ("x", "generator", "dual", "total")
 """Of a `SamplerState`; what else is in a file are its variables."""
 
