@@ -27,6 +27,7 @@ from diffusionblend.training.metrics import METRICS_FILE
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.training.synthetic import synthetic_bank
 from pack_volumes import read_pack
+from tiny_network import TINY_NETWORK
 
 ENDLESS_STEPS = 10_000_000
 """Steps of a run whose end is not yet known."""
@@ -36,9 +37,6 @@ DECAY_SHARE = 0.3
 """Share of all steps over which the learning rate falls."""
 MARGIN = 0.97
 """Share of the time left that is planned with."""
-TINY_NETWORK = NetworkConfig(
-    image_size=32, unshuffle=1, channels=(8, 16), norm_groups=4, attention_head_channels=8
-)
 STOPPED_EXIT = 128
 
 

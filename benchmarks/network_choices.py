@@ -25,7 +25,7 @@ from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.io.json_lines import append_json_line, read_json_lines
 from diffusionblend.training.loop import Trainer
 from diffusionblend.training.settings import TrainSettings
-from gpu_train import TINY_NETWORK, banks, say, settings_of, train_for
+from gpu_train import banks, say, settings_of, train_for
 
 COLUMNS = (
     Column(key="choice", header="Choice"),
@@ -82,7 +82,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run_choice(name: str, chosen: argparse.Namespace) -> dict[str, object]:
     """Train one choice for its minutes; its row."""
-    base = settings_of(chosen, TINY_NETWORK if chosen.tiny else None)
+    base = settings_of(chosen, None)
     settings = CHOICES[name](base)
     train, validation, _ = banks(chosen, settings)
     with tempfile.TemporaryDirectory() as folder:

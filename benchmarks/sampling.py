@@ -47,7 +47,6 @@ from network_speed import NetworkSpeed
 from pack_volumes import PACK_SUFFIX, read_pack
 from slice_scaling import SCALING_COLUMNS, child_result, scaling_rows
 from timed_runs import (
-    TINY_NETWORK,
     PublishedScan,
     TimedRun,
     our_run,
@@ -56,6 +55,7 @@ from timed_runs import (
     tiled,
     tiny_prior,
 )
+from tiny_network import TINY_NETWORK
 
 LINES_FILE = "sampling.jsonl"
 OURS, PUBLISHED = "DiffusionBlend++", "published loop"

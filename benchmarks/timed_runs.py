@@ -18,17 +18,13 @@ from diffusionblend import (
     load_prior,
     reconstruct,
 )
-from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.priors.prior import Prior
 from diffusionblend.units import hu_to_network, network_to_hu
 from network_speed import synchronizer
 from published_loop import RotateAndSum, published_loop
-
-TINY_NETWORK = NetworkConfig(
-    image_size=32, unshuffle=1, channels=(8, 16), norm_groups=4, attention_head_channels=8
-)
+from tiny_network import TINY_NETWORK
 
 
 class Clock:

@@ -17,6 +17,7 @@ from command_line import (
     working_process,
 )
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
+from diffusionblend.provenance import run_record_path
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE
 from diffusionblend.training.metrics import METRICS_FILE
 
@@ -137,6 +138,21 @@ def test_a_finished_prior_is_not_trained_over_without_force(cli, command, tmp_pa
     assert_succeeded(cli(*command, "--force", "--seed", 3))
     assert load_prior(folder).trained["settings"]["seed"] == 3
     assert weights_of(folder) != hashlib.sha256(before[WEIGHTS_FILE]).hexdigest()
+
+
+def test_a_finished_prior_goes_further_with_more_steps(cli, command, tmp_path):
+    folder, at_once = tmp_path / "prior", tmp_path / "at-once"
+    constant = ("--schedule", "constant")  # so that the first steps are those of the longer run
+    assert_succeeded(cli(*command, *constant))
+    assert_refused(cli(*command, *constant, "--steps", 5), "finished prior", "more --steps")
+    result = cli(*command, *constant, "--steps", 8)
+    assert_succeeded(result)
+    assert "resuming at step 6 of 8" in result.out
+    assert load_prior(folder).trained["steps"] == 8
+    assert json.loads(run_record_path(folder).read_text())["results"]["steps"] == 8
+    whole = [at_once if a == folder else a for a in command]
+    assert_succeeded(cli(*whole, *constant, "--steps", 8))
+    assert weights_of(folder) == weights_of(at_once)
 
 
 def test_other_settings_do_not_resume(cli, command, monkeypatch):

@@ -75,7 +75,6 @@ class Train:
         device = choose_device(self.device)
         if rank_and_count()[0] == 0:
             self._check_output()
-            check_outputs_absent([run_record_path(self.output)], self.force)
         processes = Processes(device)
         self._tell_estimate(processes)
         initial = None if self.initial_prior is None else load_prior(self.initial_prior)
@@ -147,9 +146,10 @@ class Train:
             say(line)
 
     def _check_output(self) -> None:
-        """Refuse a finished prior, unless told to start anew, and a folder of other things."""
+        """Refuse a finished prior, unless told to go on or start anew, and foreign folders."""
         from diffusionblend.priors.prior import PRIOR_FILE
         from diffusionblend.training.cache import INDEX_FILE
+        from diffusionblend.training.checkpoint import CHECKPOINT_FILE
 
         for data in (self.volumes, self.validation):
             for ours in (self.output, self._cache_folder):
@@ -162,11 +162,13 @@ class Train:
         if self.output.exists() and not self.output.is_dir():
             raise OutputExistsError(f"{self.output} is a file.", "a folder for the prior")
         present = {p.name for p in self.output.iterdir()} if self.output.is_dir() else set()
-        if PRIOR_FILE in present and not self.force:
+        finished = PRIOR_FILE in present and not self.force
+        goes_further = finished and CHECKPOINT_FILE in present and self._asks_for_more_steps()
+        if finished and not goes_further:
             raise OutputExistsError(
                 f"{self.output} holds a finished prior.",
                 "a new folder, or one with an interrupted run",
-                "another folder, or --force to train it anew",
+                "another folder, more --steps to train it further, or --force to train it anew",
             )
         foreign = sorted(n for n in present if not n.startswith("."))
         has_cache = (self.output / DATA_FOLDER / INDEX_FILE).exists()
@@ -176,6 +178,14 @@ class Train:
                 "a new folder, or one with an interrupted run",
                 "another folder",
             )
+        check_outputs_absent([run_record_path(self.output)], goes_further or self.force)
+
+    def _asks_for_more_steps(self) -> bool:
+        """Whether the settings have more steps than the finished prior in the output folder."""
+        from diffusionblend.priors.prior import read_facts
+
+        trained = read_facts(self.output).get("trained", {})
+        return self.settings.steps > trained.get("steps", self.settings.steps)
 
     def _remove_old_run(self) -> None:
         """Make a run in the output folder start anew; called once all inputs are known good."""
