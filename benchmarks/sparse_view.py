@@ -40,6 +40,8 @@ from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_
 from diffusionblend.evaluation.tuning import tune
 from diffusionblend.io.resampling import to_square_slices
 from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.method_priors import load_priors, wanted_priors
+from diffusionblend.methods.registry import METHODS
 from diffusionblend.methods.result import Reconstruction
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
@@ -48,6 +50,7 @@ from diffusionblend.units import hu_to_network
 from diffusionblend.verbs.allocator import keep_freed_memory
 from diffusionblend.verbs.progress import progress
 
+BLEND = "diffusionblend++"
 SETTINGS = {"8": (8, 180.0), "6": (6, 180.0), "4": (4, 180.0), "90deg": (90, 90.0)}
 """Views and arc in degrees by the name of the setting."""
 
@@ -84,6 +87,8 @@ class Benchmark:
     """Partitions of DiffusionBlend++; several make the ablation."""
     prior: str = DEFAULT_PRIOR
     """Name or folder of the prior; its slice size is the size of the benchmark."""
+    coarse_prior: str | None = None
+    """Of a coarse start; by default the shipped one that goes with a shipped prior, if any."""
     seeds: tuple[int, ...] = (0,)
     """Of the sampler; one row each, and of several one more of their mean volume."""
     blend: Annotated[DiffusionBlendPPSettings, tyro.conf.arg(name="")] = field(
@@ -95,8 +100,8 @@ class Benchmark:
         if "admm-tv" in self.methods and self.tune_on is None:
             raise SystemExit("admm-tv needs --tune-on, a training volume")
         self.output.mkdir(parents=True, exist_ok=True)
-        prior = load_prior(self.prior)
-        size = prior.config.image_size
+        size = load_prior(self.prior).config.image_size
+        priors = self._priors(size)
         truth = to_square_slices(read_volume(self.volume), size)
         for name in self.settings_named:
             projections = scan(truth, name)
@@ -106,19 +111,30 @@ class Benchmark:
                 settings = chosen()
                 with progress(f"{name} {label}") as on_step:
                     result = reconstruct(
-                        projections, method=method, settings=settings, prior=prior, on_step=on_step
+                        projections, method=method, settings=settings, on_step=on_step, **priors
                     )
-                self._keep(name, label, result, truth, prior)
+                self._keep(name, label, result, truth, priors)
             for partition in self.partitions if len(self.seeds) > 1 else ():
-                self._keep_mean(name, partition, projections, truth, prior)
+                self._keep_mean(name, partition, projections, truth, priors)
             self._draw(name, truth)
         table = format_table(self._rows(), COLUMNS, "markdown")
         facts = ", ".join(f"{k} {v}" for k, v in versions().items())
         (self.output / "table.md").write_text(f"{table}\n\n{facts}\n")
         print(table)
 
+    def _priors(self, size: int) -> dict[str, Prior]:
+        """Those of DiffusionBlend++, which the other methods do not look at."""
+        method, given = METHODS[BLEND], {"prior": self.prior, "coarse_prior": self.coarse_prior}
+        wanted = wanted_priors(method, given, self.blend, pixels=size)
+        return load_priors(BLEND, method, wanted, "cpu", pixels=size)
+
     def _keep(
-        self, name: str, label: str, result: Reconstruction, truth: Volume, prior: Prior
+        self,
+        name: str,
+        label: str,
+        result: Reconstruction,
+        truth: Volume,
+        priors: dict[str, Prior],
     ) -> None:
         """A finished cell: its volume, and its row."""
         write_volume(result.volume, self._kept(name, label), force=True)
@@ -130,13 +146,18 @@ class Benchmark:
             "network_calls": result.network_calls,
             "network_share": result.network_share,
             "seconds": result.seconds["total"],
-            "prior": prior.weights_sha256[:16],
+            **{option: prior.weights_sha256[:16] for option, prior in priors.items()},
         }
         with self._file.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
     def _keep_mean(
-        self, name: str, partition: str, projections: Projections, truth: Volume, prior: Prior
+        self,
+        name: str,
+        partition: str,
+        projections: Projections,
+        truth: Volume,
+        priors: dict[str, Prior],
     ) -> None:
         """The mean of the seeds' volumes as a cell of its own, at the cost of all of them."""
         label = self._label(partition, f"mean of {len(self.seeds)} seeds")
@@ -155,7 +176,7 @@ class Benchmark:
             sum(r["network_calls"] for r in rows),
             {"total": total, "network": sum(r["network_share"] * r["seconds"] for r in rows)},
         )
-        self._keep(name, label, result, truth, prior)
+        self._keep(name, label, result, truth, priors)
 
     @property
     def _file(self) -> Path:

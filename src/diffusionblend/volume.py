@@ -73,6 +73,21 @@ class Grid:
         """The same grid with another number of slices, starting at the same first slice."""
         return replace(self, shape=(n_slices, *self.shape[1:]))
 
+    def coarser(self, factor: int) -> Grid:
+        """The grid whose voxels are `factor` x `factor` pixels of every slice from the first one.
+
+        Rows and columns left over are dropped. Raises InputError where nothing is left.
+        """
+        (z, y, x), (sz, sy, sx) = self.shape, self.spacing_mm
+        shift = (factor - 1) / 2
+        direction = np.array(self.direction).reshape(3, 3)
+        return replace(
+            self,
+            shape=(z, y // factor, x // factor),
+            spacing_mm=(sz, sy * factor, sx * factor),
+            origin_mm=tuple(np.array(self.origin_mm) + direction @ (shift * sx, shift * sy, 0.0)),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -124,14 +139,4 @@ def downsample_in_plane(volume: Volume, factor: int) -> Volume:
         raise InputError(f"A {y} x {x} slice cannot be reduced {factor} times.")
     trimmed = volume.values[:, : ny * factor, : nx * factor]
     values = trimmed.reshape(z, ny, factor, nx, factor).mean(axis=(2, 4), dtype=np.float64)
-    sz, sy, sx = volume.grid.spacing_mm
-    shift = (factor - 1) / 2
-    direction = np.array(volume.grid.direction).reshape(3, 3)
-    origin = np.array(volume.grid.origin_mm) + direction @ (shift * sx, shift * sy, 0.0)
-    grid = replace(
-        volume.grid,
-        shape=(z, ny, nx),
-        spacing_mm=(sz, sy * factor, sx * factor),
-        origin_mm=tuple(origin),
-    )
-    return Volume(values, grid)
+    return Volume(values, volume.grid.coarser(factor))

@@ -23,7 +23,7 @@ from diffusionblend.methods.warm_start import warm_start
 from diffusionblend.priors.partition import Partition
 from diffusionblend.priors.prior import Prior
 from diffusionblend.ranks import Ranks
-from diffusionblend.units import network_to_hu
+from diffusionblend.units import hu_to_network, network_to_hu
 from diffusionblend.volume import Grid, Volume
 
 
@@ -33,13 +33,15 @@ class Scheme:
 
     partitions: of the slices, one drawn for each step. perpendicular: the prior of coronal slices,
     for partitions into those. corrector_snr: of a Langevin step after each reverse step, 0 for
-    none. on_state: whether the data step is taken on the noisy state, scaled, not on x0.
+    none. on_state: whether the data step is taken on the noisy state, scaled, not on x0. start: a
+    volume in HU that the run starts from, noised, in place of what the settings say.
     """
 
     partitions: Iterator[Partition]
     perpendicular: Prior | None = None
     corrector_snr: float = 0.0
     on_state: bool = False
+    start: Volume | None = None
 
 
 def sample_volume(
@@ -68,8 +70,7 @@ def sample_volume(
         sampler = _sampler(settings, scheme, prior, consistency, projections.grid, execution.ranks)
         state = execution.resume
         if state is None:
-            begins_at_data = settings.start != "noise"
-            warm = warm_start(settings.start, projections, measurement) if begins_at_data else None
+            warm = _warm(settings, scheme, projections, measurement)
             state = sampler.start(shape, generator, warm)
         state.move(generator.device)
 
@@ -95,6 +96,17 @@ def check_prior_fits(prior: Prior, projections: Projections) -> None:
             f"'diffusionblend import ... --size {size}' before simulating, or --prior with one of "
             "that size ('diffusionblend priors')",
         )
+
+
+def _warm(
+    settings: SamplingSettings, scheme: Scheme, projections: Projections, measurement: Measurement
+) -> torch.Tensor | None:
+    """The volume (z, y, x), network range, that a run starts from; None for pure noise."""
+    if scheme.start is not None:
+        return hu_to_network(torch.from_numpy(scheme.start.values))
+    if settings.start == "noise":
+        return None
+    return warm_start(settings.start, projections, measurement)
 
 
 def _sampler(

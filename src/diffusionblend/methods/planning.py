@@ -11,11 +11,12 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from diffusionblend.geometry import Projections
+from diffusionblend.methods.coarse_start import stages
 from diffusionblend.methods.memory import batch_that_fits, planned_bytes
 from diffusionblend.methods.registry import MethodSettings, reconstruct
 from diffusionblend.priors.prior import Prior
@@ -69,12 +70,28 @@ def plan_reconstruction(
     settings: MethodSettings,
     prior: Prior | None = None,
     perpendicular_prior: Prior | None = None,
+    coarse_prior: Prior | None = None,
     device: str = "cpu",
 ) -> Plan:
     """What `reconstruct` with the same arguments will cost; takes seconds and writes nothing.
 
     Raises InputError where the method would.
     """
+    if coarse_prior is not None:
+        coarse, fine = stages(projections, prior, coarse_prior, settings)
+        return _one_after_another(
+            planned_bytes(projections, method),
+            *(
+                plan_reconstruction(
+                    stage.projections,
+                    method=method,
+                    settings=replace(stage.settings, start="noise", first_timestep=None),
+                    prior=stage.prior,
+                    device=device,
+                )
+                for stage in (coarse, fine)
+            ),
+        )
     n_slices = projections.grid.shape[0]
     count = _slices_to_time(projections, settings, prior)
     whole = perpendicular_prior is not None  # which sees slices across all axial ones
@@ -99,6 +116,21 @@ def plan_reconstruction(
         gpu_bytes=torch.cuda.max_memory_allocated() if cuda else None,
         timed_slices=timed,
         slices=n_slices,
+    )
+
+
+def _one_after_another(memory_bytes: int, first: Plan, second: Plan) -> Plan:
+    """What two runs cost together, their steps taken as equally long."""
+    steps = first.steps + second.steps
+    spent = sum(plan.steps * plan.step_seconds for plan in (first, second))
+    gpu = [plan.gpu_bytes for plan in (first, second) if plan.gpu_bytes is not None]
+    return replace(
+        second,
+        step_seconds=spent / steps,
+        begin_seconds=first.begin_seconds + second.begin_seconds,
+        steps=steps,
+        memory_bytes=memory_bytes,
+        gpu_bytes=max(gpu, default=None),
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
+from diffusionblend.methods.method_priors import load_priors, wanted_priors
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
     CglsSettings,
@@ -26,9 +26,9 @@ from diffusionblend.methods.settings import (
 
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections
+    from diffusionblend.methods.method_priors import PriorLike
     from diffusionblend.methods.result import OnStep, Reconstruction
     from diffusionblend.methods.sampler import Execution
-    from diffusionblend.priors.prior import Prior
 
 MethodSettings = (
     FbpSettings | SirtSettings | CglsSettings | AdmmTvSettings | FbpUnetSettings | SamplingSettings
@@ -40,6 +40,7 @@ class Method:
     """A method: what it is and when to choose it, its settings' class, where its function is.
 
     layout: of the prior that it needs, None for none. perpendicular: of a second one.
+    starts_coarse: whether it can start from its own reconstruction on a coarser grid.
     """
 
     summary: str
@@ -49,6 +50,7 @@ class Method:
     function: str
     layout: str | None = None
     perpendicular: str | None = None
+    starts_coarse: bool = False
 
     @property
     def needs_prior(self) -> bool:
@@ -145,6 +147,7 @@ METHODS = {
         "diffusionblend_pp",
         "reconstruct_diffusionblend_pp",
         layout="joint",
+        starts_coarse=True,
     ),
 }
 
@@ -161,8 +164,9 @@ def reconstruct(
     *,
     method: str = "diffusionblend++",
     settings: MethodSettings | None = None,
-    prior: Prior | Path | str | None = None,
-    perpendicular_prior: Prior | Path | str | None = None,
+    prior: PriorLike = None,
+    perpendicular_prior: PriorLike = None,
+    coarse_prior: PriorLike = None,
     device: str = "cpu",
     on_step: OnStep = lambda done, total: None,
     execution: Execution | None = None,
@@ -171,9 +175,10 @@ def reconstruct(
 
     settings: of the method's own class; None takes its defaults. prior: a loaded one, the name of a
     shipped one or a folder, None the shipped one of the slices' size; only methods with a prior
-    look at it. perpendicular_prior: of coronal slices, for tpdm. device: "cpu" or "cuda". on_step:
-    told the steps done and in all. execution: how a diffusion method's run is kept and shared.
-    Raises InputError.
+    look at it. perpendicular_prior: of coronal slices, for tpdm. coarse_prior: for slices of half
+    the pixels, from whose reconstruction diffusionblend++ starts; None the shipped one that goes
+    with a shipped prior. device: "cpu" or "cuda". on_step: told the steps done and in all.
+    execution: how a diffusion method's run is kept and shared. Raises InputError.
     """
     chosen = find_method(method)
     settings = chosen.settings() if settings is None else settings
@@ -183,46 +188,15 @@ def reconstruct(
         )
     if not chosen.needs_prior:
         return chosen.load()(projections, settings, on_step=on_step, device=device)
-    options = {"on_step": on_step, "execution": execution}
     pixels = projections.grid.shape[2]
-    first = fitting_prior(method, chosen.layout, prior, device, pixels=pixels)
-    if chosen.perpendicular is not None:
-        options["perpendicular"] = fitting_prior(
-            method, chosen.perpendicular, perpendicular_prior, device, "--perpendicular-prior"
-        )
-    return chosen.load()(projections, first, settings, **options)
-
-
-def fitting_prior(
-    method: str,
-    layout: str,
-    prior: Prior | Path | str | None,
-    device: str = "cpu",
-    option: str = "--prior",
-    *,
-    pixels: int | None = None,
-) -> Prior:
-    """The prior, loaded, once it is known to have the layout that the method needs.
-
-    None takes the shipped one for slices of so many pixels, where it has that layout. Raises
-    InputError, which tells how to train one.
-    """
-    from diffusionblend.priors.prior import load_prior
-    from diffusionblend.priors.shipped import DEFAULT_PRIOR, shipped_for
-
-    if prior is None and layout == "joint":
-        prior = DEFAULT_PRIOR if pixels is None else shipped_for(pixels)
-    if prior is None or isinstance(prior, str | Path):
-        name = str(prior)
-        found = None if prior is None else load_prior(prior, device)
-    else:
-        name, found = "the one given", prior
-    if found is not None and found.config.layout == layout:
-        return found
-    what = "none was given" if found is None else f"{name} has the layout {found.config.layout!r}"
-    train = f"diffusionblend train VOLUMES -o priors/{layout} --layout {layout}"
-    raise InputError(
-        f"{method} needs a prior of layout {layout!r}, and {what}.",
-        f"{option} with one of layout {layout!r}",
-        f"'{train}', and then {option} priors/{layout}",
+    given = {
+        "prior": prior,
+        "perpendicular_prior": perpendicular_prior,
+        "coarse_prior": coarse_prior,
+    }
+    wanted = wanted_priors(chosen, given, settings, pixels=pixels)
+    priors = load_priors(method, chosen, wanted, device, pixels=pixels)
+    first = priors.pop("prior")
+    return chosen.load()(
+        projections, first, settings, on_step=on_step, execution=execution, **priors
     )

@@ -161,18 +161,21 @@ class ConsistencySettings:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 20, "time_power": 1.0, "start": "noise", "first_timestep": None},
-    "balanced": {"steps": 50, "time_power": 1.0, "start": "noise", "first_timestep": None},
-    "best": {"steps": 200, "time_power": 1.0, "start": "noise", "first_timestep": None},
+    "fast": {"steps": 20, "fine_steps": 10, "time_power": 1.0},
+    "balanced": {"steps": 50, "fine_steps": 20, "time_power": 1.0},
+    "best": {"steps": 200, "fine_steps": 20, "time_power": 1.0},
 }
 """What each preset settles, unless it is set."""
+
+FINE_FIRST_TIMESTEP = 50
+"""Where the steps at full size begin after a coarse start, unless it is set."""
 
 MEETING = {"dual_decay": 0.85, "average_below": 100}
 """How DiffusionBlend++ lets prior and data meet, for a data step on the estimate."""
 
 ALIKE: dict[str, dict[str, Any]] = {
-    "published": {"dual_decay": 0.0, "average_below": 0, "eta": 0.85},
-    "equal": {**MEETING, "eta": 1.0},
+    "published": {"dual_decay": 0.0, "average_below": 0, "eta": 0.85, "start": "noise"},
+    "equal": {**MEETING, "eta": 1.0, "start": "noise"},
 }
 """Settings that methods of one loop can share, for comparisons of their priors alone."""
 
@@ -228,16 +231,12 @@ class SamplingSettings(ConsistencySettings):
             )
         if self.batch_blocks is not None and self.batch_blocks < 1:
             raise InputError(f"batch_blocks is {self.batch_blocks}.", "at least 1")
-        if self._start == "noise" and self.first_timestep is not None:
+        if self.start == "noise" and self.first_timestep is not None:
             raise InputError(
-                f"first_timestep is {self.first_timestep}, but the start is pure noise.",
-                "a start from an image of the data",
+                f"first_timestep is {self.first_timestep}, with no image to start from.",
+                "a start from an image of the data, or a coarse one",
                 "--start tv",
             )
-
-    @property
-    def _start(self) -> str | None:
-        return self.start
 
     def resolved(self) -> SamplingSettings:
         """The same settings with what a preset settles written out."""
@@ -328,13 +327,21 @@ class DiffusionBlendPPSettings(SamplingSettings):
     """How DiffusionBlend++ samples."""
 
     preset: Literal["fast", "balanced", "best"] = "best"
-    """20, 50 or 200 reverse steps, from noise and equally spaced; what is set overrides it."""
+    """20, 50 or 200 reverse steps, equally spaced, and after a coarse start 10, 20 or 20 more at
+    full size; what is set overrides it."""
     steps: int | None = None
     """Reverse steps; each passes the whole volume through the network once."""
+    fine_steps: int | None = None
+    """Reverse steps at full size after a coarse start, whose own are 'steps'."""
     time_power: float | None = None
     """Spacing of the timesteps: 1 equal, above 1 denser towards the end."""
-    start: Start | None = None
-    """Pure noise, or an image of the data noised to first_timestep."""
+    start: Start | Literal["coarse"] | None = None
+    """Pure noise; or an image noised to first_timestep: of the data, or 'coarse', the
+    reconstruction on a grid of half the pixels. By default coarse where there is a prior for that
+    ('--coarse-prior'), else noise."""
+    first_timestep: int | None = None
+    """Timestep of the first step, 0 to 999 (pure noise); needs a start other than noise; after a
+    coarse one 50 by default."""
     eta: float = 1.0
     """How much of the noise is renewed, 0 to 1; 0.85 in the paper."""
     dual_decay: float | None = None
@@ -354,19 +361,21 @@ class DiffusionBlendPPSettings(SamplingSettings):
         if self.preset not in PRESETS:
             raise InputError(f"The preset is {self.preset!r}.", f"one of {', '.join(PRESETS)}")
         super().__post_init__()
-
-    @property
-    def _start(self) -> str | None:
-        return self._filled()["start"]
+        if self.fine_steps is not None and self.fine_steps < 1:
+            raise InputError(f"fine_steps is {self.fine_steps}.", "at least 1")
 
     def resolved(self) -> DiffusionBlendPPSettings:
-        """The same settings with what preset and data step settle written out."""
+        """The same settings with what preset and data step settle written out.
+
+        Where no start was set, it is noise, unless the first timestep is that of an image.
+        """
         return replace(self, **self._filled())
 
     def _filled(self) -> dict[str, Any]:
         """What preset and data step settle, or what was set in its place."""
         meets = MEETING if self.consistency in ON_THE_ESTIMATE else dict.fromkeys(MEETING, 0)
+        start = {"start": "noise" if self.first_timestep is None else "coarse"}
         return {
             name: value if getattr(self, name) is None else getattr(self, name)
-            for name, value in (PRESETS[self.preset] | meets).items()
+            for name, value in (PRESETS[self.preset] | meets | start).items()
         }

@@ -25,12 +25,12 @@ def reconstruct_tpdm(
     on_step: OnStep = ignore_progress,
     execution: Execution | None = None,
     *,
-    perpendicular: Prior,
+    perpendicular_prior: Prior,
 ) -> Reconstruction:
-    """A volume in HU from a prior of axial slices and one of coronal slices, `perpendicular`."""
+    """A volume in HU from a prior of axial slices and one of coronal slices."""
     generator = torch.Generator().manual_seed(settings.seed)
     partitions = draw_planes(projections.grid.shape, settings.plane_ratio, generator)
-    scheme = Scheme(partitions, perpendicular=perpendicular)
+    scheme = Scheme(partitions, perpendicular=perpendicular_prior)
     return sample_volume(projections, prior, settings, scheme, on_step, execution)
 
 

@@ -37,6 +37,16 @@ def shipped_for(pixels: int) -> str:
     return DEFAULT_PRIOR
 
 
+def shipped_half_of(name: str) -> str | None:
+    """The shipped prior for slices of half the pixels of those of another shipped one, if any."""
+    sizes = {
+        other: json.loads((folder / "prior.json").read_text())["network"]["image_size"]
+        for other, folder in shipped_priors().items()
+    }
+    halves = (other for other, size in sizes.items() if name in sizes and 2 * size == sizes[name])
+    return next(halves, None)
+
+
 def find_prior(name_or_folder: str | Path) -> Path:
     """The folder of a prior given by name, by its own path, or as text by its hub id.
 

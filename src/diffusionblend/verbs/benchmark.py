@@ -92,7 +92,8 @@ class Benchmark:
         self._check_numbers()
         if not self.volumes.exists():
             raise InputError(f"There is no {self.volumes}.", "a volume in HU, or a folder of them")
-        shelf = PriorShelf(self.priors if self._needs_priors() else (), self._torch_device)
+        names = self.priors if self._needs_priors() else ()
+        shelf = PriorShelf(names, self._torch_device, starts_coarse=self.sampling == "own")
         for method in self._method_names():
             for setting in self._settings():
                 shelf.options(method, find_method(method), setting)

@@ -129,7 +129,7 @@ class Demo:
         """Say, and record, what the run will cost, where it is long or only that is wanted."""
         plan_and_tell(
             projections,
-            (prior, None),
+            {"prior": prior},
             self.output,
             record,
             method="diffusionblend++",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def volume_file_bytes(projections: Projections) -> int:
 
 def plan_and_tell(
     projections: Projections,
-    priors: tuple[Prior | None, Prior | None],
+    priors: Mapping[str, Prior],
     output: Path,
     record: RunRecord,
     *,
@@ -41,8 +42,8 @@ def plan_and_tell(
 ) -> None:
     """Say, and record, what a reconstruction will cost, where it is long or `always`.
 
-    Of others the memory alone is said. priors: the method's, and the one of coronal slices. facts:
-    as `tell_reconstruction` takes them. Raises InputError where the method would.
+    Of others the memory alone is said. priors: by the arguments of `reconstruct`. facts: as
+    `tell_reconstruction` takes them. Raises InputError where the method would.
     """
     from diffusionblend.methods.memory import planned_bytes
     from diffusionblend.methods.planning import is_long, plan_reconstruction
@@ -50,14 +51,8 @@ def plan_and_tell(
     if not always and not is_long(projections, settings):
         tell_memory(planned_bytes(projections, method), every_rank=facts.get("every_rank", False))
         return
-    prior, second = priors
     plan = plan_reconstruction(
-        projections,
-        method=method,
-        settings=settings,
-        prior=prior,
-        perpendicular_prior=second,
-        device=record.device,
+        projections, method=method, settings=settings, device=record.device, **priors
     )
     record.results["planned"] = tell_reconstruction(plan, projections, output, **facts)
 

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 class PriorShelf:
     """Loaded priors by layout, those of layout fbp-unet by their views as well.
 
-    names: shipped names, folders or hub ids. Raises InputError where two have the same layout, or
+    names: shipped names, folders or hub ids. starts_coarse: whether methods that can are given the
+    shipped prior that goes with a shipped one. Raises InputError where two have the same layout, or
     another slice size.
     """
 
-    def __init__(self, names: Sequence[str], device: str) -> None:
+    def __init__(self, names: Sequence[str], device: str, *, starts_coarse: bool) -> None:
         from diffusionblend.priors.prior import load_prior
+        from diffusionblend.priors.shipped import shipped_half_of
 
+        self._coarse: dict[str, Prior] = {}
         self._priors: dict[tuple[str, object], tuple[str, Prior]] = {}
         for name in names:
             prior = load_prior(name, device)
@@ -33,6 +36,9 @@ class PriorShelf:
                     "one prior of each layout",
                 )
             self._priors[key] = (name, prior)
+            half = shipped_half_of(name) if starts_coarse else None
+            if half is not None:
+                self._coarse[prior.config.layout] = load_prior(half, device)
         sizes = {prior.config.image_size for _, prior in self._priors.values()}
         if len(sizes) > 1:
             raise InputError(f"The priors are for slices of {sorted(sizes)} pixels.", "one size")
@@ -48,6 +54,8 @@ class PriorShelf:
             found["prior"] = self._find(name, method.layout, setting)
         if method.perpendicular is not None:
             found["perpendicular_prior"] = self._find(name, method.perpendicular, setting)
+        if method.starts_coarse and method.layout in self._coarse:
+            found["coarse_prior"] = self._coarse[method.layout]
         return found
 
     def described(self) -> list[str]:

@@ -32,7 +32,6 @@ from diffusionblend.provenance import RunRecord, run_record_path
 from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.units import hu_difference_to_mu, hu_to_mu
 from diffusionblend.verbs.kept_state import KeptState
-from diffusionblend.verbs.method_priors import priors_of
 from diffusionblend.verbs.options import (
     Device,
     Output,
@@ -48,6 +47,7 @@ from diffusionblend.verbs.options import (
 )
 from diffusionblend.verbs.plan import plan_and_tell
 from diffusionblend.verbs.progress import progress
+from diffusionblend.verbs.recorded_priors import priors_of
 from diffusionblend.verbs.samples import (
     combine,
     deviation_path,
@@ -94,6 +94,9 @@ class Reconstruct:
     default the shipped one for the scan's slices, chest-128 or chest-256."""
     perpendicular_prior: str | None = None
     """The same for the prior of coronal slices, which tpdm needs."""
+    coarse_prior: str | None = None
+    """The same for the prior of half the pixels, from whose reconstruction diffusionblend++ starts;
+    by default the shipped one that goes with a shipped prior: chest-128 with chest-256."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     output_unit: Literal["hu", "1/mm"] = "hu"
@@ -192,13 +195,13 @@ class Reconstruct:
             return
         with timed_part(record, "read", self.projections.name):
             projections = read_projections(self.projections)
-            prior, second = self._priors(projections, device, record)
+            priors = self._priors(projections, record)
         ranks = Ranks() if alone else Ranks.started(device)
         kept = self._kept_state(record, writes=ranks.rank == 0)
-        resume = kept.resume() if prior and not self.force else None
+        resume = kept.resume() if priors and not self.force else None
         if ranks.rank == 0 and not told:
             done = resume.done if resume else 0
-            self._tell_plan(projections, (prior, second), record, alone, done)
+            self._tell_plan(projections, priors, record, alone, done)
         if self.dry_run:
             return
         if resume:
@@ -208,11 +211,10 @@ class Reconstruct:
                 projections,
                 method=self.method,
                 settings=self._settings(),
-                prior=prior,
-                perpendicular_prior=second,
                 device=device,
                 on_step=on_step,
                 execution=Execution(resume, kept.keep_if_due, ranks),
+                **priors,
             )
         if ranks.rank == 0:
             self._write(result, projections.mu_water_per_mm, record, alone)
@@ -255,7 +257,7 @@ class Reconstruct:
         if self.force and first:
             remove_samples(paths, self.output)
         projections = read_projections(self.projections)
-        priors = self._priors(projections, device, record)
+        priors = self._priors(projections, record)
         if first:
             self._tell_plan(projections, priors, record, alone)
         for seed, path in paths.items():
@@ -288,7 +290,7 @@ class Reconstruct:
     def _tell_plan(
         self,
         projections: Projections,
-        priors: tuple[Prior | None, Prior | None],
+        priors: dict[str, Prior],
         record: RunRecord,
         alone: bool,
         steps_done: int = 0,
@@ -381,8 +383,6 @@ class Reconstruct:
         """The method's own, or 0 where it draws nothing."""
         return getattr(self._settings(), "seed", 0)
 
-    def _priors(
-        self, projections: Projections, device: str, record: RunRecord
-    ) -> tuple[Prior | None, Prior | None]:
-        names = self.prior, self.perpendicular_prior
-        return priors_of(self.method, names, projections, device, record)
+    def _priors(self, projections: Projections, record: RunRecord) -> dict[str, Prior]:
+        names = {n: getattr(self, n) for n in ("prior", "perpendicular_prior", "coarse_prior")}
+        return priors_of(self.method, names, self._settings(), projections, record)

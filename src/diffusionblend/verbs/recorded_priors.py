@@ -1,0 +1,40 @@
+"""The priors that a method takes, found by name and noted in a run's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from diffusionblend.verbs.options import add_input
+
+if TYPE_CHECKING:
+    from diffusionblend.geometry import Projections
+    from diffusionblend.methods.registry import MethodSettings
+    from diffusionblend.priors.prior import Prior
+    from diffusionblend.provenance import RunRecord
+
+
+def priors_of(
+    method: str,
+    names: Mapping[str, str | None],
+    settings: MethodSettings,
+    projections: Projections,
+    record: RunRecord,
+) -> dict[str, Prior]:
+    """The priors that a method takes, loaded, by the arguments of `reconstruct` that they are.
+
+    names: for each of those, None for what is taken by default. Raises InputError.
+    """
+    from diffusionblend.methods.method_priors import load_priors, wanted_priors
+    from diffusionblend.methods.registry import find_method
+    from diffusionblend.priors.prior import WEIGHTS_FILE
+    from diffusionblend.priors.shipped import find_prior
+
+    chosen, pixels = find_method(method), projections.grid.shape[2]
+    wanted = wanted_priors(chosen, names, settings, pixels=pixels)
+    priors = load_priors(method, chosen, wanted, record.device, pixels=pixels)
+    if "prior" in priors:
+        record.weights_sha256 = priors["prior"].weights_sha256
+    for argument in priors.keys() - {"prior"}:
+        add_input(record, find_prior(wanted[argument]) / WEIGHTS_FILE)
+    return priors
