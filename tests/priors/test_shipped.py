@@ -19,7 +19,13 @@ from huggingface_hub.errors import (
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
-from diffusionblend.priors.shipped import DEFAULT_PRIOR, find_prior, shipped_for, shipped_priors
+from diffusionblend.priors.shipped import (
+    DEFAULT_PRIOR,
+    find_prior,
+    shipped_for,
+    shipped_half_of,
+    shipped_priors,
+)
 
 
 @pytest.fixture
@@ -83,6 +89,12 @@ def test_the_shipped_prior_is_that_of_the_slices_size() -> None:
         "chest-256",
         DEFAULT_PRIOR,
     )
+
+
+def test_half_the_pixels_are_known_of_shipped_priors_alone(tiny_prior: Path) -> None:
+    assert shipped_half_of("chest-256") == "chest-128"
+    assert shipped_half_of("chest-128") is None
+    assert shipped_half_of(str(tiny_prior)) is None
 
 
 @pytest.mark.parametrize(

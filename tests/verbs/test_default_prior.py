@@ -30,12 +30,26 @@ def test_the_prior_fits_the_scan(cli, tmp_path, size):
     record = run_record_path(output)
     expected = sha256_of_weights(find_prior(f"chest-{size}"))
     assert read_run_record(record).weights_sha256 == expected
+    others = [i["sha256"] for i in read_run_record(record).inputs[1:]]
+    assert others == ([sha256_of_weights(find_prior("chest-128"))] if size == 256 else [])
     assert_succeeded(cli("repeat", record, "-o", tmp_path / "again.nii.gz"))
 
 
 def test_so_it_does_in_python():
     result = reconstruct(scan_of(256), settings=DiffusionBlendPPSettings(steps=1))
     assert result.volume.grid.shape == (3, 256, 256)
+
+
+def test_the_start_from_half_the_pixels_can_be_left_out(cli, tmp_path):
+    scan, output = tmp_path / "scan.h5", tmp_path / "a.nii.gz"
+    write_projections(scan_of(256), scan)
+    command = ("reconstruct", scan, "-o", output, "--steps", 1, "--device", "cpu")
+    refused = cli(*command, "--start", "noise", "--coarse-prior", "chest-128")
+    assert_refused(refused, "start is 'noise'", "--start coarse")
+    result = cli(*command, "--start", "noise")
+    assert_succeeded(result)
+    assert " 1 network calls" in result.out
+    assert len(read_run_record(run_record_path(output)).inputs) == 1
 
 
 def test_a_size_without_a_shipped_prior_is_told(cli, tmp_path):
