@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import evaluate_volume
 from diffusionblend.geometry import Projections
-from diffusionblend.methods.registry import MethodSettings, find_method, reconstruct
+from diffusionblend.methods.registry import find_method, reconstruct
+from diffusionblend.methods.settings import MethodSettings
 from diffusionblend.volume import Volume
 
 TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

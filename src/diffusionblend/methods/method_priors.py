@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from diffusionblend.errors import InputError
 
 if TYPE_CHECKING:
-    from diffusionblend.methods.registry import Method, MethodSettings
+    from diffusionblend.methods.method import Method
+    from diffusionblend.methods.settings import MethodSettings
     from diffusionblend.priors.prior import Prior
 
     PriorLike = Prior | Path | str | None

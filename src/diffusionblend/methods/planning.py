@@ -18,7 +18,8 @@ import torch
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.coarse_start import stages
 from diffusionblend.methods.memory import batch_that_fits, planned_bytes
-from diffusionblend.methods.registry import MethodSettings, reconstruct
+from diffusionblend.methods.registry import reconstruct
+from diffusionblend.methods.settings import MethodSettings
 from diffusionblend.priors.prior import Prior
 
 LEAST_SLICES = 24

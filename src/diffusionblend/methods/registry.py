@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
+from diffusionblend.methods.method import Method
 from diffusionblend.methods.method_priors import load_priors, wanted_priors
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
@@ -19,7 +17,7 @@ from diffusionblend.methods.settings import (
     DiffusionMbirSettings,
     FbpSettings,
     FbpUnetSettings,
-    SamplingSettings,
+    MethodSettings,
     SirtSettings,
     TpdmSettings,
 )
@@ -29,38 +27,6 @@ if TYPE_CHECKING:
     from diffusionblend.methods.method_priors import PriorLike
     from diffusionblend.methods.result import OnStep, Reconstruction
     from diffusionblend.methods.sampler import Execution
-
-MethodSettings = (
-    FbpSettings | SirtSettings | CglsSettings | AdmmTvSettings | FbpUnetSettings | SamplingSettings
-)
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method: what it is and when to choose it, its settings' class, where its function is.
-
-    layout: of the prior that it needs, None for none. perpendicular: of a second one.
-    starts_coarse: whether it can start from its own reconstruction on a coarser grid.
-    """
-
-    summary: str
-    when: str
-    settings: type[MethodSettings]
-    module: str
-    function: str
-    layout: str | None = None
-    perpendicular: str | None = None
-    starts_coarse: bool = False
-
-    @property
-    def needs_prior(self) -> bool:
-        """Whether it needs one."""
-        return self.layout is not None
-
-    def load(self) -> Callable[..., Reconstruction]:
-        """The method's function, imported when it is wanted."""
-        return getattr(import_module(f"diffusionblend.methods.{self.module}"), self.function)
-
 
 METHODS = {
     "fbp": Method(

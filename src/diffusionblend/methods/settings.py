@@ -379,3 +379,8 @@ class DiffusionBlendPPSettings(SamplingSettings):
             name: value if getattr(self, name) is None else getattr(self, name)
             for name, value in (PRESETS[self.preset] | meets | start).items()
         }
+
+
+MethodSettings = (
+    FbpSettings | SirtSettings | CglsSettings | AdmmTvSettings | FbpUnetSettings | SamplingSettings
+)

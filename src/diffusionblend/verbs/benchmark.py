@@ -14,8 +14,8 @@ import tyro
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.benchmark_tables import HALF_TURN_DEGREES, Setting
 from diffusionblend.io.json_lines import append_json_line, read_json_lines
-from diffusionblend.methods.registry import METHODS, MethodSettings, find_method
-from diffusionblend.methods.settings import MethodName, SamplingSettings
+from diffusionblend.methods.registry import METHODS, find_method
+from diffusionblend.methods.settings import MethodName, MethodSettings, SamplingSettings
 from diffusionblend.provenance import (
     RunRecord,
     peak_memory_mb,

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.evaluation.benchmark_tables import Setting
-from diffusionblend.methods.registry import MethodSettings
-from diffusionblend.methods.settings import SamplingSettings
+from diffusionblend.methods.settings import MethodSettings, SamplingSettings
 
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections

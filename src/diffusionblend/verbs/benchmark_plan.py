@@ -19,7 +19,7 @@ from diffusionblend.verbs.plan import (
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections
     from diffusionblend.methods.planning import Plan
-    from diffusionblend.methods.registry import MethodSettings
+    from diffusionblend.methods.settings import MethodSettings
 
 
 @dataclass(frozen=True, kw_only=True)

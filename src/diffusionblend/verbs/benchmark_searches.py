@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from diffusionblend.io.json_lines import append_json_line, read_json_lines
-from diffusionblend.methods.registry import MethodSettings, find_method
-from diffusionblend.methods.settings import SamplingSettings
+from diffusionblend.methods.registry import find_method
+from diffusionblend.methods.settings import MethodSettings, SamplingSettings
 from diffusionblend.verbs.benchmark_cells import Subject, key_of, middle_of, scan
 from diffusionblend.verbs.benchmark_plan import Work
 from diffusionblend.verbs.options import say

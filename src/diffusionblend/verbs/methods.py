@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from diffusionblend.methods.registry import METHODS, Method
+from diffusionblend.methods.method import Method
+from diffusionblend.methods.registry import METHODS
 from diffusionblend.verbs.options import say
 
 NAME_WIDTH = 17

@@ -13,7 +13,7 @@ from diffusionblend.verbs.options import say
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections
     from diffusionblend.methods.planning import Plan
-    from diffusionblend.methods.registry import MethodSettings
+    from diffusionblend.methods.settings import MethodSettings
     from diffusionblend.priors.prior import Prior
 
 GIGABYTE, MEGABYTE = 1e9, 1e6

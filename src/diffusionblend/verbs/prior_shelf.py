@@ -9,7 +9,7 @@ from diffusionblend.errors import InputError
 
 if TYPE_CHECKING:
     from diffusionblend.evaluation.benchmark_tables import Setting
-    from diffusionblend.methods.registry import Method
+    from diffusionblend.methods.method import Method
     from diffusionblend.priors.prior import Prior
 
 

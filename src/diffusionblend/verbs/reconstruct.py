@@ -58,8 +58,8 @@ from diffusionblend.verbs.samples import (
 
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections
-    from diffusionblend.methods.registry import MethodSettings
     from diffusionblend.methods.result import Reconstruction
+    from diffusionblend.methods.settings import MethodSettings
     from diffusionblend.priors.prior import Prior
     from diffusionblend.volume import Volume
 

@@ -9,7 +9,7 @@ from diffusionblend.verbs.options import add_input
 
 if TYPE_CHECKING:
     from diffusionblend.geometry import Projections
-    from diffusionblend.methods.registry import MethodSettings
+    from diffusionblend.methods.settings import MethodSettings
     from diffusionblend.priors.prior import Prior
     from diffusionblend.provenance import RunRecord
 
