@@ -26,8 +26,8 @@ from diffusionblend.training.loop import Progress, Stopped, Trainer
 from diffusionblend.training.metrics import METRICS_FILE
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.training.synthetic import synthetic_bank
+from network_for_tests import TINY_NETWORK
 from pack_volumes import read_pack
-from tiny_network import TINY_NETWORK
 
 ENDLESS_STEPS = 10_000_000
 """Steps of a run whose end is not yet known."""

@@ -43,6 +43,7 @@ from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.shipped import DEFAULT_PRIOR
 from diffusionblend.provenance import peak_memory_mb, versions
 from diffusionblend.verbs.allocator import keep_freed_memory
+from network_for_tests import TINY_NETWORK
 from network_speed import NetworkSpeed
 from pack_volumes import PACK_SUFFIX, read_pack
 from slice_scaling import SCALING_COLUMNS, child_result, scaling_rows
@@ -55,7 +56,6 @@ from timed_runs import (
     tiled,
     tiny_prior,
 )
-from tiny_network import TINY_NETWORK
 
 LINES_FILE = "sampling.jsonl"
 OURS, PUBLISHED = "DiffusionBlend++", "published loop"

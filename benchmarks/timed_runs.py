@@ -22,9 +22,9 @@ from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.priors.prior import Prior
 from diffusionblend.units import hu_to_network, network_to_hu
+from network_for_tests import TINY_NETWORK
 from network_speed import synchronizer
 from published_loop import RotateAndSum, published_loop
-from tiny_network import TINY_NETWORK
 
 
 class Clock:
