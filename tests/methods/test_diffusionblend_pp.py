@@ -155,4 +155,5 @@ def test_settings_that_make_no_sense_are_refused(bad: dict) -> None:
 
 def test_the_method_takes_no_reference() -> None:
     parameters = inspect.signature(reconstruct_diffusionblend_pp).parameters
-    assert set(parameters) == {"projections", "prior", "settings", "on_step", "execution"}
+    priors = {"prior", "coarse_prior"}
+    assert set(parameters) == {"projections", "settings", "on_step", "execution"} | priors

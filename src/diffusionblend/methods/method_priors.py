@@ -38,6 +38,7 @@ def wanted_priors(
         if coarse is not None and method.starts_coarse:
             raise InputError(
                 f"A prior for a coarse start was given, and the start is {settings.start!r}.",
+                "a start from that prior's reconstruction, or no such prior",
                 "--start coarse, or no --coarse-prior",
             )
         return wanted
