@@ -14,6 +14,7 @@ from diffusionblend.priors.prior import sha256_of_weights
 from diffusionblend.priors.shipped import find_prior
 from diffusionblend.provenance import read_run_record, run_record_path
 from diffusionblend.simulate import simulate_projections
+from diffusionblend.verbs.recorded_priors import SHIPPED
 
 
 def scan_of(size):
@@ -30,9 +31,15 @@ def test_the_prior_fits_the_scan(cli, tmp_path, size):
     record = run_record_path(output)
     expected = sha256_of_weights(find_prior(f"chest-{size}"))
     assert read_run_record(record).weights_sha256 == expected
-    others = [i["sha256"] for i in read_run_record(record).inputs[1:]]
-    assert others == ([sha256_of_weights(find_prior("chest-128"))] if size == 256 else [])
+    others = read_run_record(record).results.get(SHIPPED, {})
+    half = {"coarse_prior": sha256_of_weights(find_prior("chest-128"))}
+    assert others == (half if size == 256 else {})
+    assert len(read_run_record(record).inputs) == 1  # a path of this machine is none of it
     assert_succeeded(cli("repeat", record, "-o", tmp_path / "again.nii.gz"))
+    if size == 256:
+        record.write_text(record.read_text().replace(half["coarse_prior"], "0" * 64))
+        again = cli("repeat", record, "-o", tmp_path / "third.nii.gz")
+        assert_refused(again, "weights", "--changed")
 
 
 def test_so_it_does_in_python():

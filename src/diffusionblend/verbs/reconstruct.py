@@ -47,7 +47,7 @@ from diffusionblend.verbs.options import (
 )
 from diffusionblend.verbs.plan import plan_and_tell
 from diffusionblend.verbs.progress import progress
-from diffusionblend.verbs.recorded_priors import priors_of
+from diffusionblend.verbs.recorded_priors import SHIPPED, priors_of
 from diffusionblend.verbs.samples import (
     combine,
     deviation_path,
@@ -366,7 +366,7 @@ class Reconstruct:
         return {
             "method": self.method,
             "inputs": [i["sha256"] for i in record.inputs],
-            "weights": record.weights_sha256,
+            "weights": [record.weights_sha256, record.results.get(SHIPPED)],
             "settings": settings,
             "device": record.device.partition(":")[0],
         }

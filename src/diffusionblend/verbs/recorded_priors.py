@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from diffusionblend.priors.prior import Prior
     from diffusionblend.provenance import RunRecord
 
+SHIPPED = "shipped_priors_sha256"
+"""Where a record's results tell the weights of shipped priors other than the main one."""
+
 
 def priors_of(
     method: str,
@@ -28,7 +31,7 @@ def priors_of(
     from diffusionblend.methods.method_priors import load_priors, wanted_priors
     from diffusionblend.methods.registry import find_method
     from diffusionblend.priors.prior import WEIGHTS_FILE
-    from diffusionblend.priors.shipped import find_prior
+    from diffusionblend.priors.shipped import find_prior, shipped_priors
 
     chosen, pixels = find_method(method), projections.grid.shape[2]
     wanted = wanted_priors(chosen, names, settings, pixels=pixels)
@@ -36,5 +39,8 @@ def priors_of(
     if "prior" in priors:
         record.weights_sha256 = priors["prior"].weights_sha256
     for argument in priors.keys() - {"prior"}:
-        add_input(record, find_prior(wanted[argument]) / WEIGHTS_FILE)
+        if wanted[argument] in shipped_priors():  # which lie elsewhere on another machine
+            record.results[SHIPPED] = {argument: priors[argument].weights_sha256}
+        else:
+            add_input(record, find_prior(wanted[argument]) / WEIGHTS_FILE)
     return priors

@@ -23,6 +23,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.provenance import RunRecord, read_run_record
 from diffusionblend.verbs.options import Output, say
 from diffusionblend.verbs.progress import PATIENCE_SECONDS, progress
+from diffusionblend.verbs.recorded_priors import SHIPPED
 
 OUTPUTS = ("output", "report", "figure", "static")
 """The settings that name outputs; the record lies beside the first of them that is given."""
@@ -91,8 +92,10 @@ def _has_another_prior(record: RunRecord, verb: Verb) -> bool:
     from diffusionblend.priors.shipped import find_prior, shipped_priors
 
     try:
-        folders = shipped_priors().values() if name is None else [find_prior(name)]
-        return record.weights_sha256 not in map(sha256_of_weights, folders)
+        shipped = {sha256_of_weights(folder) for folder in shipped_priors().values()}
+        known = shipped if name is None else {sha256_of_weights(find_prior(name))}
+        others = set(record.results.get(SHIPPED, {}).values())
+        return record.weights_sha256 not in known or not others <= shipped
     except (InputError, OSError):
         return False
 
