@@ -11,7 +11,7 @@ import torch
 from diffusionblend import reconstruct
 from diffusionblend.errors import InputError
 from diffusionblend.methods.coarse_start import refined, stages
-from diffusionblend.methods.planning import plan_reconstruction
+from diffusionblend.methods.planning import Plan, _one_after_another, plan_reconstruction
 from diffusionblend.methods.sampler import Execution
 from diffusionblend.methods.settings import FINE_FIRST_TIMESTEP, DiffusionBlendPPSettings
 from diffusionblend.operators.factory import make_transform
@@ -145,6 +145,20 @@ def test_what_cannot_be_a_coarse_start_is_refused():
 
 
 def test_both_runs_are_planned():
+    parts = [
+        Plan(
+            step_seconds=seconds,
+            begin_seconds=0.5,
+            steps=steps,
+            memory_bytes=1,
+            gpu_bytes=None,
+            timed_slices=5,
+            slices=5,
+        )
+        for seconds, steps in ((1.0, 4), (3.0, 3))
+    ]
+    together = _one_after_another(9, *parts)
+    assert together.seconds() == pytest.approx(sum(part.seconds() for part in parts))
+    assert (together.steps, together.memory_bytes, together.gpu_bytes) == (7, 9, None)
     plan = plan_reconstruction(PROJECTIONS, method="diffusionblend++", settings=SETTINGS, **PRIORS)
-    assert plan.steps == 7
-    assert plan.seconds() > 7 * plan.step_seconds > 0
+    assert plan.steps == 7 and plan.seconds() > 0

@@ -40,7 +40,8 @@ def priors_of(
         record.weights_sha256 = priors["prior"].weights_sha256
     for argument in priors.keys() - {"prior"}:
         if wanted[argument] in shipped_priors():  # which lie elsewhere on another machine
-            record.results[SHIPPED] = {argument: priors[argument].weights_sha256}
+            told = record.results.setdefault(SHIPPED, {})
+            told[argument] = priors[argument].weights_sha256
         else:
             add_input(record, find_prior(wanted[argument]) / WEIGHTS_FILE)
     return priors
