@@ -41,8 +41,6 @@ COLUMNS = (
     Column(key="seconds", header="Seconds", digits=1),
 )
 POWERS = (1.0, 1.5, 2.0)
-WARM_SHARES = (0.25, 0.5)
-"""Of the timesteps, where a warm start begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +57,8 @@ class FewerSteps:
     """Network calls."""
     starts: tuple[str, ...] = ("noise", "fbp", "cg", "tv")
     """Starts: pure noise, or an image of the data noised to a share of the schedule."""
+    warm_shares: tuple[float, ...] = (0.25, 0.35, 0.5)
+    """Of the timesteps, where a warm start begins."""
     slices: int = 45
     """Middle slices that are reconstructed."""
     prior: str = DEFAULT_PRIOR
@@ -104,7 +104,7 @@ class FewerSteps:
         cells = []
         for steps in self.steps:
             for start in self.starts:
-                shares = (None,) if start == "noise" else WARM_SHARES
+                shares = (None,) if start == "noise" else self.warm_shares
                 for share in shares:
                     for power in POWERS if start == "noise" else POWERS[:1]:
                         values = {"steps": steps, "start": start, "time_power": power}

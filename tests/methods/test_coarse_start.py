@@ -13,7 +13,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.methods.coarse_start import refined, stages
 from diffusionblend.methods.planning import Plan, _one_after_another, plan_reconstruction
 from diffusionblend.methods.sampler import Execution
-from diffusionblend.methods.settings import FINE_FIRST_TIMESTEP, DiffusionBlendPPSettings
+from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.operators.factory import make_transform
 from diffusionblend.volume import Volume, downsample_in_plane
 from small_scan import scan, small_volume
@@ -110,10 +110,14 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_volume(done):
 def test_what_the_settings_of_both_runs_are():
     coarse, fine = stages(PROJECTIONS, FINE, COARSE, DiffusionBlendPPSettings(preset="fast"))
     assert (coarse.settings.steps, fine.settings.steps) == (20, 10)
-    assert coarse.settings.start == "noise" and coarse.settings.first_timestep is None
-    assert fine.settings.first_timestep == FINE_FIRST_TIMESTEP
-    late = replace(SETTINGS, start="coarse", first_timestep=30)
-    assert stages(PROJECTIONS, FINE, COARSE, late)[1].settings.first_timestep == 30
+    assert coarse.settings == DiffusionBlendPPSettings(preset="fast").resolved()
+    assert (fine.settings.start, fine.settings.first_timestep) == ("coarse", 50)
+    late = DiffusionBlendPPSettings(preset="fast", first_timestep=30)
+    late_coarse, late_fine = stages(PROJECTIONS, FINE, COARSE, late)
+    assert late_coarse.settings == coarse.settings
+    assert late_fine.settings.first_timestep == 30
+    best, _ = stages(PROJECTIONS, FINE, COARSE, SETTINGS)
+    assert best.settings.start == "noise" and best.settings.first_timestep is None
     assert coarse.prior is COARSE and fine.prior is FINE
     assert coarse.projections.values is not None and fine.projections is PROJECTIONS
 

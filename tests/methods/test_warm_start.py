@@ -10,7 +10,7 @@ import pytest
 from diffusionblend.errors import InputError
 from diffusionblend.methods.diffusionblend_pp import reconstruct_diffusionblend_pp
 from diffusionblend.methods.measurement import Measurement
-from diffusionblend.methods.settings import PRESETS, DiffusionBlendPPSettings
+from diffusionblend.methods.settings import PRESETS, Dds2dSettings, DiffusionBlendPPSettings
 from diffusionblend.methods.warm_start import STARTS, warm_start
 from small_scan import scan, small_volume
 from tiny_network import random_prior
@@ -60,10 +60,25 @@ def test_presets_settle_what_is_not_set_and_nothing_else() -> None:
         assert {k: getattr(filled, k) for k in values} == values
         mine = DiffusionBlendPPSettings(preset=name, steps=7, eta=0.3, seed=9).resolved()
         assert (mine.steps, mine.eta, mine.seed) == (7, 0.3, 9)
-        assert mine.time_power == values["time_power"]
+        assert (mine.start, mine.fine_steps) == (values["start"], values["fine_steps"])
+        assert mine.first_timestep == values.get("first_timestep")
         assert mine.resolved() == mine
+        noise = DiffusionBlendPPSettings(preset=name, start="noise").resolved()
+        assert (noise.start, noise.first_timestep) == ("noise", None)
+        for start, first in (("tv", 249), ("coarse", 50)):
+            image = DiffusionBlendPPSettings(preset=name, start=start)
+            assert image.resolved().first_timestep == first
+            assert replace(image, first_timestep=120).resolved().first_timestep == 120
+        late = DiffusionBlendPPSettings(preset=name, first_timestep=120).resolved()
+        assert (late.start, late.first_timestep) == ("coarse", 120)
     steps = [PRESETS[name]["steps"] for name in ("fast", "balanced", "best")]
     assert steps == sorted(steps)
+
+
+def test_every_method_starts_from_an_image_with_a_quarter_of_the_schedule_left() -> None:
+    assert Dds2dSettings(start="cg").resolved().first_timestep == 249
+    assert Dds2dSettings(start="cg", first_timestep=90).resolved().first_timestep == 90
+    assert Dds2dSettings().resolved().first_timestep is None
 
 
 def test_a_first_timestep_needs_an_image_to_start_from() -> None:

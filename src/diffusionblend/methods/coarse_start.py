@@ -15,7 +15,7 @@ import torch
 from diffusionblend.geometry import Projections
 from diffusionblend.methods.result import OnStep, Reconstruction
 from diffusionblend.methods.sampler import Execution, SamplerState
-from diffusionblend.methods.settings import FINE_FIRST_TIMESTEP, DiffusionBlendPPSettings
+from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.priors.prior import Prior
 from diffusionblend.volume import Grid, Volume
 
@@ -36,20 +36,17 @@ SampleStage = Callable[[Stage, Volume | None, OnStep, Execution], Reconstruction
 def stages(
     projections: Projections, prior: Prior, coarse_prior: Prior, settings: DiffusionBlendPPSettings
 ) -> tuple[Stage, Stage]:
-    """The coarse run and the fine one that starts from its volume."""
-    settings = settings.resolved()
+    """The coarse run, which starts as its preset would, and the fine one from its volume."""
     factor = projections.grid.shape[2] // coarse_prior.config.image_size
     coarse = replace(projections, grid=projections.grid.coarser(factor))
-    late = settings.first_timestep
-    fine_settings = replace(
-        settings,
-        start="coarse",
-        steps=settings.fine_steps,
-        first_timestep=FINE_FIRST_TIMESTEP if late is None else late,
+    fine_steps = settings.resolved().fine_steps
+    first, last = (
+        replace(settings, start=None, first_timestep=None),
+        replace(settings, start="coarse", steps=fine_steps),
     )
     return (
-        Stage(coarse, coarse_prior, replace(settings, start="noise", first_timestep=None)),
-        Stage(projections, prior, fine_settings),
+        Stage(coarse, coarse_prior, first.resolved()),
+        Stage(projections, prior, last.resolved()),
     )
 
 

@@ -80,17 +80,18 @@ def plan_reconstruction(
     """
     if coarse_prior is not None:
         coarse, fine = stages(projections, prior, coarse_prior, settings)
+        from_noise = replace(fine.settings, start="noise", first_timestep=None)
         return _one_after_another(
             planned_bytes(projections, method),
             *(
                 plan_reconstruction(
                     stage.projections,
                     method=method,
-                    settings=replace(stage.settings, start="noise", first_timestep=None),
+                    settings=stage.settings,
                     prior=stage.prior,
                     device=device,
                 )
-                for stage in (coarse, fine)
+                for stage in (coarse, replace(fine, settings=from_noise))
             ),
         )
     n_slices = projections.grid.shape[0]

@@ -160,15 +160,15 @@ class ConsistencySettings:
             raise InputError(f"dps_step is {self.dps_step}.", "a number above 0")
 
 
+FIRST_TIMESTEPS = {"noise": None, "fbp": 249, "cg": 249, "tv": 249, "coarse": 50}
+"""Where the steps begin after each start, unless it is set."""
+
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 20, "fine_steps": 10, "time_power": 1.0},
-    "balanced": {"steps": 50, "fine_steps": 20, "time_power": 1.0},
-    "best": {"steps": 200, "fine_steps": 20, "time_power": 1.0},
+    "fast": {"steps": 20, "start": "fbp", "first_timestep": 349, "fine_steps": 10},
+    "balanced": {"steps": 50, "start": "fbp", "first_timestep": 249, "fine_steps": 20},
+    "best": {"steps": 200, "start": "noise", "fine_steps": 20},
 }
 """What each preset settles, unless it is set."""
-
-FINE_FIRST_TIMESTEP = 50
-"""Where the steps at full size begin after a coarse start, unless it is set."""
 
 MEETING = {"dual_decay": 0.85, "average_below": 100}
 """How DiffusionBlend++ lets prior and data meet, for a data step on the estimate."""
@@ -193,7 +193,8 @@ class SamplingSettings(ConsistencySettings):
     start: Start = "noise"
     """Pure noise, or an image of the data noised to first_timestep."""
     first_timestep: int | None = None
-    """Timestep of the first step, 0 to 999 (pure noise); needs a start other than noise."""
+    """Timestep of the first step, 0 to 999 (pure noise), where the start is an image; by default
+    249."""
     eta: float = 0.85
     """How much of the noise is renewed, 0 to 1, as 'renewal' counts it."""
     renewal: Literal["share", "ddim"] = "share"
@@ -239,8 +240,9 @@ class SamplingSettings(ConsistencySettings):
             )
 
     def resolved(self) -> SamplingSettings:
-        """The same settings with what a preset settles written out."""
-        return self
+        """The same settings with what a preset or another setting settles written out."""
+        first = self.first_timestep
+        return replace(self, first_timestep=FIRST_TIMESTEPS[self.start] if first is None else first)
 
     def alike(self, sampling: Literal["own", "published", "equal"]) -> SamplingSettings:
         """The same, as all methods that renew a share of the noise and fit their estimate have it.
@@ -327,21 +329,19 @@ class DiffusionBlendPPSettings(SamplingSettings):
     """How DiffusionBlend++ samples."""
 
     preset: Literal["fast", "balanced", "best"] = "best"
-    """20, 50 or 200 reverse steps, equally spaced, and after a coarse start 10, 20 or 20 more at
-    full size; what is set overrides it."""
+    """20 reverse steps from FBP at timestep 349, 50 from FBP at 249, or 200 from noise; after a
+    coarse start 10, 20 or 20 more at full size; what is set overrides it."""
     steps: int | None = None
     """Reverse steps; each passes the whole volume through the network once."""
     fine_steps: int | None = None
     """Reverse steps at full size after a coarse start, whose own are 'steps'."""
-    time_power: float | None = None
-    """Spacing of the timesteps: 1 equal, above 1 denser towards the end."""
     start: Start | Literal["coarse"] | None = None
     """Pure noise; or an image noised to first_timestep: of the data, or 'coarse', the
     reconstruction on a grid of half the pixels. By default coarse where there is a prior for that
-    ('--coarse-prior'), else noise."""
+    ('--coarse-prior'), else the preset's."""
     first_timestep: int | None = None
-    """Timestep of the first step, 0 to 999 (pure noise); needs a start other than noise; after a
-    coarse one 50 by default."""
+    """Timestep of the first step, 0 to 999 (pure noise), where the start is an image; by default
+    the preset's, or that of the start: 50 for a coarse one, else 249."""
     eta: float = 1.0
     """How much of the noise is renewed, 0 to 1; 0.85 in the paper."""
     dual_decay: float | None = None
@@ -367,17 +367,21 @@ class DiffusionBlendPPSettings(SamplingSettings):
     def resolved(self) -> DiffusionBlendPPSettings:
         """The same settings with what preset and data step settle written out.
 
-        Where no start was set, it is noise, unless the first timestep is that of an image.
+        A first timestep without a start is that of a coarse one.
         """
         return replace(self, **self._filled())
 
     def _filled(self) -> dict[str, Any]:
         """What preset and data step settle, or what was set in its place."""
         meets = MEETING if self.consistency in ON_THE_ESTIMATE else dict.fromkeys(MEETING, 0)
-        start = {"start": "noise" if self.first_timestep is None else "coarse"}
+        settled = PRESETS[self.preset] | meets
+        if self.start is not None:
+            settled["first_timestep"] = FIRST_TIMESTEPS[self.start]
+        elif self.first_timestep is not None:
+            settled["start"] = "coarse"
         return {
             name: value if getattr(self, name) is None else getattr(self, name)
-            for name, value in (PRESETS[self.preset] | meets | start).items()
+            for name, value in settled.items()
         }
 
 

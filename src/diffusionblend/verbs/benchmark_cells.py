@@ -85,6 +85,6 @@ def _plain(settings: MethodSettings) -> dict[str, object]:
     """What decides a method's result."""
     resolves = isinstance(settings, SamplingSettings)
     plain = asdict(settings.resolved() if resolves else settings)
-    for name in ("batch_blocks", "batch_slices", "preset"):
+    for name in ("batch_blocks", "batch_slices"):
         plain.pop(name, None)
     return plain

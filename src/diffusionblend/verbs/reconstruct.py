@@ -361,8 +361,7 @@ class Reconstruct:
         """Plain values of all that decides the result."""
         chosen = self._settings()
         settings = asdict(chosen.resolved() if isinstance(chosen, SamplingSettings) else chosen)
-        for name in ("batch_blocks", "preset"):
-            settings.pop(name, None)
+        settings.pop("batch_blocks", None)
         return {
             "method": self.method,
             "inputs": [i["sha256"] for i in record.inputs],
