@@ -41,6 +41,8 @@ COLUMNS = (
     Column(key="seconds", header="Seconds", digits=1),
 )
 POWERS = (1.0, 1.5, 2.0)
+STYLES = ("-", "--", ":", "-.")
+"""Of the lines of one start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,19 +121,28 @@ class FewerSteps:
         """Volume PSNR against calls, a line for each start and spacing, a panel for each scan."""
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(5 * len(self.views), 4), layout="constrained")
+        figure = Figure(figsize=(5 * len(self.views) + 3, 4.5), layout="constrained")
         panels = figure.subplots(1, len(self.views), squeeze=False)[0]
+        kinds = list(dict.fromkeys(row["method"].rpartition(", ")[0] for row in self._rows()))
+        starts = list(dict.fromkeys(kind.partition(",")[0] for kind in kinds))
         for panel, views in zip(panels, self.views, strict=True):
-            lines: dict[str, list[tuple[int, float]]] = {}
-            for row in self._rows():
-                if row["views"] == views:
-                    kind = row["method"].rpartition(", ")[0]
-                    lines.setdefault(kind, []).append((row["network_calls"], row["psnr_volume_db"]))
-            for kind, points in lines.items():
-                panel.plot(*zip(*sorted(points), strict=True), marker="o", label=kind)
+            rows = [row for row in self._rows() if row["views"] == views]
+            for kind in kinds:
+                start = kind.partition(",")[0]
+                alike = [k for k in kinds if k.partition(",")[0] == start]
+                points = sorted(
+                    (row["network_calls"], row["psnr_volume_db"])
+                    for row in rows
+                    if row["method"].rpartition(", ")[0] == kind
+                )
+                style = {"color": f"C{starts.index(start)}", "linestyle": STYLES[alike.index(kind)]}
+                panel.plot(*zip(*points, strict=True), marker=".", label=kind, **style)
             panel.set(xscale="log", title=f"{views} views", xlabel="network calls")
+            calls = sorted({row["network_calls"] for row in rows})
+            panel.set_xticks(calls, [str(n) for n in calls])
+            panel.set_xticks([], minor=True)
         panels[0].set_ylabel("volume PSNR (dB)")
-        panels[-1].legend(fontsize="x-small")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right", fontsize="small")
         figure.savefig(self.output / "curve.png", dpi=120)
 
     @property

@@ -131,9 +131,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def settings_of(chosen: argparse.Namespace, steps: int) -> DiffusionBlendPPSettings:
-    """The method's defaults but for what the command line says."""
+    """The method's defaults but for what the command line says; from noise, as was published."""
     return DiffusionBlendPPSettings(
-        steps=steps, consistency=chosen.consistency, batch_blocks=chosen.batch_blocks
+        steps=steps,
+        start="noise",
+        consistency=chosen.consistency,
+        batch_blocks=chosen.batch_blocks,
     )
 
 

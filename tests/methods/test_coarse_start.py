@@ -116,15 +116,16 @@ def test_what_the_settings_of_both_runs_are():
     late_coarse, late_fine = stages(PROJECTIONS, FINE, COARSE, late)
     assert late_coarse.settings == coarse.settings
     assert late_fine.settings.first_timestep == 30
-    best, _ = stages(PROJECTIONS, FINE, COARSE, SETTINGS)
+    best, _ = stages(PROJECTIONS, FINE, COARSE, replace(SETTINGS, preset="best"))
     assert best.settings.start == "noise" and best.settings.first_timestep is None
     assert coarse.prior is COARSE and fine.prior is FINE
     assert coarse.projections.values is not None and fine.projections is PROJECTIONS
 
 
-def test_noise_is_the_start_without_a_coarse_prior_and_when_it_is_asked_for():
+def test_the_presets_own_start_is_taken_without_a_coarse_prior():
     plain = reconstruct(PROJECTIONS, settings=SETTINGS, prior=FINE)
-    asked = reconstruct(PROJECTIONS, settings=replace(SETTINGS, start="noise"), prior=FINE)
+    asked = replace(SETTINGS, start="fbp", first_timestep=249)
+    asked = reconstruct(PROJECTIONS, settings=asked, prior=FINE)
     assert plain.network_calls == asked.network_calls == 4
     np.testing.assert_array_equal(plain.volume.values, asked.volume.values)
 

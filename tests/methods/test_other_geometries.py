@@ -27,6 +27,7 @@ from diffusionblend.methods.settings import (
     DiffusionBlendPPSettings,
     FbpSettings,
 )
+from diffusionblend.methods.warm_start import warm_start
 from diffusionblend.simulate import Noise, simulate_projections
 from diffusionblend.units import hu_to_network
 from diffusionblend.volume import Volume
@@ -110,6 +111,16 @@ def test_fbp_comes_back_in_hu(kind: str) -> None:
 def test_vectors_have_no_fbp() -> None:
     with pytest.raises(InputError, match="admm-tv"):
         reconstruct_fbp(scan("vectors", small_volume(), 3), FbpSettings())
+
+
+def test_cg_stands_in_for_the_fbp_that_a_preset_starts_from() -> None:
+    projections = scan("vectors", small_volume(), 6)
+    measurement = Measurement.of(projections)
+    fbp, cg = (warm_start(name, projections, measurement) for name in ("fbp", "cg"))
+    np.testing.assert_array_equal(fbp, cg)
+    settings = DiffusionBlendPPSettings(steps=2, preset="balanced")
+    sampled = reconstruct_diffusionblend_pp(projections, random_prior(), settings)
+    assert np.isfinite(sampled.volume.values).all()
 
 
 @pytest.mark.parametrize("kind", ["fan", "cone"])

@@ -153,7 +153,7 @@ def test_estimates_are_near_the_truth(tiny_prior: Path, method, settings) -> Non
 
 
 def test_only_long_runs_are_worth_an_estimate() -> None:
-    best = DiffusionBlendPPSettings()
+    best = DiffusionBlendPPSettings(preset="best")
     assert is_long(a_scan(100, 128), best)
     assert not is_long(a_scan(10, 128), best)
     assert not is_long(a_scan(100, 128), DiffusionBlendPPSettings(preset="fast"))

@@ -31,9 +31,9 @@ OF_OTHERS = (
 @pytest.mark.parametrize("settings", OF_ONE_LOOP)
 def test_methods_of_one_loop_are_made_alike(settings):
     def loop(s):
-        return s.dual_decay, s.average_below, s.eta
+        return s.dual_decay, s.average_below, s.eta, s.first_timestep
 
-    paper, ours = DiffusionBlendSettings(), DiffusionBlendPPSettings().resolved()
+    paper, ours = DiffusionBlendSettings(), DiffusionBlendPPSettings(start="noise").resolved()
     published, equal = (settings.alike(name).resolved() for name in ("published", "equal"))
     assert loop(published) == loop(paper)
     assert loop(equal) == loop(ours)

@@ -75,6 +75,13 @@ def test_presets_settle_what_is_not_set_and_nothing_else() -> None:
     assert steps == sorted(steps)
 
 
+@pytest.mark.parametrize("consistency", ["hard", "dps", "none"])
+def test_presets_start_from_noise_without_a_data_step_on_the_estimate(consistency: str) -> None:
+    for name in PRESETS:
+        settings = DiffusionBlendPPSettings(preset=name, consistency=consistency).resolved()
+        assert (settings.start, settings.first_timestep) == ("noise", None)
+
+
 def test_every_method_starts_from_an_image_with_a_quarter_of_the_schedule_left() -> None:
     assert Dds2dSettings(start="cg").resolved().first_timestep == 249
     assert Dds2dSettings(start="cg", first_timestep=90).resolved().first_timestep == 90

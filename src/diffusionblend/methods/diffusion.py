@@ -70,8 +70,9 @@ def sample_volume(
         sampler = _sampler(settings, scheme, prior, consistency, projections.grid, execution.ranks)
         state = execution.resume
         if state is None:
-            warm = _warm(settings, scheme, projections, measurement)
-            state = sampler.start(shape, generator, warm)
+            state = sampler.start(
+                shape, generator, _warm(settings, scheme, projections, measurement)
+            )
         state.move(generator.device)
 
         def after_step(state: SamplerState) -> None:

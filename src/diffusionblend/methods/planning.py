@@ -81,8 +81,9 @@ def plan_reconstruction(
     if coarse_prior is not None:
         coarse, fine = stages(projections, prior, coarse_prior, settings)
         from_noise = replace(fine.settings, start="noise", first_timestep=None)
+        start_bytes = 4 * math.prod(projections.grid.shape)
         return _one_after_another(
-            planned_bytes(projections, method),
+            planned_bytes(projections, method) + start_bytes,
             *(
                 plan_reconstruction(
                     stage.projections,

@@ -160,6 +160,7 @@ class ConsistencySettings:
             raise InputError(f"dps_step is {self.dps_step}.", "a number above 0")
 
 
+FROM_NOISE = {"start": "noise", "first_timestep": None}
 FIRST_TIMESTEPS = {"noise": None, "fbp": 249, "cg": 249, "tv": 249, "coarse": 50}
 """Where the steps begin after each start, unless it is set."""
 
@@ -174,8 +175,8 @@ MEETING = {"dual_decay": 0.85, "average_below": 100}
 """How DiffusionBlend++ lets prior and data meet, for a data step on the estimate."""
 
 ALIKE: dict[str, dict[str, Any]] = {
-    "published": {"dual_decay": 0.0, "average_below": 0, "eta": 0.85, "start": "noise"},
-    "equal": {**MEETING, "eta": 1.0, "start": "noise"},
+    "published": {"dual_decay": 0.0, "average_below": 0, "eta": 0.85, **FROM_NOISE},
+    "equal": {**MEETING, "eta": 1.0, **FROM_NOISE},
 }
 """Settings that methods of one loop can share, for comparisons of their priors alone."""
 
@@ -328,9 +329,10 @@ class DiffusionBlendSettings(SamplingSettings):
 class DiffusionBlendPPSettings(SamplingSettings):
     """How DiffusionBlend++ samples."""
 
-    preset: Literal["fast", "balanced", "best"] = "best"
-    """20 reverse steps from FBP at timestep 349, 50 from FBP at 249, or 200 from noise; after a
-    coarse start 10, 20 or 20 more at full size; what is set overrides it."""
+    preset: Literal["fast", "balanced", "best"] = "balanced"
+    """20 reverse steps from FBP at timestep 349, 50 from FBP at 249, or 200 from noise (as always
+    with 'hard', 'dps' and 'none'); after a coarse start 10, 20 or 20 more at full size; what is set
+    overrides it."""
     steps: int | None = None
     """Reverse steps; each passes the whole volume through the network once."""
     fine_steps: int | None = None
@@ -367,14 +369,16 @@ class DiffusionBlendPPSettings(SamplingSettings):
     def resolved(self) -> DiffusionBlendPPSettings:
         """The same settings with what preset and data step settle written out.
 
-        A first timestep without a start is that of a coarse one.
+        Without a data step on the estimate the start is noise. A first timestep without a start is
+        that of a coarse one.
         """
         return replace(self, **self._filled())
 
     def _filled(self) -> dict[str, Any]:
         """What preset and data step settle, or what was set in its place."""
-        meets = MEETING if self.consistency in ON_THE_ESTIMATE else dict.fromkeys(MEETING, 0)
-        settled = PRESETS[self.preset] | meets
+        settled = PRESETS[self.preset] | MEETING
+        if self.consistency not in ON_THE_ESTIMATE:
+            settled |= dict.fromkeys(MEETING, 0) | FROM_NOISE
         if self.start is not None:
             settled["first_timestep"] = FIRST_TIMESTEPS[self.start]
         elif self.first_timestep is not None:

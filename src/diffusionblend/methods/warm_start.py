@@ -10,6 +10,7 @@ from diffusionblend.methods.admm_tv import reconstruct_admm_tv
 from diffusionblend.methods.consistency import ConjugateGradientStep
 from diffusionblend.methods.fbp import reconstruct_fbp
 from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.result import Reconstruction
 from diffusionblend.methods.settings import AdmmTvSettings, FbpSettings
 from diffusionblend.units import hu_to_network
 
@@ -21,18 +22,24 @@ STARTS = ("fbp", "cg", "tv")
 def warm_start(name: str, projections: Projections, measurement: Measurement) -> torch.Tensor:
     """A first volume (z, y, x), network range: "fbp"; "cg", from no attenuation; or "tv", ADMM-TV.
 
-    Raises InputError on an unknown name.
+    Where a geometry has no FBP, it is "cg". Raises InputError on an unknown name.
     """
     device = measurement.y.device
+    if name == "fbp":
+        try:
+            image = reconstruct_fbp(projections, FbpSettings(window="hann"), device=str(device))
+            return _in_network_range(image, device)
+        except InputError:  # there is none of general vectors
+            name = "cg"
     if name == "cg":
         empty = measurement.empty_volume()
         step = ConjugateGradientStep(measurement, CG_ITERATIONS, rho=0.0)
         return step(empty, slice(0, len(empty)))
-    if name == "fbp":
-        result = reconstruct_fbp(projections, FbpSettings(window="hann"), device=str(device))
-    elif name == "tv":
-        settings = AdmmTvSettings(iterations=TV_ITERATIONS)
-        result = reconstruct_admm_tv(projections, settings, device=str(device))
-    else:
+    if name != "tv":
         raise InputError(f"The start is {name!r}.", f"noise, or one of {', '.join(STARTS)}")
+    settings = AdmmTvSettings(iterations=TV_ITERATIONS)
+    return _in_network_range(reconstruct_admm_tv(projections, settings, device=str(device)), device)
+
+
+def _in_network_range(result: Reconstruction, device: torch.device) -> torch.Tensor:
     return hu_to_network(torch.from_numpy(result.volume.values)).to(device)
