@@ -24,7 +24,7 @@ def main(
     )
     found = []
     for seed in range(samples):
-        settings = db.DiffusionBlendPPSettings(steps=steps, seed=seed)
+        settings = db.DiffusionBlendPPSettings(steps=steps, start="noise", seed=seed)
         found.append(db.reconstruct(scan, settings=settings, prior=prior).volume)
     mean, deviation = mean_and_deviation(found)
     body = calibrate(mean, deviation, chest, n_samples=samples).tissues["whole body"]

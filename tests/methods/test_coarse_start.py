@@ -116,6 +116,9 @@ def test_what_the_settings_of_both_runs_are():
     late_coarse, late_fine = stages(PROJECTIONS, FINE, COARSE, late)
     assert late_coarse.settings == coarse.settings
     assert late_fine.settings.first_timestep == 30
+    noise, still_fine = stages(PROJECTIONS, FINE, COARSE, replace(SETTINGS, coarse_start="noise"))
+    assert noise.settings.start == "noise" and noise.settings.first_timestep is None
+    assert still_fine.settings.start == "coarse"
     best, _ = stages(PROJECTIONS, FINE, COARSE, replace(SETTINGS, preset="best"))
     assert best.settings.start == "noise" and best.settings.first_timestep is None
     assert coarse.prior is COARSE and fine.prior is FINE

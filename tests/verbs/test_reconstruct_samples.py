@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from command_line import assert_nothing_in, assert_refused, assert_succeeded
 from diffusionblend.io.volumes import read_volume
+from diffusionblend.methods.settings import DdsSettings, DiffusionBlendPPSettings
 from diffusionblend.provenance import run_record_path
-from diffusionblend.verbs.samples import deviation_path, sample_paths, samples_folder
+from diffusionblend.verbs.samples import (
+    deviation_path,
+    sample_paths,
+    sample_settings,
+    samples_folder,
+)
 
 
 @pytest.fixture
@@ -24,7 +31,8 @@ def test_mean_and_deviation_are_those_of_single_runs(cli, tmp_path, scan_file, o
     single = []
     for seed in (7, 8, 9):
         path = tmp_path / f"{seed}.nii.gz"
-        assert_succeeded(cli("reconstruct", scan_file, "-o", path, *options[:-1], seed))
+        command = ("reconstruct", scan_file, "-o", path, *options[:-1], seed, "--start", "noise")
+        assert_succeeded(cli(*command))
         single.append(read_volume(path).values.astype(np.float64))
     assert np.abs(single[0] - single[1]).max() > 1
     mean, spread = (read_volume(p, check=False).values for p in (output, deviation_path(output)))
@@ -34,6 +42,16 @@ def test_mean_and_deviation_are_those_of_single_runs(cli, tmp_path, scan_file, o
     assert results["seeds"] == [7, 8, 9]
     assert results["network_calls"] == 12
     assert not samples_folder(output).exists()
+
+
+def test_samples_start_from_noise_where_nothing_else_was_set():
+    plain, set_to = DiffusionBlendPPSettings(), DiffusionBlendPPSettings(start="tv")
+    assert sample_settings(plain, 3, coarse=False) == replace(plain, start="noise", seed=3)
+    assert sample_settings(plain, 3, coarse=True) == replace(plain, coarse_start="noise", seed=3)
+    assert sample_settings(set_to, 3, coarse=False) == replace(set_to, seed=3)
+    coarse = replace(plain, start="coarse", coarse_start="cg")
+    assert sample_settings(coarse, 3, coarse=True) == replace(coarse, seed=3)
+    assert sample_settings(DdsSettings(), 3, coarse=False) == DdsSettings(seed=3)
 
 
 def test_finished_samples_are_kept_and_not_repeated(cli, tmp_path, scan_file, options):

@@ -41,7 +41,7 @@ def stages(
     coarse = replace(projections, grid=projections.grid.coarser(factor))
     fine_steps = settings.resolved().fine_steps
     first, last = (
-        replace(settings, start=None, first_timestep=None),
+        replace(settings, start=settings.coarse_start, first_timestep=None),
         replace(settings, start="coarse", steps=fine_steps),
     )
     return (

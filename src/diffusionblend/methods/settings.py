@@ -341,6 +341,8 @@ class DiffusionBlendPPSettings(SamplingSettings):
     """Pure noise; or an image noised to first_timestep: of the data, or 'coarse', the
     reconstruction on a grid of half the pixels. By default coarse where there is a prior for that
     ('--coarse-prior'), else the preset's."""
+    coarse_start: Start | None = None
+    """What the coarse run starts from, as 'start'; by default the preset's."""
     first_timestep: int | None = None
     """Timestep of the first step, 0 to 999 (pure noise), where the start is an image; by default
     the preset's, or that of the start: 50 for a coarse one, else 249."""

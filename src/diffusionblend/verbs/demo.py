@@ -46,7 +46,7 @@ class Demo:
     """Views over 180 degrees."""
     photons: float = PAPER_PHOTONS
     """Photons an unattenuated bin counts."""
-    steps: int = 100
+    steps: int = 50
     """Reverse steps of DiffusionBlend++."""
     prior: str = "chest-128"
     """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""

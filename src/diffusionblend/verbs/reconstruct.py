@@ -54,6 +54,7 @@ from diffusionblend.verbs.samples import (
     is_finished,
     remove_samples,
     sample_paths,
+    sample_settings,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ class Reconstruct:
     verbs take HU only); samples that are kept stay in HU."""
     samples: int = 1
     """Samples of a diffusion method, with seeds from --seed on; of several, OUTPUT is the mean, and
-    their standard deviation in HU goes beside it, to NAME.sd.nii.gz."""
+    their standard deviation in HU goes beside it, to NAME.sd.nii.gz. Several start from noise,
+    unless --start or --coarse-start say other."""
     keep_samples: bool = False
     """Keep the samples themselves, in the folder OUTPUT.samples."""
     checkpoint_minutes: float = 2.0
@@ -261,7 +263,8 @@ class Reconstruct:
         if first:
             self._tell_plan(projections, priors, record, alone)
         for seed, path in paths.items():
-            settings = {self._settings_field: replace(self._settings(), seed=seed)}
+            chosen = sample_settings(self._settings(), seed, coarse="coarse_prior" in priors)
+            settings = {self._settings_field: chosen}
             single = replace(self, output=path, samples=1, output_unit="hu", **settings)
             if not is_finished(path, single._identity(record)):
                 if first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from diffusionblend.io.files import file_suffix
 from diffusionblend.provenance import RunRecord, read_run_record, run_record_path
 
 if TYPE_CHECKING:
+    from diffusionblend.methods.settings import SamplingSettings
     from diffusionblend.volume import Volume
 
 SAMPLES_SUFFIX = ".samples"
@@ -32,6 +34,19 @@ def sample_paths(output: Path, first_seed: int, count: int) -> dict[int, Path]:
     """The file of each sample, by its seed."""
     folder, suffix = samples_folder(output), file_suffix(output)
     return {seed: folder / f"seed-{seed}{suffix}" for seed in range(first_seed, first_seed + count)}
+
+
+def sample_settings(settings: SamplingSettings, seed: int, *, coarse: bool) -> SamplingSettings:
+    """Those of one sample: from noise where nothing else was set, coarse: in the coarse run.
+
+    Samples that all start from one image of the data differ by half of what they should.
+    """
+    settings = replace(settings, seed=seed)
+    if settings.start is None and not coarse:
+        return replace(settings, start="noise")
+    if settings.start in (None, "coarse") and settings.coarse_start is None:
+        return replace(settings, coarse_start="noise")
+    return settings
 
 
 def is_finished(path: Path, identity: dict[str, object]) -> bool:
