@@ -1,4 +1,4 @@
-"""The search of a method's setting: the best of all tried, and never at the end of the range."""
+"""The search of a method's setting: the best of all, found by climbing, never at the end."""
 
 from __future__ import annotations
 
@@ -24,17 +24,26 @@ def noisy() -> Projections:
     return replace(clean, values=clean.values + noise.astype(np.float32))
 
 
-def test_the_best_of_all_values_is_chosen(noisy: Projections) -> None:
+@pytest.mark.parametrize("values", [(1, 2, 3, 4, 6, 8, 30, 60), (1, 3, 30, 60, 120, 150)])
+def test_the_best_of_all_values_is_climbed_to(noisy: Projections, values) -> None:
     truth = small_volume((2, 16, 16))
-    values = (1, 2, 4, 8, 60)
     tuned = tune("cgls", noisy, truth, values)
     by_hand = {}
     for n in values:
         result = reconstruct(noisy, method="cgls", settings=CglsSettings(iterations=n))
         by_hand[n] = evaluate_volume(result.volume, truth).volume_psnr_db
-    assert tuned.psnr_by_value == pytest.approx(by_hand)
-    assert tuned.settings == CglsSettings(iterations=max(by_hand, key=by_hand.__getitem__))
-    assert by_hand[1] < max(by_hand.values()) > by_hand[60]
+    best = max(by_hand, key=by_hand.__getitem__)
+    assert by_hand[values[0]] < by_hand[best] > by_hand[values[-1]]
+    assert tuned.settings == CglsSettings(iterations=best)
+    at = [values.index(n) for n in tuned.psnr_by_value]
+    assert at == list(range(at[0], at[-1] + 1)), "no value between was left out"
+    assert at[0] < values.index(best) < at[-1]
+    assert tuned.psnr_by_value == pytest.approx({n: by_hand[n] for n in tuned.psnr_by_value})
+
+
+def test_what_lies_beyond_worse_neighbours_is_not_tried(noisy: Projections) -> None:
+    tuned = tune("cgls", noisy, small_volume((2, 16, 16)), (1, 2, 3, 4, 8, 30, 60, 100, 150))
+    assert 150 not in tuned.psnr_by_value
 
 
 def test_a_best_value_at_the_end_is_refused(noisy: Projections) -> None:

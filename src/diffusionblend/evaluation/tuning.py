@@ -31,7 +31,7 @@ SEARCHED: dict[str, tuple[str, tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best settings found, and the whole-volume PSNR in dB of every value tried."""
+    """The best settings found, and the whole-volume PSNR in dB of each value that was tried."""
 
     settings: MethodSettings
     psnr_by_value: dict[float, float]
@@ -48,9 +48,10 @@ def tune(
 ) -> Tuned:
     """The method's searched setting with the highest whole-volume PSNR against `truth`.
 
-    values: in rising order, by default those of SEARCHED; a best one at either end raises
-    InputError, since the true best may lie beyond it, unless the figure has levelled off there
-    (less than LEVEL_DB from its neighbour), as with iterations on noiseless data. settings: all
+    values: in rising order, by default those of SEARCHED, climbed from the middle one until both
+    neighbours are worse; a best one at either end raises InputError, since the true best may lie
+    beyond it, unless the figure has levelled off there (less than LEVEL_DB from its neighbour), as
+    with iterations on noiseless data. settings: all
     other settings, by default the method's own. options: of `reconstruct`, such as priors and the
     device.
     """
@@ -60,23 +61,30 @@ def tune(
     values = usual if values is None else values
     settings = find_method(method).settings() if settings is None else settings
     scores: dict[float, float] = {}
-    for value in values:
-        tried = replace(settings, **{name: value})
-        result = reconstruct(projections, method=method, settings=tried, **(options or {}))
-        scores[value] = evaluate_volume(result.volume, truth).volume_psnr_db
-    best = max(scores, key=scores.__getitem__)
-    if _is_at_the_end(best, scores):
+    left = [values[len(values) // 2]]
+    while left:
+        for value in left:
+            tried = replace(settings, **{name: value})
+            result = reconstruct(projections, method=method, settings=tried, **(options or {}))
+            scores[value] = evaluate_volume(result.volume, truth).volume_psnr_db
+        best = max(scores, key=scores.__getitem__)
+        left = [value for value in _neighbours(best, values) if value not in scores]
+    if _is_at_the_end(best, values, scores):
         raise InputError(
             f"The best {name} of {method}, {best:g}, is at the end of those tried, {list(values)}.",
             "a best value inside the range",
             "a wider range of values",
         )
-    return Tuned(replace(settings, **{name: best}), scores)
+    return Tuned(replace(settings, **{name: best}), dict(sorted(scores.items())))
 
 
-def _is_at_the_end(best: float, scores: dict[float, float]) -> bool:
-    """Whether the best of the values, in order, has one neighbour at most, and stands out of it."""
-    values = list(scores)
-    i = values.index(best)
-    neighbours = [*values[max(0, i - 1) : i], *values[i + 1 : i + 2]]
-    return len(neighbours) < 2 and all(scores[best] - scores[n] > LEVEL_DB for n in neighbours)
+def _neighbours(value: float, values: Sequence[float]) -> list[float]:
+    """Those before and after it in the order of the values."""
+    i = list(values).index(value)
+    return [*values[max(0, i - 1) : i], *values[i + 1 : i + 2]]
+
+
+def _is_at_the_end(best: float, values: Sequence[float], scores: Mapping[float, float]) -> bool:
+    """Whether the best of the values has one neighbour at most, and stands out of it."""
+    beside = _neighbours(best, values)
+    return len(beside) < 2 and all(scores[best] - scores[n] > LEVEL_DB for n in beside)
