@@ -92,10 +92,12 @@ def test_samplers_of_one_loop_can_be_made_alike(cli, command, tmp_path):
     for sampling in ("own", "published", "equal"):
         assert cli(*asked, "--sampling", sampling, "-o", out).code == 0
         told = [r["settings"] for r in rows_of(out) if r["method"] == "diffusionblend++"]
-        decays[sampling] = [(s["dual_decay"], s["average_below"], s["eta"]) for s in told]
-    assert decays["own"] == [(None, None, 1.0)]
-    assert decays["published"] == [(None, None, 1.0), (0.0, 0, 0.85)]
-    assert decays["equal"] == decays["published"]  # what it has of its own is not run again
+        names = ("dual_decay", "average_below", "eta", "start")
+        decays[sampling] = [tuple(s[name] for name in names) for s in told]
+    own, published, equal = (None, None, 1.0, None), (0.0, 0, 0.85, "noise"), (0.85, 100, 1.0)
+    assert decays["own"] == [own]
+    assert decays["published"] == [own, published]
+    assert decays["equal"] == [own, published, (*equal, "noise")]
 
 
 def test_a_plan_counts_the_runs_that_are_left_and_writes_nothing(cli, command, tmp_path):
