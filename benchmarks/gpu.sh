@@ -24,6 +24,7 @@ MINUTES=5
 for argument in "$@"; do
     case "$argument" in
         --tiny) TINY=yes ;;
+        -h|--help) sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
         -*) echo "gpu.sh: unknown option $argument" >&2; exit 2 ;;
         *) MINUTES="$argument" ;;
     esac

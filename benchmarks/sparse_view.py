@@ -68,7 +68,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Methods on one volume that no prior has seen, in all settings of the talk's table."""
+    """Methods on one volume that no prior has seen, in all settings of the paper's table."""
 
     volume: Annotated[Path, tyro.conf.Positional]
     """Reference volume in HU, not one of the training patients."""

@@ -126,8 +126,9 @@ def test_what_the_settings_of_both_runs_are():
 
 
 def test_the_presets_own_start_is_taken_without_a_coarse_prior():
-    plain = reconstruct(PROJECTIONS, settings=SETTINGS, prior=FINE)
-    asked = replace(SETTINGS, start="fbp", first_timestep=249)
+    settings = replace(SETTINGS, fine_steps=None)
+    plain = reconstruct(PROJECTIONS, settings=settings, prior=FINE)
+    asked = replace(settings, start="fbp", first_timestep=249)
     asked = reconstruct(PROJECTIONS, settings=asked, prior=FINE)
     assert plain.network_calls == asked.network_calls == 4
     np.testing.assert_array_equal(plain.volume.values, asked.volume.values)
@@ -139,6 +140,10 @@ def test_what_cannot_be_a_coarse_start_is_refused():
         reconstruct(PROJECTIONS, settings=coarse, prior=FINE)
     with pytest.raises(InputError, match="--coarse-prior"):
         reconstruct(PROJECTIONS, settings=replace(SETTINGS, first_timestep=40), prior=FINE)
+    for name, value in (("fine_steps", 3), ("coarse_start", "noise")):
+        alone = replace(SETTINGS, **{"fine_steps": None, name: value})
+        with pytest.raises(InputError, match=f"{name} {value}"):
+            reconstruct(PROJECTIONS, settings=alone, prior=FINE)
     with pytest.raises(InputError, match="32 pixels.*32|have 32"):
         reconstruct(PROJECTIONS, settings=SETTINGS, prior=FINE, coarse_prior=FINE)
     with pytest.raises(InputError, match="start is 'noise'"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +46,9 @@ def test_a_killed_run_goes_on_to_the_same_volume(cli, tmp_path, scan_file, optio
     assert_succeeded(cli("reconstruct", scan_file, "-o", whole, *options))
     result = cli("reconstruct", scan_file, "-o", killed, *options)
     assert_succeeded(result)
-    assert "resuming after step" in result.out
+    told = int(re.search(r"resuming after step (\d+)", result.out).group(1))
+    results = json.loads(run_record_path(killed).read_text())["results"]
+    assert results["resumed_after_step"] == told == STEPS - results["network_calls"]
     np.testing.assert_array_equal(read_volume(killed).values, read_volume(whole).values)
     assert not state_path(killed).exists()
 
@@ -95,6 +99,18 @@ def scans(tmp_path, scan_file):
     for name in "abc":
         shutil.copy(scan_file, folder / f"{name}.h5")
     return folder
+
+
+def test_a_finished_scan_of_other_settings_is_told(cli, tmp_path, scans):
+    out = tmp_path / "out"
+    command = ("reconstruct", scans, "-o", out, "--method", "fbp", "--device", "cpu")
+    assert_succeeded(cli(*command))
+    same = cli(*command)
+    assert same.out.count("is there already\n") == 3 and "another" not in same.out
+    other = cli(*command, "--fbp.window", "hann")
+    assert other.out.count("made with another window; --force") == 3
+    method = cli("reconstruct", scans, "-o", out, "--method", "cgls", "--device", "cpu")
+    assert method.out.count("made with another method; --force") == 3
 
 
 def test_a_folder_is_reconstructed_and_finished_scans_are_not_repeated(cli, tmp_path, scans):

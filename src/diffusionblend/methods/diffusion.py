@@ -94,8 +94,8 @@ def check_prior_fits(prior: Prior, projections: Projections) -> None:
         raise InputError(
             f"The projections are of slices of {found[0]} x {found[1]} pixels.",
             f"{size} x {size}, the size of the prior",
-            f"'diffusionblend import ... --size {size}' before simulating, or --prior with one of "
-            "that size ('diffusionblend priors')",
+            f"'diffusionblend import ... --size {size}' before simulating, --prior with one of "
+            "that size ('diffusionblend priors'), or a method without one (--method admm-tv)",
         )
 
 

@@ -46,6 +46,13 @@ def wanted_priors(
         coarse = shipped_half_of(prior)
     if coarse is not None or settings.resolved().start == "coarse":
         wanted["coarse_prior"] = coarse
+    elif (settings.fine_steps, settings.coarse_start) != (None, None):
+        raise InputError(
+            f"fine_steps {settings.fine_steps} and coarse_start {settings.coarse_start} were "
+            f"given, and there is no prior for slices of half the {pixels} pixels.",
+            "neither of them, or a prior for a coarse start",
+            "--steps for the number of steps, or --coarse-prior",
+        )
     return wanted
 
 

@@ -50,7 +50,11 @@ class NetworkConfig:
             )
         bad = [c for c in self.channels if c % self.norm_groups]
         if bad:
-            raise InputError(f"Channels {bad} do not divide into {self.norm_groups} groups.")
+            raise InputError(
+                f"Channels {bad} do not divide into {self.norm_groups} groups.",
+                f"multiples of {self.norm_groups}, or fewer groups",
+                "--network.channels or --network.norm-groups",
+            )
         if self.attention_levels > len(self.channels):
             raise InputError(
                 f"Attention is asked for in {self.attention_levels} levels.",

@@ -90,7 +90,7 @@ def _training_in_short(trained: dict) -> str | None:
         parts.append(f"{trained['slices']} slices")
     n_synthetic = _mapping(trained.get("settings")).get("synthetic_volumes")
     if n_synthetic:
-        parts.append(f"{n_synthetic} synthetic chests")
+        parts.append(f"{n_synthetic} synthetic chest{'s' if n_synthetic > 1 else ''}")
     if "blocks" in trained:
         parts.append(f"{trained['blocks']} blocks")
     return ", ".join(parts) or None

@@ -44,8 +44,9 @@ class Estimate:
 
     def lines(self, peak_memory_mb: float) -> list[str]:
         """The estimate as sentences, with the peak memory of the steps that were tried."""
-        minutes = 60 * self.hours
-        time = f"{self.hours:.2g} h" if self.hours >= 1 else f"{max(1, minutes):.2g} min"
+        hours = self.hours
+        time = f"{hours:.2g} h" if hours >= 1 else f"{60 * hours:.2g} min"
+        time = time if hours >= 1 / 60 else f"{3600 * hours:.2g} s"
         return [
             f"{self.parameters / 1e6:.2f} M parameters; about {peak_memory_mb / 1e3:.1f} GB of "
             "memory a process",

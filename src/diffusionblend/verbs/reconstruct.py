@@ -31,6 +31,7 @@ from diffusionblend.methods.settings import (
 from diffusionblend.provenance import RunRecord, run_record_path
 from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.units import hu_difference_to_mu, hu_to_mu
+from diffusionblend.verbs.finished import settings_that_differ
 from diffusionblend.verbs.kept_state import KeptState
 from diffusionblend.verbs.options import (
     Device,
@@ -159,7 +160,7 @@ class Reconstruct:
         for scan in self._share_of(scans):
             output = self.output / scan.with_suffix(VOLUME_SUFFIX).name
             if run_record_path(output).exists() and not self.force:
-                say(f"{output} is there already", every_rank=True)
+                self._tell_finished(output)
                 continue
             try:
                 if self.dry_run:
@@ -174,6 +175,12 @@ class Reconstruct:
                 "scans that can be reconstructed, see above",
                 "mend them and give the command again; finished ones are not repeated",
             )
+
+    def _tell_finished(self, output: Path) -> None:
+        names = ("method", "prior", "perpendicular_prior", "coarse_prior", "samples")
+        differ = settings_that_differ(output, asdict(self), (*names, self._settings_field))
+        other = f", made with another {', '.join(differ)}; --force makes it anew" if differ else ""
+        say(f"{output} is there already{other}", every_rank=True)
 
     def _share_of(self, scans: list[Path]) -> list[Path]:
         """The scans of this process, by --share and then by its rank."""
@@ -207,6 +214,7 @@ class Reconstruct:
         if self.dry_run:
             return
         if resume:
+            record.results["resumed_after_step"] = resume.done
             say(f"resuming after step {resume.done}, from {kept.path}", every_rank=alone)
         with progress(self.method) as on_step:
             result = reconstruct(

@@ -76,8 +76,8 @@ class Train:
         if rank_and_count()[0] == 0:
             self._check_output()
         processes = Processes(device)
-        self._tell_estimate(processes)
         initial = None if self.initial_prior is None else load_prior(self.initial_prior)
+        self._tell_estimate(processes)
         if self.dry_run:
             return
         record = RunRecord(
@@ -109,8 +109,9 @@ class Train:
         record.weights_sha256 = prior.weights_sha256
         record.results = prior.trained
         write_record(record, self.output)
-        loss = prior.trained.get("validation_loss", "not measured")
-        say(f"wrote the prior {self.output}; validation loss {loss}")
+        loss = prior.trained.get("validation_loss")
+        told = "not measured" if loss is None else f"{loss:.4f}"
+        say(f"wrote the prior {self.output}; validation loss {told}")
 
     def _trainer(self, processes: Processes, data: TrainingData, initial: Prior | None) -> Trainer:
         """The run, at its first step or where its checkpoint is."""
