@@ -112,7 +112,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--size", type=int, default=256, help="pixels a side of a slice")
     add("--slices", type=int, nargs="+", default=[133], help="slices, by tiling the volume")
     add("--views", type=int, default=8, help="over 180 degrees, noiseless")
-    add("--steps", type=int, default=4, help="reverse steps of a timed run; even, for both kinds of partition")
+    add("--steps", type=int, default=4, help="reverse steps of a timed run, an even number")
     add("--rounds", type=int, default=3, help="of every measurement, one after another")
     add("--quality-steps", type=int, default=20, help="reverse steps for the PSNR; 0 for none")
     add("--skip-published", action="store_true", help="leave the published loop out")
