@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.methods.diffusionblend_pp import reconstruct_diffusionblend_pp
@@ -28,6 +29,21 @@ def test_a_start_is_an_image_of_the_data_in_the_network_range(name: str) -> None
     slope, offset = np.polyfit(truth.ravel(), start.ravel(), 1)
     assert 0.5 < slope < 1.2
     assert abs(offset) < 0.3
+
+
+def test_fbp_to_start_from_does_not_hang_on_the_number_of_threads() -> None:
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for slices in (4, 6, 8):  # as the transforms are shared out
+                projections = scan(small_volume((slices, 16, 16)), n_views=8)
+                found.append(warm_start("fbp", projections, Measurement.of(projections)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(found[:3] * 2, found[3:], strict=True):
+        assert torch.equal(one, other)
 
 
 def test_cg_and_tv_agree_with_the_data() -> None:

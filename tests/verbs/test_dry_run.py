@@ -119,7 +119,7 @@ def test_the_demo_tells_and_writes_nothing(cli, tmp_path, tiny_prior, monkeypatc
     out = tmp_path / "out"
     result = cli("demo", "-o", out, "--prior", tiny_prior, "--device", "cpu", "--dry-run")
     assert_succeeded(result)
-    assert "100 steps of" in told(result.out)[1]
+    assert "50 steps of" in told(result.out)[1]
     assert not out.exists()
 
 

@@ -233,7 +233,8 @@ def test_a_volume_that_is_not_finite_is_not_written(cli, tmp_path, scan_file, da
     ("options", "word"),
     [
         (("--consistency", "prox", "--rho", 0), "--rho 0.1"),
-        (("--steps", 1001), "1 to 1000"),
+        (("--steps", 1001, "--start", "noise"), "1 to 1000"),
+        (("--steps", 1001), "--start noise, which has 1000"),
         (("--seed", -1), "seed is -1"),
         (("--jump-stride", 1), "jump_stride is 1"),
         (("--rho", "nan"), "rho is nan"),

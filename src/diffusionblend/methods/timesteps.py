@@ -19,7 +19,11 @@ def sampling_timesteps(
             f"The first timestep is {first}.", f"0 to {n_timesteps - 1}, one of the prior's"
         )
     if not 1 <= steps <= first + 1:
-        raise InputError(f"steps is {steps}.", f"1 to {first + 1}, the timesteps there are")
+        raise InputError(
+            f"steps is {steps}.",
+            f"1 to {first + 1}, the timesteps there are",
+            "" if first == n_timesteps - 1 else f"--start noise, which has {n_timesteps}",
+        )
     if not power >= 1:
         raise InputError(f"The timesteps' power is {power}.", "at least 1")
     times: list[int] = []

@@ -12,6 +12,7 @@ from diffusionblend.methods.fbp import reconstruct_fbp
 from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.result import Reconstruction
 from diffusionblend.methods.settings import AdmmTvSettings, FbpSettings
+from diffusionblend.operators.threads import one_thread
 from diffusionblend.units import hu_to_network
 
 CG_ITERATIONS = 20
@@ -26,8 +27,10 @@ def warm_start(name: str, projections: Projections, measurement: Measurement) ->
     """
     device = measurement.y.device
     if name == "fbp":
+        settings = FbpSettings(window="hann")
         try:
-            image = reconstruct_fbp(projections, FbpSettings(window="hann"), device=str(device))
+            with one_thread():  # so that the same volume comes of any number of processes
+                image = reconstruct_fbp(projections, settings, device=str(device))
             return _in_network_range(image, device)
         except InputError:  # there is none of general vectors
             name = "cg"

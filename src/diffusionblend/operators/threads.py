@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -39,6 +40,17 @@ def on_threads(call: Callable[[int], None], items: Sequence[int]) -> None:
         return
     for done in [_pool(threads).submit(call, item) for item in items]:
         done.result()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Has torch compute on one thread, on whose number a Fourier transform's rounding hangs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=1)
