@@ -13,7 +13,7 @@ from diffusionblend.methods.settings import MethodSettings
 from diffusionblend.volume import Volume
 
 TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-TV_Z_WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+TV_Z_WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 DPS_STEPS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 LEVEL_DB = 0.1
@@ -70,8 +70,9 @@ def tune(
         best = max(scores, key=scores.__getitem__)
         left = [value for value in _neighbours(best, values) if value not in scores]
     if _is_at_the_end(best, values, scores):
+        tried = ", ".join(f"{value:g}: {scores[value]:.2f} dB" for value in sorted(scores))
         raise InputError(
-            f"The best {name} of {method}, {best:g}, is at the end of those tried, {list(values)}.",
+            f"The best {name} of {method}, {best:g}, is at the end of those tried ({tried}).",
             "a best value inside the range",
             "a wider range of values",
         )
