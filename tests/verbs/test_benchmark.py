@@ -189,5 +189,9 @@ def test_weights_are_searched_on_another_volume_and_printed(
     assert float(best) == row["value"] == rows_of(out)[0]["settings"]["iterations"]
     assert f"iterations of cgls is {row['value']:g}" in result.out
     assert f"iterations of cgls is {row['value']:g}" in (out / "table.md").read_text()
+    others = [w if w != 6 else 5 for w in command]
+    assert cli(*others, "--tune-on", other_volume, "--device", "cpu").code == 0
+    told = (out / "table.md").read_text()
+    assert "- 5 views: iterations of cgls" in told and "- 6 views: iterations" not in told
     refused = cli(*command, "--tune-on", chest_file, "--device", "cpu")
     assert refused.code == 1 and "both compared on and searched on" in refused.err

@@ -246,15 +246,14 @@ class Benchmark:
         """table.md and table.csv, of the cells of this command."""
         from diffusionblend.evaluation import benchmark_tables as tables
 
-        rows = [row for row in self._rows() if row["key"] in wanted]
-        rows.sort(key=lambda row: wanted.index(row["key"]))
+        rows = self._rows_of(wanted)
         if not rows:
             return
         published = json.loads(Path(tables.__file__).with_name(PUBLISHED_FILE).read_text())
         lines = [
             f"- {r['setting']}: {r['searched']} of {r['method']} is {r['value']:g}, searched on a "
             f"training volume (value: PSNR in dB): {r['psnr_volume_db']}"
-            for r in searches.rows()
+            for r in searches.rows_of(self._method_names(), self._settings())
         ]
         lines += [f"- prior {line}" for line in searches.shelf.described()]
         lines += [f"- {', '.join(f'{k} {v}' for k, v in versions().items())}"]
@@ -287,10 +286,10 @@ class Benchmark:
         middle = truth.grid.shape[1] // 2
         for setting in self._settings():
             images = {"reference": plane_slice(truth, "coronal", middle)}
-            for row in self._rows():
+            for row in self._rows_of(wanted):
                 path = self.output / SLICES_FOLDER / f"{row['key']}.npy"
                 mine = (row["volume"], row["setting"], row["seed"]) == (name, setting.name, 0)
-                if row["key"] not in wanted or not mine or not path.exists():
+                if not mine or not path.exists():
                     continue
                 values = truth.values.copy()
                 values[:, middle] = np.load(path)
@@ -302,6 +301,11 @@ class Benchmark:
 
     def _rows(self) -> list[dict]:
         return read_json_lines(self.output / ROWS_FILE)
+
+    def _rows_of(self, wanted: list[str]) -> list[dict]:
+        """The rows of these cells, in their order."""
+        rows = {row["key"]: row for row in self._rows()}
+        return [rows[key] for key in wanted if key in rows]
 
     def _settings(self) -> list[Setting]:
         arcs = [Setting(max(1, round(arc)), arc) for arc in self.arc_degrees]

@@ -72,8 +72,7 @@ class Searches:
         settings = self.unsearched(method)
         if not self._applies_to(method):
             return settings
-        rows = {row["key"]: row for row in self.rows()}
-        row = rows.get(self._key(method, setting))
+        row = self._rows().get(self._key(method, setting))
         return None if row is None else replace(settings, **{row["searched"]: row["value"]})
 
     def unsearched(self, method: str) -> MethodSettings:
@@ -102,13 +101,18 @@ class Searches:
                     steps=tuple(v if name == "iterations" else None for v in values),
                 )
 
-    def rows(self) -> list[dict]:
-        """What was found, as it stands in the file."""
-        return read_json_lines(self.file)
+    def rows_of(self, methods: Sequence[str], settings: Sequence[Setting]) -> list[dict]:
+        """What was found for these methods in these settings, as it stands in the file."""
+        rows = self._rows()
+        keys = [self._key(m, s) for s in settings for m in methods if self._applies_to(m)]
+        return [rows[key] for key in keys if key in rows]
 
     def options(self, method: str, setting: Setting) -> dict[str, object]:
         """The priors that a method takes in a setting, as options of `reconstruct`."""
         return self.shelf.options(method, find_method(method), setting)
+
+    def _rows(self) -> dict[str, dict]:
+        return {row["key"]: row for row in read_json_lines(self.file)}
 
     def _applies_to(self, method: str) -> bool:
         from diffusionblend.evaluation.tuning import SEARCHED
