@@ -36,6 +36,10 @@ def test_a_trained_layout_is_what_its_method_takes(cli, tmp_path, chest_file, sc
     assert cli(*run, "--method", "dds-2d", "--dds-2d.steps", 2).code == 0
     record = json.loads(output.with_name("a.nii.gz.run.json").read_text())
     assert record["results"]["identity"]["settings"]["steps"] == 2
+    bare = cli(*run, "--force", "--method", "dds-2d", "--steps", 2, "--seed", 3)
+    assert bare.code == 1
+    assert "--steps, --seed was given, which dds-2d does not look at" in bare.err
+    assert "--dds-2d.steps" in bare.err
     refused = cli(*run, "--force", "--method", "diffusionblend")
     assert refused.code == 1
     assert "has the layout 'slices'" in refused.err and "--layout conditional" in refused.err

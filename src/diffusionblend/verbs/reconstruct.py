@@ -31,6 +31,7 @@ from diffusionblend.methods.settings import (
 from diffusionblend.provenance import RunRecord, run_record_path
 from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.units import hu_difference_to_mu, hu_to_mu
+from diffusionblend.verbs.chosen_settings import check_settings_are_of, settings_field
 from diffusionblend.verbs.finished import settings_that_differ
 from diffusionblend.verbs.kept_state import KeptState
 from diffusionblend.verbs.options import (
@@ -66,13 +67,6 @@ if TYPE_CHECKING:
     from diffusionblend.volume import Volume
 
 
-SETTINGS_FIELDS = {
-    "admm-tv": "tv",
-    "diffusionblend++": "diffusionblend",
-    "diffusionblend": "neighbours",
-}
-"""Where a method's settings are, unless they bear its name."""
-
 SCAN_SUFFIX, VOLUME_SUFFIX = ".h5", ".nii.gz"
 """What a folder of scans is searched for, and what it becomes."""
 
@@ -90,7 +84,7 @@ class Reconstruct:
     output: Output
     """Volume to write: .nii.gz, .nii, .nrrd or .mha; for a folder of scans, a folder."""
     method: MethodName = "diffusionblend++"
-    """How; each method has its own settings below, the others are not looked at."""
+    """How; each method has its own settings below, and refuses those of others."""
     prior: str | None = None
     """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]; by
     default the shipped one for the scan's slices, chest-128 or chest-256."""
@@ -136,6 +130,7 @@ class Reconstruct:
 
     def run(self) -> None:
         """Reconstruct one scan, or those of a folder that are not there yet."""
+        check_settings_are_of(self.method, self)
         check_seed(self._seed)
         if self.projections.is_dir():
             self._run_folder()
@@ -386,7 +381,7 @@ class Reconstruct:
 
     @property
     def _settings_field(self) -> str:
-        return SETTINGS_FIELDS.get(self.method, self.method.replace("-", "_"))
+        return settings_field(self.method)
 
     @property
     def _seed(self) -> int:
