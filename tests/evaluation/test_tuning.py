@@ -47,8 +47,15 @@ def test_what_lies_beyond_worse_neighbours_is_not_tried(noisy: Projections) -> N
 
 
 def test_a_best_value_at_the_end_is_refused(noisy: Projections) -> None:
-    with pytest.raises(InputError, match="at the end"):
-        tune("cgls", noisy, small_volume((2, 16, 16)), (1, 2))
+    with pytest.raises(InputError, match=r"at the end of those tried \(60: .* dB, 100: .* dB\)"):
+        tune("cgls", noisy, small_volume((2, 16, 16)), (60, 100))
+
+
+def test_the_most_iterations_are_a_best_number_too() -> None:
+    clean, truth = scan(small_volume((2, 16, 16)), n_views=6), small_volume((2, 16, 16))
+    tuned = tune("cgls", clean, truth, (1, 2))
+    assert tuned.psnr_by_value[2] > tuned.psnr_by_value[1] + 0.1
+    assert tuned.settings.iterations == 2
 
 
 def test_a_best_value_at_the_end_will_do_where_the_figure_has_levelled_off() -> None:

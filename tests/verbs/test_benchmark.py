@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from diffusionblend.errors import InputError
 from diffusionblend.evaluation.benchmark_tables import Setting
 from diffusionblend.evaluation.metrics import evaluate_volume
 from diffusionblend.evaluation.tuning import SEARCHED
 from diffusionblend.io.volumes import read_volume, write_volume
+from diffusionblend.methods import cgls
 from diffusionblend.methods.registry import reconstruct
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.verbs.benchmark_cells import scan
@@ -66,7 +69,7 @@ def test_every_cell_is_run_once_and_told(cli, command, tmp_path, chest_file):
         result = reconstruct(scan(truth, setting), method="fbp")
         scores = evaluate_volume(result.volume, truth)
         assert row["psnr_coronal"] == pytest.approx(scores.planes["coronal"].psnr_db, abs=1e-6)
-        kept = read_volume(out / "volumes" / f"{row['key']}.nii.gz", check=False)
+        kept = read_volume(next((out / "volumes").glob(f"*-{row['key']}.nii.gz")), check=False)
         np.testing.assert_allclose(kept.values, result.volume.values, atol=1e-3)
     assert rows[2]["network_calls"] == 2 and rows[2]["peak_memory_mb"] > 0
     assert rows[2]["psnr_axial"] != rows[3]["psnr_axial"]
@@ -170,6 +173,41 @@ def test_a_method_without_its_prior_is_refused_before_any_work(cli, command, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--arc-degrees", "nan"), "arcs above 0"),
+        (("--steps", 0), "steps is 0"),
+        (("--size", 32), "--size is 32, and the priors are for slices of"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(cli, command, tmp_path, options, said):
+    result = cli(*command, "-o", tmp_path / "out", *options)
+    assert result.code == 1 and said in result.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_prior_that_knows_the_volume_is_told_and_a_failure_stands_in_the_table(
+    cli, command, tmp_path, chest_file, tiny_prior, monkeypatch
+):
+    known = tmp_path / "known"
+    shutil.copytree(tiny_prior, known)
+    facts = json.loads((known / "prior.json").read_text())
+    facts["trained"]["volumes"] = [chest_file.name]
+    (known / "prior.json").write_text(json.dumps(facts))
+
+    def refuse(*a, **k):
+        raise InputError("CGLS is ill.", "health")
+
+    monkeypatch.setattr(cgls, "cgls", refuse)
+    out = tmp_path / "out"
+    result = cli(*command, "-o", out, "--priors", known)
+    assert f"was trained on {chest_file.name}" in result.err
+    assert result.code == 1 and "CGLS is ill" in result.err
+    assert "failed, and not in the tables: chest" in (out / "table.md").read_text()
+
+
 def test_unknown_methods_list_the_known_ones(cli, command, tmp_path):
     result = cli(*command, "-o", tmp_path / "out", "--methods", "magic")
     assert result.code == 2
@@ -185,13 +223,23 @@ def test_weights_are_searched_on_another_volume_and_printed(
     tuned = [json.loads(line) for line in (out / "tuned.jsonl").read_text().splitlines()]
     assert result.code == 0, result.err
     (row,) = tuned
-    best = max(row["psnr_volume_db"], key=row["psnr_volume_db"].get)
-    assert float(best) == row["value"] == rows_of(out)[0]["settings"]["iterations"]
+    scores = row["psnr_volume_db"]
+    assert scores[f"{row['value']:g}"] == max(scores.values())
+    assert row["value"] == rows_of(out)[0]["settings"]["iterations"]
     assert f"iterations of cgls is {row['value']:g}" in result.out
     assert f"iterations of cgls is {row['value']:g}" in (out / "table.md").read_text()
     others = [w if w != 6 else 5 for w in command]
     assert cli(*others, "--tune-on", other_volume, "--device", "cpu").code == 0
     told = (out / "table.md").read_text()
+    x, y, z = read_volume(chest_file).grid.shape[::-1]
+    assert f"{chest_file.name}, {x} x {y} x {z} voxels" in told and "Whole volume" in told
+    copy = tmp_path / "copy.nii.gz"
+    copy.write_bytes(chest_file.read_bytes())
+    refused = cli(*command, "--tune-on", copy, "--device", "cpu")
+    assert refused.code == 1 and "both compared on and searched on" in refused.err
+    for other in (("--slices", 3), ("--size", 8)):
+        again = cli(*others, *other, "--tune-on", other_volume, "--device", "cpu")
+        assert "searching iterations" in again.out
     assert "- 5 views: iterations of cgls" in told and "- 6 views: iterations" not in told
     refused = cli(*command, "--tune-on", chest_file, "--device", "cpu")
     assert refused.code == 1 and "both compared on and searched on" in refused.err

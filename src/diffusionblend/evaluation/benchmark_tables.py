@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, variance
@@ -21,6 +21,8 @@ NORMAL_95 = 1.96
 HALF_TURN_DEGREES = 180.0
 FIGURES = {"psnr": ("PSNR (dB)", 2), "ssim": ("SSIM", 3)}
 """Name and decimals of each figure of a plane."""
+WHOLE = {"psnr_volume_db": ("PSNR (dB)", 2)}
+"""The same of the whole volume."""
 COSTS = {"seconds": ("Seconds", 1), "network_calls": ("Network calls", 0)} | {
     "peak_memory_mb": ("Peak memory (MB)", 0)
 }
@@ -88,7 +90,7 @@ def summaries(rows: Sequence[Row]) -> list[dict[str, object]]:
     found = []
     for (method, setting), mine in groups.items():
         patients = {row["volume"] for row in mine}
-        costs = {name: fmean(float(row.get(name) or 0.0) for row in mine) for name in COSTS}
+        means = {name: _mean(row.get(name) for row in mine) for name in (*WHOLE, *COSTS)}
         for plane in PLANE_AXES:
             entry: dict[str, object] = {"method": method, "setting": setting, "plane": plane}
             for figure in FIGURES:
@@ -96,8 +98,14 @@ def summaries(rows: Sequence[Row]) -> list[dict[str, object]]:
                 entry[figure], entry[f"{figure}_ci95"] = pair or (None, None)
             entry |= {"patients": len(patients), "runs": len(mine)}
             entry["slices"] = sum(int(row[f"slices_{plane}"]) for row in mine)
-            found.append(entry | costs)
+            found.append(entry | means)
     return found
+
+
+def _mean(values: Iterable[object]) -> float | None:
+    """Of those that are there."""
+    there = [float(value) for value in values if value is not None]
+    return fmean(there) if there else None
 
 
 def csv_table(rows: Sequence[Row]) -> str:
@@ -111,7 +119,7 @@ def csv_table(rows: Sequence[Row]) -> str:
 
 
 def markdown_tables(rows: Sequence[Row]) -> str:
-    """For each plane a table of methods by settings, and one of what they cost."""
+    """For each plane and the whole volume a table of methods by settings, and one of costs."""
     found = summaries(rows)
     settings = list(dict.fromkeys(str(s["setting"]) for s in found))
     texts = [
@@ -124,8 +132,9 @@ def markdown_tables(rows: Sequence[Row]) -> str:
         for plane in PLANE_AXES
     ]
     one_plane = [s for s in found if s["plane"] == next(iter(PLANE_AXES))]
-    costs = {name: (title, digits, None) for name, (title, digits) in COSTS.items()}
-    texts.append(_by_setting(one_plane, settings, costs, "Cost of one volume"))
+    for title, figures in {"Whole volume": WHOLE, "Cost of one volume": COSTS}.items():
+        plain = {name: (header, digits, None) for name, (header, digits) in figures.items()}
+        texts.append(_by_setting(one_plane, settings, plain, title))
     return "\n".join(texts)
 
 

@@ -19,8 +19,8 @@ DPS_STEPS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 LEVEL_DB = 0.1
 
 SEARCHED: dict[str, tuple[str, tuple[float, ...]]] = {
-    "sirt": ("iterations", (5, 10, 20, 40, 80, 160, 320, 640)),
-    "cgls": ("iterations", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)),
+    "sirt": ("iterations", (5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)),
+    "cgls": ("iterations", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)),
     "admm-tv": ("weight", TV_WEIGHTS),
     "dds": ("tv_z_weight", TV_Z_WEIGHTS),
     "diffusion-mbir": ("tv_z_weight", TV_Z_WEIGHTS),
@@ -50,8 +50,8 @@ def tune(
 
     values: in rising order, by default those of SEARCHED, climbed from the middle one until both
     neighbours are worse; a best one at either end raises InputError, since the true best may lie
-    beyond it, unless the figure has levelled off there (less than LEVEL_DB from its neighbour), as
-    with iterations on noiseless data. settings: all
+    beyond it, unless the figure has levelled off there (less than LEVEL_DB from its neighbour). The
+    most iterations are a best one too: of noiseless data they can rise for ever. settings: all
     other settings, by default the method's own. options: of `reconstruct`, such as priors and the
     device.
     """
@@ -69,12 +69,13 @@ def tune(
             scores[value] = evaluate_volume(result.volume, truth).volume_psnr_db
         best = max(scores, key=scores.__getitem__)
         left = [value for value in _neighbours(best, values) if value not in scores]
-    if _is_at_the_end(best, values, scores):
+    is_most = name == "iterations" and best == values[-1]
+    if not is_most and _is_at_the_end(best, values, scores):
         tried = ", ".join(f"{value:g}: {scores[value]:.2f} dB" for value in sorted(scores))
         raise InputError(
             f"The best {name} of {method}, {best:g}, is at the end of those tried ({tried}).",
             "a best value inside the range",
-            "a wider range of values",
+            "a wider range ('values' of tune, in Python)",
         )
     return Tuned(replace(settings, **{name: best}), dict(sorted(scores.items())))
 

@@ -72,12 +72,14 @@ def check_views(prior: Prior, projections: Projections) -> None:
         )
     found = geometry.angles_rad
     if len(found) != views or not np.allclose(found, expected, atol=1e-6):
+        last = np.degrees(max(found))
+        arc = last * len(found) / (len(found) - 1) if len(found) > 1 else 180.0
         raise InputError(
             f"The network was trained for {views} views over {arc_degrees:g} degrees; the scan has "
-            f"{len(found)} views, up to {np.degrees(max(found)):g} degrees.",
+            f"{len(found)} views, up to {last:g} degrees.",
             "the views that it was trained for",
             "'diffusionblend train VOLUMES -o priors/fbp-unet --layout fbp-unet --views "
-            f"{len(found)}'",
+            f"{len(found)} --arc-degrees {arc:g}'",
         )
 
 

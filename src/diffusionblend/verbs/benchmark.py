@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import tyro
 
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.benchmark_tables import HALF_TURN_DEGREES, Setting
+from diffusionblend.io.files import sha256_of
 from diffusionblend.io.json_lines import append_json_line, read_json_lines
 from diffusionblend.methods.registry import METHODS, find_method
 from diffusionblend.methods.settings import MethodName, MethodSettings, SamplingSettings
@@ -22,6 +24,7 @@ from diffusionblend.provenance import (
     restart_peak_memory,
     versions,
 )
+from diffusionblend.verbs.allocator import give_back_freed_memory
 from diffusionblend.verbs.benchmark_cells import Cell, Subject, key_of, scan
 from diffusionblend.verbs.benchmark_plan import Work, tell_benchmark
 from diffusionblend.verbs.benchmark_searches import Searches
@@ -77,7 +80,8 @@ class Benchmark:
     slices: int | None = None
     """Only so many slices from the middle of each volume."""
     size: int | None = None
-    """Slice size in pixels; by default that of the priors."""
+    """Slice size in pixels; by default that of the priors, or the volume's own where no method of
+    these needs a prior."""
     keep_volumes: bool = False
     """Keep every reconstruction, in the output's folder 'volumes'."""
     dry_run: bool = False
@@ -106,12 +110,19 @@ class Benchmark:
         record = RunRecord(verb="benchmark", settings=asdict(self), device=self._torch_device)
         for path in paths:
             add_input(record, path)
-        wanted, failed = [], []
+            for name in shelf.trained_on(path.name):
+                warnings.warn(
+                    f"{name} was trained on {path.name}: its figures flatter", stacklevel=2
+                )
+        wanted, failed, compared = [], [], []
         for path in paths:
             subject = self._subject(path, shelf)
+            compared.append(f"{path.name}, {_extent(subject.truth)}")
             for cell in self._cells(subject, searches, failed):
                 wanted.append(cell.key)
                 if cell.key in {row["key"] for row in self._rows()}:
+                    if self.keep_volumes and not self._volume_path(cell).exists():
+                        say(f"{self._volume_path(cell)} was not kept when the cell was run")
                     continue
                 try:
                     self._run_cell(cell, subject.truth)
@@ -119,7 +130,7 @@ class Benchmark:
                     failed.append(f"{cell.volume}, {cell.setting.name}, {cell.method}")
                     print(f"diffusionblend: {failed[-1]}: {error}", file=sys.stderr)
             self._draw(path.name, subject.truth, wanted)
-        self._write_tables(wanted, searches)
+        self._write_tables(wanted, searches, compared, failed)
         done = {row["key"] for row in self._rows()}
         record.results = {"runs": len(done & set(wanted)), "failed": failed}
         write_record(record, self.output)
@@ -138,6 +149,7 @@ class Benchmark:
         from diffusionblend.methods.registry import reconstruct
 
         projections = scan(truth, cell.setting)
+        give_back_freed_memory()
         restart_peak_memory()
         with progress(f"{cell.volume} {cell.setting.name} {cell.method} {cell.seed}") as on_step:
             result = reconstruct(
@@ -152,9 +164,7 @@ class Benchmark:
         evaluation = evaluate_volume(result.volume, truth)
         self._keep_slice(cell.key, result.volume)
         if self.keep_volumes:
-            write_volume(
-                result.volume, self.output / VOLUMES_FOLDER / f"{cell.key}.nii.gz", force=True
-            )
+            write_volume(result.volume, self._volume_path(cell), force=True)
         row = {
             "key": cell.key,
             "volume": cell.volume,
@@ -171,6 +181,11 @@ class Benchmark:
             "versions": versions(),
         }
         append_json_line(self.output / ROWS_FILE, row)
+
+    def _volume_path(self, cell: Cell) -> Path:
+        """Where a reconstruction is kept."""
+        stem = f"{cell.volume.partition('.')[0]}-{cell.setting.name}-{cell.method}-{cell.seed}"
+        return self.output / VOLUMES_FOLDER / f"{stem}-{cell.key}.nii.gz".replace(" ", "-")
 
     def _cells(self, subject: Subject, searches: Searches, failed: list[str]) -> Iterator[Cell]:
         """Every cell of a volume; a method whose search fails is left out and told."""
@@ -240,9 +255,17 @@ class Benchmark:
         )
 
     def _subject(self, path: Path, shelf: PriorShelf) -> Subject:
+        if shelf.size and self.size not in (None, shelf.size):
+            raise InputError(
+                f"--size is {self.size}, and the priors are for slices of {shelf.size} pixels.",
+                f"{shelf.size}, or --size left out",
+                "priors of another size, or methods that need none",
+            )
         return Subject.read(path, size=shelf.size or self.size, n_slices=self.slices)
 
-    def _write_tables(self, wanted: list[str], searches: Searches) -> None:
+    def _write_tables(
+        self, wanted: list[str], searches: Searches, compared: list[str], failed: list[str]
+    ) -> None:
         """table.md and table.csv, of the cells of this command."""
         from diffusionblend.evaluation import benchmark_tables as tables
 
@@ -250,9 +273,16 @@ class Benchmark:
         if not rows:
             return
         published = json.loads(Path(tables.__file__).with_name(PUBLISHED_FILE).read_text())
-        lines = [
-            f"- {r['setting']}: {r['searched']} of {r['method']} is {r['value']:g}, searched on a "
-            f"training volume (value: PSNR in dB): {r['psnr_volume_db']}"
+        steps = "each method's own" if self.steps is None else f"{self.steps}"
+        lines = [f"- {line}" for line in compared]
+        lines += [f"- failed, and not in the tables: {line}" for line in failed]
+        lines += [
+            f"- noiseless projections; seeds {self.seeds}; reverse steps {steps}; sampling "
+            f"{self.sampling}; peak memory is the process's, with all priors loaded"
+        ]
+        lines += [
+            f"- {r['setting']}: {r['searched']} of {r['method']} is {r['value']:g}, searched on "
+            f"{self.tune_on.name} (value: PSNR in dB): {r['psnr_volume_db']}"
             for r in searches.rows_of(self._method_names(), self._settings())
         ]
         lines += [f"- prior {line}" for line in searches.shelf.described()]
@@ -332,16 +362,26 @@ class Benchmark:
     def _check_numbers(self) -> None:
         """Raise InputError for what could not be measured."""
         arcs_fit = all(0 < arc < HALF_TURN_DEGREES for arc in self.arc_degrees)
-        if not self._settings() or min(self.views, default=1) < 1 or not arcs_fit:
+        nothing = not self.views and not self.arc_degrees
+        if nothing or min(self.views, default=1) < 1 or not arcs_fit:
             raise InputError(
                 f"Asked for {self.views} views and arcs of {self.arc_degrees} degrees.",
                 "at least one view, and arcs above 0 and below 180 degrees",
             )
         if self.seeds < 1 or not self._method_names():
             raise InputError(f"Asked for {self.seeds} seeds of {self.methods}.", "at least one")
-        if self.slices is not None and self.slices < 1:
-            raise InputError(f"slices is {self.slices}.", "at least 1")
+        for name in ("slices", "steps", "size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}.", "at least 1")
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    return path.exists() and other.exists() and path.samefile(other)
+    return path.is_file() and other.is_file() and sha256_of(path) == sha256_of(other)
+
+
+def _extent(volume: Volume) -> str:
+    """Voxels and spacing, x y z, for a table."""
+    voxels = " x ".join(str(n) for n in reversed(volume.grid.shape))
+    spacing = " x ".join(f"{mm:.3g}" for mm in reversed(volume.grid.spacing_mm))
+    return f"{voxels} voxels of {spacing} mm"

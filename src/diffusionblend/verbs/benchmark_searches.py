@@ -120,6 +120,6 @@ class Searches:
         return self.subject is not None and method in SEARCHED
 
     def _key(self, method: str, setting: Setting) -> str:
-        facts = [self.subject.sha256, asdict(setting), method]
+        facts = [self.subject.sha256, self.subject.truth.grid.shape, asdict(setting), method]
         options = self.options(method, setting)
         return key_of(facts, self.unsearched(method), options, self.shelf.size)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from diffusionblend.priors.prior import Prior
 
 
+BUDGET = ("batch_size", "learning_rate", "warmup_steps", "decay_steps")
+"""Settings of a training that a table tells, beside its steps."""
+
+
 class PriorShelf:
     """Loaded priors by layout, those of layout fbp-unet by their views as well.
 
@@ -58,6 +62,10 @@ class PriorShelf:
             found["coarse_prior"] = self._coarse[method.layout]
         return found
 
+    def trained_on(self, volume: str) -> list[str]:
+        """The priors that were trained on a volume of this file name."""
+        return [n for n, p in self._priors.values() if volume in (p.trained.get("volumes") or ())]
+
     def described(self) -> list[str]:
         """A line for each prior: how it was trained."""
         return [f"{name}: {_training(prior)}" for name, prior in self._priors.values()]
@@ -83,10 +91,16 @@ def _key(prior: Prior) -> tuple[str, object]:
 
 
 def _training(prior: Prior) -> str:
-    """Layout, steps, blocks, volumes and loss of a prior, as far as its facts tell."""
-    facts = prior.trained
-    parts = [f"layout {prior.config.layout}"]
+    """Layout, size, budget, start, volumes and loss of a prior, as far as its facts tell."""
+    facts, settings = prior.trained, prior.trained.get("settings")
+    settings = settings if isinstance(settings, dict) else {}
+    channels = " ".join(str(c) for c in prior.config.channels)
+    parts = [f"layout {prior.config.layout}", f"{prior.config.image_size} pixels"]
+    parts += [f"channels {channels}"]
     parts += [f"{facts[name]} {name}" for name in ("steps", "blocks") if name in facts]
+    parts += [f"{n.replace('_', ' ')} {settings[n]}" for n in BUDGET if n in settings]
+    if "initial_prior_sha256" in facts:
+        parts.append(f"from the weights {facts['initial_prior_sha256'][:16]}")
     if isinstance(facts.get("volumes"), list):
         parts.append(f"{len(facts['volumes'])} volumes")
     if isinstance(facts.get("validation_loss"), float):
