@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods.consistency import Consistency, Unconditional
+from diffusionblend.methods.consistency import (
+    Consistency,
+    HardStep,
+    ProximalStep,
+    Unconditional,
+)
+from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.sampler import Sampler
 from diffusionblend.methods.tpdm import draw_planes
 from diffusionblend.priors.partition import (
@@ -19,8 +26,10 @@ from diffusionblend.priors.partition import (
     neighbour_partition,
     slice_partition,
 )
+from diffusionblend.volume import Volume
 from gaussian_prior import GaussianPrior, covariance
 from gaussian_recursion import AffineStep, carried, equal_times, nothing
+from small_scan import dense_system, scan, small_volume
 
 Z = 6
 SHAPE = (Z, 48, 80)
@@ -229,3 +238,38 @@ def test_the_share_form_shrinks_the_spread_however_many_the_steps() -> None:
     assert left["ddim", 500] > 0.97
     chosen = (prior, [WHOLE] * 50, {"eta": 0.85})
     assert_distribution(run(chosen, Unconditional()), *in_closed_form(chosen))
+
+
+@pytest.mark.parametrize("name", ["prox", "hard"])
+def test_real_data_steps_follow_the_closed_form(name: str) -> None:
+    """Many slices with the same projections; a state of `carried` is one slice's pixels here."""
+    one = small_volume((1, 6, 6))
+    many = Volume(np.repeat(one.values, 4000, 0), replace(one.grid, shape=(4000, 6, 6)))
+    measurement = Measurement.of(scan(many, n_views=3))
+    operator, rho = measurement.operator, 0.4
+    a = dense_system(operator.geometry, operator.grid) / operator.grid.spacing_mm[2]
+    y = measurement.y[:, 0].double().numpy().ravel()
+    inverse = np.linalg.inv(a.T @ a + rho * np.eye(36))
+    prior, steps, weight = GaussianPrior(block_slices=1), 8, rho / (1 + rho)
+    if name == "prox":
+        data = ProximalStep(measurement, rho)
+        form = {"estimate": AffineStep(rho * inverse, inverse @ a.T @ y, nothing(36).spread)}
+    else:
+        data = HardStep(measurement, weight)
+
+        def on_state(abar: float) -> AffineStep:
+            spread = (1 - abar) ** 0.5 * inverse @ a.T @ a
+            return AffineStep(rho * inverse, abar**0.5 * inverse @ a.T @ y, spread)
+
+        form = {"on_state": on_state}
+    sampler = Sampler(
+        prior, data, equal_times(steps), [slice_partition(4000)] * steps, eta=0.8, batch_blocks=4000
+    )
+    x, _ = sampler.run(sampler.start((4000, 6, 6), torch.Generator().manual_seed(5)))
+    mean, cov = carried(prior, [slice_partition(36)] * steps, 36, eta=0.8, **form)
+    pixels = x.reshape(4000, 36).double().numpy().T
+    variance = np.diag(cov)
+    assert (np.abs(pixels.mean(1) - mean) < 5 * np.sqrt(variance / 4000) + 1e-3).all()
+    errors = 5 * np.sqrt((np.outer(variance, variance) + cov**2) / 4000) + 1e-3
+    assert (np.abs(np.cov(pixels) - cov) < errors).all()
+    assert np.abs(cov - np.diag(variance)).max() > 0.01, "the data couple the pixels"
