@@ -22,6 +22,7 @@ from diffusionblend.phantom import synthetic_chest
 from diffusionblend.verbs.benchmark_cells import scan
 from diffusionblend.verbs.plan import in_bytes
 from easy_training import environment_of_a_script
+from tiny_network import random_prior
 
 KILLED = """
 import os, signal, sys
@@ -163,6 +164,17 @@ def test_a_benchmark_that_was_killed_goes_on_without_losing_or_repeating(cli, co
     for row, other in zip(rows_of(out), rows_of(undisturbed), strict=True):
         for name in ("key", "psnr_axial", "ssim_coronal", "relative_residual"):
             assert row[name] == other[name]
+
+
+def test_another_prior_or_another_volume_is_another_cell(cli, command, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    random_prior(seed=1).save(other)
+    assert cli(*command, "-o", out).code == 0
+    assert len(rows_of(out)) == 8
+    assert cli(*command, "-o", out, "--priors", other).code == 0
+    assert [r["method"] for r in rows_of(out)[8:]] == 4 * ["diffusionblend++"]
+    assert cli(*command, "-o", out, "--slices", 5).code == 0
+    assert len(rows_of(out)) == 12 + 8
 
 
 def test_a_method_without_its_prior_is_refused_before_any_work(cli, command, tmp_path):
