@@ -16,8 +16,8 @@ VOLUMES_HELD = 5
 """Float32 volumes alive at once: the state, its dual variable and sum, a step's noise, a result."""
 SHARE_OF_FREE = 0.5
 
-LIBRARIES_BYTES = 680e6
-"""A process with the libraries and a network of some ten million parameters."""
+LIBRARIES_BYTES = 770e6
+"""A process with the libraries, compiled kernels and a network of some ten million parameters."""
 BATCH_BYTES_PER_PIXEL = 180
 """Of a network's batch on a CPU, over all its slices."""
 PROJECTIONS_HELD = 4
