@@ -178,10 +178,17 @@ def test_another_prior_or_another_volume_is_another_cell(cli, command, tmp_path)
 
 
 def test_a_method_without_its_prior_is_refused_before_any_work(cli, command, tmp_path):
-    result = cli(*command, "-o", tmp_path / "out", "--methods", "fbp", "tpdm")
+    arguments = ("--methods", "fbp", "tpdm", "dds", "fbp-unet", "--views", 8, "--arc-degrees", 60)
+    result = cli(*command, "-o", tmp_path / "out", *arguments)
     assert result.code == 1
-    assert "tpdm needs a prior of layout 'slices'" in result.err
-    assert "--layout slices" in result.err
+    for users, of_what in {
+        "tpdm, dds": "slices --layout slices",
+        "tpdm": "coronal --layout coronal",
+        "fbp-unet": "fbp-unet-8 --layout fbp-unet --views 8 --arc-degrees 180",
+        "fbp-unet ": "fbp-unet-60 --layout fbp-unet --views 60 --arc-degrees 60",
+    }.items():
+        train = f"  {users.strip()}: diffusionblend train VOLUMES -o priors/{of_what}\n"
+        assert train in result.err
     assert not (tmp_path / "out").exists()
 
 

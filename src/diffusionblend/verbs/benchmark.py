@@ -98,9 +98,7 @@ class Benchmark:
             raise InputError(f"There is no {self.volumes}.", "a volume in HU, or a folder of them")
         names = self.priors if self._needs_priors() else ()
         shelf = PriorShelf(names, self._torch_device, starts_coarse=self.sampling == "own")
-        for method in self._method_names():
-            for setting in self._settings():
-                shelf.options(method, find_method(method), setting)
+        shelf.check_all({n: find_method(n) for n in self._method_names()}, self._settings())
         paths = volume_paths(self.volumes) if self.volumes.is_dir() else [self.volumes]
         self._check_tuning_apart(paths)
         searches = self._searches(shelf)

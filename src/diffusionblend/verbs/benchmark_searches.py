@@ -109,7 +109,7 @@ class Searches:
 
     def options(self, method: str, setting: Setting) -> dict[str, object]:
         """The priors that a method takes in a setting, as options of `reconstruct`."""
-        return self.shelf.options(method, find_method(method), setting)
+        return self.shelf.options(find_method(method), setting)
 
     def _rows(self) -> dict[str, dict]:
         return {row["key"]: row for row in read_json_lines(self.file)}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
+from diffusionblend.evaluation.benchmark_tables import HALF_TURN_DEGREES
 
 if TYPE_CHECKING:
     from diffusionblend.evaluation.benchmark_tables import Setting
@@ -48,16 +49,38 @@ class PriorShelf:
             raise InputError(f"The priors are for slices of {sorted(sizes)} pixels.", "one size")
         self.size = next(iter(sizes), None)
 
-    def options(self, name: str, method: Method, setting: Setting) -> dict[str, object]:
+    def check_all(self, methods: Mapping[str, Method], settings: Sequence[Setting]) -> None:
+        """Raise InputError where methods lack priors, naming all and the commands that train them.
+
+        methods: by their names.
+        """
+        lacking: dict[str, list[str]] = {}
+        for name, method in methods.items():
+            for setting in settings:
+                for layout in filter(None, (method.layout, method.perpendicular)):
+                    key = _key_of(layout, setting)
+                    if key not in self._priors:
+                        users = lacking.setdefault(_training_command(*key), [])
+                        users += [name] if name not in users else []
+        if lacking:
+            needed = [f"{', '.join(users)}: {command}" for command, users in lacking.items()]
+            without = {name for users in lacking.values() for name in users}
+            raise InputError(
+                f"{', '.join(sorted(without))} need priors that --priors does not name.",
+                "--priors with one of each layout that the methods need",
+                "\n  ".join([f"--methods without {' '.join(sorted(without))}, or train", *needed]),
+            )
+
+    def options(self, method: Method, setting: Setting) -> dict[str, object]:
         """The priors that a method takes in a setting, as options of `reconstruct`.
 
-        Raises InputError, naming the one that lacks and the command that trains it.
+        They are there after `check_all`.
         """
         found: dict[str, object] = {}
         if method.layout is not None:
-            found["prior"] = self._find(name, method.layout, setting)
+            found["prior"] = self._priors[_key_of(method.layout, setting)][1]
         if method.perpendicular is not None:
-            found["perpendicular_prior"] = self._find(name, method.perpendicular, setting)
+            found["perpendicular_prior"] = self._priors[_key_of(method.perpendicular, setting)][1]
         if method.starts_coarse and method.layout in self._coarse:
             found["coarse_prior"] = self._coarse[method.layout]
         return found
@@ -70,24 +93,23 @@ class PriorShelf:
         """A line for each prior: how it was trained."""
         return [f"{name}: {_training(prior)}" for name, prior in self._priors.values()]
 
-    def _find(self, method: str, layout: str, setting: Setting) -> Prior:
-        of_views = (setting.views, setting.arc_degrees) if layout == "fbp-unet" else None
-        if (layout, of_views) in self._priors:
-            return self._priors[layout, of_views][1]
-        train = f"diffusionblend train VOLUMES -o priors/{layout} --layout {layout}"
-        if of_views is not None:
-            train += f" --views {setting.views} --arc-degrees {setting.arc_degrees:g}"
-        what = f" for {setting.name}" if of_views is not None else ""
-        raise InputError(
-            f"{method} needs a prior of layout {layout!r}{what}, and --priors has none.",
-            f"--priors with one of layout {layout!r} among them",
-            f"'{train}', or --methods without {method}",
-        )
-
 
 def _key(prior: Prior) -> tuple[str, object]:
     layout = prior.config.layout
     return layout, prior.views if layout == "fbp-unet" else None
+
+
+def _key_of(layout: str, setting: Setting) -> tuple[str, object]:
+    return layout, (setting.views, setting.arc_degrees) if layout == "fbp-unet" else None
+
+
+def _training_command(layout: str, of_views: tuple[int, float] | None) -> str:
+    command = f"diffusionblend train VOLUMES -o priors/{layout}"
+    if of_views is None:
+        return f"{command} --layout {layout}"
+    views, arc_degrees = of_views
+    which = views if arc_degrees == HALF_TURN_DEGREES else arc_degrees
+    return f"{command}-{which:g} --layout {layout} --views {views} --arc-degrees {arc_degrees:g}"
 
 
 def _training(prior: Prior) -> str:
