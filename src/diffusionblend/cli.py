@@ -17,41 +17,20 @@ import tyro
 from diffusionblend import __version__
 from diffusionblend.errors import InputError
 from diffusionblend.verbs.allocator import keep_freed_memory
-from diffusionblend.verbs.benchmark import Benchmark
-from diffusionblend.verbs.demo import Demo
 from diffusionblend.verbs.doctor import Doctor
-from diffusionblend.verbs.evaluate import Evaluate
-from diffusionblend.verbs.export import Export
-from diffusionblend.verbs.import_projections import ImportProjections
-from diffusionblend.verbs.import_series import Import
 from diffusionblend.verbs.methods import Methods
 from diffusionblend.verbs.priors import Priors
 from diffusionblend.verbs.projections import ProjectionFiles
-from diffusionblend.verbs.reconstruct import Reconstruct
-from diffusionblend.verbs.repeat import Repeat, Verb
-from diffusionblend.verbs.simulate import Simulate
-from diffusionblend.verbs.train import Train
-from diffusionblend.verbs.view import View
+from diffusionblend.verbs.recorded import RECORDED, Verb
+from diffusionblend.verbs.repeat import Repeat
 
-VERBS: dict[str, type[Verb]] = {
-    "demo": Demo,
-    "import": Import,
-    "train": Train,
-    "simulate": Simulate,
+VERBS: dict[str, type[Verb]] = {name: RECORDED[name] for name in RECORDED if " " not in name} | {
     "projections": ProjectionFiles,
-    "reconstruct": Reconstruct,
-    "evaluate": Evaluate,
-    "view": View,
-    "export": Export,
-    "benchmark": Benchmark,
     "methods": Methods,
     "repeat": Repeat,
     "priors": Priors,
     "doctor": Doctor,
 }
-
-RECORDED: dict[str, type[Verb]] = VERBS | {"projections import": ImportProjections}
-"""What a run record can name; a verb with subcommands is named with the one that ran."""
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM

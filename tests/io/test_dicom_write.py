@@ -15,7 +15,8 @@ from dicom_series import hu_pattern, write_series
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
 from diffusionblend.io.dicom import read_dicom_series
 from diffusionblend.io.dicom_write import write_dicom_series
-from diffusionblend.io.volumes import image_from_volume, read_volume, volume_from_image
+from diffusionblend.io.images import image_from_volume, volume_from_image
+from diffusionblend.io.volumes import read_volume
 from diffusionblend.volume import Grid, Volume
 
 TURN = np.array(

@@ -10,8 +10,9 @@ from skimage.io import imread
 
 from dicom_series import hu_pattern
 from diffusionblend.errors import InputError, OutputExistsError
+from diffusionblend.io.images import image_from_volume, volume_from_image
 from diffusionblend.io.tiff_stack import read_tiff_stack, write_tiff_stack
-from diffusionblend.io.volumes import image_from_volume, read_volume, volume_from_image
+from diffusionblend.io.volumes import read_volume
 from diffusionblend.volume import Grid, Volume
 
 C, S = np.cos(0.2), np.sin(0.2)

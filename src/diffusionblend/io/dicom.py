@@ -18,6 +18,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.dicom_header import Header, check_whole, pick_series, read_headers
 from diffusionblend.io.dicom_stack import Stack, check_ct_images, sorted_stack
 from diffusionblend.io.dicom_write import MANUFACTURER
+from diffusionblend.io.images import volume_from_image
 from diffusionblend.volume import Volume
 
 PADDING_HU = -1024.0
@@ -68,8 +69,6 @@ def read_dicom_series(
     duplicated, tilted, irregular or fewer than three, colour, localiser, multi-frame and other
     images than CT, missing positions, and truncated files.
     """
-    from diffusionblend.io.volumes import volume_from_image
-
     folder = Path(folder)
     headers, others = read_headers(folder, on_step and (lambda i, n: on_step(i, 2 * n)))
     n_files = len(headers) + len(others)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.volumes import image_from_volume
+from diffusionblend.io.images import image_from_volume
 from diffusionblend.units import AIR_HU
 from diffusionblend.volume import Grid, Volume, downsample_in_plane, grids_overlap
 

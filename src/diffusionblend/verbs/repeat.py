@@ -10,7 +10,6 @@ from typing import (
     Annotated,
     Any,
     Literal,
-    Protocol,
     Union,
     get_args,
     get_origin,
@@ -23,19 +22,13 @@ from diffusionblend.errors import InputError
 from diffusionblend.provenance import RunRecord, read_run_record
 from diffusionblend.verbs.options import Output, say
 from diffusionblend.verbs.progress import PATIENCE_SECONDS, progress
+from diffusionblend.verbs.recorded import RECORDED, Verb
 from diffusionblend.verbs.recorded_priors import SHIPPED
 
 OUTPUTS = ("output", "report", "figure", "static")
 """The settings that name outputs; the record lies beside the first of them that is given."""
 HOME_PREFIX = "~/"
 """How records write the user's home folder."""
-
-
-class Verb(Protocol):
-    """A verb's dataclass."""
-
-    def run(self) -> None:
-        """Do it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +46,6 @@ class Repeat:
 
     def run(self) -> None:
         """Build the verb from the record and run it."""
-        from diffusionblend.cli import RECORDED
-
         record = read_run_record(self.record)
         if record.verb not in RECORDED:
             raise InputError(
