@@ -131,7 +131,7 @@ def one_block(**settings: object) -> Scheme:
 
 SCHEMES = {
     "dds-2d": Scheme(Dds2dSettings(), alone(), slices),
-    "dds": Scheme(DdsSettings(), alone(), slices),
+    "dds": Scheme(DdsSettings(tv_z_penalty=1.0), alone(), slices),
     "diffusion-mbir": Scheme(DiffusionMbirSettings(), alone(), slices, on_state=True),
     "tpdm": Scheme(TpdmSettings(), alone(), planes),
     "diffusionblend": Scheme(

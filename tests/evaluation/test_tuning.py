@@ -68,6 +68,7 @@ def test_a_best_value_at_the_end_will_do_where_the_figure_has_levelled_off() -> 
 def test_only_what_has_a_setting_to_search_is_searched(noisy: Projections) -> None:
     with pytest.raises(InputError, match="sirt, cgls, admm-tv, dds"):
         tune("fbp", noisy, small_volume((2, 16, 16)))
-    for method, (name, values) in SEARCHED.items():
-        assert hasattr(METHODS[method].settings(), name)
-        assert list(values) == sorted(values)
+    for method, searched in SEARCHED.items():
+        for name, values in searched:
+            assert hasattr(METHODS[method].settings(), name)
+            assert list(values) == sorted(values)

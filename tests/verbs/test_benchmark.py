@@ -14,12 +14,15 @@ import pytest
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.benchmark_tables import Setting
 from diffusionblend.evaluation.metrics import evaluate_volume
-from diffusionblend.evaluation.tuning import SEARCHED
+from diffusionblend.evaluation.tuning import SEARCHED, tune
+from diffusionblend.io.json_lines import read_json_lines
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.methods import cgls
 from diffusionblend.methods.registry import reconstruct
+from diffusionblend.methods.settings import AdmmTvSettings
 from diffusionblend.phantom import synthetic_chest
-from diffusionblend.verbs.benchmark_cells import scan
+from diffusionblend.verbs.benchmark_cells import Subject, middle_of, scan
+from diffusionblend.verbs.benchmark_searches import SLICES
 from diffusionblend.verbs.plan import in_bytes
 from easy_training import environment_of_a_script
 from tiny_network import random_prior
@@ -120,11 +123,48 @@ def test_a_plan_counts_the_runs_that_are_left_and_writes_nothing(cli, command, t
     assert len(rows_of(out)) == 5
 
 
+def test_settings_are_searched_one_after_another(
+    cli, tmp_path, chest_file, other_volume, monkeypatch
+):
+    monkeypatch.setitem(
+        SEARCHED, "admm-tv", (("weight", (1e-4, 1e-3, 1e3)), ("iterations", (2, 3, 4)))
+    )
+    command = ("benchmark", chest_file, "--views", 6, "--methods", "admm-tv", "--device", "cpu")
+    command = (*command, "-o", tmp_path / "out", "--tune-on", other_volume)
+    assert "all 7 runs" in cli(*command, "--dry-run").out
+    told = cli(*command)
+    assert told.code == 0, told.err
+    weight, iterations = read_json_lines(tmp_path / "out" / "tuned.jsonl")
+    assert (weight["searched"], iterations["searched"]) == ("weight", "iterations")
+    assert weight["value"] < 1.0 and set(iterations["psnr_volume_db"]) >= {"3", "4"}
+    (row,) = rows_of(tmp_path / "out")
+    assert row["settings"]["weight"] == weight["value"]
+    assert row["settings"]["iterations"] == iterations["value"]
+    other = Subject.read(other_volume, size=None, n_slices=None).truth
+    by_hand = tune(
+        "admm-tv",
+        scan(middle_of(other, SLICES), Setting(6)),
+        middle_of(other, SLICES),
+        name="iterations",
+        settings=AdmmTvSettings(weight=weight["value"]),
+    )
+    assert by_hand.settings.iterations == iterations["value"]
+    assert iterations["psnr_volume_db"]["3"] == round(by_hand.psnr_by_value[3], 2)
+    assert "searching" not in cli(*command).out
+    assert "iterations of admm-tv is" in (tmp_path / "out" / "table.md").read_text()
+    lines = (tmp_path / "out" / "tuned.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "out" / "tuned.jsonl").write_text(lines[0])
+    assert "all 4 runs" in cli(*command, "--dry-run").out
+    again = cli(*command).out
+    assert "searching iterations" in again and "searching weight" not in again
+
+
 def test_a_plan_counts_searches(cli, chest_file, tmp_path, other_volume):
     out, methods = tmp_path / "out", ("--methods", "fbp", "cgls", "--device", "cpu")
     command = ("benchmark", chest_file, "--views", 6, *methods, "--tune-on", other_volume)
     planned = cli(*command, "-o", out, "--dry-run")
-    tried = len(SEARCHED["cgls"][1])
+    ((_, values),) = SEARCHED["cgls"]
+    tried = len(values)
     assert planned.code == 0 and f"all {tried + 2} runs: about" in planned.out
     assert f"({tried + 1} runs)" in planned.out
     assert not out.exists()

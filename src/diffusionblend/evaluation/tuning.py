@@ -14,19 +14,22 @@ from diffusionblend.volume import Volume
 
 TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 TV_Z_WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+TV_Z_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 DPS_STEPS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 LEVEL_DB = 0.1
 
-SEARCHED: dict[str, tuple[str, tuple[float, ...]]] = {
-    "sirt": ("iterations", (5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)),
-    "cgls": ("iterations", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)),
-    "admm-tv": ("weight", TV_WEIGHTS),
-    "dds": ("tv_z_weight", TV_Z_WEIGHTS),
-    "diffusion-mbir": ("tv_z_weight", TV_Z_WEIGHTS),
-    "tpdm": ("dps_step", DPS_STEPS),
+SEARCHED: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
+    "sirt": (("iterations", (5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)),),
+    "cgls": (("iterations", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)),),
+    "admm-tv": (("weight", TV_WEIGHTS),),
+    "dds": (("tv_z_penalty", TV_Z_PENALTIES), ("tv_z_weight", TV_Z_WEIGHTS)),
+    "diffusion-mbir": (("tv_z_weight", TV_Z_WEIGHTS),),
+    "tpdm": (("dps_step", DPS_STEPS),),
 }
-"""By method: the setting that the data's weight hangs on, and the values tried for it, rising."""
+"""By method: the settings that the data's weight hangs on, and the values tried for each, rising.
+They are searched one after another, each with the best of those before it. ADMM's penalty changes
+what comes out where its variables are not kept (dds), and how soon where they are."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,14 @@ def tune(
     truth: Volume,
     values: Sequence[float] | None = None,
     *,
+    name: str | None = None,
     settings: MethodSettings | None = None,
     options: Mapping[str, object] | None = None,
 ) -> Tuned:
-    """The method's searched setting with the highest whole-volume PSNR against `truth`.
+    """One of the method's settings at the highest whole-volume PSNR against `truth`.
 
-    values: in rising order, by default those of SEARCHED, climbed from the middle one until both
+    name: of the setting, by default the first that SEARCHED has for the method. values: in rising
+    order, by default those of SEARCHED, climbed from the middle one until both
     neighbours are worse; a best one at either end raises InputError, since the true best may lie
     beyond it, unless the figure has levelled off there (less than LEVEL_DB from its neighbour). The
     most iterations are a best one too: of noiseless data they can rise for ever. settings: all
@@ -57,8 +62,9 @@ def tune(
     """
     if method not in SEARCHED:
         raise InputError(f"{method} has nothing to search.", f"one of {', '.join(SEARCHED)}")
-    name, usual = SEARCHED[method]
-    values = usual if values is None else values
+    searched = dict(SEARCHED[method])
+    name = next(iter(searched)) if name is None else name
+    values = searched[name] if values is None else values
     settings = find_method(method).settings() if settings is None else settings
     scores: dict[float, float] = {}
     left = [values[len(values) // 2]]

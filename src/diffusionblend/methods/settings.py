@@ -127,7 +127,7 @@ class ConsistencySettings:
     tv_z_weight: float = 0.1
     """Of the total variation along z, for 'admm-tv-z'; tune it."""
     tv_z_penalty: float = 1.0
-    """ADMM's rho, for 'admm-tv-z'."""
+    """ADMM's rho, for 'admm-tv-z'; tune it too where the variables are not kept."""
     tv_z_keeps: bool = False
     """Keep ADMM's variables from one reverse step to the next, for 'admm-tv-z'."""
     hard_weight: float = 0.1
@@ -271,6 +271,10 @@ class DdsSettings(SamplingSettings):
     """Reverse steps; each passes the whole volume through the network once."""
     consistency: ConsistencyName = "admm-tv-z"
     """Data step, see above."""
+    tv_z_weight: float = 3.0
+    """Of the total variation along z; tune it after the penalty."""
+    tv_z_penalty: float = 10.0
+    """ADMM's rho: the larger, the smoother along z; tune it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +285,8 @@ class DiffusionMbirSettings(SamplingSettings):
     """Data step, taken on the noisy state over sqrt(abar); not 'hard' or 'dps'."""
     cg_iterations: int = 1
     """CG steps at every reverse step."""
+    tv_z_weight: float = 3.0
+    """Of the total variation along z; tune it."""
     tv_z_keeps: bool = True
     """Keep ADMM's variables from one reverse step to the next."""
     eta: float = 1.0

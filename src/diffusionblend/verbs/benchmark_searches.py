@@ -38,42 +38,41 @@ class Searches:
     device: str
 
     def settings(self, method: str, setting: Setting) -> MethodSettings:
-        """The method's settings, its weight searched if it was not yet.
+        """The method's settings, searched one after another if they were not yet.
 
         Raises InputError where the best value lies at the end of those tried.
         """
-        from diffusionblend.evaluation.tuning import SEARCHED, tune
+        from diffusionblend.evaluation.tuning import tune
 
-        if self._applies_to(method):
-            name, _ = SEARCHED[method]
-            if self.known(method, setting) is None:
+        settings = self.unsearched(method)
+        for name, _ in self._searched(method):
+            row = self._row(method, setting, name, settings)
+            if row is None:
                 volume = middle_of(self.subject.truth, SLICES)
                 say(f"{setting.name}: searching {name} of {method} on {self.subject.path.name}")
                 found = tune(
                     method,
                     scan(volume, setting),
                     volume,
-                    settings=self.unsearched(method),
+                    name=name,
+                    settings=settings,
                     options=self.options(method, setting) | {"device": self.device},
                 )
                 scores = {f"{v:g}": round(s, 2) for v, s in found.psnr_by_value.items()}
-                row = {"key": self._key(method, setting), "method": method, "searched": name}
-                row |= {"setting": setting.name, "psnr_volume_db": scores}
+                row = {"key": self._key(method, setting, name, settings), "method": method}
+                row |= {"searched": name, "setting": setting.name, "psnr_volume_db": scores}
                 row["value"] = getattr(found.settings, name)
                 append_json_line(self.file, row)
-            say(
-                f"{setting.name}: {name} of {method} is "
-                f"{getattr(self.known(method, setting), name):g}"
-            )
-        return self.known(method, setting)
+            say(f"{setting.name}: {name} of {method} is {row['value']:g}")
+            settings = replace(settings, **{name: row["value"]})
+        return settings
 
     def known(self, method: str, setting: Setting) -> MethodSettings | None:
         """The method's settings, None where a search would have to come first."""
-        settings = self.unsearched(method)
-        if not self._applies_to(method):
-            return settings
-        row = self._rows().get(self._key(method, setting))
-        return None if row is None else replace(settings, **{row["searched"]: row["value"]})
+        rows = [*self._found(method, setting)]
+        if len(rows) < len(self._searched(method)):
+            return None
+        return replace(self.unsearched(method), **{r["searched"]: r["value"] for r in rows})
 
     def unsearched(self, method: str) -> MethodSettings:
         """The method's settings but for what is searched."""
@@ -84,42 +83,52 @@ class Searches:
         return settings.alike(self.sampling)
 
     def left(self, methods: Sequence[str], settings: Sequence[Setting]) -> Iterator[Work]:
-        """The searches that are still to be made."""
-        from diffusionblend.evaluation.tuning import SEARCHED
-
+        """The searches that are still to be made; what follows on another counts as not made."""
         for setting in settings:
             for method in methods:
-                if self.known(method, setting) is not None:
-                    continue
-                name, values = SEARCHED[method]
-                yield Work(
-                    setting=setting.name,
-                    method=method,
-                    projections=scan(middle_of(self.subject.truth, SLICES), setting),
-                    settings=self.unsearched(method),
-                    options=self.options(method, setting),
-                    steps=tuple(v if name == "iterations" else None for v in values),
-                )
+                found = {row["searched"] for row in self._found(method, setting)}
+                for name, values in self._searched(method):
+                    if name not in found:
+                        yield Work(
+                            setting=setting.name,
+                            method=method,
+                            projections=scan(middle_of(self.subject.truth, SLICES), setting),
+                            settings=self.unsearched(method),
+                            options=self.options(method, setting),
+                            steps=tuple(v if name == "iterations" else None for v in values),
+                        )
 
     def rows_of(self, methods: Sequence[str], settings: Sequence[Setting]) -> list[dict]:
         """What was found for these methods in these settings, as it stands in the file."""
-        rows = self._rows()
-        keys = [self._key(m, s) for s in settings for m in methods if self._applies_to(m)]
-        return [rows[key] for key in keys if key in rows]
+        return [row for s in settings for m in methods for row in self._found(m, s)]
 
     def options(self, method: str, setting: Setting) -> dict[str, object]:
         """The priors that a method takes in a setting, as options of `reconstruct`."""
         return self.shelf.options(find_method(method), setting)
 
-    def _rows(self) -> dict[str, dict]:
-        return {row["key"]: row for row in read_json_lines(self.file)}
+    def _found(self, method: str, setting: Setting) -> Iterator[dict]:
+        """The rows of a method's searches in a setting, up to the first that is missing."""
+        settings = self.unsearched(method)
+        for name, _ in self._searched(method):
+            row = self._row(method, setting, name, settings)
+            if row is None:
+                return
+            yield row
+            settings = replace(settings, **{name: row["value"]})
 
-    def _applies_to(self, method: str) -> bool:
+    def _searched(self, method: str) -> tuple[tuple[str, tuple[float, ...]], ...]:
         from diffusionblend.evaluation.tuning import SEARCHED
 
-        return self.subject is not None and method in SEARCHED
+        return () if self.subject is None else SEARCHED.get(method, ())
 
-    def _key(self, method: str, setting: Setting) -> str:
-        facts = [self.subject.sha256, self.subject.truth.grid.shape, asdict(setting), method]
-        options = self.options(method, setting)
-        return key_of(facts, self.unsearched(method), options, self.shelf.size)
+    def _row(
+        self, method: str, setting: Setting, name: str, settings: MethodSettings
+    ) -> dict | None:
+        key = self._key(method, setting, name, settings)
+        rows = (row for row in read_json_lines(self.file) if row["key"] == key)
+        return next(rows, None)
+
+    def _key(self, method: str, setting: Setting, name: str, settings: MethodSettings) -> str:
+        """Of all that a search depends on: the settings so far among it."""
+        facts = [self.subject.sha256, self.subject.truth.grid.shape, asdict(setting), method, name]
+        return key_of(facts, settings, self.options(method, setting), self.shelf.size)
