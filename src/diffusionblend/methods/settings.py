@@ -153,9 +153,7 @@ class ConsistencySettings:
                 "--consistency cg",
             )
         if not 0 < self.hard_weight < 1:
-            raise InputError(
-                f"hard_weight is {self.hard_weight}.", "between 0 and 1, both left out"
-            )
+            raise InputError(f"hard_weight is {self.hard_weight}.", "above 0 and below 1")
         if not self.dps_step > 0:
             raise InputError(f"dps_step is {self.dps_step}.", "a number above 0")
 
