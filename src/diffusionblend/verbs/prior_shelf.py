@@ -66,7 +66,7 @@ class PriorShelf:
             needed = [f"{', '.join(users)}: {command}" for command, users in lacking.items()]
             without = {name for users in lacking.values() for name in users}
             raise InputError(
-                f"--priors has none, or not all, of what is needed by {', '.join(sorted(without))}.",
+                f"--priors does not have all that {', '.join(sorted(without))} need.",
                 "--priors with one of each layout that the methods need",
                 "\n  ".join([f"--methods without {' '.join(sorted(without))}, or train", *needed]),
             )
