@@ -11,11 +11,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from diffusionblend.priors.network import apply_unet
+from diffusionblend.priors.precision import has_bfloat16, runs_bfloat16
 from diffusionblend.priors.prior import Prior
 
 STACK_DEPTH = 4
 SQUARE_ON_GPU, SQUARE_ON_CPU = 8192, 2048
-"""Width of the bf16 matrix product that stands for the machine's peak."""
+"""Width of the matrix product that stands for the machine's peak."""
 MID_TIMESTEP = 500
 
 
@@ -59,7 +60,12 @@ def network_work(prior: Prior, n_blocks: int) -> Work:
     def call() -> torch.Tensor:
         with torch.no_grad():
             return apply_unet(
-                prior.unet, x, times, codes, unshuffle=prior.config.unshuffle, bf16=prior.bf16
+                prior.unet,
+                x,
+                times,
+                codes,
+                unshuffle=prior.config.unshuffle,
+                bf16=runs_bfloat16(prior.precision, x.device),
             )
 
     return Work("network", count_flops(call), call)
@@ -105,9 +111,14 @@ def network_levels(prior: Prior, network: Work) -> list[Level]:
     return levels
 
 
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """What a network of automatic precision computes in there."""
+    return torch.bfloat16 if has_bfloat16(device) else torch.float32
+
+
 def plain_work(level: Level, n_blocks: int, device: torch.device) -> Work:
-    """A stack of 3 x 3 convolutions of a level's width, bf16, channels last, nothing between."""
-    options = {"device": device, "dtype": torch.bfloat16}
+    """A stack of 3 x 3 convolutions of a level's width, channels last, nothing between."""
+    options = {"device": device, "dtype": fast_dtype(device)}
     stack = [
         torch.nn.Conv2d(level.channels, level.channels, 3, padding=1, bias=False, **options)
         for _ in range(STACK_DEPTH)
@@ -124,9 +135,9 @@ def plain_work(level: Level, n_blocks: int, device: torch.device) -> Work:
 
 
 def matrix_work(device: torch.device, n: int | None = None) -> Work:
-    """A bf16 matrix product, near the machine's peak."""
+    """A matrix product, near the machine's peak."""
     n = n or (SQUARE_ON_GPU if device.type == "cuda" else SQUARE_ON_CPU)
-    a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
+    a, b = (torch.randn(n, n, device=device, dtype=fast_dtype(device)) for _ in range(2))
     return Work(f"matrix product, {n} x {n}", 2 * n**3, lambda: a @ b)
 
 

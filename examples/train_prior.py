@@ -27,7 +27,7 @@ def main(size: int = 32, slices: int = 24, steps: int = 600, chests: int = 6) ->
         for seed in range(chests + 1)
     ]
     network = NetworkConfig(image_size=size, **SMALL)
-    settings = TrainSettings(network=network, steps=steps, learning_rate=1e-3, bf16=False)
+    settings = TrainSettings(network=network, steps=steps, learning_rate=1e-3, precision="float32")
     bank = VolumeBank.of(volumes[1:], block_slices=network.block_slices)
     with tempfile.TemporaryDirectory() as folder:
         prior = Trainer(settings, bank, None, Path(folder)).run(tell)

@@ -22,7 +22,7 @@ main(sys.argv[1:])
 TINY_TRAINING = (
     *("--network.image-size", "16", "--network.unshuffle", "1", "--network.channels", "8", "16"),
     *("--network.norm-groups", "4", "--network.attention-head-channels", "8"),
-    *("--batch-size", "2", "--warmup-steps", "1", "--no-bf16", "--device", "cpu"),
+    *("--batch-size", "2", "--warmup-steps", "1", "--precision", "float32", "--device", "cpu"),
 )
 """Options of a training run that takes milliseconds a step."""
 

@@ -25,7 +25,7 @@ EASY_SETTINGS = TrainSettings(
     strides=(1, 2),
     validate_every=8,
     checkpoint_minutes=60,
-    bf16=False,
+    precision="float32",
     seed=7,
 )
 

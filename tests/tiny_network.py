@@ -16,4 +16,4 @@ TINY = NetworkConfig(
 def random_prior(seed: int = 0, config: NetworkConfig = TINY) -> Prior:
     """A prior whose weights are random, in float32 throughout."""
     torch.manual_seed(seed)
-    return Prior(build_unet(config), config, trained={"seed": seed}, bf16=False).to("cpu")
+    return Prior(build_unet(config), config, trained={"seed": seed}, precision="float32").to("cpu")

@@ -48,7 +48,7 @@ def test_a_prior_comes_back_to_float16_accuracy(saved: Path) -> None:
     for name, value in loaded.unet.state_dict().items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, weights[name].half().float(), rtol=0, atol=0)
-    loaded.bf16 = False
+    loaded.precision = "float32"
     x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     for got, expected in zip(loaded.denoise(x, 500, 3), original.denoise(x, 500, 3), strict=True):
         assert (got - expected).abs().max() < 3e-3 * expected.abs().max()

@@ -83,7 +83,7 @@ def test_two_processes_end_where_one_does_also_after_a_signal_to_one(tmp_path: P
         "rank 1 of 2 stopped at 5",
     ]
     trainer(tmp_path / "one").run()
-    assert_close(tmp_path / "two", tmp_path / "one", 1e-5)
+    assert_close(tmp_path / "two", tmp_path / "one", 3e-5)  # eight steps of up to 1e-4
     steps = [m["step"] for m in metrics_of(tmp_path / "two") if "validation_loss" in m]
     assert steps == [4, 8]  # written once, by one process
 

@@ -17,9 +17,11 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 DEVICE = "cuda"
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_the_loss_falls_on_cuda(tmp_path: Path, bf16: bool) -> None:
-    settings = replace(EASY_SETTINGS, steps=80, batch_size=8, validate_every=1000, bf16=bf16)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_loss_falls_on_cuda(tmp_path: Path, precision: str) -> None:
+    settings = replace(
+        EASY_SETTINGS, steps=80, batch_size=8, validate_every=1000, precision=precision
+    )
     losses: list[float] = []
 
     def note(progress: Progress) -> None:

@@ -14,6 +14,7 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.io.files import atomic_output
 from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
+from diffusionblend.priors.precision import Precision, runs_bfloat16
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.priors.shipped import find_prior
 
@@ -48,15 +49,15 @@ class Prior:
     """A prior of blocks of k slices: predicts v or eps, gives x0 and eps exactly.
 
     unet: the network, in float32. config: its size and layout. trained: facts of its training
-    (data, steps, validation loss), for the record. bf16: run the network under bfloat16 autocast.
-    prediction: "v" or "eps", or "residual" for one that restores an FBP. code_unit: what the
-    position code counts, "slices" or "mm".
+    (data, steps, validation loss), for the record. precision: of the network's arithmetic; "auto"
+    is bfloat16 where the device has it in hardware. prediction: "v" or "eps", or "residual" for one
+    that restores an FBP. code_unit: what the position code counts, "slices" or "mm".
     """
 
     unet: torch.nn.Module
     config: NetworkConfig
     trained: dict[str, object] = field(default_factory=dict)
-    bf16: bool = True
+    precision: Precision = "auto"
     schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
     weights_sha256: str = ""
     prediction: str = "v"
@@ -127,7 +128,12 @@ class Prior:
             )
         codes = torch.full((len(x),), code, device=x.device)
         return apply_unet(
-            self.unet, x, times, codes, unshuffle=self.config.unshuffle, bf16=self.bf16
+            self.unet,
+            x,
+            times,
+            codes,
+            unshuffle=self.config.unshuffle,
+            bf16=runs_bfloat16(self.precision, x.device),
         )
 
     def _padded(self, x_t: torch.Tensor, t: int) -> torch.Tensor:

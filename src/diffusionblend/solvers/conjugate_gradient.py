@@ -32,12 +32,14 @@ def conjugate_gradient(
         return (a * b).sum(dims, keepdim=True)
 
     z = start.clone()
-    residual = right_side - apply(z)
+    applied = apply(z)
+    residual = right_side - applied
     direction = residual.clone()
     squared = dot(residual, residual)
     smallest = torch.finfo(squared.dtype).tiny
     rounding = ROUNDINGS * torch.finfo(squared.dtype).eps
-    floor = (rounding**2 * dot(right_side, right_side)).clamp(min=smallest)
+    size = dot(right_side, right_side) + dot(applied, applied)  # the residual rounds like these
+    floor = (rounding**2 * size).clamp(min=smallest)
     steepest = torch.zeros_like(squared)
     unsolved = squared > floor
     for _ in range(iterations):
@@ -81,10 +83,11 @@ def data_space_conjugate_gradient(
         return operator.forward(operator.adjoint(lines))
 
     p = torch.zeros_like(y)
-    u = y - operator.forward(start)  # A* u is the residual of the normal equations
+    predicted = operator.forward(start)
+    u = y - predicted  # A* u is the residual of the normal equations
     rounding = ROUNDINGS * torch.finfo(y.dtype).eps
     smallest = torch.finfo(y.dtype).tiny
-    floor = (rounding**2 * dot(y, y)).clamp(min=smallest)
+    floor = (rounding**2 * (dot(y, y) + dot(predicted, predicted))).clamp(min=smallest)
     unsolved = dot(u, u) > floor
     steepest = torch.zeros_like(floor)
     direction, along, squared = torch.zeros_like(y), torch.zeros_like(y), torch.zeros_like(floor)

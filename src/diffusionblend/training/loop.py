@@ -278,7 +278,9 @@ class Trainer:
 
     def _prior(self, unet: torch.nn.Module, facts: dict[str, object]) -> Prior:
         s = self.settings
-        return Prior(unet, s.network, facts, bf16=s.bf16, prediction=s.prediction, code_unit=s.code)
+        return Prior(
+            unet, s.network, facts, precision=s.precision, prediction=s.prediction, code_unit=s.code
+        )
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:

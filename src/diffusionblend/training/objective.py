@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from diffusionblend.priors.network import apply_unet
+from diffusionblend.priors.precision import runs_bfloat16
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.training.batches import Batch
 from diffusionblend.training.settings import TrainSettings
@@ -36,7 +37,7 @@ class Objective:
             batch.t,
             batch.codes,
             unshuffle=self._settings.network.unshuffle,
-            bf16=self._settings.bf16,
+            bf16=runs_bfloat16(self._settings.precision, batch.x0.device),
         )
         given = self._settings.network.given
         x0, eps = batch.x0[:, given], batch.eps[:, given]

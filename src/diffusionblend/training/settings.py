@@ -98,8 +98,9 @@ class TrainSettings:
     last alone."""
     checkpoint_minutes: float = 3.0
     """Minutes between checkpoints."""
-    bf16: bool = True
-    """Run the network in bfloat16; weights and optimiser stay in float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the network's arithmetic; auto: bfloat16 where the processor has it in hardware, else
+    float32. Weights and optimiser stay in float32."""
     seed: int = 0
     """Every batch and its noise follow from it and the step: a resumed run is the same run."""
 

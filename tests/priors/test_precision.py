@@ -1,0 +1,37 @@
+"""bfloat16 where the hardware has it, float32 where it would be emulated."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from diffusionblend.priors.precision import has_bfloat16, runs_bfloat16
+from tiny_network import random_prior
+
+
+@pytest.mark.parametrize("amx, avx512", [(False, False), (True, False), (False, True)])
+def test_auto_asks_the_processor(monkeypatch, amx, avx512):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    assert has_bfloat16("cpu") == (amx or avx512)
+    assert runs_bfloat16("auto", "cpu") == (amx or avx512)
+
+
+@pytest.mark.parametrize("precision, expected", [("float32", False), ("bfloat16", True)])
+def test_what_is_asked_for_is_taken(precision, expected):
+    assert runs_bfloat16(precision, "cpu") is expected
+
+
+@pytest.mark.parametrize("has_it", [False, True])
+def test_a_prior_computes_in_what_the_processor_has(monkeypatch, has_it):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_it)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_it)
+    prior = random_prior()
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for precision in ("auto", "float32", "bfloat16"):
+        prior.precision = precision
+        found[precision] = prior.denoise(x, 500, 1.0)[0]
+    same, other = ("bfloat16", "float32") if has_it else ("float32", "bfloat16")
+    assert torch.equal(found["auto"], found[same])
+    assert not torch.equal(found["auto"], found[other])
