@@ -32,16 +32,16 @@ from diffusionblend import (
     simulate_projections,
     write_volume,
 )
+from diffusionblend.cli.allocator import keep_freed_memory
+from diffusionblend.cli.progress import progress
+from diffusionblend.data.ensemble import mean_and_deviation
+from diffusionblend.data.resample import to_square_slices
 from diffusionblend.evaluation.calibration import COLUMNS, calibrate
-from diffusionblend.evaluation.ensemble import mean_and_deviation
-from diffusionblend.evaluation.figures import save_figure, uncertainty_figure
 from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.io.resampling import to_square_slices
 from diffusionblend.priors.prior import Prior
-from diffusionblend.priors.shipped import DEFAULT_PRIOR
-from diffusionblend.provenance import versions
-from diffusionblend.verbs.allocator import keep_freed_memory
-from diffusionblend.verbs.progress import progress
+from diffusionblend.priors.store import DEFAULT_PRIOR
+from diffusionblend.report.figures import save_figure, uncertainty_figure
+from diffusionblend.runs.record import versions
 from sparse_view import middle
 
 LINES_FILE, TABLE_FILE, SAMPLES_FOLDER = "calibration.jsonl", "table.md", "samples"

@@ -26,12 +26,12 @@ from diffusionblend import (
     reconstruct,
     simulate_projections,
 )
+from diffusionblend.cli.allocator import keep_freed_memory
+from diffusionblend.cli.progress import progress
+from diffusionblend.data.resample import to_square_slices
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
-from diffusionblend.io.resampling import to_square_slices
-from diffusionblend.priors.shipped import DEFAULT_PRIOR
-from diffusionblend.provenance import versions
-from diffusionblend.verbs.allocator import keep_freed_memory
-from diffusionblend.verbs.progress import progress
+from diffusionblend.priors.store import DEFAULT_PRIOR
+from diffusionblend.runs.record import versions
 from sparse_view import middle
 
 COLUMNS = (

@@ -22,8 +22,8 @@ from pathlib import Path
 from diffusionblend import InputError, Volume, load_prior
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.training.dataset import VolumeBank
+from diffusionblend.training.log import METRICS_FILE
 from diffusionblend.training.loop import Progress, Stopped, Trainer
-from diffusionblend.training.metrics import METRICS_FILE
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.training.synthetic import synthetic_bank
 from network_for_tests import TINY_NETWORK

@@ -22,12 +22,12 @@ from scipy.ndimage import binary_erosion
 from skimage.transform import rescale
 
 from diffusionblend import AdmmTvSettings, FbpSettings, Projections, reconstruct
-from diffusionblend.io.htc2022 import read_matlab
-from diffusionblend.io.raw_scans import read_raw_scan
-from diffusionblend.io.reading import ReadOptions
-from diffusionblend.measured.prepare import prepare_scan
-from diffusionblend.measured.settings import PrepareSettings
-from diffusionblend.raw_scan import RawScan
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.io.scans.htc2022 import read_matlab
+from diffusionblend.io.scans.options import ReadOptions
+from diffusionblend.io.scans.registry import read_raw_scan
+from diffusionblend.preprocessing.prepare import prepare_scan
+from diffusionblend.preprocessing.settings import PrepareSettings
 from diffusionblend.units import hu_to_mu, mu_to_hu
 
 ARCS_DEGREES = {"01a": 90, "04b": 60, "07c": 30}

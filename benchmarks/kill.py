@@ -36,8 +36,8 @@ from diffusionblend import (
 )
 from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.priors.prior import PRIOR_FILE, sha256_of_weights
-from diffusionblend.priors.shipped import DEFAULT_PRIOR
-from diffusionblend.provenance import run_record_path
+from diffusionblend.priors.store import DEFAULT_PRIOR
+from diffusionblend.runs.record import run_record_path
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE
 
 SIZE = 32

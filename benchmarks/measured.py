@@ -31,16 +31,16 @@ from diffusionblend import (
     load_prior,
     reconstruct,
 )
-from diffusionblend.evaluation.figures import save_figure, three_planes_figure
+from diffusionblend.cli.allocator import keep_freed_memory
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
-from diffusionblend.io.raw_scans import read_raw_scan
-from diffusionblend.io.reading import ReadOptions
-from diffusionblend.measured.prepare import Preparation, prepare_scan
-from diffusionblend.measured.settings import PrepareSettings
-from diffusionblend.priors.shipped import DEFAULT_PRIOR
-from diffusionblend.provenance import versions
+from diffusionblend.io.scans.options import ReadOptions
+from diffusionblend.io.scans.registry import read_raw_scan
+from diffusionblend.preprocessing.prepare import Preparation, prepare_scan
+from diffusionblend.preprocessing.settings import PrepareSettings
+from diffusionblend.priors.store import DEFAULT_PRIOR
+from diffusionblend.report.figures import save_figure, three_planes_figure
+from diffusionblend.runs.record import versions
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
-from diffusionblend.verbs.allocator import keep_freed_memory
 from htc2022 import ARCS_DEGREES, Discs
 from pictures import image_rows_figure
 

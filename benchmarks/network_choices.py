@@ -22,7 +22,7 @@ from pathlib import Path
 
 from diffusionblend import InputError
 from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.io.json_lines import append_json_line, read_json_lines
+from diffusionblend.io.jsonl import append_json_line, read_json_lines
 from diffusionblend.training.loop import Trainer
 from diffusionblend.training.settings import TrainSettings
 from gpu_train import banks, say, settings_of, train_for

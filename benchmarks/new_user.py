@@ -27,7 +27,7 @@ import numpy as np
 
 from diffusionblend import Volume, read_volume
 from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.provenance import versions
+from diffusionblend.runs.record import versions
 
 LINES_FILE = "new_user.jsonl"
 REPOSITORY = Path(__file__).parents[1]

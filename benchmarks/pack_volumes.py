@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusionblend import Grid, InputError, Volume
-from diffusionblend.io.files import atomic_output, check_outputs_absent
+from diffusionblend.io.atomic import atomic_output, check_outputs_absent
 
 LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0
 SMALLEST_STEP_HU = 0.1
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         check_outputs_absent([chosen.output], chosen.force)
-        from diffusionblend.io.resampling import to_square_slices
+        from diffusionblend.data.resample import to_square_slices
         from diffusionblend.io.volumes import read_volume
         from diffusionblend.training.cache import volume_paths
 

@@ -21,15 +21,15 @@ from tempfile import TemporaryDirectory
 
 from diffusionblend import synthetic_chest, write_volume
 from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.priors.shipped import DEFAULT_PRIOR
-from diffusionblend.provenance import read_run_record, run_record_path, versions
+from diffusionblend.priors.store import DEFAULT_PRIOR
+from diffusionblend.runs.record import read_run_record, run_record_path, versions
 from timed_runs import prior_at
 
 LINES_FILE = "planned_runs.jsonl"
 FIELD_OF_VIEW_MM = 360.0
 PLANNED = "from diffusionblend.methods import planning; planning.LONG_RUN_VOXEL_STEPS = 0; "
 """Short runs are to tell their cost too."""
-COMMAND = "import sys; from diffusionblend.cli import main; main(sys.argv[1:])"
+COMMAND = "import sys; from diffusionblend.cli.main import main; main(sys.argv[1:])"
 
 COLUMNS = (
     Column(key="run", header="Run"),

@@ -25,12 +25,17 @@ import numpy as np
 import torch
 import tyro
 
-from diffusionblend.evaluation.benchmark_tables import Setting
+from diffusionblend.benchmarking.cells import scan
+from diffusionblend.benchmarking.tables import Setting
+from diffusionblend.data.volume import Volume
 from diffusionblend.evaluation.tables import Column, format_table
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.methods.consistencies import make_consistency
-from diffusionblend.methods.consistency import Consistency, OnScaledState
-from diffusionblend.methods.measurement import Measurement
-from diffusionblend.methods.sampler import Sampler
+from diffusionblend.methods.diffusion.consistency import Consistency, OnScaledState
+from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
+from diffusionblend.methods.diffusion.tpdm import draw_planes
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.settings import (
     Dds2dSettings,
     DdsSettings,
@@ -40,8 +45,6 @@ from diffusionblend.methods.settings import (
     SamplingSettings,
     TpdmSettings,
 )
-from diffusionblend.methods.timesteps import sampling_timesteps
-from diffusionblend.methods.tpdm import draw_planes
 from diffusionblend.priors.partition import (
     Partition,
     draw_partitions,
@@ -49,9 +52,7 @@ from diffusionblend.priors.partition import (
     neighbour_partition,
     slice_partition,
 )
-from diffusionblend.provenance import versions
-from diffusionblend.verbs.benchmark_cells import scan
-from diffusionblend.volume import Grid, Volume
+from diffusionblend.runs.record import versions
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from gaussian_prior import GaussianPrior, covariance  # noqa: E402

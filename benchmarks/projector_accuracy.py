@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diffusionblend.geometry import ConeBeam, ParallelBeam
-from diffusionblend.volume import Grid
+from diffusionblend.geometry.grid import Grid
 from projector_peers import Contender
 
 VALUE_PER_MM = 0.02

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from diffusionblend.geometry import ConeBeam, ParallelBeam
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import ConeBeamTransform, ParallelBeamTransform
-from diffusionblend.volume import Grid
 
 OURS = "diffusionblend"
 RTK, RTK_VOXELS, ASTRA = "itk-rtk", "itk-rtk, voxel-driven back", "ASTRA, one thread"

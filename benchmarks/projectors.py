@@ -32,7 +32,7 @@ from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.geometry import ConeBeam, ParallelBeam, cone_beam_for
 from diffusionblend.operators import ParallelBeamTransform
 from diffusionblend.operators.slicewise import MATRIX, RAYS
-from diffusionblend.provenance import versions
+from diffusionblend.runs.record import versions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from diffusionblend.solvers.noisy_data import fit_data
 from diffusionblend.solvers.proximal import ExactProximal

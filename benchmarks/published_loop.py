@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from diffusionblend.geometry import full_detector
-from diffusionblend.methods.timesteps import sampling_timesteps
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.operators.linear import LinearOperator
 from diffusionblend.priors.partition import Partition
 from diffusionblend.priors.prior import Prior

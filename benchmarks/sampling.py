@@ -36,13 +36,13 @@ from diffusionblend import (
     simulate_projections,
     synthetic_chest,
 )
+from diffusionblend.cli.allocator import keep_freed_memory
+from diffusionblend.data.resample import to_square_slices
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
-from diffusionblend.io.resampling import to_square_slices
 from diffusionblend.methods.memory import batch_that_fits
 from diffusionblend.priors.prior import Prior
-from diffusionblend.priors.shipped import DEFAULT_PRIOR
-from diffusionblend.provenance import peak_memory_mb, versions
-from diffusionblend.verbs.allocator import keep_freed_memory
+from diffusionblend.priors.store import DEFAULT_PRIOR
+from diffusionblend.runs.record import peak_memory_mb, versions
 from network_for_tests import TINY_NETWORK
 from network_speed import NetworkSpeed
 from pack_volumes import PACK_SUFFIX, read_pack

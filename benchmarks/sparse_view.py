@@ -34,21 +34,21 @@ from diffusionblend import (
     simulate_projections,
     write_volume,
 )
-from diffusionblend.evaluation.ensemble import mean_and_deviation
-from diffusionblend.evaluation.figures import save_figure, three_planes_figure
+from diffusionblend.benchmarking.tuning import tune
+from diffusionblend.cli.allocator import keep_freed_memory
+from diffusionblend.cli.progress import progress
+from diffusionblend.data.ensemble import mean_and_deviation
+from diffusionblend.data.resample import to_square_slices
+from diffusionblend.data.result import Reconstruction
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
-from diffusionblend.evaluation.tuning import tune
-from diffusionblend.io.resampling import to_square_slices
-from diffusionblend.methods.measurement import Measurement
 from diffusionblend.methods.method_priors import load_priors, wanted_priors
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.registry import METHODS
-from diffusionblend.methods.result import Reconstruction
 from diffusionblend.priors.prior import Prior
-from diffusionblend.priors.shipped import DEFAULT_PRIOR
-from diffusionblend.provenance import versions
+from diffusionblend.priors.store import DEFAULT_PRIOR
+from diffusionblend.report.figures import save_figure, three_planes_figure
+from diffusionblend.runs.record import versions
 from diffusionblend.units import hu_to_network
-from diffusionblend.verbs.allocator import keep_freed_memory
-from diffusionblend.verbs.progress import progress
 
 BLEND = "diffusionblend++"
 SETTINGS = {"8": (8, 180.0), "6": (6, 180.0), "4": (4, 180.0), "90deg": (90, 90.0)}

@@ -74,7 +74,7 @@ def page_of(path: str) -> tuple[str | None, str]:
 
 def command_line_page() -> str:
     """The help of every verb, and of its subcommands, as it is printed."""
-    from diffusionblend.cli import VERBS
+    from diffusionblend.cli.main import VERBS
 
     parts = ["# Command line\n\nWhat `--help` prints, for the command and for each of its verbs.\n"]
     parts.append(f"```text\n{help_of()}\n```\n")
@@ -88,7 +88,7 @@ def command_line_page() -> str:
 
 def help_of(*words: str) -> str:
     """What `diffusionblend WORDS --help` prints."""
-    from diffusionblend.cli import run
+    from diffusionblend.cli.main import run
 
     os.environ["COLUMNS"] = HELP_COLUMNS
     printed = io.StringIO()

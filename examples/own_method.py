@@ -12,8 +12,8 @@ import torch
 import tyro
 
 import diffusionblend as db
-from diffusionblend.methods.diffusion import Scheme, sample_volume
-from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.methods.diffusion.method import Scheme, sample_volume
 from diffusionblend.priors.partition import Partition, make_partition, offset_count
 from diffusionblend.priors.prior import Prior
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import tyro
 
 import diffusionblend as db
+from diffusionblend.data.ensemble import mean_and_deviation
 from diffusionblend.evaluation.calibration import calibrate
-from diffusionblend.evaluation.ensemble import mean_and_deviation
 
 FIELD_MM = 360.0
 

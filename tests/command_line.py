@@ -12,9 +12,9 @@ from pathlib import Path
 REPORTING_PROCESS = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-from diffusionblend.verbs import progress
+from diffusionblend.cli import progress
 progress.LINE_EVERY_SECONDS = 0.0
-from diffusionblend.cli import main
+from diffusionblend.cli.main import main
 main(sys.argv[1:])
 """
 """The program, told to report every step, so that a test knows when the work has begun."""
@@ -42,7 +42,7 @@ class CliResult:
 
 def run_verb(*arguments: object) -> int:
     """The exit code of a command line, also where it exits by itself."""
-    from diffusionblend.cli import run
+    from diffusionblend.cli.main import run
 
     try:
         return run([str(a) for a in arguments])

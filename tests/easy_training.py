@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from diffusionblend.data.volume import Volume
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.training.dataset import VolumeBank
-from diffusionblend.training.metrics import METRICS_FILE
+from diffusionblend.training.log import METRICS_FILE
 from diffusionblend.training.settings import TrainSettings
-from diffusionblend.volume import Grid, Volume
 from tiny_network import TINY
 
 EASY_SETTINGS = TrainSettings(

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from analytic import Ellipse
-from diffusionblend.raw_scan import RawScan
+from diffusionblend.data.raw_scan import RawScan
 
 ROWS = 3
 OBJECT = (

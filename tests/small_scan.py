@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffusionblend.geometry import (
-    ParallelBeam,
-    Projections,
-    equally_spaced_angles,
-    parallel_beam_for,
-)
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.volume import Volume
+from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.sparse import joseph_weights
-from diffusionblend.volume import Grid, Volume
 
 MU_WATER = 0.0193
 

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 import diffusionblend
-from diffusionblend import cli as cli_module
+from diffusionblend.cli import main as cli_module
 from diffusionblend.methods.registry import METHODS
 from diffusionblend.methods.settings import MethodName
 
@@ -29,9 +29,9 @@ SUBCOMMANDS = {"projections": [("import",), ("info",)]}
 def test_the_command_line_imports_nothing_heavy():
     # in a process of its own, since the other tests have imported everything
     code = (
-        "import sys, diffusionblend.cli; "
+        "import sys, diffusionblend.cli.main; "
         f"print([m for m in {HEAVY} if m in sys.modules]); "
-        "diffusionblend.cli.main(['--help'])"
+        "diffusionblend.cli.main.main(['--help'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -108,7 +108,7 @@ def test_a_system_error_is_a_message_not_a_traceback(cli, tmp_path, chest_file, 
     def closed(path, on_step=None):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("diffusionblend.provenance.sha256_of", closed)
+    monkeypatch.setattr("diffusionblend.runs.record.sha256_of", closed)
     result = cli("import", chest_file, "-o", tmp_path / "a.nii.gz")
     assert result.code == 1
     assert "Permission denied" in result.err
@@ -118,7 +118,7 @@ def test_a_system_error_is_a_message_not_a_traceback(cli, tmp_path, chest_file, 
 @pytest.mark.parametrize("verb", [("methods",), ("simulate", "--help")])
 def test_a_reader_that_has_had_enough_makes_no_noise(verb):
     """As in `diffusionblend methods | head -1`."""
-    command = [sys.executable, "-m", "diffusionblend.cli", *verb]
+    command = [sys.executable, "-m", "diffusionblend.cli.main", *verb]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as process:
         process.stdout.close()
@@ -131,7 +131,7 @@ def test_a_warning_is_one_plain_line(cli, tmp_path, chest_file):
     from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
     from diffusionblend.io.projections import write_projections
     from diffusionblend.io.volumes import read_volume
-    from diffusionblend.simulate import simulate_projections
+    from diffusionblend.simulation import simulate_projections
 
     chest, scan = read_volume(chest_file), tmp_path / "scan.h5"
     narrow = replace(parallel_beam_for(chest.grid, equally_spaced_angles(6)), n_bins=9)
@@ -187,7 +187,7 @@ sys.argv[2:] = ["--help"]
 """A process that gets Ctrl-C when it imports the module that is named."""
 
 
-@pytest.mark.parametrize("module", ["diffusionblend.cli", "tyro", "diffusionblend.verbs.train"])
+@pytest.mark.parametrize("module", ["diffusionblend.cli.main", "tyro", "diffusionblend.cli.train"])
 def test_ctrl_c_while_it_starts_is_quiet(module):
     scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
     home, _, function = scripts["diffusionblend"].partition(":")

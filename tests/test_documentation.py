@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import diffusionblend
-from diffusionblend import cli
+from diffusionblend.cli import main as cli
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [

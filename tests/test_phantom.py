@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.phantom.bones import rib_line
 from diffusionblend.phantom.organs import lung_trees
 from diffusionblend.phantom.patient import draw_patient
 from diffusionblend.phantom.shapes import ellipsoid, grow_tree
-from diffusionblend.volume import Volume
 
 SEEDS = (0, 1)
 LUNG_BELOW_HU = -500

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from diffusionblend.data.volume import Volume
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.viewer.scene import Scene
 from diffusionblend.viewer.server import ViewerServer
-from diffusionblend.volume import Grid, Volume
 
 GRID = Grid(shape=(20, 24, 30), spacing_mm=(2.0, 1.0, 1.5), origin_mm=(-20.0, -30.0, 5.0))
 MARKER = (5, 7, 21)

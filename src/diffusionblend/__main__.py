@@ -13,7 +13,7 @@ EXIT_INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        from diffusionblend.cli import main as run_and_exit
+        from diffusionblend.cli.main import main as run_and_exit
 
         run_and_exit()
     except KeyboardInterrupt:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffusionblend.geometry import ParallelBeam, Projections
-from diffusionblend.volume import Grid
+from diffusionblend.data.projections import Projections
+from diffusionblend.geometry import ParallelBeam
+from diffusionblend.geometry.grid import Grid
 from htc2022 import EVERY_VIEW, Discs, cut_to_arc, matthews
 from measured import fbp_beside
 from measured_scan import half_turn, lines_of, scan_of

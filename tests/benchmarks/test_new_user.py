@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffusionblend.cli import VERBS
+from diffusionblend.cli.main import VERBS
 from diffusionblend.phantom import synthetic_chest
 from new_user import path_of, round_trip, timed
 

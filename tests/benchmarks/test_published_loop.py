@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from diffusionblend.geometry import equally_spaced_angles, full_detector
-from diffusionblend.methods.consistency import Consistency
-from diffusionblend.methods.sampler import Sampler
-from diffusionblend.methods.timesteps import sampling_timesteps
+from diffusionblend.methods.diffusion.consistency import Consistency
+from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from operator_properties import check_operator

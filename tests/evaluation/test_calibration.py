@@ -8,6 +8,8 @@ import math
 import numpy as np
 import pytest
 
+from diffusionblend.data.ensemble import mean_and_deviation
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.body import body_mask
 from diffusionblend.evaluation.calibration import (
@@ -17,10 +19,9 @@ from diffusionblend.evaluation.calibration import (
     calibrate,
     expected_share,
 )
-from diffusionblend.evaluation.ensemble import mean_and_deviation
 from diffusionblend.evaluation.tables import format_table
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.phantom import synthetic_chest
-from diffusionblend.volume import Grid, Volume
 
 GRID = Grid(shape=(24, 60, 60), spacing_mm=(2.0, 1.0, 1.0))
 MARGIN = 6

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import evaluate_volume
-from diffusionblend.volume import Grid, Volume
+from diffusionblend.geometry.grid import Grid
 
 
 def volume(values: np.ndarray, **grid: object) -> Volume:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import evaluate_volume
 from diffusionblend.evaluation.tables import (
@@ -19,7 +20,7 @@ from diffusionblend.evaluation.tables import (
     format_table,
     format_value,
 )
-from diffusionblend.volume import Grid, Volume
+from diffusionblend.geometry.grid import Grid
 
 COLUMNS = (
     Column(key="method", header="Method"),

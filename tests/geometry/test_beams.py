@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import diffusionblend.geometry as room
+from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import (
     ConeBeam,
     FanBeam,
     ParallelBeam,
-    Projections,
     VectorGeometry,
     check_scan,
     cone_beam_for,
@@ -22,8 +22,8 @@ from diffusionblend.geometry import (
     fan_beam_for,
     truncated_fraction,
 )
-from diffusionblend.geometry.coverage import check_sources
-from diffusionblend.volume import Grid
+from diffusionblend.geometry.checks import check_sources
+from diffusionblend.geometry.grid import Grid
 
 ANGLES = (0.0, 0.4, math.pi / 2, 3.0, -2.0, 7.5)
 FAN = FanBeam(

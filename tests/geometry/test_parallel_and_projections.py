@@ -5,15 +5,15 @@ import math
 import numpy as np
 import pytest
 
+from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import (
     ParallelBeam,
-    Projections,
     equally_spaced_angles,
     full_detector,
     parallel_beam_for,
 )
-from diffusionblend.volume import Grid
+from diffusionblend.geometry.grid import Grid
 
 
 def test_a_geometry_prints_itself_and_compares():

@@ -10,9 +10,9 @@ import pytest
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
-from diffusionblend.geometry.peers import from_astra, from_tigre, to_astra, to_tigre
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.interop import from_astra, from_tigre, to_astra, to_tigre
 from diffusionblend.geometry.vectors import PER_VIEW
-from diffusionblend.volume import Grid
 
 ANGLES = (0.0, 0.4, math.pi / 2, 3.0, -2.0)
 GRID = Grid(shape=(4, 16, 12), spacing_mm=(2, 1, 1.5))

@@ -7,16 +7,11 @@ import h5py
 import numpy as np
 import pytest
 
+from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
-from diffusionblend.geometry import (
-    ConeBeam,
-    FanBeam,
-    ParallelBeam,
-    Projections,
-    equally_spaced_angles,
-)
+from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, equally_spaced_angles
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.projections import read_projections, write_projections
-from diffusionblend.volume import Grid
 
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 

@@ -9,11 +9,12 @@ import pytest
 from skimage.io import imread
 
 from dicom_series import hu_pattern
+from diffusionblend.data.sitk import image_from_volume, volume_from_image
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, OutputExistsError
-from diffusionblend.io.images import image_from_volume, volume_from_image
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.tiff_stack import read_tiff_stack, write_tiff_stack
 from diffusionblend.io.volumes import read_volume
-from diffusionblend.volume import Grid, Volume
 
 C, S = np.cos(0.2), np.sin(0.2)
 OBLIQUE_AND_FLIPPED = (C, -S, 0, S, C, 0, 0, 0, -1)

@@ -7,7 +7,9 @@ import pytest
 import SimpleITK as sitk
 
 from dicom_series import hu_pattern, write_series
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.volumes import (
     check_hu,
     image_from_volume,
@@ -15,7 +17,6 @@ from diffusionblend.io.volumes import (
     summary,
     write_volume,
 )
-from diffusionblend.volume import Grid, Volume
 
 GRID = Grid(shape=(5, 6, 7), spacing_mm=(2.5, 0.5, 0.75), origin_mm=(-10.0, 20.0, 30.5))
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import Projections
 from diffusionblend.methods.admm_tv import reconstruct_admm_tv
 from diffusionblend.methods.fbp import reconstruct_fbp
 from diffusionblend.methods.settings import AdmmTvSettings, FbpSettings

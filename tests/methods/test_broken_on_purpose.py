@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods import diffusion
-from diffusionblend.methods.consistency import ProximalStep
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.diffusion import method as diffusion
+from diffusionblend.methods.diffusion.consistency import ProximalStep
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.operators import ParallelBeamTransform
 from diffusionblend.priors.partition import slice_partition

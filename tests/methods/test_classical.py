@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import Projections
 from diffusionblend.methods.registry import find_method, reconstruct
 from diffusionblend.methods.settings import CglsSettings, SirtSettings
 from small_scan import MU_WATER, dense_system, residual_by_hand, scan, small_volume

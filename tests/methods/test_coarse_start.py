@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from diffusionblend import reconstruct
+from diffusionblend.data.volume import Volume, downsample_in_plane
 from diffusionblend.errors import InputError
-from diffusionblend.methods.coarse_start import refined, stages
+from diffusionblend.methods.diffusion.coarse_init import refined, stages
+from diffusionblend.methods.diffusion.sampler import Execution
 from diffusionblend.methods.planning import Plan, _one_after_another, plan_reconstruction
-from diffusionblend.methods.sampler import Execution
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.operators.factory import make_transform
-from diffusionblend.volume import Volume, downsample_in_plane
 from small_scan import scan, small_volume
 from tiny_network import TINY, random_prior
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import Projections
 from diffusionblend.methods import consistencies
-from diffusionblend.methods.consistency import Consistency
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.diffusion.consistency import Consistency
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.settings import CONSISTENCIES, ConsistencySettings
-from diffusionblend.simulate import Noise, add_noise
+from diffusionblend.simulation import Noise, add_noise
 from small_scan import dense_system, scan, small_volume
 
 SHAPE = (4, 8, 8)

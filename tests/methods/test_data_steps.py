@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods import consistency
-from diffusionblend.methods.consistency import (
+from diffusionblend.methods.diffusion import consistency
+from diffusionblend.methods.diffusion.consistency import (
     ConjugateGradientStep,
     GradientStep,
     HardStep,
     OnScaledState,
 )
-from diffusionblend.methods.measurement import Measurement
-from diffusionblend.methods.sampler import Sampler
-from diffusionblend.methods.tv_along_z import (
+from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.tv_z import (
     TotalVariationAlongZ,
     slopes_adjoint,
     slopes_along_z,
 )
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.priors.partition import make_partition, neighbour_partition, slice_partition
 from gaussian_prior import GaussianPrior
 from gaussian_recursion import ABAR, denoiser

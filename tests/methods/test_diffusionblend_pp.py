@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import Projections
-from diffusionblend.methods.diffusion import check_prior_fits
-from diffusionblend.methods.diffusionblend_pp import reconstruct_diffusionblend_pp
+from diffusionblend.methods.diffusion.diffusionblend_pp import reconstruct_diffusionblend_pp
+from diffusionblend.methods.diffusion.method import check_prior_fits
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.priors.prior import Prior
 from small_scan import residual_by_hand, scan, small_volume

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods.consistency import Consistency
-from diffusionblend.methods.sampler import Sampler
+from diffusionblend.methods.diffusion.consistency import Consistency
+from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.methods.settings import DiffusionBlendPPSettings
-from diffusionblend.methods.timesteps import sampling_timesteps
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
 
 Z = 6

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from analytic import Ellipse
-from diffusionblend.geometry import Projections, equally_spaced_angles, parallel_beam_for
+from diffusionblend.data.projections import Projections
+from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.methods.fbp import reconstruct_fbp
 from diffusionblend.methods.settings import FbpSettings
-from diffusionblend.volume import Grid
 from small_scan import MU_WATER, residual_by_hand, scan, small_volume
 
 

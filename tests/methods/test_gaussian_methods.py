@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods.consistency import (
+from diffusionblend.data.volume import Volume
+from diffusionblend.methods.diffusion.consistency import (
     Consistency,
     HardStep,
     ProximalStep,
     Unconditional,
 )
-from diffusionblend.methods.measurement import Measurement
-from diffusionblend.methods.sampler import Sampler
-from diffusionblend.methods.tpdm import draw_planes
+from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.tpdm import draw_planes
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.priors.partition import (
     Partition,
     draw_partitions,
@@ -26,7 +27,6 @@ from diffusionblend.priors.partition import (
     neighbour_partition,
     slice_partition,
 )
-from diffusionblend.volume import Volume
 from gaussian_prior import GaussianPrior, covariance
 from gaussian_recursion import AffineStep, carried, equal_times, nothing
 from small_scan import dense_system, scan, small_volume

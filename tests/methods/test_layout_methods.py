@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.result import Reconstruction
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import Projections
+from diffusionblend.methods.diffusion.sampler import Execution, SamplerState
 from diffusionblend.methods.registry import METHODS, reconstruct
-from diffusionblend.methods.result import Reconstruction
-from diffusionblend.methods.sampler import Execution, SamplerState
 from diffusionblend.methods.settings import (
     CONSISTENCIES,
     Dds2dSettings,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.units import hu_to_network
 from small_scan import MU_WATER, dense_system, residual_by_hand, scan, small_volume
 

@@ -9,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from diffusionblend.geometry import Projections, equally_spaced_angles, parallel_beam_for
+from diffusionblend.data.projections import Projections
+from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.methods.memory import batch_that_fits, home_of_volume, planned_bytes
-from diffusionblend.volume import Grid
 from tiny_network import random_prior
 
 RUN = """
@@ -21,8 +22,8 @@ import numpy as np
 from diffusionblend import (AdmmTvSettings, DiffusionBlendPPSettings, Projections,
                             equally_spaced_angles, load_prior, parallel_beam_for, reconstruct)
 from diffusionblend.methods.memory import planned_bytes
-from diffusionblend.provenance import peak_memory_mb
-from diffusionblend.volume import Grid
+from diffusionblend.runs.record import peak_memory_mb
+from diffusionblend.geometry.grid import Grid
 
 method, (slices, size, views) = sys.argv[1], map(int, sys.argv[2:])
 prior = load_prior("chest-128") if method == "diffusionblend++" else None

@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import (
-    Projections,
-    cone_beam_for,
-    equally_spaced_angles,
-    fan_beam_for,
-)
+from diffusionblend.geometry import cone_beam_for, equally_spaced_angles, fan_beam_for
 from diffusionblend.methods.admm_tv import reconstruct_admm_tv
 from diffusionblend.methods.consistencies import make_consistency
-from diffusionblend.methods.diffusionblend_pp import reconstruct_diffusionblend_pp
+from diffusionblend.methods.diffusion.diffusionblend_pp import reconstruct_diffusionblend_pp
+from diffusionblend.methods.diffusion.init import warm_start
 from diffusionblend.methods.fbp import reconstruct_fbp
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.registry import find_method, reconstruct
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
@@ -27,10 +25,8 @@ from diffusionblend.methods.settings import (
     DiffusionBlendPPSettings,
     FbpSettings,
 )
-from diffusionblend.methods.warm_start import warm_start
-from diffusionblend.simulate import Noise, simulate_projections
+from diffusionblend.simulation import Noise, simulate_projections
 from diffusionblend.units import hu_to_network
-from diffusionblend.volume import Volume
 from operator_properties import random_array
 from small_scan import MU_WATER, small_volume
 from tiny_network import TINY, random_prior

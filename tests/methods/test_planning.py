@@ -9,12 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffusionblend.geometry import (
-    Projections,
-    cone_beam_for,
-    equally_spaced_angles,
-    parallel_beam_for,
-)
+from diffusionblend.data.projections import Projections
+from diffusionblend.geometry import cone_beam_for, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.methods import planning
 from diffusionblend.methods.memory import (
     BATCH_BYTES_PER_PIXEL,
@@ -36,7 +33,6 @@ from diffusionblend.methods.settings import (
     SamplingSettings,
 )
 from diffusionblend.priors.prior import load_prior
-from diffusionblend.volume import Grid
 from tiny_network import TINY, random_prior
 
 LOOSELY = 5.0

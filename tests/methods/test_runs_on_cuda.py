@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from diffusionblend.methods.diffusion.sampler import Execution, SamplerState
 from diffusionblend.methods.registry import METHODS, find_method, reconstruct
-from diffusionblend.methods.sampler import Execution, SamplerState
 from diffusionblend.methods.settings import DiffusionBlendPPSettings, MethodSettings
 from diffusionblend.priors.prior import Prior
 from small_scan import scan, small_volume

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods.consistency import Consistency
-from diffusionblend.methods.sampler import Sampler, SamplerState
-from diffusionblend.methods.timesteps import sampling_timesteps
+from diffusionblend.methods.diffusion.consistency import Consistency
+from diffusionblend.methods.diffusion.sampler import Sampler, SamplerState
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions, make_partition
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
 from tiny_network import random_prior

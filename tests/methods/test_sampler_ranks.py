@@ -8,9 +8,9 @@ from itertools import islice
 
 import torch
 
-from diffusionblend.methods.consistency import Consistency
-from diffusionblend.methods.sampler import Sampler
-from diffusionblend.methods.timesteps import sampling_timesteps
+from diffusionblend.methods.diffusion.consistency import Consistency
+from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions
 from diffusionblend.ranks import Ranks
 from gaussian_prior import GaussianPrior

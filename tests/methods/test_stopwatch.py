@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from diffusionblend.methods.stopwatch import Stopwatch
+from diffusionblend.methods.diffusion.stopwatch import Stopwatch
 
 
 def test_parts_add_up_their_own_time() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods.timesteps import sampling_timesteps
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 50, 200, 667, 999, 1000])

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods.diffusionblend_pp import reconstruct_diffusionblend_pp
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.diffusion.diffusionblend_pp import reconstruct_diffusionblend_pp
+from diffusionblend.methods.diffusion.init import STARTS, warm_start
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.settings import PRESETS, Dds2dSettings, DiffusionBlendPPSettings
-from diffusionblend.methods.warm_start import STARTS, warm_start
 from small_scan import scan, small_volume
 from tiny_network import random_prior
 

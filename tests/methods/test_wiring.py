@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from diffusionblend.geometry import Projections
-from diffusionblend.methods import diffusion
+from diffusionblend.data.projections import Projections
 from diffusionblend.methods.consistencies import make_consistency
-from diffusionblend.methods.consistency import ConjugateGradientStep, OnScaledState
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.diffusion import method as diffusion
+from diffusionblend.methods.diffusion.consistency import ConjugateGradientStep, OnScaledState
+from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
+from diffusionblend.methods.diffusion.tpdm import draw_planes
+from diffusionblend.methods.diffusion.tv_z import TotalVariationAlongZ
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.registry import METHODS, reconstruct
-from diffusionblend.methods.sampler import Sampler
 from diffusionblend.methods.settings import ON_THE_ESTIMATE, SamplingSettings
-from diffusionblend.methods.timesteps import sampling_timesteps
-from diffusionblend.methods.tpdm import draw_planes
-from diffusionblend.methods.tv_along_z import TotalVariationAlongZ
 from diffusionblend.priors.partition import AXIAL
 from small_scan import dense_system, scan, small_volume
 from tiny_network import TINY, random_prior

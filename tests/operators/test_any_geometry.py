@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VectorGeometry
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import (
     ConeBeamTransform,
     FanBeamTransform,
@@ -24,7 +25,6 @@ from diffusionblend.operators import (
     WeightedOperator,
     make_transform,
 )
-from diffusionblend.volume import Grid
 from operator_properties import check_gradient, check_operator, random_array
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -20,9 +20,9 @@ from diffusionblend.geometry import (
     VectorGeometry,
     equally_spaced_angles,
 )
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import ConeBeamTransform, make_transform
 from diffusionblend.operators.sparse import joseph_weights
-from diffusionblend.volume import Grid
 from operator_properties import (
     check_adjoint,
     check_gradient,

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from analytic import Ellipsoid, panel_rays
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import FanBeam, ParallelBeam, equally_spaced_angles
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import FanBeamTransform, ParallelBeamTransform
 from diffusionblend.operators.rays import plane_rays
 from diffusionblend.operators.slicewise import MATRIX_LIMIT_BYTES
-from diffusionblend.volume import Grid
 from operator_properties import (
     check_adjoint,
     check_gradient,
@@ -191,7 +191,7 @@ def test_threads_do_not_change_the_result(n_slices, monkeypatch):
         for n in (1, 2, 3):
             torch.set_num_threads(n)
             found.append((operator.forward(x), operator.adjoint(y)))
-        monkeypatch.setattr("diffusionblend.operators.slices_cpu.ROOMS_LIMIT_BYTES", 0)
+        monkeypatch.setattr("diffusionblend.operators.kernels.planes.ROOMS_LIMIT_BYTES", 0)
         found.append((operator.forward(x), operator.adjoint(y)))
     finally:
         torch.set_num_threads(threads)
@@ -202,7 +202,7 @@ def test_threads_do_not_change_the_result(n_slices, monkeypatch):
 
 def test_what_a_call_leaves_behind_does_not_reach_the_next(monkeypatch):
     """Rooms are kept from call to call, with what rays left beside the slice and in spare lanes."""
-    monkeypatch.setattr("diffusionblend.operators.slices_cpu._kept", deque())
+    monkeypatch.setattr("diffusionblend.operators.kernels.planes._kept", deque())
     geometry = fan(equally_spaced_angles(9, 360), 40)
     stored, rays = (transform((2, 12, 11), geometry, storage=s) for s in STORAGES)
     x, y = random_array(rays.domain_shape, 0), random_array(rays.range_shape, 1)

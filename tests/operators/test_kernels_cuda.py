@@ -16,13 +16,13 @@ from diffusionblend.geometry import (
     VectorGeometry,
     equally_spaced_angles,
 )
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import (
     ConeBeamTransform,
     FanBeamTransform,
     LinearOperator,
     ParallelBeamTransform,
 )
-from diffusionblend.volume import Grid
 from operator_properties import check_operator, random_array
 
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -33,7 +33,7 @@ ROOM = "diffusionblend.operators"
 @pytest.fixture(scope="module")
 def kernels():
     """The module; the suite's configuration has it interpreted where there is no GPU."""
-    from diffusionblend.operators import kernels_cuda
+    from diffusionblend.operators.kernels import cuda as kernels_cuda
 
     return kernels_cuda
 
@@ -165,7 +165,7 @@ def test_many_slices_take_several_programs(by_triton):
 
 
 def test_data_on_the_cpu_stay_there():
-    from diffusionblend.operators.devices import gpu_kernels
+    from diffusionblend.operators.kernels.devices import gpu_kernels
 
     assert gpu_kernels(torch.zeros(1)) is None
 
@@ -174,7 +174,7 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from diffusionblend.operators import kernels_cuda as kernels
+from diffusionblend.operators.kernels import cuda as kernels
 
 volume = dict(lines="*fp32", volume="*fp32", views="*fp64", lengths="*fp64")
 volume |= dict.fromkeys(("n_rays", "n_rows", "n_bins", "n_z", "n_y", "n_x"), "i32")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from analytic import Ellipse
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import ParallelBeamTransform
-from diffusionblend.volume import Grid
 from operator_properties import (
     check_adjoint,
     check_gradient,

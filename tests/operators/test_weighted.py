@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import ParallelBeamTransform, WeightedOperator
-from diffusionblend.volume import Grid
 from operator_properties import check_gradient, check_operator, dense_matrix, random_array
 
 

@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
-from diffusionblend.priors.shipped import (
+from diffusionblend.priors.store import (
     DEFAULT_PRIOR,
     find_prior,
     shipped_for,

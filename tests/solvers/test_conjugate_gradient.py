@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import ParallelBeamTransform
 from diffusionblend.solvers.conjugate_gradient import (
     conjugate_gradient,
     data_space_conjugate_gradient,
 )
-from diffusionblend.volume import Grid
 from operator_properties import random_array
 
 SHAPE = (3, 6, 5)

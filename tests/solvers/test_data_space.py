@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from diffusionblend.geometry import cone_beam_for, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import make_transform
 from diffusionblend.solvers.conjugate_gradient import (
     conjugate_gradient,
     data_space_conjugate_gradient,
 )
-from diffusionblend.volume import Grid
 from operator_properties import random_array
 
 DOUBLE = torch.float64

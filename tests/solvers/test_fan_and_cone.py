@@ -19,10 +19,10 @@ from diffusionblend.geometry import (
     equally_spaced_angles,
     fan_beam_for,
 )
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.solvers.fdk import feldkamp_davis_kress
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
 from diffusionblend.solvers.filters import WINDOWS, turn_weights
-from diffusionblend.volume import Grid
 
 N = 64
 VALUE = 0.02

@@ -10,15 +10,10 @@ import torch
 
 from analytic import Ellipse
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import (
-    ConeBeam,
-    ParallelBeam,
-    equally_spaced_angles,
-    parallel_beam_for,
-)
+from diffusionblend.geometry import ConeBeam, ParallelBeam, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
 from diffusionblend.solvers.filters import WINDOWS, angular_weights
-from diffusionblend.volume import Grid
 from operator_properties import random_array
 
 DISC = Ellipse(x_mm=12, y_mm=-7, a_mm=28, b_mm=28, value=0.02)

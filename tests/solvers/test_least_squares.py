@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import ParallelBeamTransform
 from diffusionblend.solvers.least_squares import cgls, sirt
-from diffusionblend.volume import Grid
 from operator_properties import dense_matrix, random_array
 
 SHAPE = (2, 6, 6)

@@ -8,15 +8,15 @@ import torch
 
 from analytic import Ellipse
 from diffusionblend.geometry import cone_beam_for, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import make_transform
-from diffusionblend.simulate import Noise, add_noise
+from diffusionblend.simulation import Noise, add_noise
 from diffusionblend.solvers.noisy_data import (
     DISCREPANCY,
     fit_data,
     line_variance,
     statistical_weights,
 )
-from diffusionblend.volume import Grid
 from operator_properties import dense_matrix, random_array
 
 SHAPE = (3, 6, 5)

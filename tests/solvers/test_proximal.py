@@ -7,10 +7,10 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import ParallelBeamTransform
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from diffusionblend.solvers.proximal import MAX_RAYS, ExactProximal
-from diffusionblend.volume import Grid
 from operator_properties import dense_matrix, random_array
 
 SHAPE = (2, 9, 11)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import LinearOperator, ParallelBeamTransform
 from diffusionblend.solvers.total_variation import admm_total_variation, shrink
-from diffusionblend.volume import Grid
 from operator_properties import dense_matrix, random_array
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffusionblend.data.resample import to_square_slices
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.io.resampling import to_square_slices
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.training import cache as cache_module
 from diffusionblend.training.cache import INDEX_FILE, VolumeCache, volume_paths
 from diffusionblend.training.dataset import VolumeBank, whole_hu
-from diffusionblend.volume import Grid, Volume
 
 SIZE = 8
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
 from diffusionblend.training.settings import Augmentation
-from diffusionblend.volume import Grid, Volume
 
 
 def volume(values: np.ndarray) -> Volume:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from dicom_series import write_series
+from diffusionblend.data.volume import Volume
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.volumes import write_volume
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE
-from diffusionblend.training.estimate import count_slices, estimate_run
+from diffusionblend.training.cost import count_slices, estimate_run
 from diffusionblend.training.loop import Trainer
 from diffusionblend.training.processes import Processes
-from diffusionblend.volume import Grid, Volume
 from easy_training import EASY_SETTINGS, easy_bank
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import load_prior
-from diffusionblend.training import loop, metrics, samples
+from diffusionblend.training import log, loop, samples
 from diffusionblend.training.loop import Trainer
 from easy_training import EASY_SETTINGS, easy_bank
 from tiny_network import random_prior
@@ -56,9 +56,9 @@ def test_samples_are_the_same_every_time_and_know_the_code() -> None:
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "find_spec", lambda name: None)
+    monkeypatch.setattr(log, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"diffusionblend\[tensorboard\]"):
-        metrics.Metrics(tmp_path, tensorboard=True)
+        log.Metrics(tmp_path, tensorboard=True)
 
 
 @pytest.mark.skipif(
@@ -68,10 +68,10 @@ def test_tensorboard_is_asked_for_by_name_where_it_is_missing(
 def test_tensorboard_gets_what_the_file_gets(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    log = metrics.Metrics(tmp_path, tensorboard=True)
+    metrics = log.Metrics(tmp_path, tensorboard=True)
     for step in (1, 2):
-        log.write(step, loss=0.5 / step)
-    log.close()
-    events = EventAccumulator(str(tmp_path / metrics.TENSORBOARD_FOLDER))
+        metrics.write(step, loss=0.5 / step)
+    metrics.close()
+    events = EventAccumulator(str(tmp_path / log.TENSORBOARD_FOLDER))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 0.5), (2, 0.25)]

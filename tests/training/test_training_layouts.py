@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.methods.registry import reconstruct
 from diffusionblend.priors.config import LAYOUTS
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.priors.schedule import NoiseSchedule
-from diffusionblend.simulate import simulate_projections
+from diffusionblend.simulation import simulate_projections
 from diffusionblend.training.batches import draw_batch
 from diffusionblend.training.checkpoint import check_same_settings, plain_settings
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
@@ -23,7 +25,6 @@ from diffusionblend.training.loop import Trainer
 from diffusionblend.training.objective import Objective
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.units import AIR_HU, hu_to_network, network_to_hu
-from diffusionblend.volume import Grid, Volume
 from easy_training import EASY_SETTINGS, easy_bank
 
 SIZE = 8

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from browser import Page, chromium
+from diffusionblend.data.volume import Volume
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.viewer.page import write_static_page
 from diffusionblend.viewer.scene import Scene
-from diffusionblend.volume import Grid, Volume
 from viewer_page import LOADED, PIXELS, readout, text
 from viewer_scenes import EXTRA_HU, GRID, MARKER, brighter, serving, truth
 

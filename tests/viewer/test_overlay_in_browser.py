@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from browser import Page, chromium
-from diffusionblend.evaluation.uncertainty import OPACITY, on_black, overlay_rgba
+from diffusionblend.data.volume import Volume
+from diffusionblend.report.colours import OPACITY, on_black, overlay_rgba
 from diffusionblend.viewer.page import write_static_page
 from diffusionblend.viewer.scene import Scene
-from diffusionblend.volume import Volume
 from viewer_page import LOADED, PIXELS, readout, text
 from viewer_scenes import GRID, serving, truth
 

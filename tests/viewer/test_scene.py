@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.viewer import scene as scene_module
 from diffusionblend.viewer.scene import Scene
-from diffusionblend.volume import Grid, Volume
 
 
 def volume(shape=(6, 8, 10), spacing_mm=(2.0, 1.0, 1.0), origin_mm=(0.0, 0.0, 0.0)) -> Volume:

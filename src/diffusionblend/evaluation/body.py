@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.volume import Volume
 
 SKIN_HU = -300.0
 """Brighter voxels are tissue; darker ones are the air around it, or lungs."""

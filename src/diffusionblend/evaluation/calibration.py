@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from diffusionblend.data.ensemble import check_deviation
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.body import body_mask
-from diffusionblend.evaluation.ensemble import check_deviation
 from diffusionblend.evaluation.metrics import check_same_grid
 from diffusionblend.evaluation.tables import Column
-from diffusionblend.volume import Volume
 
 WIDTHS = (1, 2)
 """In standard deviations to either side of the mean."""

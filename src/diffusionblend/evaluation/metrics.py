@@ -21,8 +21,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.volume import Grid, Volume
+from diffusionblend.geometry.grid import Grid
 
 CLIP_HU = (-1000.0, 1000.0)
 SSIM_WINDOW = 7

@@ -1,19 +1,20 @@
-"""Acquisition geometries and the projections taken with them; docs/conventions.md draws them."""
+"""Grids and acquisition geometries; docs/conventions.md draws them."""
 
+from diffusionblend.geometry.base import Geometry
 from diffusionblend.geometry.beams import (
     ConeBeam,
     FanBeam,
     ParallelBeam,
     equally_spaced_angles,
 )
-from diffusionblend.geometry.coverage import check_scan, truncated_fraction
+from diffusionblend.geometry.checks import check_scan, truncated_fraction
 from diffusionblend.geometry.fitting import (
     cone_beam_for,
     fan_beam_for,
     full_detector,
     parallel_beam_for,
 )
-from diffusionblend.geometry.projections import Geometry, Projections
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.vectors import VectorGeometry
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
     "FanBeam",
     "Geometry",
     "ParallelBeam",
-    "Projections",
+    "Grid",
     "VectorGeometry",
     "check_scan",
     "cone_beam_for",

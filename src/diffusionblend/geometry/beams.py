@@ -16,8 +16,9 @@ from typing import ClassVar
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.base import Geometry
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.vectors import VectorGeometry, settle
-from diffusionblend.volume import Grid
 
 MOST_LIKELY_RADIANS = 4 * math.pi
 """Angles beyond two turns are more often degrees than a long helix."""
@@ -26,7 +27,7 @@ LARGEST_FAN_RAD = math.pi / 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Turning:
+class _Turning(Geometry):
     """What all scans about the z axis share: angles and detector bins."""
 
     angles_rad: tuple[float, ...]

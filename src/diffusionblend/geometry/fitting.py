@@ -6,7 +6,7 @@ import math
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.beams import ConeBeam, FanBeam, ParallelBeam
-from diffusionblend.volume import Grid
+from diffusionblend.geometry.grid import Grid
 
 SQUARE_PIXELS = 1e-3
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.volume import Grid
+from diffusionblend.geometry.base import Geometry
+from diffusionblend.geometry.grid import Grid
 
 PER_VIEW = ("sources_mm", "detectors_mm", "bin_steps_mm", "row_steps_mm")
 FLATTEST_PANEL = 1e-9
@@ -19,7 +20,7 @@ Triples = tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorGeometry:
+class VectorGeometry(Geometry):
     """Rays from a source to a flat panel, both given view by view: a calibrated scan, or a helix.
 
     All are (x, y, z) in mm from the centre of the volume, one per view. sources_mm: the source.

@@ -14,17 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffusionblend import __version__
+from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import (
-    ConeBeam,
-    FanBeam,
-    ParallelBeam,
-    Projections,
-    VectorGeometry,
-)
-from diffusionblend.io.files import atomic_output
-from diffusionblend.io.hdf5 import open_hdf5
-from diffusionblend.volume import Grid
+from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, VectorGeometry
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.io.atomic import atomic_output
+from diffusionblend.io.scans.hdf5 import open_hdf5
 
 if TYPE_CHECKING:
     import h5py

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.io.files import atomic_folder, check_readable, silent_libraries
-from diffusionblend.volume import Grid, Volume
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.io.atomic import atomic_folder, check_readable, silent_libraries
 
 GEOMETRY_FILE = "geometry.json"
 TIFF_FILES = (".tif", ".json")

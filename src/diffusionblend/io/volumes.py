@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffusionblend.data.sitk import image_from_volume, volume_from_image
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.io.files import atomic_output, check_readable, file_suffix, silent_libraries
-from diffusionblend.io.images import image_from_volume, volume_from_image
-from diffusionblend.io.nifti_check import NIFTI_SUFFIXES, check_nifti
-from diffusionblend.volume import Grid, Volume
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.io.atomic import atomic_output, check_readable, file_suffix, silent_libraries
+from diffusionblend.io.nifti import NIFTI_SUFFIXES, check_nifti
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -50,7 +51,7 @@ def read_volume(
     """
     path = Path(path)
     if path.is_dir():
-        from diffusionblend.io.dicom import read_dicom_series
+        from diffusionblend.io.dicom.read import read_dicom_series
         from diffusionblend.io.tiff_stack import is_tiff_stack, read_tiff_stack
 
         if is_tiff_stack(path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods.consistency import (
+from diffusionblend.methods.diffusion.consistency import (
     ConjugateGradientStep,
     Consistency,
     GradientStep,
@@ -13,9 +13,9 @@ from diffusionblend.methods.consistency import (
     ProximalStep,
     Unconditional,
 )
-from diffusionblend.methods.measurement import Measurement
+from diffusionblend.methods.diffusion.tv_z import TotalVariationAlongZ
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.settings import CONSISTENCIES, ConsistencySettings
-from diffusionblend.methods.tv_along_z import TotalVariationAlongZ
 
 DEFAULT_RHO = {"cg": 0.0, "prox": 0.1}
 

@@ -6,13 +6,13 @@ import time
 
 import torch
 
-from diffusionblend.geometry import Projections
-from diffusionblend.methods.measurement import Measurement
-from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.data.volume import Volume
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.settings import FbpSettings
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
 from diffusionblend.units import hu_to_network, mu_to_hu
-from diffusionblend.volume import Volume
 
 
 def reconstruct_fbp(

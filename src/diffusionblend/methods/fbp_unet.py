@@ -7,23 +7,20 @@ import time
 import numpy as np
 import torch
 
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import (
-    ParallelBeam,
-    Projections,
-    equally_spaced_angles,
-    parallel_beam_for,
-)
-from diffusionblend.methods.diffusion import check_prior_fits
-from diffusionblend.methods.measurement import NO_ATTENUATION, Measurement
-from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
-from diffusionblend.methods.sampler import Execution
+from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.methods.diffusion.method import check_prior_fits
+from diffusionblend.methods.diffusion.sampler import Execution
+from diffusionblend.methods.problem import NO_ATTENUATION, Measurement
 from diffusionblend.methods.settings import FbpUnetSettings
 from diffusionblend.operators.parallel import ParallelBeamTransform
 from diffusionblend.priors.prior import Prior
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
 from diffusionblend.units import hu_to_network, mu_to_hu, network_to_hu
-from diffusionblend.volume import Grid, Volume
 
 
 def reconstruct_fbp_unet(

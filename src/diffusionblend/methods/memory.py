@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from diffusionblend.geometry import Projections
+from diffusionblend.data.projections import Projections
 from diffusionblend.methods.registry import find_method
 from diffusionblend.priors.prior import Prior
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from diffusionblend.methods.settings import MethodSettings
 
 if TYPE_CHECKING:
-    from diffusionblend.methods.result import Reconstruction
+    from diffusionblend.data.result import Reconstruction
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def wanted_priors(
 
     given: by the arguments of `reconstruct`. pixels: of a slice, along x. Raises InputError.
     """
-    from diffusionblend.priors.shipped import shipped_for, shipped_half_of
+    from diffusionblend.priors.store import shipped_for, shipped_half_of
 
     if method.layout is None:
         return {}

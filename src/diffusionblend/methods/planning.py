@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from diffusionblend.geometry import Projections
-from diffusionblend.methods.coarse_start import stages
+from diffusionblend.data.projections import Projections
+from diffusionblend.methods.diffusion.coarse_init import stages
 from diffusionblend.methods.memory import batch_that_fits, planned_bytes
 from diffusionblend.methods.registry import reconstruct
 from diffusionblend.methods.settings import MethodSettings

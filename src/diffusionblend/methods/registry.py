@@ -23,10 +23,10 @@ from diffusionblend.methods.settings import (
 )
 
 if TYPE_CHECKING:
-    from diffusionblend.geometry import Projections
+    from diffusionblend.data.projections import Projections
+    from diffusionblend.data.result import OnStep, Reconstruction
+    from diffusionblend.methods.diffusion.sampler import Execution
     from diffusionblend.methods.method_priors import PriorLike
-    from diffusionblend.methods.result import OnStep, Reconstruction
-    from diffusionblend.methods.sampler import Execution
 
 METHODS = {
     "fbp": Method(

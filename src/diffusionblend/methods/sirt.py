@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from diffusionblend.geometry import Projections
-from diffusionblend.methods.measurement import NO_ATTENUATION, Measurement
-from diffusionblend.methods.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.methods.problem import NO_ATTENUATION, Measurement
 from diffusionblend.methods.settings import SirtSettings
 from diffusionblend.solvers.least_squares import sirt
 

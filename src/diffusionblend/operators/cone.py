@@ -14,12 +14,12 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, VectorGeometry
-from diffusionblend.geometry.coverage import check_sources
+from diffusionblend.geometry.checks import check_sources
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.vectors import PER_VIEW
-from diffusionblend.operators.devices import gpu_kernels
+from diffusionblend.operators.kernels.devices import gpu_kernels
+from diffusionblend.operators.kernels.threads import in_parts
 from diffusionblend.operators.linear import LinearOperator
-from diffusionblend.operators.threads import in_parts
-from diffusionblend.volume import Grid
 
 RAYS_AT_ONCE = 1 << 19
 """Rays whose table is held at a time: 32 MiB."""
@@ -76,7 +76,7 @@ class ConeBeamTransform(LinearOperator):
             return kernels.project_volume(x, panel=self.range_shape[1:], **self._rays)
         if self.upright:
             return self._forward_by_columns(x)
-        from diffusionblend.operators import kernels_cpu
+        from diffusionblend.operators.kernels import cpu as kernels_cpu
 
         volume = x.detach().cpu().contiguous().numpy().reshape(-1)
         lines = np.empty(self.range_shape, volume.dtype).reshape(-1)
@@ -92,7 +92,7 @@ class ConeBeamTransform(LinearOperator):
             return kernels.back_project_volume(y, shape=self.domain_shape, **self._rays)
         if self.upright:
             return self._adjoint_by_columns(y)
-        from diffusionblend.operators import kernels_cpu
+        from diffusionblend.operators.kernels import cpu as kernels_cpu
 
         lines = y.detach().cpu().contiguous().numpy().reshape(-1)
         volume = np.zeros(self.domain_shape, lines.dtype).reshape(-1)
@@ -104,7 +104,7 @@ class ConeBeamTransform(LinearOperator):
         return torch.from_numpy(volume).reshape(self.domain_shape).to(y.device)
 
     def _forward_by_columns(self, x: torch.Tensor) -> torch.Tensor:
-        from diffusionblend.operators import kernels_columns as kernels
+        from diffusionblend.operators.kernels import columns as kernels
 
         volume = x.detach().cpu().permute(1, 2, 0).contiguous().numpy()
         lines = np.empty(self.range_shape, volume.dtype)
@@ -113,7 +113,7 @@ class ConeBeamTransform(LinearOperator):
         return torch.from_numpy(lines).to(x.device)
 
     def _adjoint_by_columns(self, y: torch.Tensor) -> torch.Tensor:
-        from diffusionblend.operators import kernels_columns as kernels
+        from diffusionblend.operators.kernels import columns as kernels
 
         lines = y.detach().cpu().contiguous().numpy()
         _, n_y, n_x = self.domain_shape
@@ -140,7 +140,7 @@ class ConeBeamTransform(LinearOperator):
 
     def _tables(self):
         """(first ray, table of rays (ray, 8)) for all rays, some detector rows at a time."""
-        from diffusionblend.operators import kernels_cpu
+        from diffusionblend.operators.kernels import cpu as kernels_cpu
 
         _, n_rows, n_bins = self.range_shape
         n_lines = self.range_shape[0] * n_rows

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from diffusionblend.geometry import FanBeam, Geometry, ParallelBeam, check_scan
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.cone import ConeBeamTransform
 from diffusionblend.operators.fan import FanBeamTransform
 from diffusionblend.operators.parallel import ParallelBeamTransform
 from diffusionblend.operators.slicewise import SlicewiseTransform
-from diffusionblend.volume import Grid
 
 XRayTransform = SlicewiseTransform | ConeBeamTransform
 

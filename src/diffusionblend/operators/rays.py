@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffusionblend.geometry import FanBeam, ParallelBeam
-from diffusionblend.volume import Grid
+from diffusionblend.geometry.grid import Grid
 
 SPARE_LINES = 1
 """Lines taken at either end, since division rounds, before those outside are dropped."""

@@ -13,13 +13,13 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import FanBeam, ParallelBeam
-from diffusionblend.geometry.coverage import check_sources
-from diffusionblend.operators.devices import gpu_kernels
+from diffusionblend.geometry.checks import check_sources
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.operators.kernels.devices import gpu_kernels
+from diffusionblend.operators.kernels.planes import back_project, project
 from diffusionblend.operators.linear import LinearOperator
 from diffusionblend.operators.rays import PlaneRays, plane_rays
-from diffusionblend.operators.slices_cpu import back_project, project
 from diffusionblend.operators.sparse import matrix_bytes, ray_matrix, torch_csr
-from diffusionblend.volume import Grid
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

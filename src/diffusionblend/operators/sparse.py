@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from diffusionblend.geometry import FanBeam, ParallelBeam
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.rays import PlaneRays, plane_rays
-from diffusionblend.volume import Grid
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

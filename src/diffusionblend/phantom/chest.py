@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.phantom import bones, organs
 from diffusionblend.phantom.patient import Patient, draw_patient
 from diffusionblend.phantom.shapes import Canvas
 from diffusionblend.units import AIR_HU
-from diffusionblend.volume import Grid, Volume
 
 FULL_FIELD_MM = 360.0
 """Fields of view narrower than this hold a patient shrunk to fit."""

@@ -12,11 +12,11 @@ from typing import Protocol
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.files import atomic_output
+from diffusionblend.io.atomic import atomic_output
 from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
 from diffusionblend.priors.precision import Precision, runs_bfloat16
 from diffusionblend.priors.schedule import NoiseSchedule
-from diffusionblend.priors.shipped import find_prior
+from diffusionblend.priors.store import find_prior
 
 PRIOR_FILE = "prior.json"
 CONFIG_FILE = "config.json"

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from diffusionblend.geometry import ConeBeam
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.cone import views_in_voxels
-from diffusionblend.operators.threads import in_parts
+from diffusionblend.operators.kernels.threads import in_parts
 from diffusionblend.solvers.filters import ramp_filter, turn_weights
-from diffusionblend.volume import Grid
 
 VIEWS_AT_ONCE = 16
 """Views that are filtered together."""
@@ -25,7 +25,7 @@ def feldkamp_davis_kress(
     panel. Computes in float32 on the CPU; the result lies on the data's device. Raises InputError
     on an unknown window.
     """
-    from diffusionblend.operators import kernels_cpu
+    from diffusionblend.operators.kernels import cpu as kernels_cpu
 
     weights = ray_weights(geometry)
     views = views_in_voxels(geometry.to_vectors(), grid)

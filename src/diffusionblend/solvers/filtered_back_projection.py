@@ -7,11 +7,11 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
-from diffusionblend.geometry.coverage import check_sources
+from diffusionblend.geometry.checks import check_sources
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.operators.kernels.threads import in_parts
 from diffusionblend.operators.sparse import csr_matrix
-from diffusionblend.operators.threads import in_parts
 from diffusionblend.solvers.filters import angular_weights, ramp_filter, turn_weights
-from diffusionblend.volume import Grid
 
 MATRIX_READINGS = 1 << 20
 """Pixels times views up to which the back-projection is a sparse matrix, made in 0.1 s and 150 MB.
@@ -76,7 +76,7 @@ def _back_projection_by_kernel(
     lines: torch.Tensor, geometry: ParallelBeam | FanBeam, grid: Grid
 ) -> torch.Tensor:
     """Filtered views (view, bin, slice) read at every pixel, (pixel, slice), on the CPU."""
-    from diffusionblend.operators import kernels_cpu
+    from diffusionblend.operators.kernels import cpu as kernels_cpu
 
     n_y, n_x = grid.in_plane_shape
     views = lines.cpu().numpy()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.files import atomic_output, file_suffix, sha256_of
+from diffusionblend.io.atomic import atomic_output, file_suffix, sha256_of
 from diffusionblend.training.dataset import whole_hu
 
 INDEX_FILE = "index.json"
@@ -106,7 +106,7 @@ class VolumeCache:
 
     def _make(self, path: Path, key: str) -> dict:
         """Read a volume, keep it, and note it in the index."""
-        from diffusionblend.io.resampling import to_square_slices
+        from diffusionblend.data.resample import to_square_slices
         from diffusionblend.io.volumes import read_volume
 
         stamp = _stamp(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.files import atomic_output
+from diffusionblend.io.atomic import atomic_output
 from diffusionblend.training.settings import TrainSettings
 
 CHECKPOINT_FILE = "checkpoint.pt"

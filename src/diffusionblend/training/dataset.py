@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.training.augmentation import (
     LOWEST_HU,
@@ -18,7 +19,6 @@ from diffusionblend.training.augmentation import (
 )
 from diffusionblend.training.places import draw_place
 from diffusionblend.training.settings import Augmentation
-from diffusionblend.volume import Volume
 
 HIGHEST_HU = 32000.0
 

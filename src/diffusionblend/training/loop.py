@@ -28,7 +28,7 @@ from diffusionblend.training.checkpoint import (
 )
 from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.initial import take_weights
-from diffusionblend.training.metrics import Metrics
+from diffusionblend.training.log import Metrics
 from diffusionblend.training.objective import Objective
 from diffusionblend.training.processes import Processes
 from diffusionblend.training.samples import write_samples

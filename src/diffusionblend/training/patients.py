@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.files import file_suffix
+from diffusionblend.io.atomic import file_suffix
 
 SPLIT_STREAM = 5
 """Keeps the draw of the split apart from those of the batches of the same seed."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffusionblend.io.files import atomic_output
-from diffusionblend.methods.consistency import Unconditional
-from diffusionblend.methods.sampler import Sampler
-from diffusionblend.methods.timesteps import sampling_timesteps
+from diffusionblend.io.atomic import atomic_output
+from diffusionblend.methods.diffusion.consistency import Unconditional
+from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition
 from diffusionblend.priors.prior import Prior
 from diffusionblend.units import network_to_hu

@@ -63,7 +63,7 @@ def write_static_page(scene: Scene, path: Path | str, *, force: bool = False) ->
 
     Raises InputError for volumes too large, OutputExistsError, OutputWriteError.
     """
-    from diffusionblend.io.files import atomic_output
+    from diffusionblend.io.atomic import atomic_output
 
     page = viewer_page(scene, embedded=True)
     with atomic_output(path, force=force) as temporary:

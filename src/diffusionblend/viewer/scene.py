@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 import diffusionblend
+from diffusionblend.data.ensemble import check_deviation
+from diffusionblend.data.resample import resample_onto
+from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation import uncertainty
-from diffusionblend.evaluation.ensemble import check_deviation
-from diffusionblend.evaluation.figures import ERROR_LIMIT_HU
 from diffusionblend.evaluation.metrics import PLANE_AXES, check_same_grid
-from diffusionblend.evaluation.planes import plane_layout
-from diffusionblend.io.resampling import resample_onto
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.report import colours as uncertainty
+from diffusionblend.report.figures import ERROR_LIMIT_HU
+from diffusionblend.report.planes import plane_layout
 from diffusionblend.units import AIR_HU, WINDOWS_HU
-from diffusionblend.volume import Grid, Volume
 
 FIRST_WINDOW = "full"
 CHUNK_BYTES = 4 << 20

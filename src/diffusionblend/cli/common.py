@@ -1,0 +1,107 @@
+"""Options that several verbs share, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from diffusionblend.cli.progress import PATIENCE_SECONDS, Advance, progress
+from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import atomic_output, check_outputs_absent
+from diffusionblend.ranks import local_rank, rank_and_count
+from diffusionblend.runs.record import RunRecord, run_record_path
+
+Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+Device = Literal["auto", "cpu", "cuda"]
+
+SEED_BITS = 63
+"""What NumPy's and torch's generators both take."""
+
+
+def choose_device(device: Device) -> str:
+    """The torch device of an option: "auto" takes a GPU where there is one. Raises InputError.
+
+    Under torchrun each process takes the GPU of its own number.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("There is no CUDA device here.", try_="--device cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    number = local_rank()
+    return "cuda" if number is None else f"cuda:{number % torch.cuda.device_count()}"
+
+
+def check_seed(seed: int) -> None:
+    """Raises InputError for a seed that a generator would refuse or wrap around."""
+    if not 0 <= seed < 2**SEED_BITS:
+        raise InputError(f"The seed is {seed}.", f"a whole number from 0 to 2^{SEED_BITS} - 1")
+
+
+def parsed_share(share: str) -> tuple[int, int]:
+    """I and N of "I/N". Raises InputError."""
+    first, slash, count = share.partition("/")
+    if slash and first.isdecimal() and count.isdecimal() and int(first) < int(count):
+        return int(first), int(count)
+    raise InputError(f"--share is {share!r}.", "I/N with I from 0 to N - 1", "--share 0/4")
+
+
+def check_output_and_record(output: Path, force: bool) -> None:
+    """Refuse, before any work, an output or a run record beside it that exists without `force`."""
+    check_outputs_absent([output, run_record_path(output)], force)
+
+
+def check_suffix(path: Path, what: str, suffixes: tuple[str, ...]) -> None:
+    """Raises InputError unless `path` ends in one of the suffixes; call it before long work."""
+    if path.suffix.lower() not in suffixes:
+        raise InputError(
+            f"{what} cannot be written as {path.name}.",
+            f"a name that ends in {' or '.join(suffixes)}",
+            path.with_suffix(suffixes[0]).name,
+        )
+
+
+def check_outputs_are_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises InputError where an output is the very file of an input, by whatever path."""
+    sources = {path.resolve() for path in inputs}
+    for output in outputs:
+        if output.resolve() in sources:
+            raise InputError(
+                f"The output {output} is also an input.", "another file for it", "another name"
+            )
+
+
+def add_input(record: RunRecord, path: Path) -> None:
+    """Add an input to the record with its hash, which a large one takes a while to make."""
+    with progress(f"hash {path.name} (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
+        record.add_input(path, on_step)
+
+
+@contextmanager
+def timed_part(record: RunRecord, part: str, what: object = "") -> Iterator[Advance]:
+    """Time a part of a run for its record, and show its progress where it lasts."""
+    task = f"{part} {what}".strip()
+    with record.timed(part), progress(task, after_seconds=PATIENCE_SECONDS) as on_step:
+        yield on_step
+
+
+def write_record(record: RunRecord, output: Path) -> None:
+    """The run record beside its output, which has just been written."""
+    record.write(run_record_path(output), force=True)
+
+
+def write_text(path: Path, text: str, force: bool) -> None:
+    """A text file, whole or not at all."""
+    with atomic_output(path, force=force) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def say(text: str, *, every_rank: bool = False) -> None:
+    """A line for the user on standard output, from the first process alone by default."""
+    if every_rank or rank_and_count()[0] == 0:
+        print(text, flush=True)

@@ -1,0 +1,136 @@
+"""`diffusionblend doctor`: what is installed, what it runs on, whether the priors are whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffusionblend.cli.common import say
+from diffusionblend.errors import InputError
+from diffusionblend.priors.store import DEFAULT_PRIOR
+from diffusionblend.runs.record import available_memory_bytes, versions
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffusionblend.priors.prior import Prior
+
+GIGABYTE = 1e9
+NAME_WIDTH = 18
+VIEWS = 8
+TIMED_SECONDS = 0.7
+"""How long each part is repeated, after one pass that is not timed."""
+MIDDLE_TIMESTEP = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Print versions, devices, speed, disk and the state of the priors, as one block to paste."""
+
+    speed: bool = True
+    """Time the projector and the network, for some seconds."""
+
+    def run(self) -> None:
+        """Print it; fails where a shipped prior is not whole."""
+        say("```")
+        for name, version in versions().items():
+            _tell(name, version)
+        self._tell_devices()
+        _tell("free disk here", f"{shutil.disk_usage(Path.cwd()).free / GIGABYTE:.0f} GB")
+        whole, broken = self._tell_priors()
+        if self.speed and DEFAULT_PRIOR in whole:
+            self._tell_speed(whole[DEFAULT_PRIOR])
+        _tell("made", datetime.now(UTC).isoformat(timespec="minutes"))
+        say("```")
+        if broken or not whole:
+            raise InputError(
+                f"Not whole: {', '.join(broken)}." if broken else "No prior is in the package.",
+                "every shipped prior to load, with the SHA-256 that it names",
+                "install diffusionblend again",
+            )
+
+    def _tell_devices(self) -> None:
+        import torch
+
+        available = available_memory_bytes()
+        room = "" if available is None else f", {available / GIGABYTE:.1f} GB of memory free"
+        _tell("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads{room}")
+        count = torch.cuda.device_count()
+        for i in range(count):
+            free, total = torch.cuda.mem_get_info(i)
+            name = torch.cuda.get_device_name(i)
+            _tell(f"cuda:{i}", f"{name}, {free / GIGABYTE:.0f} of {total / GIGABYTE:.0f} GB free")
+        built = torch.version.cuda or torch.version.hip
+        if not count:
+            _tell("cuda", f"no device; torch is built {f'for {built}' if built else 'without it'}")
+
+    def _tell_priors(self) -> tuple[dict[str, Prior], list[str]]:
+        """The shipped priors that load, by name, and the names of those that do not."""
+        from diffusionblend.priors.prior import load_prior
+        from diffusionblend.priors.store import shipped_priors
+
+        whole, broken = {}, []
+        for name, folder in shipped_priors().items():
+            try:
+                whole[name] = load_prior(folder)
+                _tell(f"prior {name}", f"whole, SHA-256 {whole[name].weights_sha256[:16]}")
+            except InputError as error:
+                broken.append(name)
+                _tell(f"prior {name}", f"NOT WHOLE: {error.got}")
+        return whole, broken
+
+    def _tell_speed(self, prior: Prior) -> None:
+        """Blocks a second through the network, pairs of A and A* a second, on every device."""
+        import torch
+
+        from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+        from diffusionblend.geometry.grid import Grid
+        from diffusionblend.methods.memory import batch_that_fits
+        from diffusionblend.operators import ParallelBeamTransform
+
+        size, k = prior.config.image_size, prior.block_slices
+        for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+            device = torch.device(name)
+            prior.to(device)
+            n_blocks = batch_that_fits(prior, (k, size, size))
+            blocks = torch.zeros(n_blocks, k, size, size, device=device)
+            rate = _rate(lambda b=blocks: prior.denoise(b, MIDDLE_TIMESTEP, 1), device)
+            what = f"{k} x {size} x {size}"
+            _tell(f"network, {name}", f"{rate * n_blocks:.3g} blocks of {what} a second")
+            grid = Grid(shape=(n_blocks * k, size, size), spacing_mm=(1.0, 1.0, 1.0))
+            geometry = parallel_beam_for(grid, equally_spaced_angles(VIEWS))
+            operator = ParallelBeamTransform(geometry, grid, device=device)
+            volume = torch.zeros(grid.shape, device=device)
+            rate = _rate(lambda o=operator, v=volume: o.normal(v), device)
+            what = f"of a slice of {size} x {size}, {VIEWS} views"
+            _tell(f"A and A*, {name}", f"{rate * n_blocks * k:.3g} pairs a second, {what}")
+
+
+def _tell(name: str, text: object) -> None:
+    """A fact as a line of the block."""
+    say(f"{name:{NAME_WIDTH}} {text}")
+
+
+def _rate(part: Callable[[], object], device: torch.device) -> float:
+    """How often a second `part` can be done."""
+    import torch
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    with torch.inference_mode():
+        part()
+        wait()
+        started, count = time.perf_counter(), 0
+        while (passed := time.perf_counter() - started) < TIMED_SECONDS or not count:
+            part()
+            wait()
+            count += 1
+    return count / passed

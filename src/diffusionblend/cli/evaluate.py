@@ -1,0 +1,245 @@
+"""`diffusionblend evaluate`: a reconstruction against its reference."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import tyro
+
+from diffusionblend.cli.common import (
+    add_input,
+    check_output_and_record,
+    check_outputs_are_no_inputs,
+    check_suffix,
+    say,
+    timed_part,
+    write_record,
+    write_text,
+)
+from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
+from diffusionblend.evaluation.tables import (
+    DETAIL_COLUMNS,
+    METRIC_COLUMNS,
+    evaluation_row,
+    format_table,
+)
+from diffusionblend.io.atomic import check_outputs_absent
+from diffusionblend.io.volumes import MAX_NORMALISED
+from diffusionblend.runs.deviation import find_deviation, read_deviation, samples_of
+from diffusionblend.runs.record import RunRecord, plain_value, read_run_record, run_record_path
+
+if TYPE_CHECKING:
+    from diffusionblend.data.volume import Volume
+    from diffusionblend.evaluation.calibration import Calibration
+    from diffusionblend.evaluation.metrics import Evaluation
+
+FIGURES_SUFFIXES = (".json",)
+REPORT_SUFFIXES = (".html", ".htm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a reconstruction against its reference: PSNR and SSIM in three planes, HU errors."""
+
+    reconstruction: Annotated[Path, tyro.conf.Positional]
+    """Volume in HU."""
+    reference: Path
+    """The true volume in HU, on the same grid."""
+    deviation: Path | None = None
+    """Standard deviation (HU) of several samples, whose mean the reconstruction is; by default
+    NAME.sd.EXT beside it, where 'reconstruct --samples' wrote one."""
+    projections: Path | None = None
+    """Projections (.h5), for the residual |Ax - y| / |y|."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """File (.json) for the figures; by default they are only printed."""
+    figure: Path | None = None
+    """Picture (.png, .pdf, .svg) of the three planes with the error in HU."""
+    report: Path | None = None
+    """Page (.html) with all of it."""
+    force: bool = False
+    """Overwrite outputs."""
+
+    def run(self) -> None:
+        """Read both, score, print, write what was asked for."""
+        from diffusionblend.evaluation.metrics import evaluate_volume
+        from diffusionblend.io.volumes import read_volume
+
+        spread_file = find_deviation(self.reconstruction, self.deviation)
+        outputs = self._checked_outputs(spread_file)
+        record = RunRecord(verb="evaluate", settings=asdict(self))
+        for path in (self.reconstruction, self.reference):
+            add_input(record, path)
+        for path in (self.projections, spread_file):
+            if path is not None:
+                add_input(record, path)
+        with timed_part(record, "read", self.reconstruction.name):
+            volume = read_volume(self.reconstruction, check=False)
+            _check_unit(volume, self.reconstruction)
+            reference = read_volume(self.reference)
+            deviation = self._deviation(spread_file, volume)
+        with timed_part(record, "evaluate", self.reconstruction.name) as on_step:
+            residual = self._residual(volume)
+            evaluation = evaluate_volume(
+                volume, reference, relative_residual=residual, on_step=on_step
+            )
+            calibration = self._calibration(volume, deviation, reference)
+        self._print(evaluation, calibration)
+        with timed_part(record, "draw"):
+            written = self._draw(volume, reference, evaluation, deviation, calibration)
+        for path in written:
+            say(f"wrote {path}")
+        record.results = evaluation.to_dict()
+        if calibration is not None:
+            record.results["calibration"] = calibration.to_dict()
+        if self.output is not None:
+            write_text(self.output, json.dumps(record.results, indent=2) + "\n", self.force)
+            say(f"wrote {self.output}")
+        if outputs:
+            write_record(record, outputs[0])
+
+    def _checked_outputs(self, spread_file: Path | None) -> list[Path]:
+        """The outputs asked for; raises InputError for what could not be written in the end."""
+        outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
+        inputs = [self.reconstruction, self.reference, self.projections, spread_file]
+        check_outputs_are_no_inputs(outputs, [p for p in inputs if p is not None])
+        if len({p.resolve() for p in outputs}) < len(outputs):
+            raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")
+        if self.output is not None:
+            check_suffix(self.output, "The figures", FIGURES_SUFFIXES)
+        if self.report is not None:
+            check_suffix(self.report, "The report", REPORT_SUFFIXES)
+        if self.figure is not None:
+            from diffusionblend.report.figures import check_figure_suffix
+
+            check_figure_suffix(self.figure)
+        check_outputs_absent(outputs, self.force)
+        if outputs:
+            check_output_and_record(outputs[0], self.force)
+        return outputs
+
+    def _residual(self, volume: Volume) -> float | None:
+        if self.projections is None:
+            return None
+        import torch
+
+        from diffusionblend.evaluation.metrics import check_same_grid
+        from diffusionblend.io.projections import read_projections
+        from diffusionblend.methods.problem import Measurement
+        from diffusionblend.units import hu_to_network
+
+        projections = read_projections(self.projections)
+        check_same_grid(volume.grid, projections.grid)
+        x = hu_to_network(torch.from_numpy(volume.values))
+        return Measurement.of(projections).relative_residual(x)
+
+    def _deviation(self, path: Path | None, volume: Volume) -> Volume | None:
+        """The standard deviation that was given or found."""
+        if path is None:
+            return None
+        return read_deviation(path, volume, is_given=self.deviation is not None)
+
+    def _calibration(
+        self, volume: Volume, deviation: Volume | None, reference: Volume
+    ) -> Calibration | None:
+        """How often the reference lies within the deviation; None without one, or without a body.
+
+        Raises InputError for a reference without a body where the deviation was given.
+        """
+        from diffusionblend.evaluation.calibration import calibrate
+
+        if deviation is None:
+            return None
+        try:
+            n_samples = samples_of(self.reconstruction)
+            return calibrate(volume, deviation, reference, n_samples=n_samples)
+        except InputError as error:
+            if self.deviation is not None:
+                raise
+            say(f"note: {error.got} Calibration is left out.")
+            return None
+
+    def _print(self, evaluation: Evaluation, calibration: Calibration | None) -> None:
+        from rich.console import Console
+
+        row = evaluation_row(self.reconstruction.name, evaluation)
+        console = Console()
+        console.print(format_table([row], METRIC_COLUMNS))
+        console.print(format_table([row], DETAIL_COLUMNS))
+        if calibration is not None:
+            from diffusionblend.evaluation.calibration import COLUMNS
+
+            title = "Reference within the standard deviation, inside the body"
+            console.print(format_table(calibration.rows(), COLUMNS, title=title))
+        for note in evaluation.notes:
+            say(f"note: {note}")
+
+    def _draw(
+        self,
+        volume: Volume,
+        reference: Volume,
+        evaluation: Evaluation,
+        deviation: Volume | None,
+        calibration: Calibration | None,
+    ) -> list[Path]:
+        """Write the figure and the report that were asked for, and return their paths."""
+        name = self.reconstruction.name
+        volumes = {"reference": reference, name: volume}
+        if self.figure is not None:
+            from diffusionblend.report.figures import save_figure, three_planes_figure
+
+            figure = three_planes_figure(volumes, "reference", evaluations={name: evaluation})
+            save_figure(figure, self.figure, force=self.force)
+        if self.report is not None:
+            from diffusionblend.report.html import write_report
+
+            made_by, notes = self._record_of_reconstruction(), self._projection_notes()
+            write_report(
+                self.report,
+                title=f"{name} against {self.reference.name}",
+                volumes=volumes,
+                reference="reference",
+                evaluations={name: evaluation},
+                deviations=None if deviation is None else {name: deviation},
+                calibrations=None if calibration is None else {name: calibration},
+                settings={name: made_by["settings"]} if made_by else None,
+                run_records={name: made_by} if made_by else None,
+                projections=notes,
+                simulated=notes.get("source") == "simulated",
+                force=self.force,
+            )
+        return [p for p in (self.figure, self.report) if p is not None]
+
+    def _record_of_reconstruction(self) -> dict | None:
+        """The run record beside the reconstruction, as plain values; None where there is none."""
+        path = run_record_path(self.reconstruction)
+        if not path.exists():
+            return None
+        try:
+            return plain_value(read_run_record(path))
+        except InputError as error:
+            say(f"note: {error.got} It is left out of the report.")
+            return None
+
+    def _projection_notes(self) -> dict[str, object]:
+        """How the projections came about, as their file tells; nothing without one."""
+        if self.projections is None:
+            return {}
+        from diffusionblend.io.projections import read_projections
+
+        return dict(read_projections(self.projections).notes)
+
+
+def _check_unit(volume: Volume, path: Path) -> None:
+    """Raises InputError for a reconstruction in 1/mm; any HU pass, also such as FBP gives."""
+    largest = float(np.abs(volume.values).max())
+    if largest <= MAX_NORMALISED:
+        raise InputError(
+            f"{path} is not in HU: no value is beyond {largest:.3g}, as attenuation in 1/mm is.",
+            "a reconstruction in HU",
+            "reconstruct with --output-unit hu",
+        )

@@ -1,0 +1,96 @@
+"""`diffusionblend export`: a volume as a derived DICOM series or a stack of TIFF slices."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from diffusionblend.cli.common import Output, say, write_record
+from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import check_folder_output, check_outputs_absent
+from diffusionblend.runs.record import RunRecord, run_record_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Export a volume as a derived CT series (DICOM), or as a folder of TIFF slices."""
+
+    volume: Annotated[Path, tyro.conf.Positional]
+    """Volume in HU (.nii.gz, .nrrd, .mha ...), or a folder of slices."""
+    output: Output
+    """Folder to write, one file a slice."""
+    format: Literal["dicom", "tiff"] = "dicom"
+    """DICOM, rounded to whole HU; or TIFF slices of float32 in HU with a geometry.json."""
+    template: Path | None = None
+    """DICOM folder that the volume comes from: patient, study and frame of reference are kept."""
+    template_series: str | None = None
+    """UID of the template's series, where its folder holds several."""
+    description: str | None = None
+    """Series description, at most 64 letters; by default it tells of a research reconstruction."""
+    views: int | None = None
+    """Number of projections that the volume was made from, to be noted in the series."""
+    force: bool = False
+    """Replace the output folder, where it holds nothing else."""
+
+    def run(self) -> None:
+        """Read, write, and tell what was written."""
+        from diffusionblend.io.dicom.write import DICOM_FILES
+        from diffusionblend.io.tiff_stack import TIFF_FILES
+        from diffusionblend.io.volumes import read_volume, summary
+
+        is_dicom = self.format == "dicom"
+        check_folder_output(self.output, self.force, DICOM_FILES if is_dicom else TIFF_FILES)
+        check_outputs_absent([run_record_path(self.output)], self.force)
+        self._check_options()
+        record = RunRecord(verb="export", settings=asdict(self))
+        record.add_input(self.volume)
+        if self.template is not None:
+            if not self.template.is_dir():
+                raise InputError(
+                    f"The template {self.template} is no folder.", "a folder of DICOM slices"
+                )
+            record.add_input(self.template)
+        with record.timed("read"):
+            volume = read_volume(self.volume, check=False)
+        with record.timed("write"):
+            n_files = self._write(volume)
+        record.results["written"] = summary(volume)
+        write_record(record, self.output)
+        say(f"wrote {n_files} slices ({self.format}) to {self.output}")
+
+    def _write(self, volume: Volume) -> int:
+        """Write the slices; returns how many."""
+        from diffusionblend.io.dicom.write import write_dicom_series
+        from diffusionblend.io.tiff_stack import write_tiff_stack
+
+        if self.format == "tiff":
+            return len(write_tiff_stack(volume, self.output, force=self.force))
+        written = write_dicom_series(
+            volume,
+            self.output,
+            template=self.template,
+            template_series=self.template_series,
+            description=self.description,
+            n_views=self.views,
+            force=self.force,
+        )
+        return len(written)
+
+    def _check_options(self) -> None:
+        """Raise InputError for DICOM's options given to TIFF, and an output inside an input."""
+        named = ("template", "template_series", "description", "views")
+        given = [f"--{n.replace('_', '-')}" for n in named if getattr(self, n) is not None]
+        if self.format == "tiff" and given:
+            raise InputError(f"{', '.join(given)} was given with TIFF.", "--format dicom for these")
+        for source in (self.volume, self.template):
+            if source is not None and source.resolve() in (
+                self.output.resolve(),
+                *self.output.resolve().parents,
+            ):
+                raise InputError(
+                    f"The output {self.output} lies in the input {source}.", "a folder beside it"
+                )

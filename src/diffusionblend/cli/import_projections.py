@@ -1,0 +1,92 @@
+"""`diffusionblend projections import`: a measured scan to a projections file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from diffusionblend.cli.common import (
+    Output,
+    add_input,
+    check_output_and_record,
+    check_outputs_are_no_inputs,
+    say,
+    timed_part,
+    write_record,
+)
+from diffusionblend.io.scans.options import ReadOptions
+from diffusionblend.preprocessing.settings import PrepareSettings
+from diffusionblend.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from diffusionblend.preprocessing.prepare import Preparation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportProjections:
+    """Import a measured scan: flat and dark correction, logarithm, axis of rotation, geometry."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """Data Exchange or NeXus HDF5, a folder of TIFF frames or one TIFF file, a MATLAB file of the
+    Helsinki Tomography Challenge 2022, or NumPy's .npy or .npz."""
+    output: Output
+    """Projections file to write (.h5)."""
+    read: Annotated[ReadOptions, tyro.conf.arg(name="")] = field(default_factory=ReadOptions)
+    prepare: Annotated[PrepareSettings, tyro.conf.arg(name="")] = field(
+        default_factory=PrepareSettings
+    )
+    force: bool = False
+    """Overwrite the output."""
+
+    def run(self) -> None:
+        """Read, correct, find the axis, write, and tell what was found."""
+        from diffusionblend.io.projections import check_projections_suffix, write_projections
+        from diffusionblend.io.scans.registry import read_raw_scan
+        from diffusionblend.preprocessing.prepare import prepare_scan
+
+        check_output_and_record(self.output, self.force)
+        check_projections_suffix(self.output)
+        named = [p for p in (self.source, self.read.angles, self.read.image_key) if p is not None]
+        check_outputs_are_no_inputs([self.output], named)
+        record = RunRecord(verb="projections import", settings=asdict(self))
+        for path in named:
+            add_input(record, path)
+        with timed_part(record, "read", self.source.name):
+            scan = read_raw_scan(self.source, self.read)
+        views, rows, bins = scan.data.shape
+        say(f"read {views} views x {rows} rows x {bins} bins of {scan.values}")
+        with timed_part(record, "prepare"):
+            done = prepare_scan(scan, self.prepare)
+        _tell(done)
+        if "photons" in done.projections.notes:
+            say(f"about {done.projections.notes['photons']:.3g} photons a bin of the open beam")
+        with timed_part(record, "write", self.output.name):
+            write_projections(done.projections, self.output, force=self.force)
+        record.results |= {"correction": asdict(done.correction)}
+        if done.centre is not None:
+            record.results["centre"] = asdict(done.centre)
+        write_record(record, self.output)
+        z, y, x = done.projections.grid.shape
+        say(
+            f"wrote {self.output}: lines {done.projections.values.min():.2f} to "
+            f"{done.projections.values.max():.2f}, for {z} slice(s) of {y} x {x}"
+        )
+
+
+def _tell(done: Preparation) -> None:
+    """What was corrected, and where the axis is."""
+    found, centre = done.correction, done.centre
+    if found.dead_pixels or found.zero_counts or found.not_finite:
+        say(
+            f"replaced by neighbours: {found.dead_pixels} dead pixel(s), {found.zero_counts} zero "
+            f"or negative count(s), {found.not_finite} NaN or infinite, of {found.values} values"
+        )
+    if centre is not None:
+        ways = {"opposite views": centre.pair_bin, "centre of mass": centre.mass_bin}
+        alone = ", ".join(f"{way} {value:.2f}" for way, value in ways.items() if value is not None)
+        say(f"axis of rotation at bin {centre.bin:.2f} by {centre.method} (alone: {alone})")
+    for note in found.notes:
+        say(f"note: {note}")

@@ -1,0 +1,113 @@
+"""`diffusionblend import`: a DICOM series or volume file to a volume in HU."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from diffusionblend.cli.common import (
+    Output,
+    add_input,
+    check_output_and_record,
+    check_outputs_are_no_inputs,
+    say,
+    timed_part,
+    write_record,
+)
+from diffusionblend.cli.progress import Advance
+from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
+from diffusionblend.runs.record import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Import a DICOM folder, a volume file or exported TIFF slices as a volume in HU."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """Folder with one DICOM series, or with TIFF slices that 'export' wrote; or a volume file:
+    NIfTI, NRRD or MetaImage."""
+    output: Output
+    """Volume to write: .nii.gz, .nii, .nrrd or .mha."""
+    size: int | None = None
+    """Resample slices to this many square pixels (a prior's size), keeping the field of view."""
+    spacing_mm: tuple[float, float, float] | None = None
+    """Resample to this spacing along z, y and x, in mm."""
+    series: str | None = None
+    """UID of the series to take, where the folder holds several."""
+    dtype: Literal["float32", "int16"] = "float32"
+    """Number format to write; int16 rounds to whole HU."""
+    force: bool = False
+    """Overwrite the output."""
+
+    def run(self) -> None:
+        """Read, check, resample, write, and tell what was found."""
+        from diffusionblend.data.resample import resample, to_square_slices
+        from diffusionblend.io.volumes import check_hu, check_volume_suffix, summary, write_volume
+
+        check_output_and_record(self.output, self.force)
+        check_outputs_are_no_inputs([self.output], [self.source])
+        check_volume_suffix(self.output)
+        if self.size is not None and self.spacing_mm is not None:
+            raise InputError("Both --size and --spacing-mm were given.", "one of them")
+        if self.series is not None and not self.source.is_dir():
+            raise InputError(
+                f"--series was given, but {self.source} is no folder.", "a folder of DICOM series"
+            )
+        record = RunRecord(verb="import", settings=asdict(self))
+        add_input(record, self.source)
+        with timed_part(record, "read", self.source.name) as on_step:
+            volume = self._read(record, on_step)
+        self._tell_series(record)
+        found = summary(volume)
+        _tell("found", found)
+        with timed_part(record, "resample"):
+            if self.size is not None:
+                volume = to_square_slices(volume, self.size)
+            elif self.spacing_mm is not None:
+                volume = resample(volume, spacing_mm=self.spacing_mm)
+        check_hu(volume, "the resampled volume")
+        with timed_part(record, "write", self.output.name):
+            write_volume(volume, self.output, force=self.force, dtype=self.dtype)
+        written = summary(volume)
+        if written != found:
+            _tell("wrote", written)
+        record.results |= {"found": found, "written": written}
+        write_record(record, self.output)
+        say(f"wrote {self.output}")
+
+    def _read(self, record: RunRecord, on_step: Advance) -> Volume:
+        """The source as a volume; what a DICOM series says of itself goes to the record."""
+        from diffusionblend.io.dicom.read import read_dicom_series
+        from diffusionblend.io.tiff_stack import is_tiff_stack
+        from diffusionblend.io.volumes import check_hu, read_volume
+
+        if not self.source.is_dir() or is_tiff_stack(self.source):
+            return read_volume(self.source)
+        volume, report = read_dicom_series(self.source, series_uid=self.series, on_step=on_step)
+        check_hu(volume, self.source)
+        record.results["series"] = report.as_dict()
+        return volume
+
+    def _tell_series(self, record: RunRecord) -> None:
+        """What the DICOM series, if it was one, says of itself."""
+        series = record.results.get("series")
+        if series is None:
+            return
+        names = dict.fromkeys(n for n in (series["manufacturer"], series["model"]) if n)
+        scanner = " ".join(names) or "unnamed scanner"
+        say(f"series: {scanner}, kernel {series['kernel'] or 'unnamed'}")
+        for warning in series["warnings"]:
+            say(f"note: {warning}")
+
+
+def _tell(what: str, facts: dict) -> None:
+    z, y, x = facts["shape_zyx"]
+    mm = " x ".join(f"{s:g}" for s in facts["spacing_mm_zyx"])
+    say(
+        f"{what}: {z} slices of {y} x {x}, spacing {mm} mm (z, y, x), {facts['orientation']}, "
+        f"{facts['hu_min']:.0f} to {facts['hu_max']:.0f} HU, median {facts['hu_median']:.0f}"
+    )

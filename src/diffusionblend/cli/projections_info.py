@@ -1,0 +1,126 @@
+"""`diffusionblend projections info`: what a file of projections, or a measured scan, holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import tyro
+
+from diffusionblend.cli.common import say
+from diffusionblend.io.scans.options import ReadOptions
+from diffusionblend.runs.record import plain_value
+
+if TYPE_CHECKING:
+    from diffusionblend.data.projections import Projections
+    from diffusionblend.data.raw_scan import RawScan
+
+EVEN_DEGREES = 0.01
+"""Steps between angles that differ by less are told as one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionsInfo:
+    """Tell what a projections file holds, or a measured scan that could be imported."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Projections file (.h5), or any source of 'projections import'."""
+    json: bool = False
+    """Print JSON."""
+    read: Annotated[ReadOptions, tyro.conf.arg(name="")] = field(default_factory=ReadOptions)
+
+    def run(self) -> None:
+        """Read the whole of it, so that a damaged file is told, and print a fact a line."""
+        from diffusionblend.io.projections import read_projections
+        from diffusionblend.io.scans.registry import is_projections_file, read_raw_scan
+
+        if is_projections_file(self.file):
+            facts = projections_facts(read_projections(self.file))
+        else:
+            facts = raw_scan_facts(read_raw_scan(self.file, self.read))
+        if self.json:
+            say(json.dumps(plain_value(facts), indent=2, allow_nan=False))
+            return
+        for name, value in facts.items():
+            say(f"{name.replace('_', ' '):24} {_as_text(value)}")
+
+
+def projections_facts(scan: Projections) -> dict[str, object]:
+    """What projections hold: sizes, values, geometry, volume, units and source."""
+    geometry, grid = scan.geometry, scan.grid
+    lengths = {
+        f.name: value
+        for f in fields(geometry)
+        if isinstance(value := getattr(geometry, f.name), int | float)
+    }
+    return {
+        "kind": "projections (line integrals -ln(I / I0), dimensionless)",
+        "views_rows_bins": scan.values.shape,
+        "lines_lowest_median_highest": _spread(scan.values),
+        "geometry": type(geometry).__name__,
+        **(_angles(geometry.angles_rad) if hasattr(geometry, "angles_rad") else {}),
+        **lengths,
+        "volume_slices_rows_columns": grid.shape,
+        "volume_spacing_mm_zyx": grid.spacing_mm,
+        "volume_origin_mm_lps_xyz": grid.origin_mm,
+        "mu_water_per_mm": scan.mu_water_per_mm,
+        "units": "reconstruct writes HU by this mu_water, or 1/mm with --output-unit 1/mm",
+        "truth": "none: projections files never hold one",
+        "source": scan.notes.get("source", "not told"),
+        "notes": {k: v for k, v in scan.notes.items() if k not in ("source", "settings")},
+    }
+
+
+def raw_scan_facts(scan: RawScan) -> dict[str, object]:
+    """What a measured scan holds before any correction."""
+    facts: dict[str, object] = {
+        "kind": f"measured scan, uncorrected: {scan.values}",
+        "views_rows_bins": scan.data.shape,
+        "lowest_median_highest": _spread(scan.data),
+        "zero_or_negative": int((scan.data <= 0).sum()) if scan.values != "lines" else None,
+        "not_finite": int((~np.isfinite(scan.data)).sum()),
+        **_angles(scan.angles_rad),
+        "flat_frames": 0 if scan.flats is None else len(scan.flats),
+        "flat_median": None if scan.flats is None else float(np.nanmedian(scan.flats)),
+        "dark_frames": 0 if scan.darks is None else len(scan.darks),
+        "dark_median": None if scan.darks is None else float(np.nanmedian(scan.darks)),
+    }
+    for name in ("bin_mm", "row_mm", "centre_bin", "source_to_axis_mm", "source_to_detector_mm"):
+        facts[name] = getattr(scan, name)
+    return {k: v for k, v in facts.items() if v is not None} | scan.facts
+
+
+def _angles(angles_rad: tuple[float, ...] | np.ndarray) -> dict[str, object]:
+    """First, last and step of the angles, in degrees."""
+    degrees = np.degrees(angles_rad)
+    steps = np.diff(degrees)
+    told: dict[str, object] = {
+        "angles_degrees_first_last": (round(float(degrees[0]), 4), round(float(degrees[-1]), 4))
+    }
+    if len(steps):
+        even = float(np.ptp(steps)) < EVEN_DEGREES
+        low, high = round(float(steps.min()), 4), round(float(steps.max()), 4)
+        told["angle_step_degrees"] = round(float(steps.mean()), 4) if even else (low, high)
+    return told
+
+
+def _spread(values: np.ndarray) -> tuple[float, ...]:
+    """Lowest, median and highest of the finite values."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return ()
+    return tuple(float(f"{v:.5g}") for v in np.percentile(finite, (0, 50, 100)))
+
+
+def _as_text(value: object) -> str:
+    """A fact for a person: numbers with at most six digits."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple | list):
+        return ", ".join(_as_text(v) for v in value) or "none"
+    if isinstance(value, dict):
+        return "; ".join(f"{k}: {_as_text(v)}" for k, v in value.items()) or "none"
+    return str(value)

@@ -1,0 +1,238 @@
+"""`diffusionblend train`: a prior from a folder of volumes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from diffusionblend.cli.common import (
+    Device,
+    Output,
+    check_seed,
+    choose_device,
+    say,
+    write_record,
+)
+from diffusionblend.cli.progress import progress
+from diffusionblend.errors import InputError, OutputExistsError
+from diffusionblend.io.atomic import check_outputs_absent
+from diffusionblend.ranks import rank_and_count
+from diffusionblend.runs.record import RunRecord, peak_memory_mb, run_record_path
+from diffusionblend.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from diffusionblend.priors.prior import Prior
+    from diffusionblend.training.data import DataChoice, TrainingData
+    from diffusionblend.training.loop import Trainer
+    from diffusionblend.training.processes import Processes
+
+SIGNAL_EXIT = 128
+DATA_FOLDER = "data"
+"""In the output folder, for the volumes made ready."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a prior on a folder of volumes; the same command resumes an interrupted run."""
+
+    volumes: Annotated[Path, tyro.conf.Positional]
+    """Folder of training volumes in HU (.nii.gz, .nrrd, .mha ...) or of DICOM folders."""
+    output: Output
+    """Folder for the prior, its checkpoint and metrics.jsonl."""
+    validation: Path | None = None
+    """Folder of volumes of other patients, for the validation loss."""
+    validation_share: float = 0.0
+    """Share of the patients to hold out for validation instead, drawn by the seed; 0 for none."""
+    patient_pattern: str | None = None
+    """Regular expression for what follows the patient in a file's name, such as '_scan'."""
+    cache: Path | None = None
+    """Folder for the volumes made ready to map into memory; by default <output>/data."""
+    initial_prior: str | None = None
+    """Name or folder of a prior to start from; layers that do not fit start fresh."""
+    tensorboard: bool = False
+    """Also write the metrics for TensorBoard, into <output>/tensorboard."""
+    dry_run: bool = False
+    """Say what the run would cost in memory, time and disk, and write nothing."""
+    device: Device = "auto"
+    """Where to train; auto takes a GPU if there is one."""
+    force: bool = False
+    """Start anew in a folder that holds another run."""
+    settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = field(
+        default_factory=TrainSettings
+    )
+
+    def run(self) -> None:
+        """Read the volumes, train or resume, write the prior."""
+        from diffusionblend.priors.prior import load_prior
+        from diffusionblend.training.loop import Progress, Stopped
+        from diffusionblend.training.processes import Processes
+
+        check_seed(self.settings.seed)
+        device = choose_device(self.device)
+        if rank_and_count()[0] == 0:
+            self._check_output()
+        processes = Processes(device)
+        initial = None if self.initial_prior is None else load_prior(self.initial_prior)
+        self._tell_estimate(processes)
+        if self.dry_run:
+            return
+        record = RunRecord(
+            verb="train", settings=asdict(self), seed=self.settings.seed, device=device
+        )
+        with record.timed("read"):
+            data = self._data(processes, record)
+        say(f"{len(data.facts['volumes'])} training volumes, {data.facts['slices']} slices")
+        if self.force and processes.is_first:
+            self._remove_old_run()
+        processes.wait()
+        trainer = self._trainer(processes, data, initial)
+        if initial is not None and not trainer.step:
+            say(f"{trainer.initial_share:.1%} of the weights are from {self.initial_prior}")
+        if trainer.step:
+            say(f"resuming at step {trainer.step} of {self.settings.steps}")
+        try:
+            with record.timed("train"), progress("train") as on_step:
+
+                def report(state: Progress) -> None:
+                    on_step(state.step, state.steps)
+
+                prior = trainer.run(report)
+        except Stopped as stopped:
+            say(f"{stopped}; checkpoint at step {trainer.step} in {self.output}")
+            raise SystemExit(SIGNAL_EXIT + stopped.signal_number) from stopped
+        if not processes.is_first:
+            return
+        record.weights_sha256 = prior.weights_sha256
+        record.results = prior.trained
+        write_record(record, self.output)
+        loss = prior.trained.get("validation_loss")
+        told = "not measured" if loss is None else f"{loss:.4f}"
+        say(f"wrote the prior {self.output}; validation loss {told}")
+
+    def _trainer(self, processes: Processes, data: TrainingData, initial: Prior | None) -> Trainer:
+        """The run, at its first step or where its checkpoint is."""
+        from diffusionblend.training.loop import Trainer
+
+        facts = data.facts
+        if initial is not None:
+            facts = facts | {"initial_prior_sha256": initial.weights_sha256}
+        return Trainer(
+            self.settings,
+            data.train,
+            data.validation,
+            self.output,
+            data_facts=facts,
+            processes=processes,
+            initial=initial,
+            tensorboard=self.tensorboard and processes.is_first,
+        )
+
+    def _tell_estimate(self, processes: Processes) -> None:
+        """Say what the run costs, before any long work."""
+        from diffusionblend.training.cost import count_slices, estimate_run
+        from diffusionblend.training.log import check_tensorboard
+
+        if self.tensorboard:
+            check_tensorboard()
+        n_slices = 0
+        if processes.is_first:
+            n_slices = sum(count_slices(p) for p in chain(*self._choice.paths(self.settings.seed)))
+        estimate = estimate_run(self.settings, processes, n_slices)
+        peaks_mb = peak_memory_mb()
+        for line in estimate.lines(peaks_mb.get("gpu", peaks_mb.get("process", 0.0))):
+            say(line)
+
+    def _check_output(self) -> None:
+        """Refuse a finished prior, unless told to go on or start anew, and foreign folders."""
+        from diffusionblend.priors.prior import PRIOR_FILE
+        from diffusionblend.training.cache import INDEX_FILE
+        from diffusionblend.training.checkpoint import CHECKPOINT_FILE
+
+        for data in (self.volumes, self.validation):
+            for ours in (self.output, self._cache_folder):
+                if data is None or data.resolve() not in (ours.resolve(), *ours.resolve().parents):
+                    continue
+                raise InputError(
+                    f"The output {ours} lies inside the volumes, {data}.",
+                    "a folder beside them, so that a resumed run reads the same volumes",
+                )
+        if self.output.exists() and not self.output.is_dir():
+            raise OutputExistsError(f"{self.output} is a file.", "a folder for the prior")
+        present = {p.name for p in self.output.iterdir()} if self.output.is_dir() else set()
+        finished = PRIOR_FILE in present and not self.force
+        goes_further = finished and CHECKPOINT_FILE in present and self._asks_for_more_steps()
+        if finished and not goes_further:
+            raise OutputExistsError(
+                f"{self.output} holds a finished prior.",
+                "a new folder, or one with an interrupted run",
+                "another folder, more --steps to train it further, or --force to train it anew",
+            )
+        foreign = sorted(n for n in present if not n.startswith("."))
+        has_cache = (self.output / DATA_FOLDER / INDEX_FILE).exists()
+        if foreign and not has_cache and not present & set(_run_files()):
+            raise OutputExistsError(
+                f"{self.output} holds other things, such as {foreign[0]}.",
+                "a new folder, or one with an interrupted run",
+                "another folder",
+            )
+        check_outputs_absent([run_record_path(self.output)], goes_further or self.force)
+
+    def _asks_for_more_steps(self) -> bool:
+        """Whether the settings have more steps than the finished prior in the output folder."""
+        from diffusionblend.priors.prior import read_facts
+
+        trained = read_facts(self.output).get("trained", {})
+        return self.settings.steps > trained.get("steps", self.settings.steps)
+
+    def _remove_old_run(self) -> None:
+        """Make a run in the output folder start anew; called once all inputs are known good."""
+        for name in _run_files():
+            (self.output / name).unlink(missing_ok=True)
+
+    @property
+    def _choice(self) -> DataChoice:
+        from diffusionblend.training.data import DataChoice
+
+        return DataChoice(
+            self.volumes, self.validation, self.validation_share, self.patient_pattern
+        )
+
+    @property
+    def _cache_folder(self) -> Path:
+        return self.output / DATA_FOLDER if self.cache is None else self.cache
+
+    def _data(self, processes: Processes, record: RunRecord) -> TrainingData:
+        """The data of the run; the first process makes the cache before the others look."""
+        from diffusionblend.training.cache import VolumeCache
+        from diffusionblend.training.data import read_training_data
+        from diffusionblend.training.synthetic import synthetic_bank
+
+        choice = self._choice
+        cache = VolumeCache(self._cache_folder, self.settings.network.image_size)
+        if processes.is_first:
+            with progress("volumes") as on_step:
+                read_training_data(choice, self.settings, cache, on_volume=on_step)
+            for folder in (self.volumes, self.validation):
+                if folder is not None:
+                    record.add_input(folder, sha256=cache.sha256_of(folder))
+        processes.wait()
+        data = read_training_data(choice, self.settings, cache)
+        if self.settings.synthetic_volumes:
+            with progress("synthetic chests") as on_step:
+                synthetic = synthetic_bank(self.settings, on_step)
+            train = data.train.mixed_with(synthetic, self.settings.synthetic_share)
+            data = replace(data, train=train)
+        return data
+
+
+def _run_files() -> tuple[str, ...]:
+    """The files of a training run and its prior, by which its folder is known."""
+    from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE
+    from diffusionblend.training.checkpoint import CHECKPOINT_FILE
+    from diffusionblend.training.log import METRICS_FILE
+
+    return CHECKPOINT_FILE, METRICS_FILE, PRIOR_FILE, WEIGHTS_FILE, "config.json"

@@ -1,0 +1,139 @@
+"""`diffusionblend view`: volumes in a page, on this machine or as one file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from diffusionblend.cli.common import check_output_and_record, say, write_record
+from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import file_suffix
+from diffusionblend.runs.deviation import find_deviation, read_deviation
+from diffusionblend.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from diffusionblend.viewer.scene import Scene
+
+STATIC_SUFFIX = ".html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """View volumes side by side in the browser: three linked planes, windows, differences."""
+
+    volumes: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Volumes in HU (.nii.gz, .nrrd, .mha ...), or folders of slices."""
+    reference: Path | None = None
+    """Volume to which differences are shown."""
+    deviation: Path | None = None
+    """Standard deviation (HU) of the first volume that is not the reference, shown as colours on
+    it. By default NAME.sd.EXT beside each volume, where 'reconstruct --samples' wrote one."""
+    overlay: bool = True
+    """Look for standard deviations beside the volumes."""
+    port: int = 0
+    """Port on 127.0.0.1; 0 takes any free one."""
+    browser: bool = True
+    """Open the page in the default browser."""
+    static: Path | None = None
+    """Write one HTML file with small volumes inside instead of serving them."""
+    force: bool = False
+    """Overwrite the file."""
+
+    def run(self) -> None:
+        """Read, then serve until Ctrl-C, or write the file."""
+        if not self.volumes:
+            raise InputError("No volume was named.", "one or more", "diffusionblend view a.nii.gz")
+        if self.static is not None:
+            self._write()
+        else:
+            self._serve(self._scene(self._deviations()))
+
+    def _write(self) -> None:
+        """The page as one file, with its record."""
+        from diffusionblend.viewer.page import write_static_page
+
+        if self.static.suffix.lower() != STATIC_SUFFIX:
+            raise InputError(f"The page is named {self.static.name}.", f"a {STATIC_SUFFIX} file")
+        check_output_and_record(self.static, self.force)
+        record = RunRecord(verb="view", settings=asdict(self))
+        deviations = self._deviations()
+        for path in [*self._paths(), *deviations.values()]:
+            record.add_input(path)
+        with record.timed("read"):
+            scene = self._scene(deviations)
+        with record.timed("write"):
+            write_static_page(scene, self.static, force=self.force)
+        write_record(record, self.static)
+        say(f"wrote {self.static}, {self.static.stat().st_size / 1e6:.1f} MB")
+
+    def _serve(self, scene: Scene) -> None:
+        """Serve the page until Ctrl-C, which is how it is meant to end."""
+        import webbrowser
+
+        from diffusionblend.viewer.server import ViewerServer
+
+        server = ViewerServer(scene, port=self.port)
+        try:
+            say(f"look at {server.url} (on this machine only; Ctrl-C ends it)")
+            if self.browser:
+                webbrowser.open(server.url)
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("closed")
+        finally:
+            server.server_close()
+
+    def _scene(self, deviations: dict[Path, Path]) -> Scene:
+        """The volumes on one grid, the reference first, and their standard deviations."""
+        from diffusionblend.io.volumes import read_volume
+        from diffusionblend.viewer.scene import Scene
+
+        paths = self._paths()
+        names = unique_names(paths)
+        read = {n: read_volume(p, check=False) for n, p in zip(names, paths, strict=True)}
+        spread = {
+            n: read_deviation(deviations[p], read[n], is_given=deviations[p] == self.deviation)
+            for n, p in zip(names, paths, strict=True)
+            if p in deviations
+        }
+        spread = {n: d for n, d in spread.items() if d is not None}
+        scene = Scene.of(read, names[0] if self.reference is not None else None, spread)
+        for notice in scene.notices:
+            say(f"note: {notice}")
+        return scene
+
+    def _deviations(self) -> dict[Path, Path]:
+        """The file of each volume's standard deviation, by the volume's. Raises InputError."""
+        paths = self._paths()
+        found = {p: find_deviation(p) for p in paths} if self.overlay else {}
+        if self.deviation is not None:
+            first = next((p for p in paths if p != self.reference), None)
+            if first is None:
+                raise InputError(
+                    "--deviation was given, but no volume besides the reference.",
+                    "the volume whose standard deviation it is",
+                )
+            found[first] = self.deviation
+        return {p: d for p, d in found.items() if d is not None}
+
+    def _paths(self) -> list[Path]:
+        """The reference, if any, and the volumes, each once."""
+        first = [] if self.reference is None else [self.reference]
+        others = [p for p in self.volumes if self.reference is None or p != self.reference]
+        return list(dict.fromkeys([*first, *others]))
+
+
+def unique_names(paths: list[Path]) -> list[str]:
+    """A short name for each path: without suffix, else with it, else with folders before it."""
+    resolved = [p.resolve() for p in paths]
+    names = [p.name.removesuffix(file_suffix(p)) or p.name for p in resolved]
+    for depth in range(1, max(len(p.parts) for p in resolved) + 1):
+        repeated = {n for n in names if names.count(n) > 1}
+        names = [
+            "/".join(p.parts[-depth:]) if n in repeated else n
+            for p, n in zip(resolved, names, strict=True)
+        ]
+    return names

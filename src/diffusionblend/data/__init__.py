@@ -1,0 +1,1 @@
+"""Values that hold arrays: volumes, projections, raw scans, reconstructions."""

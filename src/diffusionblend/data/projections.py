@@ -1,0 +1,61 @@
+"""Measured line integrals with their geometry and grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry.base import Geometry
+from diffusionblend.geometry.grid import Grid
+
+HIGHEST_LINE_INTEGRAL = 100.0
+"""Above this no photon passes: values are counts, or in another unit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """Measured line integrals with all that is needed to reconstruct them.
+
+    values: (view, row, bin) float32, dimensionless (1/mm times mm); in parallel and fan beams row r
+    belongs to slice r. geometry: how they were taken. grid: the volume to reconstruct, centred on
+    the geometry's origin. mu_water_per_mm: ties 1/mm to HU. notes: how they came about (simulation
+    settings, source), no patient data. Raises InputError.
+    """
+
+    values: np.ndarray
+    geometry: Geometry
+    grid: Grid
+    mu_water_per_mm: float
+    notes: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        values = np.ascontiguousarray(self.values, dtype=np.float32)
+        rows = self.geometry.detector_rows(self.grid)
+        expected = (self.geometry.n_views, rows, self.geometry.n_bins)
+        if values.shape != expected:
+            raise InputError(
+                f"The projections have shape {values.shape}.",
+                f"{expected} (views, rows, bins), from {self.geometry.n_views} angles, {rows} "
+                f"{'detector rows' if self.geometry.couples_slices else 'slices'} and "
+                f"{self.geometry.n_bins} bins",
+                "check that the axes are (view, row, bin) and that every view has its angle",
+            )
+        if not np.isfinite(values).all():
+            bad = int((~np.isfinite(values)).sum())
+            raise InputError(
+                f"The projections hold {bad} values that are NaN or infinite.",
+                "finite line integrals",
+                "look for zero counts before the logarithm",
+            )
+        if not 0 < self.mu_water_per_mm < np.inf:
+            raise InputError(f"mu_water_per_mm is {self.mu_water_per_mm}.", "a positive number")
+        highest = float(np.abs(values).max())
+        if not 0 < highest <= HIGHEST_LINE_INTEGRAL:
+            raise InputError(
+                f"The projections go up to {highest:g}.",
+                f"line integrals -ln(I / I0), not all 0 and at most {HIGHEST_LINE_INTEGRAL:g}",
+                "take the logarithm of counts over the flat field first",
+            )
+        object.__setattr__(self, "values", values)

@@ -1,0 +1,104 @@
+"""Where the voxels of a volume lie in patient space.
+
+Axes are (z, y, x). World coordinates are DICOM's and SimpleITK's LPS millimetres: x grows to the
+patient's Left, y to the back (Posterior), z to the head (Superior). `direction` holds SimpleITK's
+direction cosines, one row per world axis (x, y, z), one column per array axis in the order
+(x, y, z); for an upright volume it is the identity. NIfTI files store RAS, that is diag(-1, -1, 1)
+times LPS; SimpleITK converts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+
+IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+DIRECTION_TOLERANCE = 0.01
+"""How far the axes' lengths and scalar products may lie from those of perpendicular unit vectors;
+rounded headers reach about 0.001."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Where a volume's voxels lie; equality is exact and `repr` evaluates back.
+
+    shape: (z, y, x) voxels. spacing_mm: (z, y, x). origin_mm: LPS (x, y, z) of the centre of voxel
+    [0, 0, 0]. direction: 3 x 3 cosines, row by row (see the module). Raises InputError.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = IDENTITY_DIRECTION
+
+    def __post_init__(self) -> None:
+        for name, kind, n in (
+            ("shape", int, 3),
+            ("spacing_mm", float, 3),
+            ("origin_mm", float, 3),
+            ("direction", float, 9),
+        ):
+            values = tuple(kind(v) for v in getattr(self, name))
+            if len(values) != n:
+                raise InputError(
+                    f"Grid.{name} has {len(values)} numbers.", f"{n} numbers, {name} = {values}"
+                )
+            object.__setattr__(self, name, values)
+        if min(self.shape) < 1:
+            raise InputError(f"Grid.shape is {self.shape}.", "at least one voxel along each axis")
+        if not all(0 < s < math.inf for s in self.spacing_mm):
+            raise InputError(f"Grid.spacing_mm is {self.spacing_mm}.", "three positive millimetres")
+        if not np.isfinite(self.origin_mm).all():
+            raise InputError(f"Grid.origin_mm is {self.origin_mm}.", "three finite millimetres")
+        axes = np.array(self.direction).reshape(3, 3)
+        off = np.abs(axes.T @ axes - np.eye(3)).max() if np.isfinite(axes).all() else math.inf
+        if off > DIRECTION_TOLERANCE:
+            raise InputError(
+                f"Grid.direction is {self.direction}.",
+                "direction cosines row by row, whose columns are perpendicular unit vectors",
+                f"{IDENTITY_DIRECTION} for an upright volume",
+            )
+
+    @property
+    def in_plane_shape(self) -> tuple[int, int]:
+        """(y, x) voxels of an axial slice."""
+        return self.shape[1:]
+
+    def with_slices(self, n_slices: int) -> Grid:
+        """The same grid with another number of slices, starting at the same first slice."""
+        return replace(self, shape=(n_slices, *self.shape[1:]))
+
+    def coarser(self, factor: int) -> Grid:
+        """The grid whose voxels are `factor` x `factor` pixels of every slice from the first one.
+
+        Rows and columns left over are dropped. Raises InputError where nothing is left.
+        """
+        (z, y, x), (sz, sy, sx) = self.shape, self.spacing_mm
+        shift = (factor - 1) / 2
+        direction = np.array(self.direction).reshape(3, 3)
+        return replace(
+            self,
+            shape=(z, y // factor, x // factor),
+            spacing_mm=(sz, sy * factor, sx * factor),
+            origin_mm=tuple(np.array(self.origin_mm) + direction @ (shift * sx, shift * sy, 0.0)),
+        )
+
+
+def bounding_box_mm(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and highest LPS x, y and z, in mm, that a grid's voxels reach."""
+    sides = np.array(grid.direction).reshape(3, 3) * np.array(grid.spacing_mm[::-1])
+    ends = np.array([(-0.5, n - 0.5) for n in grid.shape[::-1]])
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
+    places_mm = np.array(grid.origin_mm) + corners @ sides.T
+    return places_mm.min(axis=0), places_mm.max(axis=0)
+
+
+def grids_overlap(a: Grid, b: Grid) -> bool:
+    """Whether the upright boxes around two grids have a part of the patient in common."""
+    (low_a, high_a), (low_b, high_b) = bounding_box_mm(a), bounding_box_mm(b)
+    return bool((np.maximum(low_a, low_b) < np.minimum(high_a, high_b)).all())

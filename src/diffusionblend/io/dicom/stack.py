@@ -1,0 +1,260 @@
+"""Whether DICOM slices stack into one regular grid, and which; what does not is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+from diffusionblend.io.dicom.header import Header
+
+MIN_SLICES = 3
+DUPLICATE_FRACTION = 0.1
+"""Neighbours closer than this share of the usual spacing are one slice twice."""
+SAME_PLACE_MM = 0.01
+MISSING_FACTOR = 1.5
+"""A gap of more than this many usual spacings lacks a slice."""
+IRREGULAR_FRACTION = 0.15
+"""How far, in spacings, a slice may lie from its place; rounded positions reach about 0.1."""
+MAX_SHEAR_PIXELS = 0.25
+"""How far a slice may lie beside the stack's normal through the first slice."""
+MAX_TILT_COSINE_LOSS = 1e-4
+"""1 - cosine between two slices' axes, 0.8 degrees."""
+MIN_REPORTED_TILT_DEGREES = 0.5
+SAME_PIXELS = 1e-4
+PLACE_TAGS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+"""The tags that place a slice in space, and how many numbers each has."""
+RESCALE_TAGS = ("RescaleSlope", "RescaleIntercept")
+"""The tags that tie stored numbers to HU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """Slices in order along their normal, and the grid on which they lie (LPS, mm).
+
+    spacing_mm: (z, y, x). origin_mm: (x, y, z). direction: 3 x 3 by rows, as in `Grid`.
+    """
+
+    headers: tuple[Header, ...]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: tuple[float, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def check_ct_images(headers: list[Header]) -> None:
+    """Raises InputError unless all are single-frame grey CT slices of one size, at least three."""
+    for header in headers:
+        _check_ct_image(header)
+    first = headers[0]
+    for header in headers:
+        same = _size(header) == _size(first) and np.allclose(
+            header.numbers("PixelSpacing"), first.numbers("PixelSpacing"), rtol=SAME_PIXELS, atol=0
+        )
+        if not same:
+            raise InputError(
+                f"The slices differ in size: {first.name} has {_size(first)} pixels of "
+                f"{first.numbers('PixelSpacing')} mm, {header.name} {_size(header)} of "
+                f"{header.numbers('PixelSpacing')}.",
+                "slices of one size",
+                "take the slices of another reconstruction out of the folder",
+            )
+    _check_rescale(headers)
+    if len(headers) < MIN_SLICES:
+        raise InputError(
+            f"The series in {first.path.parent} has {len(headers)} slice(s).",
+            f"at least {MIN_SLICES}",
+            "the folder of the whole series",
+        )
+
+
+def sorted_stack(headers: list[Header]) -> Stack:
+    """Order slices along their common normal; at least three, of one size.
+
+    Raises InputError for slices that are tilted against each other or shifted beside their normal,
+    duplicated, missing or irregular; each message names the files.
+    """
+    directions = np.array([h.numbers("ImageOrientationPatient") for h in headers])
+    positions = np.array([h.numbers("ImagePositionPatient") for h in headers])
+    _check_parallel(headers, directions)
+    x_axis, y_axis = directions[0, :3], directions[0, 3:]
+    x_axis = x_axis / np.linalg.norm(x_axis)
+    y_axis = y_axis - (y_axis @ x_axis) * x_axis
+    y_axis = y_axis / np.linalg.norm(y_axis)
+    normal = np.cross(x_axis, y_axis)
+    order = np.argsort(positions @ normal, kind="stable")
+    headers, positions = [headers[i] for i in order], positions[order]
+    heights_mm = positions @ normal
+    _check_no_shear(headers, positions, normal)
+    spacing_mm = _regular_spacing(headers, heights_mm)
+    y_mm, x_mm = headers[0].numbers("PixelSpacing")
+    return Stack(
+        headers=tuple(headers),
+        spacing_mm=(spacing_mm, y_mm, x_mm),
+        origin_mm=tuple(positions[0]),
+        direction=tuple(np.column_stack([x_axis, y_axis, normal]).ravel()),
+        warnings=_tilt_warning(headers[0]) + _rescale_warning(headers[0]),
+    )
+
+
+def _check_ct_image(header: Header) -> None:
+    """Raises InputError for one image that is not a placed, grey, single-frame CT slice."""
+    modality = header.text("Modality")
+    if modality != "CT":
+        raise InputError(
+            f"{header.path} has the modality {modality or '(none)'}.", "CT slices", "a CT series"
+        )
+    if header.is_localiser:
+        raise InputError(
+            f"{header.path} is a localiser (scout) image.",
+            "axial CT slices only",
+            "take it out of the folder, or pick another series with --series",
+        )
+    samples = header.number("SamplesPerPixel", 1)
+    if samples != 1:
+        raise InputError(
+            f"{header.path} is a colour image ({samples:g} samples per pixel).",
+            "CT slices with one number per pixel",
+            "take screenshots and fused images out of the folder",
+        )
+    frames = header.number("NumberOfFrames", 1)
+    if frames > 1:
+        raise InputError(
+            f"{header.path} holds {frames:g} frames (enhanced multi-frame DICOM).",
+            "one file per slice",
+            "converting it to NIfTI (dcm2niix, 3D Slicer) and importing that",
+        )
+    for tag, n in PLACE_TAGS.items():
+        numbers = header.numbers(tag)
+        if len(numbers) != n or not np.isfinite(numbers).all():
+            raise InputError(
+                f"{header.path} has no valid {tag}: where the slice lies is unknown.",
+                f"{n} numbers of {tag} in each slice",
+                "another export of the series, or import its NIfTI",
+            )
+
+
+def _check_rescale(headers: list[Header]) -> None:
+    """Raises InputError where slices could come out in other units than their neighbours."""
+    has = [all(header.numbers(tag) for tag in RESCALE_TAGS) for header in headers]
+    if any(has) and not all(has):
+        lacking = headers[has.index(False)]
+        raise InputError(
+            f"{lacking.path} has no {' and '.join(RESCALE_TAGS)} ({has.count(False)} of "
+            f"{len(headers)} slices have none): its values would not be HU, as the others' are.",
+            "both in every slice",
+            "another export of the series",
+        )
+    for header in headers if all(has) else ():
+        slope, intercept = (header.numbers(tag)[0] for tag in RESCALE_TAGS)
+        if slope == 0 or not np.isfinite([slope, intercept]).all():
+            raise InputError(
+                f"{header.path} has the RescaleSlope {slope:g} and RescaleIntercept {intercept:g}.",
+                "finite numbers, and a slope other than 0",
+                "another export of the series",
+            )
+
+
+def _check_parallel(headers: list[Header], directions: np.ndarray) -> None:
+    """Raises InputError unless each slice has proper axes, the same as the first's."""
+    x, y = directions[:, :3], directions[:, 3:]
+    lengths = np.linalg.norm(np.stack([x, y]), axis=2)
+    improper = (np.abs(lengths - 1).max(axis=0) > 0.01) | (np.abs((x * y).sum(axis=1)) > 0.01)
+    if improper.any():
+        bad = headers[int(np.argmax(improper))]
+        raise InputError(
+            f"{bad.path} has an ImageOrientationPatient that is not two perpendicular unit "
+            f"vectors: {bad.numbers('ImageOrientationPatient')}.",
+            "a valid orientation",
+        )
+    usual = np.median(directions, axis=0)
+    loss = np.maximum(1 - x @ usual[:3], 1 - y @ usual[3:])
+    worst = int(np.argmax(loss))
+    if loss[worst] > MAX_TILT_COSINE_LOSS:
+        degrees = np.degrees(np.arccos(np.clip(1 - loss[worst], -1, 1)))
+        raise InputError(
+            f"{headers[worst].path} is tilted by {degrees:.1f} degrees against the other slices.",
+            "parallel slices",
+            "take it out of the folder, or resample the series in 3D Slicer first",
+        )
+
+
+def _check_no_shear(headers: list[Header], positions: np.ndarray, normal: np.ndarray) -> None:
+    """Raises InputError where slices move beside their normal, as with a tilted gantry."""
+    steps = positions - positions[0]
+    beside_mm = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1)
+    worst = int(np.argmax(beside_mm))
+    if beside_mm[worst] <= MAX_SHEAR_PIXELS * min(headers[0].numbers("PixelSpacing")):
+        return
+    tilt = headers[0].number("GantryDetectorTilt", 0.0)
+    raise InputError(
+        f"The slices are tilted: {headers[worst].name} lies {beside_mm[worst]:.2f} mm beside the "
+        f"normal through {headers[0].name} (gantry tilt in the header: {tilt:g} degrees).",
+        "slices stacked along their normal",
+        "resample the series to an upright grid first (3D Slicer, dcm2niix) and import the NIfTI",
+    )
+
+
+def _regular_spacing(headers: list[Header], heights_mm: np.ndarray) -> float:
+    """The spacing of slices at ascending heights; raises InputError where it is not regular."""
+    gaps = np.diff(heights_mm)
+    apart = gaps[gaps > SAME_PLACE_MM]  # two reconstructions in one folder double every slice
+    usual = float(np.median(apart)) if len(apart) else 0.0
+    closest, widest = int(np.argmin(gaps)), int(np.argmax(gaps))
+    if gaps[closest] <= DUPLICATE_FRACTION * usual:
+        raise InputError(
+            f"Two slices lie at one place: {_pair(headers, closest)} are {gaps[closest]:.3f} mm "
+            f"apart, the others {usual:g} mm.",
+            "each slice once",
+            "take one of the two, or the other reconstruction, out of the folder",
+        )
+    if gaps[widest] > MISSING_FACTOR * usual:
+        raise InputError(
+            f"A slice is missing: {_pair(headers, widest)} are {gaps[widest]:g} mm apart, the "
+            f"others {usual:g} mm.",
+            "all slices of the series",
+            "copy the series again, or keep only the slices on one side of the gap",
+        )
+    spacing = float((heights_mm[-1] - heights_mm[0]) / (len(heights_mm) - 1))
+    off = np.abs(heights_mm - heights_mm[0] - spacing * np.arange(len(heights_mm))) / spacing
+    worst = int(np.argmax(off))
+    if off[worst] > IRREGULAR_FRACTION:
+        raise InputError(
+            f"The slice spacing is irregular: it goes from {gaps.min():g} to {gaps.max():g} mm, "
+            f"and {headers[worst].name} lies {off[worst] * spacing:.2f} mm from its place.",
+            "evenly spaced slices",
+            "keep the slices of one spacing, or resample the series in 3D Slicer first",
+        )
+    return spacing
+
+
+def _tilt_warning(header: Header) -> tuple[str, ...]:
+    """A warning where the header tells of a tilted gantry that the slices' places do not show."""
+    tilt = header.number("GantryDetectorTilt", 0.0)
+    if abs(tilt) < MIN_REPORTED_TILT_DEGREES or not _is_upright(header):
+        return ()
+    return (
+        f"The header tells of a gantry tilt of {tilt:g} degrees, but the slices are stacked "
+        "upright; they are taken as they lie.",
+    )
+
+
+def _rescale_warning(header: Header) -> tuple[str, ...]:
+    """A warning where no slice tells what its numbers mean."""
+    if all(header.numbers(tag) for tag in RESCALE_TAGS):
+        return ()
+    return (f"No slice has {' and '.join(RESCALE_TAGS)}: its numbers are taken to be HU.",)
+
+
+def _is_upright(header: Header) -> bool:
+    axes = np.abs(header.numbers("ImageOrientationPatient"))
+    return bool(np.isin(np.round(axes, 3), (0.0, 1.0)).all())
+
+
+def _pair(headers: list[Header], i: int) -> str:
+    return f"{headers[i].name} and {headers[i + 1].name}"
+
+
+def _size(header: Header) -> tuple[int, int]:
+    return int(header.tags.Rows), int(header.tags.Columns)

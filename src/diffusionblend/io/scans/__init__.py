@@ -1,0 +1,1 @@
+"""Measured scans, read from the formats of the field."""

@@ -1,0 +1,83 @@
+"""Measured scans in HDF5 by Data Exchange (De Carlo et al. 2014): what TomoPy and APS write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.errors import InputError
+from diffusionblend.io.scans.hdf5 import find_dataset, open_hdf5, text_attribute
+from diffusionblend.io.scans.options import ReadOptions, chosen_angles
+
+if TYPE_CHECKING:
+    import h5py
+
+DATA, FLATS, DARKS = "exchange/data", "exchange/data_white", "exchange/data_dark"
+THETA = "exchange/theta"
+VIEW_AXES = ("theta", "view", "angle")
+LAYOUT = f"{DATA} (view, row, bin), {THETA}, and for counts {FLATS} and {DARKS}"
+
+
+def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
+    """A scan from the group /exchange: data, data_white, data_dark, theta.
+
+    Sinograms (row, view, bin) are turned, where the attribute `axes` of the data says that they
+    are. Raises InputError for missing keys, shapes that disagree and angles of an unclear unit.
+    """
+    path = Path(path)
+    with open_hdf5(path, f"an HDF5 file with {LAYOUT}") as file:
+        data = find_dataset(file, DATA, (2, 3))
+        if data is None:
+            raise InputError(
+                f"{path} has no /{DATA}; it has {_names(file)}.",
+                LAYOUT,
+                "another file, or its arrays as .npy with --angles",
+            )
+        turned = _is_sinogram(data)
+        n_views = data.shape[1 if turned else 0]
+        theta = find_dataset(file, THETA, (1,))
+        own, unit = (None, None) if theta is None else (theta[()], text_attribute(theta, "units"))
+        angles = chosen_angles(options, path, n_views, own, unit)
+        views = options.window.views
+        return RawScan(
+            data=_part(data, options, views, turned),
+            values=options.values or "counts",
+            angles_rad=angles[views],
+            flats=_frames(file, FLATS, options),
+            darks=_frames(file, DARKS, options),
+            first_bin=options.window.first_bin,
+            facts={"format": "Data Exchange", "values_unit": text_attribute(data, "units")},
+        )
+
+
+def _frames(file: h5py.File, name: str, options: ReadOptions) -> np.ndarray | None:
+    """Flat or dark frames of the window; None where the file has none."""
+    found = find_dataset(file, name, (2, 3))
+    if found is None or 0 in found.shape:
+        return None
+    return _part(found, options, slice(None), _is_sinogram(found))
+
+
+def _part(data: h5py.Dataset, options: ReadOptions, frames: slice, turned: bool) -> np.ndarray:
+    """The window of a data set as (frame, row, bin); two dimensions are one row, (frame, bin)."""
+    n_rows = 1 if data.ndim == 2 else data.shape[0 if turned else 1]
+    rows, bins = options.window.of_detector(n_rows, data.shape[-1])
+    if data.ndim == 2:
+        return data[frames, bins][:, None]
+    return data[rows, frames, bins].swapaxes(0, 1) if turned else data[frames, rows, bins]
+
+
+def _is_sinogram(data: h5py.Dataset) -> bool:
+    """Whether the attribute `axes`, such as "y:theta:x", has the views second."""
+    axes = [axis.strip().lower() for axis in (text_attribute(data, "axes") or "").split(":")]
+    return data.ndim == 3 and len(axes) == 3 and axes[1].startswith(VIEW_AXES)
+
+
+def _names(file: h5py.File) -> str:
+    """Some names of what a file holds."""
+    found: list[str] = []
+    file.visit(lambda name: found.append(name) if len(found) < 6 else True)
+    return ", ".join(found[:6]) or "nothing"

@@ -1,0 +1,111 @@
+"""What a reader of measured scans is told, and what all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffusionblend.data.raw_scan import Values, Window
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import equally_spaced_angles
+from diffusionblend.io.scans.angles import AngleUnit, angles_in_radians, read_angle_list
+
+PROJECTION_KEY, FLAT_KEY, DARK_KEY = 0, 1, 2
+"""What an image key says of a frame (NXtomo); other keys are frames to leave out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What a source does not tell of itself, and the part of it to read."""
+
+    values: Values | None = None
+    """What the numbers are: counts (grey values), transmission I / I0, or line integrals; by
+    default counts, or what the source tells."""
+    angles: Path | None = None
+    """List of angles, one number a view (text or .npy), in place of the source's own."""
+    angle_unit: AngleUnit | None = None
+    """Unit of the angles, which is then believed; by default what the source tells, or degrees."""
+    arc_degrees: float | None = None
+    """No list: equally spaced views over this arc, its end left out."""
+    views: str | None = None
+    """Pattern of the names of a folder's view frames, such as 'raw_*.tiff'."""
+    flats: str | None = None
+    """Frames of the open beam: a TIFF or .npy file, a folder, or a pattern of names."""
+    darks: str | None = None
+    """Frames without a beam, likewise."""
+    image_key: Path | None = None
+    """NeXus file whose image key tells a folder's views from its flats and darks."""
+    rows: tuple[int, int] | None = None
+    """Detector rows to take: the first, from 0, and the one behind the last."""
+    bins: tuple[int, int] | None = None
+    """Detector bins to take, likewise."""
+    every: int = 1
+    """Take the first view, and every so many-th after it."""
+
+    @property
+    def window(self) -> Window:
+        """The part of the scan to read."""
+        return Window(rows=self.rows, bins=self.bins, every=self.every)
+
+    def __post_init__(self) -> None:
+        _ = self.window  # which checks itself
+        if self.angles is not None and self.arc_degrees is not None:
+            raise InputError("Both a list of angles and an arc were given.", "one of them")
+        if self.arc_degrees is not None and not 0 < abs(self.arc_degrees) < np.inf:
+            raise InputError(f"The arc is {self.arc_degrees} degrees.", "degrees other than 0")
+
+
+def chosen_angles(
+    options: ReadOptions,
+    source: Path | str,
+    n_frames: int,
+    own: np.ndarray | None = None,
+    own_unit: str | None = None,
+) -> np.ndarray:
+    """The angles of a source's frames in radians: those given, else its own, else over the arc.
+
+    own, own_unit: the source's own angles and their unit, where it has them. Raises InputError
+    where there are none.
+    """
+    if options.angles is not None:
+        listed = read_angle_list(options.angles)
+        return angles_in_radians(listed, options.angles, insisted=options.angle_unit)
+    if options.arc_degrees is not None:
+        return np.array(equally_spaced_angles(n_frames, options.arc_degrees))
+    if own is None:
+        raise InputError(
+            f"{source} holds no angles.",
+            "an angle for every view",
+            "--angles FILE with one number a view, or --arc-degrees 180 for equally spaced views",
+        )
+    return angles_in_radians(own, source, stated=own_unit, insisted=options.angle_unit)
+
+
+def split_by_key(
+    keys: np.ndarray, angles_rad: np.ndarray, n_frames: int, source: Path | str
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The views' angles, and which frames are views, flats and darks, by their key.
+
+    The frames are all that the key tells of, or its views alone. Raises InputError where neither
+    fits.
+    """
+    keys = np.asarray(keys).ravel()
+    is_view = keys == PROJECTION_KEY
+    if n_frames == len(keys):
+        kinds = {key: np.flatnonzero(keys == key) for key in (PROJECTION_KEY, FLAT_KEY, DARK_KEY)}
+    elif n_frames == is_view.sum():
+        kinds = {PROJECTION_KEY: np.arange(n_frames)}
+    else:
+        raise InputError(
+            f"{source} has {n_frames} frames; the image key tells of {len(keys)}, "
+            f"{int(is_view.sum())} of them views.",
+            "all of these frames, or the views alone",
+            "the image key of the same scan, and --views with a pattern of the views' names",
+        )
+    if not is_view.any():
+        raise InputError(f"The image key of {source} tells of no views.", "frames of key 0")
+    if len(angles_rad) == len(keys):
+        angles_rad = angles_rad[is_view]
+    return angles_rad, kinds

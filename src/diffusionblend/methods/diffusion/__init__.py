@@ -1,0 +1,1 @@
+"""Methods that sample a diffusion prior, and what they share."""

@@ -1,0 +1,119 @@
+"""The measurement as the solvers see it: in the network's range, lengths in pixels.
+
+From y = A mu with mu = mu_water (1 + u) follows y' = y / (mu_water pixel) - A' 1 = A' u, where A'
+is A with lengths in pixels. Then weights and penalties mean the same for every scan.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.result import Reconstruction
+from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
+from diffusionblend.operators import XRayTransform, make_transform
+from diffusionblend.solvers.noisy_data import line_variance, statistical_weights
+from diffusionblend.units import network_to_hu
+
+NO_ATTENUATION = -1.0
+"""Zero attenuation (-1000 HU) in the network's range.
+
+CT files pad what lies outside the scanner's circle with less, which no projection can show; a prior
+that has learnt it would otherwise disagree with every ray through a corner.
+"""
+
+RESIDUAL_SLICES = 64
+"""Slices whose residual is computed together."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Projections with their operator, in the network's range.
+
+    operator: A', (z, y, x) to (view, row, bin). y: the data y' for it. water: A' 1 of one slice,
+    (view, 1, bin), or of the whole volume where the geometry couples slices, (view, row, bin).
+    variance: that of the noise in y, and weights: one over it, with mean 1 over the whole scan,
+    both of y's shape, if they were asked for.
+    """
+
+    operator: XRayTransform
+    y: torch.Tensor
+    water: torch.Tensor
+    variance: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        projections: Projections,
+        device: torch.device | str = "cpu",
+        *,
+        with_noise: bool = False,
+    ) -> Measurement:
+        """The measurement of a scan, on a device.
+
+        with_noise: with its variance and weights. Raises InputError where the scan does not tell
+        its photons.
+        """
+        grid = projections.grid
+        pixel_mm = grid.spacing_mm[2]
+        operator = make_transform(projections.geometry, grid, device=device, scale=1 / pixel_mm)
+        slices = grid.shape[0] if operator.couples_slices else 1
+        ones = torch.ones((slices, *grid.in_plane_shape), device=device)
+        water = operator.with_slices(slices).forward(ones)
+        lines = torch.from_numpy(projections.values).to(device)
+        unit = projections.mu_water_per_mm * pixel_mm
+        y = lines / unit - water
+        if not with_noise:
+            return cls(operator, y, water)
+        variance = _variance(lines, projections.notes) / unit**2
+        return cls(operator, y, water, variance, statistical_weights(variance))
+
+    def of_slices(self, slices: slice) -> Measurement:
+        """What was measured of some slices; of coupled ones only all. Raises InputError."""
+        if self.operator.couples_slices:
+            self.operator.with_slices(len(range(*slices.indices(self.operator.domain_shape[0]))))
+            return self
+        y = self.y[:, slices].contiguous()
+        noise = [None if v is None else v[:, slices] for v in (self.variance, self.weights)]
+        return Measurement(self.operator.with_slices(y.shape[1]), y, self.water, *noise)
+
+    def empty_volume(self) -> torch.Tensor:
+        """A volume (z, y, x) of no attenuation, where the iterative methods start."""
+        shape = self.operator.domain_shape
+        return torch.full(shape, NO_ATTENUATION, dtype=self.y.dtype, device=self.y.device)
+
+    def reconstruction(self, x: torch.Tensor, started: float) -> Reconstruction:
+        """What a method without a prior returns: x in HU, its residual, seconds since `started`."""
+        seconds = {"total": time.perf_counter() - started}
+        volume = Volume(network_to_hu(x).cpu().numpy(), self.operator.grid)
+        return Reconstruction(volume, self.relative_residual(x), 0, seconds)
+
+    def relative_residual(self, x: torch.Tensor) -> float:
+        """|A mu - y| / |y| of a volume x in the network's range, in attenuation."""
+        misfit = size = 0.0
+        together = len(x) if self.operator.couples_slices else RESIDUAL_SLICES
+        for first in range(0, len(x), together):
+            slices = slice(first, min(first + together, len(x)))
+            part = self.of_slices(slices)
+            difference = part.operator.forward(x[slices].to(part.y.device)) - part.y
+            misfit += float(difference.double().square().sum())
+            size += float((part.y + self.water).double().square().sum())
+        return (misfit / size) ** 0.5
+
+
+def _variance(lines: torch.Tensor, notes: dict[str, object]) -> torch.Tensor:
+    """Variance of the line integrals by the photons in a scan's notes; raises InputError."""
+    photons = notes.get("photons")
+    if photons is None:
+        raise InputError(
+            "The noise of the scan was asked for, but the scan does not tell its photons.",
+            "`photons` in its notes, those of an unattenuated bin (and `electronic_counts`)",
+            "--photons of simulate or projections import; or no weights, and a fixed number of CG "
+            "iterations",
+        )
+    return line_variance(lines, float(photons), float(notes.get("electronic_counts", 0.0)))

@@ -1,0 +1,1 @@
+"""Compiled kernels for rays, and the devices and threads they run on."""

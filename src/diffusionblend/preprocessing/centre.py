@@ -1,0 +1,219 @@
+"""The axis of rotation of a parallel beam: at which bin of the detector it is seen.
+
+First a view and its opposite, mirrored, are registered. Then the place is refined by what a
+sinogram of a whole turn must look like: its two-dimensional Fourier transform lies in a double
+wedge (Vo, Drakopoulos, Atwood, Reinhard, Optics Express 22, 2014), and a wrong axis leaves a seam
+between the measured half turn and its mirror image that fills the rest. Where no views lie opposite
+each other, the centre of mass decides: it follows a sine about the axis.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+from diffusionblend.preprocessing.correction import subtract_air
+
+HALF_TURN = math.pi
+PAIR_TOLERANCE_STEPS = 1.5
+"""Views count as opposite where they miss half a turn by at most so many median steps."""
+MOST_PAIR_TOLERANCE_RAD = math.radians(5.0)
+MOST_PAIRS = 12
+SAME_MISS_RAD = 1e-3
+"""Of pairs only those count that miss half a turn by hardly more than the best."""
+WIDEST_GAP_STEPS = 1.5
+"""Half a turn is covered evenly where no gap is wider than so many median steps."""
+ROUNDING_STEPS = 0.05
+SAME_ANGLE_RAD = 1e-9
+FEWEST_EVEN_VIEWS = 12
+ROWS = 24
+"""How many rows, those with most in them, are looked at for the refinement."""
+REACH_BINS = 4.0
+COARSE_BINS, FINE_BINS = 0.5, 0.1
+"""How far and in which steps the refinement looks."""
+WEDGE_MARGIN = 3
+"""Cycles a turn that are left to the wedge beyond its edge."""
+HIGHEST_FREQUENCY = 0.25
+"""Cycles a bin; above there is more noise than object."""
+EDGE_SHARE = 50
+"""One bin in so many, at each end, is brought to zero, so that a sinogram may repeat itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Centre:
+    """The bin at which the axis is seen, and how it was found.
+
+    method: "pairs", "pairs and wedge", "wedge" or "mass". pair_bin, mass_bin: what registration and
+    the centre of mass alone say, where they could be asked; the latter is only right where the
+    detector sees all of the object.
+    """
+
+    bin: float
+    method: str
+    pair_bin: float | None = None
+    mass_bin: float | None = None
+
+
+def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
+    """The axis of rotation of line integrals (view, row, bin) of a parallel beam.
+
+    Raises InputError for fewer than 3 views, and where nothing tells the axis.
+    """
+    if len(lines) < 3 or lines.shape[2] < 8:
+        raise InputError(
+            f"The axis of rotation was to be found in {len(lines)} views of {lines.shape[2]} bins.",
+            "3 views of 8 bins, better half a turn of many",
+            "--centre-bin with the bin at which the axis is seen",
+        )
+    mass_bin = centre_of_mass_bin(lines, angles_rad)
+    pairs = opposite_pairs(angles_rad)
+    pair_bin = pair_centre_bin(lines, pairs) if pairs else None
+    start = mass_bin if pair_bin is None else pair_bin
+    half_turn = even_half_turn(lines[:, _fullest_rows(lines)], angles_rad)
+    if half_turn is not None and start is not None:
+        found = wedge_centre_bin(half_turn, start)
+        method = "wedge" if pair_bin is None else "pairs and wedge"
+        return Centre(bin=found, method=method, pair_bin=pair_bin, mass_bin=mass_bin)
+    if pair_bin is not None:
+        return Centre(bin=pair_bin, method="pairs", pair_bin=pair_bin, mass_bin=mass_bin)
+    if mass_bin is None:
+        raise InputError(
+            "The axis of rotation could not be found: no views are opposite each other, and the "
+            "centre of mass lies outside the detector.",
+            "views over half a turn, or an object that the detector sees whole",
+            "--centre-bin with the bin at which the axis is seen",
+        )
+    return Centre(bin=mass_bin, method="mass", mass_bin=mass_bin)
+
+
+def opposite_pairs(angles_rad: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of views half a turn apart, the nearest to it first, up to 12."""
+    angles = np.sort(np.asarray(angles_rad))
+    tolerance = min(
+        PAIR_TOLERANCE_STEPS * float(np.median(np.diff(angles))), MOST_PAIR_TOLERANCE_RAD
+    )
+    apart = np.asarray(angles_rad)[None, :] - np.asarray(angles_rad)[:, None] - HALF_TURN
+    apart = np.abs((apart + HALF_TURN) % (2 * HALF_TURN) - HALF_TURN)
+    first, second = np.nonzero(np.triu(apart <= tolerance + 1e-9, k=1))
+    best = np.argsort(apart[first, second].round(6), kind="stable")
+    nearest = apart[first, second].min(initial=np.inf)
+    best = best[apart[first, second][best] <= nearest + SAME_MISS_RAD]
+    return [(int(first[i]), int(second[i])) for i in best[:MOST_PAIRS]]
+
+
+def pair_centre_bin(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float:
+    """The median over pairs of opposite views of where mirroring one gives the other.
+
+    By the peak of the cross-correlation of their slopes along the bins, summed over the rows, and a
+    parabola through it: to about a tenth of a bin. Slopes, since views may differ in brightness.
+    """
+    n_bins = lines.shape[2]
+    length = 2 * n_bins
+    found = []
+    for first, second in pairs:
+        one = np.fft.rfft(np.diff(lines[first], axis=1), length)
+        other = np.fft.rfft(np.diff(lines[second][:, ::-1], axis=1), length)
+        match = np.fft.irfft((one * other.conj()).sum(axis=0), length)
+        peak = int(match.argmax())
+        shift = peak + _summit(*match[(peak + np.arange(-1, 2)) % length])
+        found.append((n_bins - 1 + (shift - length if shift > n_bins else shift)) / 2)
+    return float(np.median(found))
+
+
+def centre_of_mass_bin(lines: np.ndarray, angles_rad: np.ndarray) -> float | None:
+    """The constant of the sine that the views' centre of mass follows; None outside the detector.
+
+    The consistency condition of first order of Helgason and Ludwig (Natterer 1986, II.4).
+    """
+    mass = lines.sum(axis=(1, 2), dtype=np.float64)
+    if not (mass > 0).all():
+        return None
+    moments = (lines.sum(axis=1, dtype=np.float64) * np.arange(lines.shape[2])).sum(axis=1) / mass
+    waves = np.column_stack([np.ones_like(angles_rad), np.cos(angles_rad), np.sin(angles_rad)])
+    (constant, *_), _, rank, _ = np.linalg.lstsq(waves, moments, rcond=None)
+    inside = 0 <= constant <= lines.shape[2] - 1
+    return float(constant) if rank == 3 and inside else None
+
+
+def even_half_turn(lines: np.ndarray, angles_rad: np.ndarray) -> np.ndarray | None:
+    """Half a turn of views in exactly even steps, (view, row, bin); None where there is none.
+
+    The views lie between measured ones, linearly, where the steps do not divide half a turn or
+    differ; none of the gaps between measured views may be above 1.5 median steps. The view that
+    completes the half turn is not among them.
+    """
+    turned = np.asarray(angles_rad) % (2 * HALF_TURN)
+    order = np.argsort(turned, kind="stable")
+    gaps = np.diff(turned[order], append=turned[order[0]] + 2 * HALF_TURN)
+    order = np.roll(order, -1 - int(np.argmax(gaps)))  # the widest gap behind the last view
+    angles = (turned[order] - turned[order[0]]) % (2 * HALF_TURN)
+    order, angles = order[np.argsort(angles)], np.sort(angles)
+    step = float(np.median(np.diff(angles)))
+    if not step > 0:
+        return None
+    count = math.floor(HALF_TURN / step + ROUNDING_STEPS)
+    wanted = np.arange(count) * HALF_TURN / count
+    covered = angles <= wanted[-1] + 2 * step if count else angles < 0
+    if count < FEWEST_EVEN_VIEWS or angles[-1] < wanted[-1] - ROUNDING_STEPS * step:
+        return None
+    if np.diff(angles[covered]).max() > WIDEST_GAP_STEPS * step:
+        return None
+    high = np.clip(np.searchsorted(angles, wanted), 1, len(angles) - 1)
+    between = np.maximum(angles[high] - angles[high - 1], SAME_ANGLE_RAD)
+    share = np.clip((wanted - angles[high - 1]) / between, 0, 1).astype(np.float32)[:, None, None]
+    return lines[order[high - 1]] * (1 - share) + lines[order[high]] * share
+
+
+def wedge_centre_bin(lines: np.ndarray, start_bin: float) -> float:
+    """The axis near `start_bin` that leaves least outside the double wedge, to 0.1 bins or better.
+
+    lines: (view, row, bin), half a turn of parallel rays in even steps.
+    """
+    level = subtract_air(lines, max(1, lines.shape[2] // EDGE_SHARE))
+    waves = np.fft.rfft(level, axis=2)
+    per_bin = np.fft.rfftfreq(lines.shape[2])
+    low = per_bin <= HIGHEST_FREQUENCY
+    halves = _Halves(waves[..., low].transpose(1, 2, 0), per_bin[low], lines.shape[2])
+    coarse = np.arange(-REACH_BINS, REACH_BINS + COARSE_BINS / 2, COARSE_BINS) + start_bin
+    best = coarse[np.argmin([halves.outside_wedge(c) for c in coarse])]
+    fine = np.arange(-COARSE_BINS, COARSE_BINS + FINE_BINS / 2, FINE_BINS) + best
+    left = [halves.outside_wedge(c) for c in fine]
+    i = int(np.clip(np.argmin(left), 1, len(fine) - 2))
+    return float(fine[i] + np.clip(_summit(*left[i - 1 : i + 2]), -1, 1) * FINE_BINS)
+
+
+@dataclass(frozen=True, eq=False)
+class _Halves:
+    """Half a turn in Fourier space along the bins, (row, frequency, view), frequencies per bin."""
+
+    waves: np.ndarray
+    per_bin: np.ndarray
+    n_bins: int
+
+    def outside_wedge(self, centre_bin: float) -> float:
+        """The mean Fourier modulus outside the double wedge of it and its mirror image.
+
+        Mirroring about bin c takes l(k) to l(2 c - k), whose transform is the conjugate times a
+        phase: exact for any c, so that no interpolation blurs the noise of some and not of others.
+        """
+        phase = np.exp(-4j * math.pi * self.per_bin * centre_bin)[:, None]
+        turn = np.concatenate([self.waves, self.waves.conj() * phase], axis=2)
+        modulus = np.abs(np.fft.fft(turn, axis=2))
+        n_views = turn.shape[2]
+        per_turn = np.abs(np.fft.fftfreq(n_views) * n_views)
+        reach = math.pi * self.n_bins * self.per_bin[:, None] + WEDGE_MARGIN
+        return float(modulus[:, per_turn > reach].mean())
+
+
+def _fullest_rows(lines: np.ndarray) -> np.ndarray:
+    """Up to 24 rows in which the views differ most from one another along the bins."""
+    return np.sort(np.argsort(lines.var(axis=(0, 2)))[-ROWS:])
+
+
+def _summit(before: float, at: float, after: float) -> float:
+    """Where the parabola through three values has its summit or valley, from the middle one."""
+    curvature = before - 2 * at + after
+    return 0.0 if curvature == 0 else 0.5 * (before - after) / curvature

@@ -1,0 +1,203 @@
+"""A raw scan made into projections: corrected, with its geometry and the volume to reconstruct."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, truncated_fraction
+from diffusionblend.geometry.checks import WARNED_FRACTION, check_sources
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.preprocessing.centre import Centre, find_centre
+from diffusionblend.preprocessing.correction import Correction, subtract_air, to_line_integrals
+from diffusionblend.preprocessing.detector import bin_detector
+from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
+from diffusionblend.preprocessing.rings import reduce_rings
+from diffusionblend.preprocessing.settings import PrepareSettings
+
+TOLD_DISAGREEMENT_BINS = 2.0
+"""Two ways to find the axis that differ by more are told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What came of it: the projections, what was corrected, and how the axis was found.
+
+    centre: in bins of the source's detector, uncropped; None where the source or a person told it.
+    """
+
+    projections: Projections
+    correction: Correction
+    centre: Centre | None
+
+
+def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Preparation:
+    """Projections of a raw scan: binned, corrected, its logarithm taken, its axis found.
+
+    Raises InputError for what cannot be corrected, where lengths or the axis are not known, and
+    where geometry and volume disagree.
+    """
+    settings = settings or PrepareSettings()
+    scan = _with_told(scan, settings)
+    kind = _kind(scan, settings)
+    scan = bin_detector(scan, *settings.binning)
+    lines, correction = to_line_integrals(scan)
+    if settings.air_bins:
+        lines = subtract_air(lines, settings.air_bins)
+    if settings.ring_bins:
+        lines = reduce_rings(lines, settings.ring_bins)
+    centre_bin, centre = _centre(scan, lines, kind, correction)
+    geometry = _geometry(scan, kind, centre_bin)
+    grid = _grid(scan, geometry, centre_bin, settings)
+    check_sources(geometry, grid)
+    missed = truncated_fraction(geometry, grid)
+    if missed > WARNED_FRACTION:
+        correction.notes.append(
+            f"the detector does not see {100 * missed:.0f} % of the slices' circle in some view; "
+            "a smaller size is seen whole"
+        )
+    notes = {
+        "source": "measured",
+        **scan.facts,
+        "correction": asdict(correction),
+        "settings": asdict(settings),
+    }
+    noise = _noise(scan, settings)
+    if noise is not None:
+        notes |= asdict(noise)
+    if centre is not None:
+        centre = _in_source_bins(centre, scan.first_bin, settings.binning[1])
+        notes["centre"] = asdict(centre)
+    projections = Projections(lines, geometry, grid, settings.mu_water_per_mm, notes)
+    return Preparation(projections=projections, correction=correction, centre=centre)
+
+
+def _with_told(scan: RawScan, settings: PrepareSettings) -> RawScan:
+    """The scan with the lengths, the axis and the sense of rotation that a person told."""
+    names = ("source_to_axis_mm", "source_to_detector_mm", "bin_mm", "row_mm")
+    told = {name: v for name in names if (v := getattr(settings, name)) is not None}
+    if settings.centre_bin is not None:
+        told["centre_bin"] = settings.centre_bin - scan.first_bin
+    if settings.reverse_angles:
+        told["angles_rad"] = -scan.angles_rad
+    scan = replace(scan, **told)
+    if scan.bin_mm is None:
+        raise InputError(
+            "The source does not tell how wide its detector bins are.",
+            "a width in mm",
+            "--bin-mm; 1 leaves attenuation per bin, where it is not known",
+        )
+    if scan.centre_bin is not None and not -0.5 <= scan.centre_bin <= scan.data.shape[2] - 0.5:
+        raise InputError(
+            f"The axis of rotation is at bin {scan.centre_bin + scan.first_bin:g}.",
+            f"a bin from {scan.first_bin} to {scan.first_bin + scan.data.shape[2] - 1}, which are "
+            "taken",
+        )
+    return scan if scan.row_mm is not None else replace(scan, row_mm=scan.bin_mm)
+
+
+def _noise(scan: RawScan, settings: PrepareSettings) -> CountingNoise | None:
+    """What a person told of the photons, or the flat frames tell."""
+    if settings.photons is not None:
+        return CountingNoise(photons=settings.photons, electronic_counts=0.0)
+    return counting_noise(scan)
+
+
+def _kind(scan: RawScan, settings: PrepareSettings) -> str:
+    """Parallel, fan or cone. Raises InputError where the distances do not fit that."""
+    distances = scan.source_to_axis_mm, scan.source_to_detector_mm
+    if settings.geometry == "auto":
+        return "parallel" if distances == (None, None) else "fan"
+    if settings.geometry != "parallel" and None in distances:
+        raise InputError(
+            f"The source does not tell the distances of a {settings.geometry} beam.",
+            "the distances from the source to the axis and to the detector",
+            "--source-to-axis-mm and --source-to-detector-mm",
+        )
+    if settings.geometry == "parallel" and distances != (None, None):
+        raise InputError(
+            f"A parallel beam was asked for, of a scan whose source is {distances[0]} mm from the "
+            "axis.",
+            "a fan or a cone",
+            "--geometry auto",
+        )
+    return settings.geometry
+
+
+def _centre(
+    scan: RawScan, lines: np.ndarray, kind: str, correction: Correction
+) -> tuple[float, Centre | None]:
+    """The bin of the axis: the known one, what is found, or the detector's middle (fan, cone)."""
+    if scan.centre_bin is not None:
+        return scan.centre_bin, None
+    if kind != "parallel":
+        correction.notes.append("the axis is taken to be seen in the middle of the detector")
+        return (lines.shape[2] - 1) / 2, None
+    centre = find_centre(lines, scan.angles_rad)
+    if centre.pair_bin is not None and abs(centre.pair_bin - centre.bin) > TOLD_DISAGREEMENT_BINS:
+        correction.notes.append(
+            f"the axis was found at bin {centre.bin:.2f}, but opposite views alone say "
+            f"{centre.pair_bin:.2f}: look at the reconstruction, and give centre_bin"
+        )
+    if centre.method == "mass":
+        correction.notes.append(
+            "no views are opposite each other: the axis comes from the centre of mass, which is "
+            "right only where the detector sees the whole object in air"
+        )
+    return centre.bin, centre
+
+
+def _in_source_bins(centre: Centre, first_bin: int, factor: int) -> Centre:
+    """A centre in bins of the source's detector, before cropping and binning."""
+
+    def placed(position: float | None) -> float | None:
+        return None if position is None else position * factor + (factor - 1) / 2 + first_bin
+
+    return replace(
+        centre,
+        bin=placed(centre.bin),
+        pair_bin=placed(centre.pair_bin),
+        mass_bin=placed(centre.mass_bin),
+    )
+
+
+def _geometry(scan: RawScan, kind: str, centre_bin: float) -> Geometry:
+    """The geometry, its detector shifted so that the axis is seen at its bin."""
+    n_rows, n_bins = scan.data.shape[1:]
+    turning = {
+        "angles_rad": tuple(scan.angles_rad),
+        "n_bins": n_bins,
+        "bin_mm": scan.bin_mm,
+        "detector_shift_mm": ((n_bins - 1) / 2 - centre_bin) * scan.bin_mm,
+    }
+    if kind == "parallel":
+        return ParallelBeam(**turning)
+    turning["source_to_axis_mm"] = scan.source_to_axis_mm
+    turning["source_to_detector_mm"] = scan.source_to_detector_mm
+    if kind == "fan":
+        return FanBeam(**turning)
+    return ConeBeam(**turning, n_rows=n_rows, row_mm=scan.row_mm)
+
+
+def _grid(scan: RawScan, geometry: Geometry, centre_bin: float, settings: PrepareSettings) -> Grid:
+    """Square slices about the axis, one for every detector row, as wide as every view sees."""
+    n_rows, n_bins = scan.data.shape[1:]
+    half_mm = min(centre_bin + 0.5, n_bins - 0.5 - centre_bin) * scan.bin_mm
+    magnification = 1.0
+    if not isinstance(geometry, ParallelBeam):
+        magnification = geometry.source_to_detector_mm / geometry.source_to_axis_mm
+        fan_rad = math.atan(half_mm / geometry.source_to_detector_mm)
+        half_mm = geometry.source_to_axis_mm * math.sin(fan_rad)
+    pixel_mm = settings.pixel_mm
+    if pixel_mm is None:
+        own_mm = scan.bin_mm / magnification
+        pixel_mm = own_mm if settings.size is None else 2 * half_mm / settings.size
+    size = settings.size or max(1, math.floor(2 * half_mm / pixel_mm + 1e-6))
+    spacing_mm = (scan.row_mm / magnification, pixel_mm, pixel_mm)
+    half = [-(n - 1) / 2 * s for n, s in zip((n_rows, size, size), spacing_mm, strict=True)]
+    return Grid(shape=(n_rows, size, size), spacing_mm=spacing_mm, origin_mm=tuple(half[::-1]))

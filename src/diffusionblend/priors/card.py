@@ -1,0 +1,100 @@
+"""What a prior is, in a few facts, without loading its network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusionblend.errors import InputError
+from diffusionblend.priors.config import SINGLE_SLICES
+from diffusionblend.priors.prior import WEIGHTS_FILE, read_facts, sha256_of_weights
+from diffusionblend.priors.store import find_prior
+
+BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorSummary:
+    """A prior in short; None where its files do not tell.
+
+    slice_pixels: width and height of its slices. file_mb: the weight file's, in MB (10^6 bytes).
+    whole: whether the weights have the SHA-256 that prior.json names. problem: why not.
+    """
+
+    name: str
+    folder: Path
+    slice_pixels: int | None = None
+    parameters: int | None = None
+    block_slices: int | None = None
+    layout: str | None = None
+    file_mb: float | None = None
+    trained_on: str | None = None
+    validation_loss: float | None = None
+    weights_sha256: str | None = None
+    whole: bool = False
+    problem: str | None = None
+
+
+def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
+    """A prior by shipped name, folder or hub id, in short; a damaged one is told as such.
+
+    Raises InputError where there is no prior at all.
+    """
+    folder = find_prior(name_or_folder)
+    name = str(name_or_folder)
+    try:
+        facts = read_facts(folder)
+    except InputError as error:
+        return PriorSummary(name=name, folder=folder, problem=error.got)
+    network, trained = _mapping(facts.get("network")), _mapping(facts.get("trained"))
+    digest = sha256_of_weights(folder)
+    whole = digest == facts.get("weights_sha256")
+    return PriorSummary(
+        name=name,
+        folder=folder,
+        slice_pixels=network.get("image_size"),
+        parameters=_n_parameters(folder / WEIGHTS_FILE),
+        block_slices=_block_slices(network),
+        layout=network.get("layout", "joint") if network else None,
+        file_mb=round((folder / WEIGHTS_FILE).stat().st_size / BYTES_PER_MB, 1),
+        trained_on=_training_in_short(trained),
+        validation_loss=trained.get("validation_loss"),
+        weights_sha256=digest,
+        whole=whole,
+        problem=None if whole else "the weights have another SHA-256 than prior.json names",
+    )
+
+
+def _block_slices(network: dict) -> int | None:
+    return 1 if network.get("layout") in SINGLE_SLICES else network.get("block_slices")
+
+
+def _n_parameters(weights: Path) -> int | None:
+    """The numbers in a weight file by its header; None where it has no proper one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="numpy") as file:
+            return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return None
+
+
+def _training_in_short(trained: dict) -> str | None:
+    """Volumes, slices, synthetic chests and blocks that a prior was trained on."""
+    parts = []
+    if isinstance(trained.get("volumes"), list):
+        parts.append(f"{len(trained['volumes'])} volumes")
+    if "slices" in trained:
+        parts.append(f"{trained['slices']} slices")
+    n_synthetic = _mapping(trained.get("settings")).get("synthetic_volumes")
+    if n_synthetic:
+        parts.append(f"{n_synthetic} synthetic chest{'s' if n_synthetic > 1 else ''}")
+    if "blocks" in trained:
+        parts.append(f"{trained['blocks']} blocks")
+    return ", ".join(parts) or None
+
+
+def _mapping(value: object) -> dict:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,39 @@
+"""The same coronal slice of many reconstructions, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from diffusionblend.report.planes import PlaneImage
+from diffusionblend.units import WINDOWS_HU
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = 4
+PANEL_INCHES = 2.4
+TITLE_INCHES = 0.28
+DPI = 150
+WINDOW = "full"
+
+
+def coronal_figure(images: Mapping[str, PlaneImage], title: str) -> Figure:
+    """One panel for each image, in order, all in one window and to one scale in mm."""
+    from matplotlib.figure import Figure
+
+    low, high = WINDOWS_HU[WINDOW]
+    first = next(iter(images.values()))
+    n_rows = math.ceil(len(images) / COLUMNS)
+    panel_height = PANEL_INCHES * first.height_mm / first.width_mm + TITLE_INCHES
+    size = (COLUMNS * PANEL_INCHES, n_rows * panel_height + 2 * TITLE_INCHES)
+    figure = Figure(figsize=size, dpi=DPI, facecolor="white", layout="constrained")
+    figure.suptitle(f"{title}, {low:.0f} to {high:.0f} HU", fontsize=10)
+    for number, (name, image) in enumerate(images.items(), 1):
+        axes = figure.add_subplot(n_rows, COLUMNS, number)
+        axes.set_title(name, fontsize=9, parse_math=False)
+        axes.set_axis_off()
+        extent = (0, image.width_mm, image.height_mm, 0)
+        axes.imshow(image.values, cmap="gray", vmin=low, vmax=high, extent=extent)
+    return figure

@@ -1,0 +1,320 @@
+"""One self-contained HTML page about a reconstruction: pictures, errors, figures, settings.
+
+Everything is inside the file: images are base64 PNG, there is no script, and a content security
+policy forbids the page to load anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import diffusionblend
+from diffusionblend.data.ensemble import check_deviation
+from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
+from diffusionblend.evaluation import calibration
+from diffusionblend.evaluation.calibration import Calibration
+from diffusionblend.evaluation.metrics import (
+    CLIP_HU,
+    TISSUE_LABELS,
+    Evaluation,
+    tissue_range,
+)
+from diffusionblend.evaluation.tables import (
+    DETAIL_COLUMNS,
+    METRIC_COLUMNS,
+    Column,
+    Row,
+    cells,
+    evaluation_row,
+    format_value,
+    is_numeric,
+    shown_columns,
+)
+from diffusionblend.report.colours import deviation_limit_hu
+from diffusionblend.report.figures import (
+    ERROR_COLOURS,
+    ERROR_LIMIT_HU,
+    check_volumes,
+    error_slices,
+)
+from diffusionblend.report.panels import (
+    Panel,
+    colour_bar_uri,
+    make_panel,
+    overlay_bar_uri,
+    uncertainty_panel,
+)
+from diffusionblend.report.planes import middle_slices
+from diffusionblend.report.profiles import centre_profiles, profile_chart
+from diffusionblend.units import WINDOWS_HU
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATE = "report.html.j2"
+FIRST_WINDOW = "full"
+OVERLAYS = {"off": 0.0, "light": 0.4, "strong": 0.8}
+"""How much of the standard deviation's colours can be chosen to be seen."""
+
+
+def write_report(
+    path: Path | str,
+    *,
+    title: str,
+    volumes: Mapping[str, Volume],
+    reference: str | None = None,
+    evaluations: Mapping[str, Evaluation] | None = None,
+    deviations: Mapping[str, Volume] | None = None,
+    calibrations: Mapping[str, Calibration] | None = None,
+    settings: Mapping[str, object] | None = None,
+    run_records: Mapping[str, Mapping[str, object]] | None = None,
+    projections: Mapping[str, object] | None = None,
+    simulated: bool = True,
+    error_limit_hu: float = ERROR_LIMIT_HU,
+    force: bool = False,
+) -> Path:
+    """Writes the report on `volumes` (by name, one grid, HU) to one HTML file and returns its path.
+
+    reference: the name of the truth among the volumes. evaluations, deviations (standard deviations
+    in HU), calibrations: by volume name. settings: setting to value, or method to such a mapping.
+    run_records: by method; their `timings` or `seconds` make a table, the whole stands below it.
+    projections: how they were made (`Projections.notes`). simulated: whether they were computed
+    from the reference. Raises InputError for no volume, unknown names, different grids or what is
+    no standard deviation, OutputExistsError where the file exists without `force`.
+    """
+    from diffusionblend.io.atomic import atomic_output, check_outputs_absent
+
+    check_outputs_absent([path], force)
+    check_volumes(volumes, reference)
+    evaluations, deviations = dict(evaluations or {}), dict(deviations or {})
+    calibrations = dict(calibrations or {})
+    _check_named(volumes, evaluations=evaluations, deviations=deviations, calibrations=calibrations)
+    limit_hu = deviation_limit_hu(d.values for d in deviations.values())
+    records = dict(run_records or {})
+    page = _template().render(
+        title=title,
+        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        version=diffusionblend.__version__,
+        grid=next(iter(volumes.values())).grid,
+        reference=reference,
+        simulated=simulated,
+        windows=WINDOWS_HU,
+        first_window=FIRST_WINDOW,
+        error_limit_hu=error_limit_hu,
+        error_bar=colour_bar_uri(ERROR_COLOURS),
+        **_pictures(volumes, reference, evaluations, error_limit_hu, deviations, limit_hu),
+        **_uncertainty(volumes, reference, deviations, limit_hu),
+        calibrations=_calibration_tables(calibrations),
+        **_figures(evaluations),
+        charts=[profile_chart(profile) for profile in centre_profiles(volumes)],
+        clip_hu=CLIP_HU,
+        tissue_classes=_tissue_sentences(),
+        settings=_settings_table(settings or {}),
+        timings=_timing_table(records),
+        projections=[(k, _text(v)) for k, v in (projections or {}).items()],
+        records=[(name, _json(record)) for name, record in records.items()],
+    )
+    with atomic_output(path, force=force) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def _check_named(
+    volumes: Mapping[str, Volume], *, deviations: Mapping[str, Volume], **others: Mapping
+) -> None:
+    """Raises InputError for what is of no volume, and for what is no standard deviation of its."""
+    for what, named in {"deviations": deviations, **others}.items():
+        unknown = sorted(set(named) - set(volumes))
+        if unknown:
+            raise InputError(f"There are {what} of {unknown}.", f"names among {list(volumes)}")
+    for name, deviation in deviations.items():
+        check_deviation(deviation, volumes[name], f"The standard deviation of {name}")
+
+
+def _template() -> Template:
+    """The page's template; every value put into it is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("diffusionblend.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE)
+
+
+def _pictures(
+    volumes: Mapping[str, Volume],
+    reference: str | None,
+    evaluations: Mapping[str, Evaluation],
+    error_limit_hu: float,
+    deviations: Mapping[str, Volume],
+    limit_hu: float,
+) -> dict[str, object]:
+    """Panels by plane then by column, of the volumes and of their errors, with column names."""
+    slices = {name: middle_slices(volume) for name, volume in volumes.items()}
+    spread = {name: middle_slices(volume) for name, volume in deviations.items()}
+    errors = error_slices(slices, reference)
+    widest_mm = _widest_mm(volumes)
+    views = [(name, "gray", low, high) for name, (low, high) in WINDOWS_HU.items()]
+    error_views = [("error", ERROR_COLOURS, -error_limit_hu, error_limit_hu)]
+
+    def picture(name: str, plane: str) -> Panel:
+        corner = ""
+        if name in evaluations and name != reference:
+            corner = f"{format_value(evaluations[name].planes[plane].psnr_db, 1)} dB"
+        return make_panel(
+            slices[name][plane],
+            views,
+            widest_mm,
+            f"{name}, {plane}",
+            corner=corner,
+            deviation=spread[name][plane] if name in spread else None,
+            limit_hu=limit_hu,
+        )
+
+    def error(name: str, plane: str) -> Panel:
+        image = errors[name][plane]
+        return make_panel(image, error_views, widest_mm, f"{name}, {plane}, error")
+
+    return {
+        "names": list(slices),
+        "rows": _rows(volumes, list(slices), picture),
+        "error_names": list(errors),
+        "error_rows": _rows(volumes, list(errors), error),
+    }
+
+
+def _uncertainty(
+    volumes: Mapping[str, Volume],
+    reference: str | None,
+    deviations: Mapping[str, Volume],
+    limit_hu: float,
+) -> dict[str, object]:
+    """Panels of the standard deviations and, with a reference, of the errors' sizes beside them."""
+    slices = {name: middle_slices(volume) for name, volume in volumes.items()}
+    errors = error_slices(slices, reference)
+    columns = {}
+    for name, deviation in deviations.items():
+        columns[f"{name}: standard deviation"] = middle_slices(deviation)
+        if name in errors:
+            columns[f"{name}: size of the error"] = errors[name]
+    widest_mm = _widest_mm(volumes)
+
+    def panel(name: str, plane: str) -> Panel:
+        return uncertainty_panel(columns[name][plane], limit_hu, widest_mm, f"{name}, {plane}")
+
+    return {
+        "overlays": OVERLAYS,
+        "deviation_names": list(columns),
+        "deviation_rows": _rows(volumes, list(columns), panel),
+        "deviation_limit_hu": limit_hu,
+        "deviation_bar": overlay_bar_uri() if deviations else "",
+    }
+
+
+def _calibration_tables(calibrations: Mapping[str, Calibration]) -> list[tuple[str, dict | None]]:
+    """(name, its table) of every volume with a calibration."""
+    return [(name, _html_table(c.rows(), calibration.COLUMNS)) for name, c in calibrations.items()]
+
+
+def _rows(
+    volumes: Mapping[str, Volume], names: list[str], panel: Callable[[str, str], Panel]
+) -> list[tuple[str, int, list[Panel]]]:
+    """(plane, index of its middle slice, a panel for each name)."""
+    planes = middle_slices(next(iter(volumes.values())))
+    return [(p, image.index, [panel(name, p) for name in names]) for p, image in planes.items()]
+
+
+def _widest_mm(volumes: Mapping[str, Volume]) -> float:
+    """The width of the widest plane."""
+    return max(i.width_mm for i in middle_slices(next(iter(volumes.values()))).values())
+
+
+def _figures(evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
+    """The two tables of metrics and the notes about them."""
+    rows = [evaluation_row(name, evaluation) for name, evaluation in evaluations.items()]
+    said_of: dict[str, list[str]] = {}
+    for name, evaluation in evaluations.items():
+        for note in evaluation.notes:
+            said_of.setdefault(note, []).append(name)
+    notes = [
+        note if len(names) == len(evaluations) else f"{', '.join(names)}: {note}"
+        for note, names in said_of.items()
+    ]
+    return {
+        "metrics": _html_table(rows, METRIC_COLUMNS),
+        "details": _html_table(rows, DETAIL_COLUMNS),
+        "notes": notes,
+    }
+
+
+def _html_table(rows: list[Row], columns: tuple[Column, ...]) -> dict[str, object] | None:
+    """A table as the template draws it: headers with `numeric`, rows of (text, best, numeric)."""
+    if not rows:
+        return None
+    columns = tuple(shown_columns(rows, columns))
+    numeric = [is_numeric(rows, column) for column in columns]
+    body = zip(*(cells(rows, column) for column in columns), strict=True)
+    return {
+        "headers": list(zip([c.header for c in columns], numeric, strict=True)),
+        "rows": [
+            [(text, best, n) for (text, best), n in zip(row, numeric, strict=True)] for row in body
+        ],
+    }
+
+
+def _settings_table(settings: Mapping[str, object]) -> dict[str, object] | None:
+    """Settings as rows; one column for each method where the values are mappings by method."""
+    by_method = {k: v for k, v in settings.items() if isinstance(v, Mapping)}
+    shared = {k: v for k, v in settings.items() if not isinstance(v, Mapping)}
+    methods = {"All" if by_method else "Value": shared, **by_method} if shared else by_method
+    return _transposed("Setting", methods)
+
+
+def _timing_table(records: Mapping[str, Mapping[str, object]]) -> dict[str, object] | None:
+    """The records' `timings` or `seconds` as rows, one column for each method."""
+    timings = {name: r.get("timings", r.get("seconds")) for name, r in records.items()}
+    return _transposed(
+        "Time (s)", {name: t for name, t in timings.items() if isinstance(t, Mapping)}
+    )
+
+
+def _transposed(
+    corner: str, columns: Mapping[str, Mapping[str, object]]
+) -> dict[str, object] | None:
+    """A table with one column for each mapping and one row for each key that any of them has."""
+    keys = list(dict.fromkeys(str(key) for values in columns.values() for key in values))
+    if not keys:
+        return None
+    rows = [{"key": k, **{name: _text(v.get(k)) for name, v in columns.items()}} for k in keys]
+    shown = [Column(key=name, header=name) for name in columns]
+    return _html_table(rows, (Column(key="key", header=corner), *shown))
+
+
+def _text(value: object) -> str | None:
+    """A setting as text: numbers short, lists with commas, anything else as Python prints it."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(_text(v)) for v in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
+    return None if value is None else format_value(value)
+
+
+def _json(record: Mapping[str, object]) -> str:
+    """A run record as indented JSON; what JSON does not know is written as text."""
+    return json.dumps(record, indent=2, ensure_ascii=False, default=str)
+
+
+def _tissue_sentences() -> list[tuple[str, str]]:
+    """(class, its range in HU) in words."""
+    return [(label, f"{tissue_range(name)} HU") for name, label in TISSUE_LABELS.items()]

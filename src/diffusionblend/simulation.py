@@ -1,0 +1,123 @@
+"""Projections simulated from a volume: line integrals, and noise by Beer's law."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import Geometry
+from diffusionblend.units import MU_WATER_PER_MM, hu_to_mu
+
+PAPER_PHOTONS = 1.11e6
+PAPER_ELECTRONIC_COUNTS = 5.0
+FEWEST_COUNTS = 1.0
+MOST_PHOTONS = 1e15
+"""Above this a bin's noise is lost in float32, and NumPy's Poisson draws end at 9e18."""
+
+FIRST_TIMED_VIEWS, MORE_TIMED_VIEWS = 4, 4
+TIMED_SECONDS = 0.3
+"""Views that are tried to tell the time of all: so many, and so many times as many again until
+they take so long, since few views may be projected in another way than many."""
+LIBRARIES_BYTES = 420e6
+VOLUMES_HELD, PROJECTIONS_HELD = 5, 12
+"""Float32 volumes and projections alive at once; noise is drawn in double precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Photons counted in an unattenuated bin (Poisson), and electronic noise in counts (Gauss)."""
+
+    photons: float = PAPER_PHOTONS
+    electronic_counts: float = PAPER_ELECTRONIC_COUNTS
+
+    def __post_init__(self) -> None:
+        if not 0 < self.photons <= MOST_PHOTONS:
+            raise InputError(
+                f"Asked for {self.photons} photons a bin.",
+                f"a number above 0 and up to {MOST_PHOTONS:g}",
+                "no noise at all instead",
+            )
+        if not 0 <= self.electronic_counts < np.inf:
+            raise InputError(
+                f"The electronic noise is {self.electronic_counts} counts.", "a number from 0"
+            )
+
+
+def simulate_projections(
+    volume: Volume,
+    geometry: Geometry,
+    *,
+    noise: Noise | None = None,
+    seed: int = 0,
+    mu_water_per_mm: float = MU_WATER_PER_MM,
+) -> Projections:
+    """Line integrals (view, row, bin) of a volume in HU, by the operator that reconstructs.
+
+    Attenuation below zero (HU under -1000) counts as none. With `noise` the seed decides it.
+    """
+    import torch
+
+    from diffusionblend.operators import make_transform
+
+    mu = hu_to_mu(volume.values, mu_water_per_mm).clip(min=0)
+    operator = make_transform(geometry, volume.grid)
+    lines = operator.forward(torch.from_numpy(mu)).numpy()
+    notes: dict[str, object] = {
+        "source": "simulated",
+        "simulator": type(operator).__name__,
+        "rays": operator.description,
+    }
+    if noise is not None:
+        lines = add_noise(lines, noise, np.random.default_rng(seed))
+        notes |= {
+            "photons": noise.photons,
+            "electronic_counts": noise.electronic_counts,
+            "seed": seed,
+        }
+    return Projections(lines, geometry, volume.grid, mu_water_per_mm, notes)
+
+
+def add_noise(lines: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
+    """Noisy line integrals -log(counts / I0), counts ~ Poisson(I0 exp(-line)) + N(0, sigma^2).
+
+    Counts below one are taken as one, so that every value is finite.
+    """
+    counts = rng.poisson(noise.photons * np.exp(-lines.astype(np.float64))).astype(np.float64)
+    counts += rng.normal(0.0, noise.electronic_counts, size=counts.shape)
+    return -np.log(np.maximum(counts, FEWEST_COUNTS) / noise.photons).astype(np.float32)
+
+
+def planned_seconds(volume: Volume, geometry: Geometry, *, noise: Noise | None = None) -> float:
+    """About how long `simulate_projections` takes, by a few views; geometry with angles.
+
+    Time grows linearly with the views.
+    """
+
+    def timed(n_views: int) -> float:
+        few = replace(geometry, angles_rad=geometry.angles_rad[:n_views])
+        seconds = []
+        for _ in range(2):  # the first may have to compile
+            started = time.perf_counter()
+            simulate_projections(volume, few, noise=noise)
+            seconds.append(time.perf_counter() - started)
+        return min(seconds)
+
+    fewer, before = 0, 0.0
+    tried = min(FIRST_TIMED_VIEWS, geometry.n_views)
+    while (seconds := timed(tried)) < TIMED_SECONDS and tried < geometry.n_views:
+        fewer, before = tried, seconds
+        tried = min(MORE_TIMED_VIEWS * tried, geometry.n_views)
+    a_view = max(0.0, seconds - before) / (tried - fewer)
+    return seconds + a_view * (geometry.n_views - tried)
+
+
+def planned_bytes(volume: Volume, geometry: Geometry) -> int:
+    """Host memory that a process takes to simulate projections: an estimate."""
+    z, y, x = volume.grid.shape
+    lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_bins
+    return int(LIBRARIES_BYTES + 4 * (VOLUMES_HELD * z * y * x + PROJECTIONS_HELD * lines))

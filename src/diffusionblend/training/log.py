@@ -1,0 +1,72 @@
+"""The metrics of a training run: one line of JSON each, and TensorBoard's files where asked for."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import atomic_output
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+class Metrics:
+    """The metrics file in a run's folder, and a folder for TensorBoard beside it if asked for."""
+
+    def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
+        self._path = Path(folder) / METRICS_FILE
+        self._tensorboard = Path(folder) / TENSORBOARD_FOLDER if tensorboard else None
+        self._writer: SummaryWriter | None = None
+        if tensorboard:
+            check_tensorboard()
+
+    def drop_after(self, step: int) -> None:
+        """Forget metrics of steps that the checkpoint does not have, since they come again."""
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except json.JSONDecodeError:  # a crash or a full disk cut it short
+                continue
+        with atomic_output(self._path, force=True) as temporary:
+            temporary.write_text("".join(kept))
+
+    def write(self, step: int, **values: float) -> None:
+        """Add a line."""
+        with self._path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._tensorboard is None:
+            return
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._tensorboard), purge_step=step)
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def check_tensorboard() -> None:
+    """Raises InputError where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise InputError(
+            "TensorBoard is not installed.",
+            "the package tensorboard",
+            "pip install 'diffusionblend[tensorboard]'",
+        )

@@ -1,0 +1,65 @@
+"""Without --prior a scan is reconstructed with the shipped prior of its slices' size."""
+
+from __future__ import annotations
+
+import pytest
+
+from command_line import assert_refused, assert_succeeded
+from diffusionblend import reconstruct
+from diffusionblend.cli.recorded_priors import SHIPPED
+from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.io.projections import write_projections
+from diffusionblend.methods.settings import DiffusionBlendPPSettings
+from diffusionblend.phantom import synthetic_chest
+from diffusionblend.priors.prior import sha256_of_weights
+from diffusionblend.priors.store import find_prior
+from diffusionblend.runs.record import read_run_record, run_record_path
+from diffusionblend.simulation import simulate_projections
+
+
+def scan_of(size):
+    chest = synthetic_chest(1, shape=(3, size, size))
+    return simulate_projections(chest, parallel_beam_for(chest.grid, equally_spaced_angles(4)))
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_the_prior_fits_the_scan(cli, tmp_path, size):
+    scan, output = tmp_path / "scan.h5", tmp_path / "a.nii.gz"
+    write_projections(scan_of(size), scan)
+    command = ("reconstruct", scan, "-o", output, "--steps", 1, "--device", "cpu")
+    assert_succeeded(cli(*command))
+    record = run_record_path(output)
+    expected = sha256_of_weights(find_prior(f"chest-{size}"))
+    assert read_run_record(record).weights_sha256 == expected
+    others = read_run_record(record).results.get(SHIPPED, {})
+    half = {"coarse_prior": sha256_of_weights(find_prior("chest-128"))}
+    assert others == (half if size == 256 else {})
+    assert len(read_run_record(record).inputs) == 1  # a path of this machine is none of it
+    assert_succeeded(cli("repeat", record, "-o", tmp_path / "again.nii.gz"))
+    if size == 256:
+        record.write_text(record.read_text().replace(half["coarse_prior"], "0" * 64))
+        again = cli("repeat", record, "-o", tmp_path / "third.nii.gz")
+        assert_refused(again, "weights", "--changed")
+
+
+def test_so_it_does_in_python():
+    result = reconstruct(scan_of(256), settings=DiffusionBlendPPSettings(steps=1))
+    assert result.volume.grid.shape == (3, 256, 256)
+
+
+def test_the_start_from_half_the_pixels_can_be_left_out(cli, tmp_path):
+    scan, output = tmp_path / "scan.h5", tmp_path / "a.nii.gz"
+    write_projections(scan_of(256), scan)
+    command = ("reconstruct", scan, "-o", output, "--steps", 1, "--device", "cpu")
+    refused = cli(*command, "--start", "noise", "--coarse-prior", "chest-128")
+    assert_refused(refused, "start is 'noise'", "--start coarse")
+    result = cli(*command, "--start", "noise")
+    assert_succeeded(result)
+    assert " 1 network calls" in result.out
+    assert len(read_run_record(run_record_path(output)).inputs) == 1
+
+
+def test_a_size_without_a_shipped_prior_is_told(cli, tmp_path):
+    write_projections(scan_of(64), tmp_path / "scan.h5")
+    result = cli("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "a.nii.gz", "--steps", 1)
+    assert_refused(result, "64 x 64", "128 x 128", "diffusionblend priors")

@@ -1,0 +1,91 @@
+"""When progress is shown, and what it says."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from contextlib import redirect_stderr
+
+import pytest
+
+from diffusionblend.cli import progress as module
+from diffusionblend.cli.progress import progress
+
+DELAY_SECONDS = 0.05
+
+
+class Terminal(io.StringIO):
+    """A standard error that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def wait_until(condition) -> None:
+    """Wait for what another thread does; fails after some seconds."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.005)
+
+
+@pytest.fixture(params=[io.StringIO, Terminal], ids=["file", "terminal"])
+def stderr(request):
+    """What takes the place of standard error: a file or a terminal."""
+    return request.param()
+
+
+def test_a_short_task_shows_nothing(stderr):
+    with redirect_stderr(stderr), progress("read", after_seconds=60.0) as on_step:
+        for i in range(3):
+            on_step(i + 1, 3)
+    assert stderr.getvalue() == ""
+    waiting = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
+    assert all(t.finished.is_set() for t in waiting)
+
+
+def test_a_long_task_is_shown_though_it_tells_no_steps(stderr):
+    with redirect_stderr(stderr), progress("read a.nii.gz", after_seconds=DELAY_SECONDS):
+        wait_until(lambda: "read a.nii.gz" in stderr.getvalue())
+    shown = stderr.getvalue()
+    time.sleep(3 * DELAY_SECONDS)
+    assert stderr.getvalue() == shown
+
+
+def test_a_long_task_goes_on_from_the_step_it_has_reached(stderr):
+    with redirect_stderr(stderr), progress("read", after_seconds=DELAY_SECONDS) as on_step:
+        on_step(3, 7)
+        assert stderr.getvalue() == ""
+        wait_until(lambda: "read" in stderr.getvalue())
+        on_step(7, 7)
+    assert "7/7" in stderr.getvalue()
+
+
+def test_an_error_in_a_task_ends_its_progress(stderr):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        redirect_stderr(stderr),
+        progress("read", after_seconds=DELAY_SECONDS),
+    ):
+        raise KeyboardInterrupt
+    time.sleep(3 * DELAY_SECONDS)
+    assert stderr.getvalue() == ""
+
+
+def test_the_time_left_counts_from_the_beginning(monkeypatch):
+    """Half done after some seconds: as many are left, whenever the first line came."""
+    monkeypatch.setattr(module, "LINE_EVERY_SECONDS", 0.0)
+    now = time.monotonic()
+    advance = module._plain_lines("read", started=now - 40.0)
+    stream = io.StringIO()
+    with redirect_stderr(stream):
+        advance(5, 10)
+    assert stream.getvalue() == "read: 5/10, 40 s, 40 s left\n"
+
+
+def test_without_a_delay_it_is_shown_at_once(stderr, monkeypatch):
+    monkeypatch.setattr(module, "LINE_EVERY_SECONDS", 0.0)
+    with redirect_stderr(stderr), progress("train") as on_step:
+        on_step(1, 4)
+        wait_until(lambda: "1/4" in stderr.getvalue())

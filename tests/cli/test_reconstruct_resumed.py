@@ -1,0 +1,149 @@
+"""`reconstruct` stopped and given again, over several processes, and for a folder of scans."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from command_line import assert_refused, assert_succeeded, working_process
+from diffusionblend.io.volumes import read_volume
+from diffusionblend.runs.record import run_record_path
+from diffusionblend.runs.state_file import state_path
+
+STEPS = 80
+KEEP_ALWAYS = ("--checkpoint-minutes", 0)
+
+
+@pytest.fixture
+def options(tiny_prior) -> tuple[object, ...]:
+    """Options of a run of some seconds that keeps its state after every step."""
+    return ("--prior", tiny_prior, "--device", "cpu", "--steps", STEPS, *KEEP_ALWAYS)
+
+
+@pytest.fixture
+def killed(tmp_path, scan_file, options):
+    """The output of a run that was killed with -9 somewhere in the middle."""
+    output = tmp_path / "a.nii.gz"
+    step = random.randint(2, STEPS // 3)
+    arguments = ("reconstruct", scan_file, "-o", output, *options)
+    with working_process(*arguments, at_work=f"diffusionblend++: {step}/") as process:
+        process.kill()
+        process.wait()
+    assert not output.exists()
+    assert state_path(output).exists()
+    return output
+
+
+def test_a_killed_run_goes_on_to_the_same_volume(cli, tmp_path, scan_file, options, killed):
+    whole = tmp_path / "whole.nii.gz"
+    assert_succeeded(cli("reconstruct", scan_file, "-o", whole, *options))
+    result = cli("reconstruct", scan_file, "-o", killed, *options)
+    assert_succeeded(result)
+    told = int(re.search(r"resuming after step (\d+)", result.out).group(1))
+    results = json.loads(run_record_path(killed).read_text())["results"]
+    assert results["resumed_after_step"] == told == STEPS - results["network_calls"]
+    np.testing.assert_array_equal(read_volume(killed).values, read_volume(whole).values)
+    assert not state_path(killed).exists()
+
+
+def test_the_state_of_another_run_is_refused_and_force_forgets_it(
+    cli, tmp_path, scan_file, options, killed
+):
+    for other in (("--seed", 4), ("--eta", 0.5), ("--cg-iterations", 2)):
+        result = cli("reconstruct", scan_file, "-o", killed, *options, *other)
+        assert_refused(result, "another scan, prior or settings", "--force")
+        assert state_path(killed).exists()
+    result = cli("reconstruct", scan_file, "-o", killed, *options, "--seed", 4, "--force")
+    assert_succeeded(result)
+    assert "resuming" not in result.out
+    assert not state_path(killed).exists()
+
+
+def test_a_damaged_state_is_refused(cli, scan_file, options, killed):
+    path = state_path(killed)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert_refused(cli("reconstruct", scan_file, "-o", killed, *options), "cannot be read")
+
+
+def torchrun(count, *arguments):
+    """The command line on several processes, by torchrun."""
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}"]
+    command += ["--standalone", "-m", "diffusionblend", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+def test_two_ranks_give_the_volume_of_one(cli, tmp_path, scan_file, tiny_prior):
+    options = ("--prior", tiny_prior, "--device", "cpu", "--steps", 12, "--batch-blocks", 1)
+    one, two = tmp_path / "one.nii.gz", tmp_path / "two.nii.gz"
+    assert_succeeded(cli("reconstruct", scan_file, "-o", one, *options))
+    result = torchrun(2, "reconstruct", scan_file, "-o", two, *options)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("wrote ") == 1
+    a, b = (read_volume(path).values for path in (one, two))
+    np.testing.assert_allclose(b, a, atol=1e-5 * np.abs(a).max())
+    assert run_record_path(two).exists()
+
+
+@pytest.fixture
+def scans(tmp_path, scan_file):
+    """A folder of three scans."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in "abc":
+        shutil.copy(scan_file, folder / f"{name}.h5")
+    return folder
+
+
+def test_a_finished_scan_of_other_settings_is_told(cli, tmp_path, scans):
+    out = tmp_path / "out"
+    command = ("reconstruct", scans, "-o", out, "--method", "fbp", "--device", "cpu")
+    assert_succeeded(cli(*command))
+    same = cli(*command)
+    assert same.out.count("is there already\n") == 3 and "another" not in same.out
+    other = cli(*command, "--fbp.window", "hann")
+    assert other.out.count("made with another window; --force") == 3
+    method = cli("reconstruct", scans, "-o", out, "--method", "cgls", "--device", "cpu")
+    assert method.out.count("made with another method; --force") == 3
+
+
+def test_a_folder_is_reconstructed_and_finished_scans_are_not_repeated(cli, tmp_path, scans):
+    out = tmp_path / "out"
+    command = ("reconstruct", scans, "-o", out, "--method", "fbp", "--device", "cpu")
+    assert_succeeded(cli(*command, "--share", "1/2"))
+    assert sorted(p.name for p in out.glob("*.nii.gz")) == ["b.nii.gz"]
+    (scans / "a.h5").write_bytes(b"broken")
+    before = (out / "b.nii.gz").stat().st_mtime_ns
+    result = cli(*command)
+    assert_refused(result, "a.h5", "1 of the scans failed")
+    assert sorted(p.name for p in out.glob("*.nii.gz")) == ["b.nii.gz", "c.nii.gz"]
+    assert (out / "b.nii.gz").stat().st_mtime_ns == before
+    assert "b.nii.gz is there already" in result.out
+
+
+def test_ranks_share_the_scans_of_a_folder(tmp_path, scans):
+    out = tmp_path / "out"
+    result = torchrun(2, "reconstruct", scans, "-o", out, "--method", "fbp", "--device", "cpu")
+    assert result.returncode == 0, result.stderr
+    assert sorted(p.name for p in out.glob("*.nii.gz")) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+    assert result.stdout.count("wrote ") == 3
+
+
+@pytest.mark.parametrize("share", ["1", "2/2", "-1/3", "a/b"])
+def test_a_bad_share_is_refused(cli, tmp_path, scans, share):
+    result = cli("reconstruct", scans, "-o", tmp_path / "out", f"--share={share}")
+    assert_refused(result, "I/N")
+
+
+def test_a_folder_without_scans_and_a_share_of_one_scan_are_refused(cli, tmp_path, scan_file):
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    assert cli("reconstruct", tmp_path / "empty", "-o", out).code == 1
+    assert cli("reconstruct", scan_file, "-o", out / "a.nii.gz", "--share", "0/2").code == 1
+    assert not out.exists()

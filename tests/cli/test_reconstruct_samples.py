@@ -1,0 +1,93 @@
+"""`reconstruct --samples`: mean and spread of runs with seeds of their own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from command_line import assert_nothing_in, assert_refused, assert_succeeded
+from diffusionblend.cli.samples import (
+    deviation_path,
+    sample_paths,
+    sample_settings,
+    samples_folder,
+)
+from diffusionblend.io.volumes import read_volume
+from diffusionblend.methods.settings import DdsSettings, DiffusionBlendPPSettings
+from diffusionblend.runs.record import run_record_path
+
+
+@pytest.fixture
+def options(tiny_prior) -> tuple[object, ...]:
+    return ("--prior", tiny_prior, "--device", "cpu", "--steps", 4, "--seed", 7)
+
+
+def test_mean_and_deviation_are_those_of_single_runs(cli, tmp_path, scan_file, options):
+    output = tmp_path / "a.nii.gz"
+    assert_succeeded(cli("reconstruct", scan_file, "-o", output, *options, "--samples", 3))
+    single = []
+    for seed in (7, 8, 9):
+        path = tmp_path / f"{seed}.nii.gz"
+        command = ("reconstruct", scan_file, "-o", path, *options[:-1], seed, "--start", "noise")
+        assert_succeeded(cli(*command))
+        single.append(read_volume(path).values.astype(np.float64))
+    assert np.abs(single[0] - single[1]).max() > 1
+    mean, spread = (read_volume(p, check=False).values for p in (output, deviation_path(output)))
+    np.testing.assert_allclose(mean, np.mean(single, 0), atol=0.01)
+    np.testing.assert_allclose(spread, np.std(single, 0, ddof=1), atol=0.01)
+    results = json.loads(run_record_path(output).read_text())["results"]
+    assert results["seeds"] == [7, 8, 9]
+    assert results["network_calls"] == 12
+    assert not samples_folder(output).exists()
+
+
+def test_samples_start_from_noise_where_nothing_else_was_set():
+    plain, set_to = DiffusionBlendPPSettings(), DiffusionBlendPPSettings(start="tv")
+    assert sample_settings(plain, 3, coarse=False) == replace(plain, start="noise", seed=3)
+    assert sample_settings(plain, 3, coarse=True) == replace(plain, coarse_start="noise", seed=3)
+    assert sample_settings(set_to, 3, coarse=False) == replace(set_to, seed=3)
+    coarse = replace(plain, start="coarse", coarse_start="cg")
+    assert sample_settings(coarse, 3, coarse=True) == replace(coarse, seed=3)
+    assert sample_settings(DdsSettings(), 3, coarse=False) == DdsSettings(seed=3)
+
+
+def test_finished_samples_are_kept_and_not_repeated(cli, tmp_path, scan_file, options):
+    output = tmp_path / "a.nii.gz"
+    command = ("reconstruct", scan_file, "-o", output, *options)
+    assert_succeeded(cli(*command, "--samples", 2, "--keep-samples"))
+    paths = sample_paths(output, 7, 2)
+    before = {seed: p.stat().st_mtime_ns for seed, p in paths.items()}
+    for path in (output, deviation_path(output), run_record_path(output)):
+        path.unlink()
+    run_record_path(paths[8]).unlink()  # as if killed before it was written
+    result = cli(*command, "--samples", 3, "--keep-samples")
+    assert_succeeded(result)
+    assert paths[7].stat().st_mtime_ns == before[7]
+    assert paths[8].stat().st_mtime_ns > before[8]
+    for path in (output, deviation_path(output), run_record_path(output)):
+        path.unlink()
+    result = cli(*command, "--samples", 3, "--eta", 0.3)
+    assert_refused(result, "another scan, prior or settings")
+
+
+def test_samples_are_of_diffusion_methods_alone(cli, tmp_path, scan_file):
+    out = tmp_path / "out"
+    command = ("reconstruct", scan_file, "-o", out / "a.nii.gz", "--device", "cpu")
+    assert_refused(cli(*command, "--method", "fbp", "--samples", 2), "2 samples")
+    for option, word in (("--samples", "0 samples"), ("--checkpoint-minutes", "-1")):
+        value = -1 if word == "-1" else 0
+        result = cli(*command, option, value)
+        assert result.code == 1 and word in result.err and "Expected: " in result.err
+    assert cli(*command, "--samples", 0).code == 1
+    assert_nothing_in(out)
+
+
+def test_a_deviation_is_not_overwritten(cli, tmp_path, scan_file, options):
+    output = tmp_path / "a.nii.gz"
+    deviation_path(output).write_bytes(b"mine")
+    result = cli("reconstruct", scan_file, "-o", output, *options, "--samples", 2)
+    assert_refused(result, "exists already")
+    assert deviation_path(output).read_bytes() == b"mine"

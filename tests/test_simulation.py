@@ -1,0 +1,149 @@
+"""Simulated projections against known line integrals and the statistics of Beer's law."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import diffusionblend.simulation as simulation
+from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.phantom import synthetic_chest
+from diffusionblend.simulation import Noise, add_noise, planned_seconds, simulate_projections
+from diffusionblend.units import MU_WATER_PER_MM
+
+AIR_HU = -1000.0
+
+
+def water_box(pixel_mm: float = 2.0, n: int = 70, hu: float = 0.0, outside=AIR_HU) -> Volume:
+    """A box of 100 x 100 mm in the middle of each slice."""
+    values = np.full((3, n, n), outside)
+    margin = (n - round(100 / pixel_mm)) // 2
+    values[:, margin:-margin, margin:-margin] = hu
+    return Volume(values, Grid(shape=values.shape, spacing_mm=(3.0, pixel_mm, pixel_mm)))
+
+
+@pytest.mark.parametrize(("pixel_mm", "n"), [(2.0, 70), (0.5, 240)])
+def test_100_mm_of_water(pixel_mm, n):
+    volume = water_box(pixel_mm, n)
+    geometry = parallel_beam_for(volume.grid, (0.0, math.pi / 2, math.pi / 4))
+    found = simulate_projections(volume, geometry)
+    middle = geometry.n_bins // 2
+    assert found.values.shape == (3, 3, geometry.n_bins)
+    np.testing.assert_allclose(found.values[:2, :, middle], 100 * MU_WATER_PER_MM, rtol=1e-5)
+    diagonal = 100 * math.sqrt(2) - abs(2 * geometry.bin_positions_mm[middle])
+    np.testing.assert_allclose(found.values[2, :, middle], diagonal * MU_WATER_PER_MM, rtol=5e-3)
+    assert found.values[:2, :, 2].max() == 0
+    assert (found.grid, found.geometry) == (volume.grid, geometry)
+
+
+def test_the_water_attenuation_scales_the_lines():
+    volume = water_box(hu=500.0)
+    geometry = parallel_beam_for(volume.grid, (0.0,))
+    found = simulate_projections(volume, geometry, mu_water_per_mm=0.01)
+    assert found.mu_water_per_mm == 0.01
+    assert found.values.max() == pytest.approx(100 * 0.01 * 1.5, rel=1e-5)
+
+
+def test_values_below_air_count_as_air():
+    geometry = parallel_beam_for(water_box().grid, equally_spaced_angles(3))
+    air = simulate_projections(water_box(), geometry)
+    below = simulate_projections(water_box(outside=-3024.0), geometry)
+    np.testing.assert_array_equal(air.values, below.values)
+
+
+@pytest.mark.parametrize("line", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("electronic_counts", [0.0, 60.0])
+def test_mean_and_variance_follow_beers_law(line, electronic_counts):
+    """To first order var(line) = (N + sigma^2) / N^2 and bias = var / 2, with N = I0 exp(-line)."""
+    noise = Noise(photons=2e4, electronic_counts=electronic_counts)
+    samples = 200_000
+    found = add_noise(
+        np.full((1, 1, samples), line, dtype=np.float32), noise, np.random.default_rng(1)
+    ).astype(np.float64)
+    counts = noise.photons * math.exp(-line)
+    variance = (counts + electronic_counts**2) / counts**2
+    assert found.var() == pytest.approx(variance, rel=0.03)
+    standard_error = math.sqrt(variance / samples)
+    assert found.mean() == pytest.approx(line + variance / 2, abs=5 * standard_error)
+
+
+def test_the_paper_noise_is_slight():
+    volume = water_box()
+    geometry = parallel_beam_for(volume.grid, equally_spaced_angles(5))
+    clean = simulate_projections(volume, geometry)
+    noisy = simulate_projections(volume, geometry, noise=Noise())
+    difference = noisy.values - clean.values
+    assert 0.5e-3 < difference.std() < 5e-3
+    open_beam = clean.values == 0
+    assert difference[open_beam].std() == pytest.approx(1 / math.sqrt(1.11e6), rel=0.1)
+
+
+def test_the_seed_decides_the_noise():
+    volume = water_box()
+    geometry = parallel_beam_for(volume.grid, equally_spaced_angles(4))
+    first, again, other = (
+        simulate_projections(volume, geometry, noise=Noise(photons=1e4), seed=seed)
+        for seed in (5, 5, 6)
+    )
+    np.testing.assert_array_equal(first.values, again.values)
+    assert (first.values != other.values).mean() > 0.9
+    assert first.notes["seed"] == 5
+    assert first.notes["photons"] == 1e4
+    assert "seed" not in simulate_projections(volume, geometry).notes
+
+
+def test_noise_is_independent_in_every_bin():
+    noisy = add_noise(np.ones((40, 30, 50)), Noise(photons=1e4), np.random.default_rng(0))
+    residual = noisy - noisy.mean()
+    for axis in range(3):
+        near = np.take(residual, range(noisy.shape[axis] - 1), axis=axis)
+        far = np.take(residual, range(1, noisy.shape[axis]), axis=axis)
+        assert abs((near * far).mean()) < 0.03 * residual.var()
+
+
+def test_zero_counts_stay_finite():
+    noise = Noise(photons=100.0, electronic_counts=2.0)
+    noisy = add_noise(np.full((1, 1, 1000), 50.0), noise, np.random.default_rng(0))
+    assert np.isfinite(noisy).all()
+    assert noisy.max() == pytest.approx(math.log(100))
+    metal = water_box(hu=30_000.0)
+    geometry = parallel_beam_for(metal.grid, (0.0,))
+    found = simulate_projections(metal, geometry, noise=noise)
+    assert np.isfinite(found.values).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"photons": 0.0}, {"photons": -1.0}, {"electronic_counts": -0.1}]
+)
+def test_bad_noise_is_an_error(wrong):
+    with pytest.raises(InputError, match="photons|electronic"):
+        Noise(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("compile_s", "cost"),
+    [
+        (0.0, lambda n: 0.01 + 0.002 * n),
+        (3.0, lambda n: 0.01 + 0.002 * n),  # the first call of each way compiles
+        (3.0, lambda n: 0.02 * n if n < 10 else 0.01 + 0.002 * n),  # few views by a matrix
+        (0.0, lambda n: 2.0 * n),
+    ],
+)
+def test_the_time_that_is_told_is_that_of_all_views(monkeypatch, compile_s, cost):
+    clock, compiled = [0.0], set()
+
+    def simulate(volume, geometry, **options):
+        n, way = geometry.n_views, geometry.n_views < 10
+        clock[0] += cost(n) + (0.0 if way in compiled else compile_s)
+        compiled.add(way)
+
+    monkeypatch.setattr(simulation, "simulate_projections", simulate)
+    monkeypatch.setattr(simulation.time, "perf_counter", lambda: clock[0])
+    chest = synthetic_chest(0, shape=(3, 8, 8))
+    geometry = parallel_beam_for(chest.grid, equally_spaced_angles(500))
+    assert planned_seconds(chest, geometry) == pytest.approx(cost(500), rel=0.05)
