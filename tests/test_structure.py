@@ -11,12 +11,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "src" / "diffusionblend"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-VALUES = {"errors", "units", "geometry", "data"}
+VALUES = {"errors", "registry", "units", "geometry", "data"}
 MAY_IMPORT = {
     "errors": set(),
+    "registry": {"errors"},
     "units": set(),
     "ranks": set(),
-    "geometry": {"errors"},
+    "geometry": {"errors", "registry"},
     "data": {"errors", "units", "geometry"},
     "io": VALUES,
     "operators": VALUES,

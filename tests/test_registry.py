@@ -1,0 +1,105 @@
+"""Classes by name: built-in ones, and those that an installed package adds by entry point."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffusionblend.errors import InputError
+from diffusionblend.registry import Registry
+
+GROUP = "diffusionblend.test_things"
+BASE = "collections.abc:Mapping"
+
+
+def things(base: str | None = None) -> Registry:
+    return Registry(
+        "thing", GROUP, {"plain": "builtins:dict", "ordered": "collections:OrderedDict"}, base
+    )
+
+
+def install(folder: Path, package: str, line: str, source: str = "") -> None:
+    """A package as pip leaves it: its .dist-info, and its module where it has one."""
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{line}\n")
+    if source:
+        (folder / f"{package}.py").write_text(source)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on sys.path for packages; their modules are forgotten afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_built_in_names_keep_their_order_and_load_their_classes():
+    assert things().names() == ("plain", "ordered") == tuple(things())
+    assert things().get("plain") is dict
+    assert "ordered" in things() and "missing" not in things()
+    assert things().package_of("plain") is None
+
+
+def test_an_installed_package_adds_a_class(site):
+    install(site, "shelf", "counted = shelf:Counted", "class Counted(dict): pass")
+    assert things().names() == ("plain", "ordered", "counted")
+    found = things(BASE).get("counted")
+    assert found.__module__ == "shelf" and found.__name__ == "Counted"
+    assert "counted" in things() and things().package_of("counted") == "shelf"
+
+
+def test_nothing_of_another_package_is_imported_before_it_is_asked_for(site):
+    install(site, "shelf", "counted = shelf:Counted", "raise RuntimeError('imported')")
+    assert "counted" in things().names()
+    assert things().get("plain") is dict
+
+
+def test_an_unknown_name_is_told_with_the_known_ones_and_a_near_one():
+    with pytest.raises(InputError) as caught:
+        things().get("orderd")
+    assert caught.value.got == "There is no thing 'orderd'."
+    assert caught.value.expected == "one of plain, ordered"
+    assert caught.value.try_ == "did you mean 'ordered'?"
+    with pytest.raises(InputError) as caught:
+        things().get("zzz")
+    assert caught.value.try_ == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import no_such_module_at_all", "ModuleNotFoundError"),
+        ("", "No module named 'shelf'"),
+        ("Other = 1", "AttributeError"),
+        ("Counted = dict()", "not derived from Mapping"),
+        ("class Counted: pass", "not derived from Mapping"),
+    ],
+)
+def test_a_broken_package_is_named(site, source, words):
+    install(site, "shelf", "counted = shelf:Counted", source)
+    with pytest.raises(InputError, match="of the package shelf") as caught:
+        things(BASE).get("counted")
+    assert words in str(caught.value)
+
+
+def test_a_built_in_name_cannot_be_taken(site):
+    install(site, "shelf", "plain = shelf:Counted", "class Counted(dict): pass")
+    assert things().names() == ("plain", "ordered")
+    assert things().get("plain") is dict
+
+
+def test_a_name_of_two_packages_is_refused_with_both(site):
+    install(site, "shelf", "counted = shelf:Counted", "class Counted(dict): pass")
+    install(site, "cupboard", "counted = cupboard:Counted", "class Counted(dict): pass")
+    with pytest.raises(InputError, match="is in 2 packages: cupboard, shelf"):
+        things().get("counted")
+    assert things().names().count("counted") == 1
