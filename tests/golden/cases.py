@@ -1,0 +1,164 @@
+"""The golden cases: every method, prior type and data-consistency step, as it is called.
+
+CASES is the one table: a name, the method, and its settings as keyword arguments. Only `run` and
+`priors_for` know how `reconstruct` is called with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
+
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.volume import Volume
+from diffusionblend.geometry import (
+    cone_beam_for,
+    equally_spaced_angles,
+    fan_beam_for,
+)
+from diffusionblend.methods.registry import METHODS, reconstruct
+from diffusionblend.priors.prior import Prior
+from diffusionblend.simulation import Noise, simulate_projections
+from small_scan import scan, small_volume
+from tiny_network import TINY, random_prior
+
+VIEWS = 6
+N_SLICES = 11
+"""Enough for blocks of three slices that jump, and no multiple of a block."""
+SOURCE_MM = {"source_to_axis_mm": 300.0, "source_to_detector_mm": 500.0}
+NOISE = Noise(photons=1e4, electronic_counts=5.0)
+PICKS = 40
+"""About so many voxels are kept of each volume, at equal strides through it."""
+RANGE_HU = 2000.0
+"""The range in the definition of PSNR here, over the whole volume."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of `reconstruct`: the method, its settings, and the scan as named in `scan_of`."""
+
+    method: str
+    settings: dict[str, object] = field(default_factory=dict)
+    scan: str = "parallel"
+
+
+CASES = {
+    "fbp": Case("fbp"),
+    "fbp, hann window": Case("fbp", {"window": "hann"}),
+    "fbp, fan beam": Case("fbp", scan="fan"),
+    "fbp, cone beam": Case("fbp", scan="cone"),
+    "sirt": Case("sirt", {"iterations": 10}),
+    "cgls": Case("cgls", {"iterations": 5}),
+    "cgls, cone beam": Case("cgls", {"iterations": 5}, scan="cone"),
+    "admm-tv": Case("admm-tv", {"iterations": 10}),
+    "admm-tv, highest_hu": Case("admm-tv", {"iterations": 10, "highest_hu": 600.0}),
+    "fbp-unet": Case("fbp-unet"),
+    "dds-2d": Case("dds-2d", {"steps": 4}),
+    "dds": Case("dds", {"steps": 4}),
+    "dds, variables kept": Case("dds", {"steps": 4, "tv_z_keeps": True}),
+    "dds, cone beam": Case("dds", {"steps": 3}, scan="cone"),
+    "dds, cg": Case("dds", {"steps": 3, "consistency": "cg"}),
+    "dds, cg with rho": Case("dds", {"steps": 3, "consistency": "cg", "rho": 0.5}),
+    "dds, cg weighted": Case("dds", {"steps": 3, "consistency": "cg", "weighted": True}, "noisy"),
+    "dds, cg to the noise": Case(
+        "dds", {"steps": 3, "consistency": "cg", "cg_iterations": 20, "to_noise": True}, "noisy"
+    ),
+    "dds, prox": Case("dds", {"steps": 3, "consistency": "prox"}),
+    "dds, hard": Case("dds", {"steps": 3, "consistency": "hard"}),
+    "dds, dps": Case("dds", {"steps": 3, "consistency": "dps"}),
+    "dds, none": Case("dds", {"steps": 3, "consistency": "none"}),
+    "dds, dual variable kept": Case("dds", {"steps": 4, "dual_decay": 0.85}),
+    "dds, mean of the last estimates": Case("dds", {"steps": 5, "average_below": 500}),
+    "dds, other times and noise": Case(
+        "dds",
+        {"steps": 4, "time_power": 2.0, "eta": 0.5, "renewal": "ddim", "nonnegative": False},
+    ),
+    "diffusion-mbir": Case("diffusion-mbir", {"steps": 3}),
+    "diffusion-mbir, no corrector": Case("diffusion-mbir", {"steps": 3, "corrector_snr": 0.0}),
+    "tpdm": Case("tpdm", {"steps": 6}),
+    "tpdm, cg": Case("tpdm", {"steps": 4, "consistency": "cg", "seed": 2}),
+    "diffusionblend": Case("diffusionblend", {"steps": 4}),
+    "diffusionblend++, from noise": Case("diffusionblend++", {"steps": 4, "start": "noise"}),
+    "diffusionblend++, from fbp": Case("diffusionblend++", {"steps": 4, "start": "fbp"}),
+    "diffusionblend++, from cg": Case("diffusionblend++", {"steps": 3, "start": "cg"}),
+    "diffusionblend++, from tv": Case("diffusionblend++", {"steps": 3, "start": "tv"}),
+    "diffusionblend++, coarse start": Case(
+        "diffusionblend++", {"steps": 4, "fine_steps": 3}, scan="fine"
+    ),
+    "diffusionblend++, fast": Case("diffusionblend++", {"preset": "fast", "steps": 4}),
+    "diffusionblend++, best": Case("diffusionblend++", {"preset": "best", "steps": 4}),
+    "diffusionblend++, adjacent": Case("diffusionblend++", {"steps": 3, "partition": "adjacent"}),
+    "diffusionblend++, jump": Case("diffusionblend++", {"steps": 3, "partition": "jump"}),
+    "diffusionblend++, fixed": Case("diffusionblend++", {"steps": 3, "partition": "fixed"}),
+    "diffusionblend++, dps": Case("diffusionblend++", {"steps": 3, "consistency": "dps"}),
+    "diffusionblend++, cone beam": Case("diffusionblend++", {"steps": 3}, scan="cone"),
+}
+"""Every case by its name; priors are those of `priors_for`, the seed 0 where none is set."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What is kept of a reconstruction: PSNR in dB over RANGE_HU, and PICKS voxels in HU."""
+
+    psnr_db: float
+    hu: tuple[float, ...]
+
+
+def run(case: Case, projections: Projections | None = None) -> Golden:
+    """A case computed on the CPU; `projections` take the place of the scan, to try others."""
+    projections = projections or scan_of(case.scan)
+    settings = METHODS[case.method].settings(**case.settings)
+    result = reconstruct(
+        projections, method=case.method, settings=settings, **priors_for(case), device="cpu"
+    )
+    hu = result.volume.values.astype(np.float64)
+    mean_square = float(np.mean((hu - truth(case.scan).values) ** 2))
+    picks = hu.ravel()[:: hu.size // PICKS | 1]  # odd, so that every column is met
+    return Golden(
+        round(10 * float(np.log10(RANGE_HU**2 / mean_square)), 4),
+        tuple(round(float(v), 2) for v in picks),
+    )
+
+
+def priors_for(case: Case) -> dict[str, Prior]:
+    """Tiny networks of random weights for a case, as `reconstruct` takes them."""
+    method = METHODS[case.method]
+    if method.layout is None:
+        return {}
+    if case.scan == "fine":
+        fine = random_prior(0, replace(TINY, layout=method.layout, image_size=32))
+        return {"prior": fine, "coarse_prior": prior(method.layout)}
+    given = {"prior": prior(method.layout)}
+    if method.perpendicular is not None:
+        given["perpendicular_prior"] = prior(method.perpendicular)
+    return given
+
+
+@cache
+def prior(layout: str) -> Prior:
+    """A prior of random weights of a type, for 16 x 16 pixels."""
+    made = random_prior(1, replace(TINY, layout=layout))
+    made.trained = {"settings": {"views": VIEWS, "arc_degrees": 180.0}}
+    return made
+
+
+@cache
+def truth(name: str) -> Volume:
+    """The volume behind a scan."""
+    return small_volume((N_SLICES, 32, 32) if name == "fine" else (N_SLICES, 16, 16))
+
+
+@cache
+def scan_of(name: str) -> Projections:
+    """A scan by its name."""
+    volume = truth(name)
+    if name in ("parallel", "fine"):
+        return scan(volume, VIEWS)
+    if name == "noisy":
+        geometry = scan(volume, VIEWS).geometry
+        return simulate_projections(volume, geometry, noise=NOISE, seed=4)
+    make = {"fan": fan_beam_for, "cone": cone_beam_for}[name]
+    angles = equally_spaced_angles(12, 360.0)
+    return simulate_projections(volume, make(volume.grid, angles, **SOURCE_MM))
