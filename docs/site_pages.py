@@ -20,13 +20,16 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+WEIGHTS = "src/diffusionblend/priors/weights"
+PRIORS = sorted(path.parent.name for path in (REPOSITORY / WEIGHTS).glob("*/README.md"))
 TAKEN_IN = {
-    "results.md": "benchmarks/RESULTS.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
-    "prior-chest-128.md": "src/diffusionblend/priors/weights/chest-128/README.md",
+    **{f"prior-{name}.md": f"{WEIGHTS}/{name}/README.md" for name in PRIORS},
 }
-"""Page of the site: file of the repository."""
+"""Page of the site: file of the repository. The card of every shipped prior is among them."""
+MOVED = {"README.md": "index.md", "benchmarks/RESULTS.md": "results/index.md"}
+"""File of the repository: the page of the site that says the same."""
 HELP_COLUMNS = "100"
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 SCHEME = re.compile(r"[a-z]+:")
@@ -65,8 +68,8 @@ def page_of(path: str) -> tuple[str | None, str]:
     for page, taken in TAKEN_IN.items():
         if path == taken:
             return page, ""
-    if path == "README.md":
-        return "index.md", ""
+    if path in MOVED:
+        return MOVED[path], ""
     if path.startswith("examples/"):
         return "examples.md", f"#{posixpath.basename(path).replace('.', '')}".rstrip("#")
     return (path.removeprefix("docs/"), "") if path.startswith("docs/") else (None, "")

@@ -20,7 +20,6 @@ from diffusionblend.cli import main as cli
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
-    REPOSITORY / "benchmarks" / "RESULTS.md",
     *sorted((REPOSITORY / "docs").rglob("*.md")),
     *sorted((REPOSITORY / "src").rglob("README.md")),
 ]
@@ -201,3 +200,33 @@ def test_the_navigation_names_every_page():
         if f": {page.relative_to(docs).as_posix()}\n" not in navigation
     ]
     assert not left_out
+
+
+def test_every_shipped_prior_has_a_page_of_the_site():
+    navigation = (REPOSITORY / "mkdocs.yml").read_text("utf-8")
+    cards = list((REPOSITORY / "src/diffusionblend/priors/weights").glob("*/README.md"))
+    assert cards
+    assert not [c.parent.name for c in cards if f": prior-{c.parent.name}.md\n" not in navigation]
+
+
+EMPHASIS = re.compile(r"(?<![*\w\\])\*(?![*\s])[^*\n]*(?<![*\s\\])\*(?!\*)")
+
+
+def formulas_in_emphasis(text: str) -> list[str]:
+    """Stretches that Markdown sets in italics though they are a formula with `*` in it."""
+    prose = INDENTED.sub("\n", FENCE.sub("", text))
+    prose = re.sub(r"`[^`\n]*`|\$[^$\n]*\$", "", prose)
+    lone = re.findall(r"(?<![\\*])\b[A-Z]\*[A-Za-z(]\S*", prose)
+    inner = [span for span in EMPHASIS.findall(prose) if re.search(r"[=+^]|\b[A-Z] [a-z]\b", span)]
+    return lone + inner
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_formula_is_eaten_by_markdown(page):
+    assert not formulas_in_emphasis(page.read_text("utf-8"))
+
+
+def test_formulas_in_emphasis_are_found():
+    assert formulas_in_emphasis("conjugate gradients on A*A z = A*y, started at x0")
+    assert formulas_in_emphasis("by z = x0 + A*(AA* + rho I)^-1 (y - A x0)")
+    assert not formulas_in_emphasis("on `A*A z = A*y`, and *never* in **bold** = text; $A*y$")

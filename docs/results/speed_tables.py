@@ -1,0 +1,304 @@
+"""Tables of speed, memory, robustness, measured scans and training choices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from row_files import Row, json_of, only, psnr, rows_of, seconds, ssim, table
+
+
+def step_parts() -> str:
+    """What a reverse step is made of, with CG and with the exact proximal step."""
+    cg, prox = (_sampling("cg"), _sampling("prox"))
+    names = {"network": "network, bf16", "consistency": "data consistency"}
+    rows = []
+    for part in ("network", "consistency", "rest", "step"):
+        line: list[object] = [names.get(part, part)]
+        for run in (cg, prox):
+            found = only(run["parts"], part=part)
+            span = f"({found['lowest']:.2f}, {found['highest']:.2f})"
+            line += [f"{found['seconds']:.2f} {span}", f"{found['share_percent']:.1f}"]
+        rows.append(line)
+    headers = ("part", "CG, seconds (lowest, highest)", "share (%)")
+    return table((*headers, "exact prox, seconds (lowest, highest)", "share (%)"), rows)
+
+
+def _sampling(consistency: str) -> Row:
+    runs = [row for row in rows_of("sampling.jsonl") if row["kind"] == "sampling"]
+    (found,) = (row for row in runs if row["settings"]["consistency"] == consistency)
+    return found
+
+
+def step_loops() -> str:
+    """This loop against the published one."""
+    run = _sampling("cg")
+    rows = []
+    for loop in run["loops"]:
+        quality = only(run["quality"], method=loop["loop"])
+        rows.append(
+            [
+                loop["loop"],
+                f"{loop['seconds']:.2f} ({loop['lowest']:.2f}, {loop['highest']:.2f})",
+                f"{loop['network']:.2f}",
+                f"{loop['consistency']:.2f}",
+                f"{quality['psnr_volume_db']:.2f}",
+                f"{quality['seconds']:.0f}",
+            ]
+        )
+    headers = ("loop", "seconds a step (lowest, highest)", "network", "data consistency")
+    return table((*headers, "volume PSNR after 10 steps (dB)", "seconds of 10 steps"), rows)
+
+
+def convolution_rates() -> str:
+    """Rates of the network and of plain convolutions of its widths."""
+    rows = [
+        [rate["what"], f"{rate['gflop_per_s']:.0f}", _percent(rate.get("network_share_percent"))]
+        for rate in _sampling("cg")["rates"]
+    ]
+    return table(("what", "GFLOP/s", "the network's rate over it (%)"), rows)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def step_scaling() -> str:
+    """A step against the number of slices."""
+    (run,) = (row for row in rows_of("sampling.jsonl") if row["kind"] == "scaling")
+    rows = [
+        [
+            row["slices"],
+            f"{row['blocks_a_step']:.1f}",
+            f"{row['step_seconds']:.3f} ({row['lowest']:.3f}, {row['highest']:.3f})",
+            f"{row['peak_mb']:.0f}",
+        ]
+        for row in run["rows"]
+    ]
+    headers = ("slices", "blocks a step", "seconds a step (lowest, highest)", "peak memory (MB)")
+    return table(headers, rows)
+
+
+def killed() -> str:
+    """Runs killed and resumed."""
+    rows = []
+    for what in ("training", "reconstruction"):
+        runs = [row for row in rows_of("kill.jsonl") if row["what"] == what]
+        times = [row["killed_s"] for row in runs]
+        steps = [int(re.findall(r"step (\d+)", row["went_on"])[0]) for row in runs]
+        equal = sum(row["equal"] == "yes" for row in runs)
+        rows.append(
+            [
+                what,
+                len(runs),
+                f"{min(times):.1f} to {max(times):.1f}",
+                f"{min(steps)} to {max(steps)}",
+                equal,
+            ]
+        )
+    headers = ("run", "times killed", "after seconds", "resumed at step", "results bit-identical")
+    return table(headers, rows)
+
+
+def planned_runs() -> str:
+    """Announced against actual time and memory, every run."""
+    rows = [
+        [
+            row["run"],
+            row["date"][11:16],
+            f"{row['planned_seconds']:.1f}",
+            f"{row['seconds']:.1f}",
+            f"{row['seconds_ratio']:.2f}",
+            f"{row['planned_mb']:.0f}",
+            f"{row['mb']:.0f}",
+            f"{row['mb_ratio']:.2f}",
+        ]
+        for row in rows_of("planned_runs.jsonl")
+    ]
+    headers = ("run", "began (UTC)", "announced (s)", "actual (s)", "ratio")
+    return table((*headers, "announced (MB)", "actual (MB)", "ratio"), rows)
+
+
+def new_user() -> str:
+    """The steps of a new user."""
+    (row,) = rows_of("new_user.jsonl")
+    return table(
+        ("step", "seconds"), [[step["step"], f"{step['seconds']:.1f}"] for step in row["steps"]]
+    )
+
+
+def network_choices() -> str:
+    """Networks trained for the same minutes."""
+    rows = [
+        [
+            row["choice"],
+            f"{row['parameters_million']:.2f}",
+            row["steps"],
+            f"{row['ms_a_block']:.1f}",
+            f"{row['validation_loss']:.3f}",
+            f"{row['validation_eps_loss']:.3f}",
+        ]
+        for row in rows_of("network_choices.jsonl")
+    ]
+    headers = ("choice", "parameters (M)", "steps", "ms a block, training")
+    return table((*headers, "validation loss", "validation loss of eps"), rows)
+
+
+def axis() -> str:
+    """Centre of rotation and sharpness beside it."""
+    offsets = ("-2", "-1", "+0", "+1", "+2")
+    rows = []
+    for scan in ("savu", "tooth"):
+        row = only(rows_of("measured.jsonl"), kind="axis", scan=scan)
+        found = [f"{row[key]:.2f}" for key in ("centre_bin", "pair_bin", "mass_bin")]
+        rows.append([scan, *found, *(f"{row[f'sharpness_{offset}']:.3f}" for offset in offsets)])
+    headers = ("scan", "found", "opposite views alone", "centre of mass alone")
+    sharpness = ("sharpness 2 columns before", "1 before", "at it", "1 after", "2 after")
+    return table((*headers, *sharpness), rows)
+
+
+def capsule() -> str:
+    """12 of 91 measured views against FBP of all."""
+    rows = [
+        [
+            row["method"],
+            psnr(row),
+            f"{row['psnr_volume_db']:.2f}",
+            ssim(row),
+            f"{row['relative_residual']:.4f}",
+            seconds(row["seconds"]),
+        ]
+        for row in rows_of("measured.jsonl")
+        if row["scan"] == "savu" and "psnr_volume_db" in row
+    ]
+    headers = ("method", "PSNR (dB), axial / coronal / sagittal", "volume")
+    more = ("SSIM, axial / coronal / sagittal", "relative residual", "seconds")
+    return table((*headers, *more), rows)
+
+
+def discs() -> str:
+    """Scores of the discs of the Helsinki Tomography Challenge."""
+    stored = [row for row in rows_of("measured.jsonl") if row["kind"] == "disc"]
+    tuned = json_of("measured_tuned.json")
+    rows = []
+    for scan in ("01a", "04b", "07c"):
+        mine = [row for row in stored if row["scan"] == scan]
+        arc = only(mine, label="admm-tv")["arc_degrees"]
+        line: list[object] = [scan, arc, f"{only(mine, label='full')['correlation']:.5f}"]
+        line.append(f"{only(mine, label='fbp')['matthews']:.4f}")
+        for label in ("admm-tv", "admm-tv bounded"):
+            chosen = tuned[str(arc)][label]
+            line.append(f"{only(mine, label=label)['matthews']:.4f}")
+            line.append(f"{chosen['weight']:g}, {chosen['threshold_per_mm']:g}")
+        rows.append(line)
+    chosen_header = "weight, threshold (1/mm)"
+    headers = ("disc", "arc (°)", "correlation, FBP of the full scan", "FBP of the arc")
+    more = ("ADMM-TV of the arc", chosen_header, "with an upper bound", chosen_header)
+    return table((*headers, *more), rows)
+
+
+def discs_tuning() -> str:
+    """Mean score of the training objects by weight."""
+    weights = ("0.06", "0.25", "1.0", "4.0", "16.0")
+    rows = []
+    for arc, tuned in json_of("measured_tuned.json").items():
+        fbp = tuned["fbp"]["training_matthews_by_weight"]["None"]
+        for label, suffix, first in (
+            ("admm-tv", "", f"{fbp:.4f}"),
+            ("admm-tv bounded", ", with an upper bound", ""),
+        ):
+            scores = tuned[label]["training_matthews_by_weight"]
+            rows.append([f"{arc}°{suffix}", first, *(f"{scores[w]:.4f}" for w in weights)])
+    return table(("arc", "FBP", *(f"{float(weight):g}" for weight in weights)), rows)
+
+
+def _projectors() -> Row:
+    return only(rows_of("projectors.jsonl"), kind="projectors")
+
+
+def projectors() -> str:
+    """Projectors against itk-rtk and ASTRA."""
+    run = _projectors()
+    rows = [
+        [
+            row["case"],
+            row["name"],
+            f"{row['prepare_s']:.2f}" if row["name"].startswith("diffusionblend") else "–",
+            *(f"{row[f'{part}_s']:.4f}" for part in ("forward", "back", "pair")),
+            *(f"{row[f'{part}_ratio']:.1f}" for part in ("forward", "back", "pair")),
+            f"{row['phantom_error']:.2f}",
+            row["adjoint_error"],
+        ]
+        for row in (*run["parallel"], *run["cone"])
+    ]
+    times = ("prepare (s)", "forward (s)", "back (s)", "both (s)")
+    ratios = ("forward over ours", "back over ours", "both over ours")
+    errors = ("error of a phantom's line integrals (%)", "adjoint error")
+    return table(("case", "projector", *times, *ratios, *errors), rows)
+
+
+def projectors_prox() -> str:
+    """The exact proximal step against five CG iterations."""
+    rows = [
+        [
+            row["case"],
+            f"{row['prepare_s']:.2f}",
+            f"{row['prox_s']:.4f}",
+            f"{row['cg_s']:.4f}",
+            f"{row['data_cg_s']:.4f}",
+            f"{row['times_faster']:.1f}",
+            f"{row['times_data_cg']:.1f}",
+        ]
+        for row in _projectors()["prox"]
+    ]
+    headers = ("case", "prox: factorisation (s)", "prox (s)", "5 CG, volume space (s)")
+    more = ("5 CG, data space (s)", "CG in volume space over prox", "CG in data space over prox")
+    return table((*headers, *more), rows)
+
+
+def projectors_bars() -> str:
+    """Targets and whether they were met."""
+    rows = [
+        [row["bar"], f"{row['wanted']:g}", f"{row['found']:.1f}", row["met"]]
+        for row in _projectors()["bars"]
+    ]
+    return table(("target: times faster than", "wanted", "found", "met"), rows)
+
+
+def projectors_growth() -> str:
+    """Time and memory by the size of the slices."""
+    run = only(rows_of("projectors.jsonl"), kind="growth")
+    rows = [
+        [
+            row["name"],
+            row["pixels"],
+            f"{row['prepare_s']:.3f}",
+            f"{row['forward_s']:.4f}",
+            f"{row['back_s']:.4f}",
+            f"{row['held_mb']:.1f}",
+            f"{row['peak_mb']:.1f}",
+        ]
+        for row in run["growth"]
+    ]
+    headers = ("projector", "pixels a side", "prepare (s)", "forward (s)", "back (s)")
+    return table((*headers, "kept (MB)", "peak (MB)"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "step-parts": step_parts,
+    "step-loops": step_loops,
+    "step-scaling": step_scaling,
+    "convolution-rates": convolution_rates,
+    "killed": killed,
+    "planned-runs": planned_runs,
+    "new-user": new_user,
+    "network-choices": network_choices,
+    "axis": axis,
+    "capsule": capsule,
+    "discs": discs,
+    "discs-tuning": discs_tuning,
+    "projectors": projectors,
+    "projectors-prox": projectors_prox,
+    "projectors-bars": projectors_bars,
+    "projectors-growth": projectors_growth,
+}

@@ -1,0 +1,87 @@
+"""The tables of docs/results/ are those of the stored rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RESULTS = REPOSITORY / "docs" / "results"
+ROWS = REPOSITORY / "benchmarks" / "results"
+FIGURES = "src/diffusionblend/benchmarking/published_figures.json"
+
+
+def check(repository: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the check of a repository's pages."""
+    command = [sys.executable, "-B", str(repository / "docs/results/tables.py"), "--check"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def cells_of(page: str, name: str) -> list[list[str]]:
+    """The lines of a table in a page, without its headings."""
+    text = (RESULTS / page).read_text("utf-8")
+    block = re.search(rf"<!-- table: {name} -->\n\n(.*?)\n\n<!-- end -->", text, re.DOTALL).group(1)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in block.split("\n")[2:]]
+
+
+def test_the_pages_show_what_the_rows_contain():
+    found = check(REPOSITORY)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("docs/results/quality-128.md", "| 27.59 |", "| 27.95 |"),
+        ("benchmarks/results/kill.jsonl", '"equal": "yes"', '"equal": "no"'),
+    ],
+)
+def test_a_changed_figure_is_found(tmp_path, file, old, new):
+    for folder in ("docs/results", "benchmarks/results"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    (tmp_path / FIGURES).parent.mkdir(parents=True)
+    shutil.copy(REPOSITORY / FIGURES, tmp_path / FIGURES)
+    assert check(tmp_path).returncode == 0
+    changed = tmp_path / file
+    text = changed.read_text("utf-8")
+    assert old in text
+    changed.write_text(text.replace(old, new, 1), "utf-8")
+    assert check(tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_tables_of_every_method_agree_with_those_the_benchmark_wrote(plane):
+    with (ROWS / "every_method/table.csv").open(encoding="utf-8", newline="") as file:
+        written = {
+            (row["method"], row["setting"]): row
+            for row in csv.DictReader(file)
+            if row["plane"] == plane
+        }
+    shown = cells_of("every-method.md", f"every-method-{plane}")
+    assert len(shown) == 11
+    for method, *cells in shown:
+        for n, setting in enumerate(("8 views", "6 views", "4 views", "90 degrees")):
+            row = written[method.strip("`"), setting]
+            psnr = f"{float(row['psnr']):.2f} ± {float(row['psnr_ci95']):.2f}"
+            ssim = f"{float(row['ssim']):.3f} ± {float(row['ssim_ci95']):.3f}"
+            assert cells[2 * n : 2 * n + 2] == [psnr, ssim]
+
+
+def test_gains_are_differences_of_the_rows():
+    lines = (ROWS / "sparse_view.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    values = {(row["setting"], row["method"]): row["psnr_axial_db"] for row in rows}
+    line = next(
+        cells
+        for cells in cells_of("quality-128.md", "quality-128")
+        if cells[0] == "4 views" and "best" in cells[1]
+    )
+    gain = values["4", "DiffusionBlend++"] - values["4", "ADMM-TV"]
+    assert line[4].startswith(f"{gain:+.2f} /")
