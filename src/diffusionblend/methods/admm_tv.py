@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from diffusionblend.data.projections import Projections
-from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
-from diffusionblend.methods.problem import NO_ATTENUATION, Measurement
-from diffusionblend.methods.settings import AdmmTvSettings
-from diffusionblend.solvers.total_variation import admm_total_variation
-from diffusionblend.units import hu_to_network
+from diffusionblend.methods.base import Execution, Method, Solution
+from diffusionblend.methods.validation import AtLeastOne, NotNegative, Positive, Within
+from diffusionblend.units import AIR_HU
+
+if TYPE_CHECKING:
+    from diffusionblend.methods.problem import Problem
+    from diffusionblend.priors.prior import Prior
 
 
-def reconstruct_admm_tv(
-    projections: Projections,
-    settings: AdmmTvSettings,
-    on_step: OnStep = ignore_progress,
-    device: str = "cpu",
-) -> Reconstruction:
-    """A volume in HU that minimises 1/2 |Ax - y|^2 + weight TV(x)."""
-    started = time.perf_counter()
-    measurement = Measurement.of(projections, device)
-    x = admm_total_variation(
-        measurement.operator,
-        measurement.y,
-        measurement.empty_volume(),
-        weight=settings.weight,
-        iterations=settings.iterations,
-        penalty=settings.penalty,
-        cg_iterations=settings.inner_iterations,
-        lowest=NO_ATTENUATION if settings.nonnegative else None,
-        highest=None if settings.highest_hu is None else hu_to_network(settings.highest_hu),
-        on_step=on_step,
-    )
-    return measurement.reconstruction(x, started)
+@dataclass(frozen=True, kw_only=True)
+class AdmmTv(Method):
+    """3D total variation by ADMM: the minimum of 1/2 |Ax - y|^2 + weight TV(x)."""
+
+    name: ClassVar[str] = "admm-tv"
+    summary: ClassVar[str] = "3D total variation"
+    when: ClassVar[str] = "few views, no training volumes"
+    tuned: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "weight": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    }
+    basic: ClassVar[tuple[str, ...]] = ("weight", "iterations")
+    volumes_held: ClassVar[int] = 38
+
+    weight: Annotated[float, NotNegative] = 1.0
+    """Weight of the total variation, for lengths in pixels and values in HU / 1000; tune it."""
+    iterations: Annotated[int, AtLeastOne] = 150
+    """ADMM iterations."""
+    penalty: Annotated[float, Positive] = 3.0
+    """ADMM's penalty rho; it sets the speed of convergence, not the solution."""
+    inner_iterations: Annotated[int, AtLeastOne] = 5
+    """CG iterations within each ADMM iteration."""
+    nonnegative: bool = True
+    """Keep attenuation at or above zero."""
+    highest_hu: Annotated[float | None, Within(AIR_HU, open_low=True)] = None
+    """Keep values at or below this, in HU, where the densest material is known."""
+
+    def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
+        """The iterate, from zero attenuation."""
+        from diffusionblend.methods.problem import NO_ATTENUATION
+        from diffusionblend.solvers.total_variation import admm_total_variation
+        from diffusionblend.units import hu_to_network
+
+        x = admm_total_variation(
+            problem.operator,
+            problem.y,
+            problem.empty_volume(),
+            weight=self.weight,
+            iterations=self.iterations,
+            penalty=self.penalty,
+            cg_iterations=self.inner_iterations,
+            lowest=NO_ATTENUATION if self.nonnegative else None,
+            highest=None if self.highest_hu is None else hu_to_network(self.highest_hu),
+            on_step=execution.on_step,
+        )
+        return Solution(x)

@@ -1,36 +1,40 @@
-"""FBP: filtered back-projection, the method without a prior."""
+"""FBP: filtered back-projection (FDK for a cone), the method without a prior."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
+from diffusionblend.methods.base import Execution, Method, Solution
 
-from diffusionblend.data.projections import Projections
-from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
-from diffusionblend.data.volume import Volume
-from diffusionblend.methods.problem import Measurement
-from diffusionblend.methods.settings import FbpSettings
-from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
-from diffusionblend.units import hu_to_network, mu_to_hu
+if TYPE_CHECKING:
+    from diffusionblend.methods.problem import Problem
+    from diffusionblend.priors.prior import Prior
 
 
-def reconstruct_fbp(
-    projections: Projections,
-    settings: FbpSettings,
-    on_step: OnStep = ignore_progress,
-    device: str = "cpu",
-) -> Reconstruction:
-    """A volume in HU by filtered back-projection of every slice."""
-    started = time.perf_counter()
-    mu = filtered_back_projection(
-        torch.from_numpy(projections.values).to(device),
-        projections.geometry,
-        projections.grid,
-        window=settings.window,
-    )
-    hu = mu_to_hu(mu, projections.mu_water_per_mm)
-    seconds = {"total": time.perf_counter() - started}
-    on_step(1, 1)
-    residual = Measurement.of(projections, device).relative_residual(hu_to_network(hu))
-    return Reconstruction(Volume(hu.cpu().numpy(), projections.grid), residual, 0, seconds)
+@dataclass(frozen=True, kw_only=True)
+class Fbp(Method):
+    """Filtered back-projection of every slice; FDK for a cone beam."""
+
+    name: ClassVar[str] = "fbp"
+    summary: ClassVar[str] = "filtered back-projection"
+    when: ClassVar[str] = "many views, or a first look"
+    basic: ClassVar[tuple[str, ...]] = ("window",)
+    volumes_held: ClassVar[int] = 5
+
+    window: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] = "ram-lak"
+    """Window of the ramp filter."""
+
+    def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
+        """The filtered back-projection. Raises InputError for a geometry that has none."""
+        import torch
+
+        from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
+        from diffusionblend.units import hu_to_network, mu_to_hu
+
+        scan = problem.projections
+        lines = torch.from_numpy(scan.values).to(problem.device)
+        mu = filtered_back_projection(lines, scan.geometry, scan.grid, window=self.window)
+        execution.on_step(1, 1)
+        return Solution(hu_to_network(mu_to_hu(mu, scan.mu_water_per_mm)))

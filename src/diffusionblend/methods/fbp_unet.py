@@ -3,60 +3,63 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-import torch
-
-from diffusionblend.data.projections import Projections
-from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
-from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, parallel_beam_for
-from diffusionblend.geometry.grid import Grid
-from diffusionblend.methods.diffusion.method import check_prior_fits
-from diffusionblend.methods.diffusion.sampler import Execution
-from diffusionblend.methods.problem import NO_ATTENUATION, Measurement
-from diffusionblend.methods.settings import FbpUnetSettings
-from diffusionblend.operators.parallel import ParallelBeamTransform
-from diffusionblend.priors.prior import Prior
-from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
-from diffusionblend.units import hu_to_network, mu_to_hu, network_to_hu
+from diffusionblend.methods.base import Execution, Method, Solution
+from diffusionblend.methods.diffusion.base import check_prior_fits
+from diffusionblend.priors.resolve import PriorSpec
+
+if TYPE_CHECKING:
+    from diffusionblend.data.projections import Projections
+    from diffusionblend.methods.problem import Problem
+    from diffusionblend.priors.prior import Prior
+
+BATCH_SLICES = 16
 
 
-def reconstruct_fbp_unet(
-    projections: Projections,
-    prior: Prior,
-    settings: FbpUnetSettings,
-    on_step: OnStep = ignore_progress,
-    execution: Execution | None = None,
-) -> Reconstruction:
-    """A volume in HU by FBP and one pass of the network, slice by slice.
+@dataclass(frozen=True, kw_only=True)
+class FbpUnet(Method):
+    """FBP restored by a network, slice by slice, in one pass."""
 
-    execution is not looked at: there is nothing to resume or to share. Raises InputError where the
-    network was trained for slices of another size, or for other views.
-    """
-    started = time.perf_counter()
-    check_prior_fits(prior, projections)
-    check_views(prior, projections)
-    with torch.no_grad():
-        lines = torch.from_numpy(projections.values).to(prior.device)
-        mu = filtered_back_projection(lines, projections.geometry, projections.grid)
-        x = hu_to_network(mu_to_hu(mu, projections.mu_water_per_mm))
-        parts = x.split(settings.batch_slices)
+    name: ClassVar[str] = "fbp-unet"
+    summary: ClassVar[str] = "FBP restored by a network, slice by slice"
+    when: ClassVar[str] = "one fixed set of views and no time to sample"
+    prior: ClassVar[PriorSpec | None] = PriorSpec("fbp-unet")
+
+    def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
+        """FBP and one pass of the network; nothing is resumed or shared.
+
+        Raises InputError where the network was trained for slices of another size, or other views.
+        """
+        import torch
+
+        from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
+        from diffusionblend.units import hu_to_network, mu_to_hu
+
+        scan, prior = problem.projections, priors["prior"]
+        check_prior_fits(prior, problem.shape)
+        check_views(prior, scan)
+        lines = torch.from_numpy(scan.values).to(prior.device)
+        mu = filtered_back_projection(lines, scan.geometry, scan.grid)
+        x = hu_to_network(mu_to_hu(mu, scan.mu_water_per_mm))
+        parts = x.split(execution.batch_blocks or BATCH_SLICES)
         restored, began = [], time.perf_counter()
         for i, part in enumerate(parts):
             restored.append(prior.restore(part[:, None])[:, 0])
-            on_step(i + 1, len(parts))
+            execution.on_step(i + 1, len(parts))
         network = time.perf_counter() - began
-        x = torch.cat(restored)
-        residual = Measurement.of(projections, prior.device).relative_residual(x)
-    seconds = {"network": network, "total": time.perf_counter() - started}
-    volume = Volume(network_to_hu(x).cpu().numpy(), projections.grid)
-    return Reconstruction(volume, residual, 1, seconds)
+        return Solution(torch.cat(restored), 1, {"network": network})
 
 
 def check_views(prior: Prior, projections: Projections) -> None:
     """Raise InputError unless the scan has the views that the network was trained for."""
+    import numpy as np
+
+    from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
+
     views, arc_degrees = prior.views
     expected = equally_spaced_angles(views, arc_degrees)
     geometry = projections.geometry
@@ -75,18 +78,6 @@ def check_views(prior: Prior, projections: Projections) -> None:
             f"The network was trained for {views} views over {arc_degrees:g} degrees; the scan has "
             f"{len(found)} views, up to {last:g} degrees.",
             "the views that it was trained for",
-            "'diffusionblend train VOLUMES -o priors/fbp-unet --layout fbp-unet --views "
+            "'diffusionblend train VOLUMES -o priors/fbp-unet --prior-type fbp-unet --views "
             f"{len(found)} --arc-degrees {arc:g}'",
         )
-
-
-def fbp_of_slices(x: torch.Tensor, n_views: int, arc_degrees: float) -> torch.Tensor:
-    """FBP of the noiseless projections of slices x (n, size, size), network range, like x.
-
-    Nothing depends on the size of a pixel, which is taken as 1 mm.
-    """
-    grid = Grid(shape=tuple(x.shape), spacing_mm=(1.0, 1.0, 1.0))
-    geometry = parallel_beam_for(grid, equally_spaced_angles(n_views, arc_degrees))
-    operator = ParallelBeamTransform(geometry, grid, device=x.device)
-    attenuation = (x - NO_ATTENUATION).clamp(min=0)  # as a simulated scan has it
-    return filtered_back_projection(operator.forward(attenuation), geometry, grid) - 1

@@ -1,4 +1,4 @@
-"""The measurement as the solvers see it: in the network's range, lengths in pixels.
+"""The normalised problem as the solvers see it: in the network's range, lengths in pixels.
 
 From y = A mu with mu = mu_water (1 + u) follows y' = y / (mu_water pixel) - A' 1 = A' u, where A'
 is A with lengths in pixels. Then weights and penalties mean the same for every scan.
@@ -6,18 +6,14 @@ is A with lengths in pixels. Then weights and penalties mean the same for every 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import torch
 
 from diffusionblend.data.projections import Projections
-from diffusionblend.data.result import Reconstruction
-from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.operators import XRayTransform, make_transform
 from diffusionblend.solvers.noisy_data import line_variance, statistical_weights
-from diffusionblend.units import network_to_hu
 
 NO_ATTENUATION = -1.0
 """Zero attenuation (-1000 HU) in the network's range.
@@ -31,15 +27,17 @@ RESIDUAL_SLICES = 64
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """Projections with their operator, in the network's range.
+class Problem:
+    """Projections with their operator, normalised to the network's range.
 
-    operator: A', (z, y, x) to (view, row, bin). y: the data y' for it. water: A' 1 of one slice,
-    (view, 1, bin), or of the whole volume where the geometry couples slices, (view, row, bin).
+    projections: as they were given. operator: A', (z, y, x) to (view, row, bin). y: the data y'
+    for it. water: A' 1 of one slice, (view, 1, bin), or of the whole volume where the geometry
+    couples slices, (view, row, bin).
     variance: that of the noise in y, and weights: one over it, with mean 1 over the whole scan,
     both of y's shape, if they were asked for.
     """
 
+    projections: Projections
     operator: XRayTransform
     y: torch.Tensor
     water: torch.Tensor
@@ -53,8 +51,8 @@ class Measurement:
         device: torch.device | str = "cpu",
         *,
         with_noise: bool = False,
-    ) -> Measurement:
-        """The measurement of a scan, on a device.
+    ) -> Problem:
+        """The problem of a scan, on a device.
 
         with_noise: with its variance and weights. Raises InputError where the scan does not tell
         its photons.
@@ -69,29 +67,35 @@ class Measurement:
         unit = projections.mu_water_per_mm * pixel_mm
         y = lines / unit - water
         if not with_noise:
-            return cls(operator, y, water)
+            return cls(projections, operator, y, water)
         variance = _variance(lines, projections.notes) / unit**2
-        return cls(operator, y, water, variance, statistical_weights(variance))
+        return cls(projections, operator, y, water, variance, statistical_weights(variance))
 
-    def of_slices(self, slices: slice) -> Measurement:
+    def of_slices(self, slices: slice) -> Problem:
         """What was measured of some slices; of coupled ones only all. Raises InputError."""
         if self.operator.couples_slices:
             self.operator.with_slices(len(range(*slices.indices(self.operator.domain_shape[0]))))
             return self
         y = self.y[:, slices].contiguous()
         noise = [None if v is None else v[:, slices] for v in (self.variance, self.weights)]
-        return Measurement(self.operator.with_slices(y.shape[1]), y, self.water, *noise)
+        return Problem(
+            self.projections, self.operator.with_slices(y.shape[1]), y, self.water, *noise
+        )
 
     def empty_volume(self) -> torch.Tensor:
         """A volume (z, y, x) of no attenuation, where the iterative methods start."""
         shape = self.operator.domain_shape
         return torch.full(shape, NO_ATTENUATION, dtype=self.y.dtype, device=self.y.device)
 
-    def reconstruction(self, x: torch.Tensor, started: float) -> Reconstruction:
-        """What a method without a prior returns: x in HU, its residual, seconds since `started`."""
-        seconds = {"total": time.perf_counter() - started}
-        volume = Volume(network_to_hu(x).cpu().numpy(), self.operator.grid)
-        return Reconstruction(volume, self.relative_residual(x), 0, seconds)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) of the volume."""
+        return self.operator.domain_shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data are."""
+        return self.y.device
 
     def relative_residual(self, x: torch.Tensor) -> float:
         """|A mu - y| / |y| of a volume x in the network's range, in attenuation."""
@@ -111,9 +115,11 @@ def _variance(lines: torch.Tensor, notes: dict[str, object]) -> torch.Tensor:
     photons = notes.get("photons")
     if photons is None:
         raise InputError(
-            "The noise of the scan was asked for, but the scan does not tell its photons.",
-            "`photons` in its notes, those of an unattenuated bin (and `electronic_counts`)",
-            "--photons of simulate or projections import; or no weights, and a fixed number of CG "
-            "iterations",
+            "Statistical weighting requires the incident photon count, which this scan does not "
+            "contain.",
+            "`photons` (counts of an unattenuated detector pixel) in the scan's notes, and "
+            "`electronic_counts` where there are any",
+            "--photons with simulate or projections import, or no weighting and a fixed number of "
+            "CG iterations",
         )
     return line_variance(lines, float(photons), float(notes.get("electronic_counts", 0.0)))

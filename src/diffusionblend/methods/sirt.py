@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from diffusionblend.data.projections import Projections
-from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
-from diffusionblend.methods.problem import NO_ATTENUATION, Measurement
-from diffusionblend.methods.settings import SirtSettings
-from diffusionblend.solvers.least_squares import sirt
+from diffusionblend.methods.base import Execution, Method, Solution
+from diffusionblend.methods.validation import AtLeastOne
+
+if TYPE_CHECKING:
+    from diffusionblend.methods.problem import Problem
+    from diffusionblend.priors.prior import Prior
 
 
-def reconstruct_sirt(
-    projections: Projections,
-    settings: SirtSettings,
-    on_step: OnStep = ignore_progress,
-    device: str = "cpu",
-) -> Reconstruction:
-    """A volume in HU by SIRT, from no attenuation."""
-    started = time.perf_counter()
-    measurement = Measurement.of(projections, device)
-    x = sirt(
-        measurement.operator,
-        measurement.y,
-        measurement.empty_volume(),
-        iterations=settings.iterations,
-        lowest=NO_ATTENUATION if settings.nonnegative else None,
-        on_step=on_step,
-    )
-    return measurement.reconstruction(x, started)
+@dataclass(frozen=True, kw_only=True)
+class Sirt(Method):
+    """Weighted least squares by simultaneous iterations, stopped early."""
+
+    name: ClassVar[str] = "sirt"
+    summary: ClassVar[str] = "weighted least squares, stopped early"
+    when: ClassVar[str] = "noisy data, no training volumes"
+    tuned: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "iterations": (5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
+    }
+    basic: ClassVar[tuple[str, ...]] = ("iterations",)
+
+    iterations: Annotated[int, AtLeastOne] = 50
+    """Iterations over all views; early stopping regularises, so tune it."""
+    nonnegative: bool = True
+    """Keep attenuation at or above zero."""
+
+    def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
+        """The iterate, from zero attenuation."""
+        from diffusionblend.methods.problem import NO_ATTENUATION
+        from diffusionblend.solvers.least_squares import sirt
+
+        x = sirt(
+            problem.operator,
+            problem.y,
+            problem.empty_volume(),
+            iterations=self.iterations,
+            lowest=NO_ATTENUATION if self.nonnegative else None,
+            on_step=execution.on_step,
+        )
+        return Solution(x)

@@ -25,13 +25,20 @@ def shipped_priors() -> dict[str, Path]:
     return {p.name: p for p in sorted(root.iterdir()) if (p / "prior.json").is_file()}
 
 
+def shipped_facts() -> dict[str, dict]:
+    """Name and prior.json of every prior in the package."""
+    return {
+        name: json.loads((folder / "prior.json").read_text())
+        for name, folder in shipped_priors().items()
+    }
+
+
 def shipped_for(pixels: int) -> str:
     """The shipped prior for slices of so many pixels a side; the default one where there is none.
 
     pixels: along x.
     """
-    for name, folder in shipped_priors().items():
-        facts = json.loads((folder / "prior.json").read_text())
+    for name, facts in shipped_facts().items():
         if facts["network"]["image_size"] == pixels:
             return name
     return DEFAULT_PRIOR
@@ -39,10 +46,7 @@ def shipped_for(pixels: int) -> str:
 
 def shipped_half_of(name: str) -> str | None:
     """The shipped prior for slices of half the pixels of those of another shipped one, if any."""
-    sizes = {
-        other: json.loads((folder / "prior.json").read_text())["network"]["image_size"]
-        for other, folder in shipped_priors().items()
-    }
+    sizes = {other: facts["network"]["image_size"] for other, facts in shipped_facts().items()}
     halves = (other for other, size in sizes.items() if name in sizes and 2 * size == sizes[name])
     return next(halves, None)
 

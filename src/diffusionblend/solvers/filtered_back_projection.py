@@ -18,6 +18,11 @@ MATRIX_READINGS = 1 << 20
 Beyond, compiled kernels read the views as they go: faster and leaner, once they are loaded."""
 
 
+def has_filtered_back_projection(geometry: Geometry) -> bool:
+    """Whether there is one of a geometry."""
+    return isinstance(geometry, ParallelBeam | FanBeam | ConeBeam)
+
+
 def filtered_back_projection(
     y: torch.Tensor, geometry: Geometry, grid: Grid, *, window: str = "ram-lak"
 ) -> torch.Tensor:

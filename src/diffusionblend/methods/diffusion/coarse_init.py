@@ -1,83 +1,85 @@
-"""A sampler that starts from its own reconstruction on a coarser grid; no part of the papers.
+"""Coarse-to-fine initialisation: a reconstruction at fewer pixels first; no part of the papers.
 
-Few views settle the coarse shapes of a volume more than its fine ones, and a prior of small slices
-knows those best for its size. So most steps are taken there, on slices of half the pixels and the
-same projections, and the last ones, with little noise, at full size.
+Few views settle the coarse structure of a volume more than its fine one, and a prior of small
+slices knows that best for its size. So most steps are taken there, on slices of half the pixels and
+the same projections, and the last ones, with little noise, at full size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from diffusionblend.data.projections import Projections
-from diffusionblend.data.result import OnStep, Reconstruction
 from diffusionblend.data.volume import Volume
-from diffusionblend.geometry.grid import Grid
-from diffusionblend.methods.diffusion.sampler import Execution, SamplerState
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
-from diffusionblend.priors.prior import Prior
+from diffusionblend.methods.base import Execution, Solution
+from diffusionblend.methods.problem import Problem
+from diffusionblend.units import network_to_hu
+
+if TYPE_CHECKING:
+    from diffusionblend.geometry.grid import Grid
+    from diffusionblend.methods.diffusion.base import DiffusionMethod
+    from diffusionblend.methods.diffusion.loop import State
+    from diffusionblend.priors.prior import Prior
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One of the two runs: what is sampled, from which prior, with which (resolved) settings."""
-
-    projections: Projections
-    prior: Prior
-    settings: DiffusionBlendPPSettings
-
-
-SampleStage = Callable[[Stage, Volume | None, OnStep, Execution], Reconstruction]
-"""Samples a stage from noise, or from a volume on its grid."""
-
-
-def stages(
-    projections: Projections, prior: Prior, coarse_prior: Prior, settings: DiffusionBlendPPSettings
-) -> tuple[Stage, Stage]:
-    """The coarse run, which starts as its preset would, and the fine one from its volume."""
-    factor = projections.grid.shape[2] // coarse_prior.config.image_size
-    coarse = replace(projections, grid=projections.grid.coarser(factor))
-    fine_steps = settings.resolved().fine_steps
-    first, last = (
-        replace(settings, start=settings.coarse_start, first_timestep=None),
-        replace(settings, start="coarse", steps=fine_steps),
-    )
-    return (
-        Stage(coarse, coarse_prior, first.resolved()),
-        Stage(projections, prior, last.resolved()),
-    )
+def coarse_scan(scan: Projections, coarse_prior: Prior) -> Projections:
+    """The same projections with a grid whose slices have the pixels of the coarse prior."""
+    coarser = scan.grid.coarser(scan.grid.shape[2] // coarse_prior.config.image_size)
+    return replace(scan, grid=coarser)
 
 
 def sample_from_coarse(
-    coarse: Stage, fine: Stage, sample: SampleStage, on_step: OnStep, execution: Execution
-) -> Reconstruction:
+    coarse: DiffusionMethod,
+    fine: DiffusionMethod,
+    problem: Problem,
+    priors: Mapping[str, Prior],
+    execution: Execution,
+) -> Solution:
     """The fine volume, with the cost of both runs.
 
     Steps, also those of the states that are kept, count through both.
     """
-    before = coarse.settings.steps
-    total = before + fine.settings.steps
+    before, total = coarse.steps, coarse.steps + fine.steps
     resumed, first = execution.resume, None
-    if resumed is not None and resumed.x.shape == fine.projections.grid.shape:
+    if resumed is not None and tuple(resumed.x.shape) == problem.shape:
         resumed = replace(resumed, done=resumed.done - before)
     else:
-        first = sample(coarse, None, lambda done, _: on_step(done, total), execution)
+        scan = coarse_scan(problem.projections, priors["coarse_prior"])
+        smaller = Problem.of(scan, problem.device, with_noise=coarse.needs_noise)
+        first = coarse.sampled(
+            smaller, {"prior": priors["coarse_prior"]}, _counted(execution, 0, total)
+        )
         resumed = None
-
-    def keep(state: SamplerState) -> None:
-        execution.on_state(replace(state, done=state.done + before))
-
-    start = None if first is None else refined(first.volume, fine.projections.grid)
-    second = sample(
-        fine,
-        start,
-        lambda done, _: on_step(before + done, total),
-        replace(execution, resume=resumed, on_state=keep),
-    )
+        coarse_volume = Volume(network_to_hu(first.x).cpu().numpy(), scan.grid)
+    start = None if first is None else refined(coarse_volume, problem.projections.grid)
+    counted = replace(_counted(execution, before, total), resume=resumed)
+    second = fine.sampled(problem, {"prior": priors["prior"]}, counted, start)
     return second if first is None else _with_cost_of(first, second)
+
+
+def _counted(execution: Execution, before: int, total: int) -> Execution:
+    """The execution of one run of two, whose steps count from `before` of `total`."""
+    keep, see = execution.on_state, execution.on_estimate
+
+    def on_state(state: State) -> None:
+        if keep is not None:
+            keep(replace(state, done=state.done + before))
+
+    def on_estimate(done: int, _: int, volume: Volume) -> None:
+        if see is not None:
+            see(before + done, total, volume)
+
+    on_step: Callable[[int, int], None] = lambda done, _: execution.on_step(before + done, total)  # noqa: E731
+    return replace(
+        execution,
+        on_step=on_step,
+        on_state=None if keep is None else on_state,
+        on_estimate=None if see is None else on_estimate,
+    )
 
 
 def refined(volume: Volume, grid: Grid) -> Volume:
@@ -92,8 +94,8 @@ def refined(volume: Volume, grid: Grid) -> Volume:
     return Volume(fine[:, 0].numpy(), grid)
 
 
-def _with_cost_of(first: Reconstruction, second: Reconstruction) -> Reconstruction:
+def _with_cost_of(first: Solution, second: Solution) -> Solution:
     names = first.seconds.keys() | second.seconds.keys()
     seconds = {n: first.seconds.get(n, 0.0) + second.seconds.get(n, 0.0) for n in names}
-    calls = first.network_calls + second.network_calls
-    return replace(second, network_calls=calls, seconds=seconds)
+    evaluations = first.network_evaluations + second.network_evaluations
+    return replace(second, network_evaluations=evaluations, seconds=seconds)

@@ -2,33 +2,68 @@
 
 Chung et al. published it for a variance-exploding prior, sigma from 0.01 to 378. Ours preserves the
 variance; x / sqrt(abar) is then the state of an exploding process with sigma from 0.01 to 157, on
-which the data step is taken, as published.
+which the data-consistency step is taken, as published.
 """
 
 from __future__ import annotations
 
-from itertools import repeat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from diffusionblend.data.projections import Projections
-from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
-from diffusionblend.methods.diffusion.method import Scheme, sample_volume
-from diffusionblend.methods.diffusion.sampler import Execution
-from diffusionblend.methods.settings import DiffusionMbirSettings
-from diffusionblend.priors.partition import slice_partition
-from diffusionblend.priors.prior import Prior
+from diffusionblend.errors import InputError
+from diffusionblend.methods.diffusion.base import DiffusionMethod, axial_slices
+from diffusionblend.methods.diffusion.consistency.base import Consistency
+from diffusionblend.methods.diffusion.consistency.tv_z import TvZ
+from diffusionblend.methods.diffusion.dds import TV_Z_WEIGHTS
+from diffusionblend.methods.validation import Fraction
+from diffusionblend.priors.resolve import PriorSpec
+
+if TYPE_CHECKING:
+    from diffusionblend.priors.partition import Partition
+    from diffusionblend.priors.prior import Prior
 
 
-def reconstruct_diffusion_mbir(
-    projections: Projections,
-    prior: Prior,
-    settings: DiffusionMbirSettings,
-    on_step: OnStep = ignore_progress,
-    execution: Execution | None = None,
-) -> Reconstruction:
-    """A volume in HU: at each step a reverse step, a Langevin step, then ADMM on the state."""
-    scheme = Scheme(
-        repeat(slice_partition(projections.grid.shape[0])),
-        corrector_snr=settings.corrector_snr,
-        on_state=True,
+@dataclass(frozen=True, kw_only=True)
+class DiffusionMbir(DiffusionMethod):
+    """At each step a reverse step, a Langevin step, then ADMM on the noisy state."""
+
+    name: ClassVar[str] = "diffusion-mbir"
+    summary: ClassVar[str] = (
+        "prior of single slices, predictor and corrector, total variation along z"
     )
-    return sample_volume(projections, prior, settings, scheme, on_step, execution)
+    when: ClassVar[str] = "comparison; many steps"
+    prior: ClassVar[PriorSpec | None] = PriorSpec("slices")
+    tuned: ClassVar[Mapping[str, tuple[float, ...]]] = {"tv_z_weight": TV_Z_WEIGHTS}
+    default_noise: ClassVar[Mapping[str, float]] = {"ddim_eta": 1.0}
+    on_scaled_state: ClassVar[bool] = True
+
+    consistency: Consistency = field(
+        default_factory=lambda: TvZ(cg_iterations=1, tv_z_weight=3.0, tv_z_keep=True)
+    )
+    """Data-consistency step, taken on the noisy state over sqrt(abar)."""
+    noise_fraction: Annotated[float | None, Fraction] = None
+    """Stochasticity, 0 to 1, as in the DDS and DiffusionBlend code: this fraction of the noise is
+    redrawn at every step. Not together with ddim_eta."""
+    ddim_eta: Annotated[float | None, Fraction] = None
+    """Stochasticity, 0 to 1, as in DDIM. By default 1, the ancestral predictor, unless
+    noise_fraction is set."""
+    corrector_snr: Annotated[float, Fraction] = 0.16
+    """Signal-to-noise ratio of the Langevin corrector; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.consistency.on_scaled_state:
+            raise InputError(
+                f"DiffusionMBIR was given the data-consistency step {self.consistency.name!r}.",
+                "one that moves an estimate: cg, prox, admm-tv-z or none",
+            )
+
+    @property
+    def langevin_snr(self) -> float:
+        """Of the corrector."""
+        return self.corrector_snr
+
+    def partitions(self, shape: tuple[int, int, int], prior: Prior) -> Iterator[Partition]:
+        """Single axial slices."""
+        return axial_slices(shape)

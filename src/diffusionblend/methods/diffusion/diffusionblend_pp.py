@@ -1,54 +1,226 @@
-"""DiffusionBlend++: joint block prior, random partitions, position code (Song et al. 2024)."""
+"""DiffusionBlend++: joint block prior, random partitions, positional embedding (Song et al. 2024).
+
+The dual variable, tail averaging, the initialisations by an image and coarse-to-fine are not in the
+paper; `--dual-damping 0 --tail-average-below 0 --init noise --noise-fraction 0.85` is its loop.
+"""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from diffusionblend.data.projections import Projections
-from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
-from diffusionblend.data.volume import Volume
-from diffusionblend.methods.diffusion.coarse_init import Stage, sample_from_coarse, stages
-from diffusionblend.methods.diffusion.method import Scheme, check_prior_fits, sample_volume
-from diffusionblend.methods.diffusion.sampler import Execution
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
-from diffusionblend.priors.partition import draw_partitions
-from diffusionblend.priors.prior import Prior
+from diffusionblend.errors import InputError
+from diffusionblend.methods.base import Execution, Method, Solution
+from diffusionblend.methods.diffusion.base import (
+    INIT_TIMESTEPS,
+    DiffusionMethod,
+    EstimateMethod,
+    Init,
+    generator_of,
+)
+from diffusionblend.methods.validation import AtLeastOne, BelowOne, Fraction, NotNegative, Within
+from diffusionblend.priors.resolve import PriorSpec
+
+if TYPE_CHECKING:
+    from diffusionblend.data.projections import Projections
+    from diffusionblend.methods.problem import Problem
+    from diffusionblend.priors.partition import Partition
+    from diffusionblend.priors.prior import Prior
+
+COARSE_TIMESTEP = 50
+"""Of the first step at full size, after a coarse reconstruction."""
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"steps": 20, "init": "fbp", "init_timestep": 349, "fine_steps": 10},
+    "balanced": {"steps": 50, "init": "fbp", "init_timestep": 249, "fine_steps": 20},
+    "best": {"steps": 200, "init": "noise", "init_timestep": None, "fine_steps": 20},
+}
+"""What each preset sets, unless it is given."""
+ON_ESTIMATE = {"dual_damping": 0.85, "tail_average_below": 100}
+"""For a data-consistency step on the denoised estimate."""
 
 
-def reconstruct_diffusionblend_pp(
-    projections: Projections,
-    prior: Prior,
-    settings: DiffusionBlendPPSettings,
-    on_step: OnStep = ignore_progress,
-    execution: Execution | None = None,
-    *,
-    coarse_prior: Prior | None = None,
-) -> Reconstruction:
-    """A volume in HU: the slices are cut afresh at every step into blocks, denoised jointly.
+@dataclass(frozen=True, kw_only=True)
+class DiffusionBlendPP(EstimateMethod):
+    """Blocks of slices denoised jointly, the slices partitioned afresh at every step."""
 
-    coarse_prior: for slices of half the pixels (or another whole part), from whose reconstruction
-    the run starts.
-    """
-    execution = execution or Execution()
-    if coarse_prior is None:
-        return _sample(Stage(projections, prior, settings.resolved()), None, on_step, execution)
-    check_prior_fits(prior, projections)
-    coarse, fine = stages(projections, prior, coarse_prior, settings)
-    return sample_from_coarse(coarse, fine, _sample, on_step, execution)
+    name: ClassVar[str] = "diffusionblend++"
+    summary: ClassVar[str] = "joint block prior, blended over random partitions"
+    when: ClassVar[str] = "few views or a short arc, and training volumes"
+    prior: ClassVar[PriorSpec | None] = PriorSpec("joint", coarse=True)
+    default_noise: ClassVar[Mapping[str, float]] = {"noise_fraction": 1.0}
+    basic: ClassVar[tuple[str, ...]] = ("preset", "steps", "seed", "consistency")
 
+    preset: Literal["fast", "balanced", "best"] = "balanced"
+    """20 reverse steps from FBP, 50 from FBP, or 200 from noise; settings that are given override
+    it."""
+    steps: Annotated[int | None, AtLeastOne] = None  # type: ignore[assignment]
+    """Reverse steps; each takes one network evaluation of the whole volume. By default the
+    preset's."""
+    fine_steps: Annotated[int | None, AtLeastOne] = None
+    """Reverse steps at full size after a coarse initialisation, which takes 'steps'. By default the
+    preset's."""
+    init: Init | Literal["coarse"] | None = None  # type: ignore[assignment]
+    """Initialisation: pure noise; or an image noised to init_timestep: reconstructed from the data,
+    or 'coarse', a reconstruction at half the pixels. By default coarse where there is a prior for
+    that, else the preset's."""
+    coarse_init: Init | None = None
+    """Initialisation of the coarse run, as init. By default the preset's."""
+    init_timestep: int | None = None
+    """Timestep of the first step, 0 to 999 (pure noise), for an initialisation by an image. By
+    default the preset's; 50 after a coarse reconstruction, else 249."""
+    noise_fraction: Annotated[float | None, Fraction] = None
+    """Stochasticity, 0 to 1: this fraction of the noise is redrawn at every step. Not together with
+    ddim_eta. By default 1; 0.85 in the paper."""
+    dual_damping: Annotated[float | None, BelowOne] = None
+    """Damping of the scaled ADMM dual variable, in [0, 1); 0 disables it, as in the paper. By
+    default 0.85 with cg, prox and admm-tv-z, the only steps that can have one."""
+    tail_average_below: Annotated[int | None, NotNegative] = None
+    """Tail averaging: the mean of the data-consistent estimates at timesteps below this is
+    returned; 0 returns the last, as in the paper. By default 100, for the same steps."""
+    partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
+    """How slices are blended: partitions drawn afresh at every step, or 'fixed' blocks."""
+    jump_every: Annotated[int, AtLeastOne] = 2
+    """Interval between jump steps, with partition alternating."""
+    jump_stride: Annotated[int, Within(2)] = 3
+    """Distance in slices within a jump block, with partition alternating or jump."""
 
-def _sample(
-    stage: Stage, start: Volume | None, on_step: OnStep, execution: Execution
-) -> Reconstruction:
-    """One run at one size, from noise, from an image of the data, or from `start`."""
-    settings = stage.settings
-    partitions = draw_partitions(
-        stage.projections.grid.shape[0],
-        stage.prior.block_slices,
-        kind=settings.partition,
-        jump_stride=settings.jump_stride,
-        jump_every=settings.jump_every,
-        generator=torch.Generator().manual_seed(settings.seed),
-    )
-    scheme = Scheme(partitions, start=start)
-    return sample_volume(stage.projections, stage.prior, settings, scheme, on_step, execution)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_jumps()
+
+    def _check_jumps(self) -> None:
+        """Raise InputError for a jump setting that the partition ignores."""
+        used = {"alternating": ("jump_every", "jump_stride"), "jump": ("jump_stride",)}
+        for name, default in (("jump_every", 2), ("jump_stride", 3)):
+            if getattr(self, name) != default and name not in used.get(self.partition, ()):
+                raise InputError(
+                    f"{name} was given with the partition {self.partition!r}, which ignores it.",
+                    "a partition with jump steps",
+                    "--partition alternating",
+                )
+
+    def resolved(self, roles: frozenset[str] = frozenset()) -> Self:
+        """The same with what preset, priors and data-consistency step decide written out.
+
+        Without a step on the estimate it begins with noise. A first timestep without an
+        initialisation is that of a coarse one. Raises InputError.
+        """
+        coarse = "coarse_prior" in roles
+        self._check_coarse(coarse)
+        values: dict[str, Any] = dict(PRESETS[self.preset])
+        values |= ON_ESTIMATE if self.consistency.on_estimate else dict.fromkeys(ON_ESTIMATE, 0)
+        if not self.consistency.on_estimate:
+            values |= {"init": "noise", "init_timestep": None}
+        if coarse:
+            values |= {
+                "coarse_init": values["init"],
+                "init": "coarse",
+                "init_timestep": COARSE_TIMESTEP,
+            }
+        else:
+            del values["fine_steps"]
+            if self.init is not None:
+                values["init_timestep"] = INIT_TIMESTEPS[self.init]
+        if self.noise_fraction is None and self.ddim_eta is None:
+            values |= self.default_noise
+        return replace(self, **{n: v for n, v in values.items() if getattr(self, n) is None})
+
+    def _check_coarse(self, there_is_one: bool) -> None:
+        """Raise InputError for settings of a coarse run without one, or the reverse."""
+        if there_is_one and self.init not in (None, "coarse"):
+            raise InputError(
+                f"A prior for a coarse initialisation was given, and init is {self.init!r}.",
+                "an initialisation by that prior's reconstruction, or no such prior",
+                "--init coarse, or no --coarse-prior",
+            )
+        if there_is_one:
+            return
+        asked = self.init == "coarse" or (self.init is None and self.init_timestep is not None)
+        if asked:
+            raise InputError(
+                "A coarse initialisation was asked for (a first timestep without an "
+                "initialisation means one), and there is no prior for fewer pixels.",
+                "a prior for half the pixels, or another initialisation",
+                "--coarse-prior, or --init fbp",
+            )
+        if self.fine_steps is not None or self.coarse_init is not None:
+            raise InputError(
+                f"fine_steps {self.fine_steps} and coarse_init {self.coarse_init} were given, and "
+                "there is no prior for slices of half the pixels.",
+                "neither of them, or a prior for a coarse initialisation",
+                "--steps for the number of steps, or --coarse-prior",
+            )
+
+    @property
+    def wants_coarse_prior(self) -> bool:
+        """Whether it starts from a coarse reconstruction where there is a prior for that."""
+        return self.init in (None, "coarse")
+
+    @property
+    def n_steps(self) -> int:
+        """Reverse steps of both runs together."""
+        return self.steps + (self.fine_steps or 0)
+
+    def for_ensemble(self, seed: int, roles: frozenset[str] = frozenset()) -> Self:
+        """One sample: begun with noise unless another initialisation was given.
+
+        Samples that all start from one image of the data differ by half of what they should.
+        """
+        one = replace(self, seed=seed)
+        if "coarse_prior" in roles:
+            return one if self.coarse_init is not None else replace(one, coarse_init="noise")
+        return replace(one, init="noise") if self.init is None else one
+
+    def stages(self) -> tuple[DiffusionMethod, DiffusionMethod]:
+        """The coarse run and the one at full size, of resolved settings with a coarse prior."""
+        first = None if self.coarse_init == "noise" else self._coarse_timestep()
+        coarse = replace(
+            self, init=self.coarse_init, coarse_init=None, init_timestep=first, fine_steps=None
+        )
+        return coarse, replace(self, steps=self.fine_steps, fine_steps=None, coarse_init=None)
+
+    def _coarse_timestep(self) -> int | None:
+        preset = PRESETS[self.preset]
+        same = self.coarse_init == preset["init"]
+        return preset["init_timestep"] if same else INIT_TIMESTEPS[str(self.coarse_init)]
+
+    def cost_parts(
+        self, scan: Projections, priors: Mapping[str, Prior]
+    ) -> list[tuple[Projections, Method, Mapping[str, Prior]]]:
+        """The coarse run and the one at full size, the latter timed from noise."""
+        if "coarse_prior" not in priors:
+            return [(scan, self, priors)]
+        from diffusionblend.methods.diffusion.coarse_init import coarse_scan
+
+        coarse, fine = self.stages()
+        smaller = coarse_scan(scan, priors["coarse_prior"])
+        at_full_size = replace(fine, init="noise", init_timestep=None)
+        return [
+            (smaller, coarse, {"prior": priors["coarse_prior"]}),
+            (scan, at_full_size, {"prior": priors["prior"]}),
+        ]
+
+    def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
+        """A sample; with a coarse prior, begun with its reconstruction."""
+        if "coarse_prior" not in priors:
+            return self.sampled(problem, priors, execution)
+        from diffusionblend.methods.diffusion.base import check_prior_fits
+        from diffusionblend.methods.diffusion.coarse_init import sample_from_coarse
+
+        check_prior_fits(priors["prior"], problem.shape)
+        coarse, fine = self.stages()
+        return sample_from_coarse(coarse, fine, problem, priors, execution)
+
+    def partitions(self, shape: tuple[int, int, int], prior: Prior) -> Iterator[Partition]:
+        """Random partitions into blocks, one for each step."""
+        from diffusionblend.priors.partition import draw_partitions
+
+        return draw_partitions(
+            shape[0],
+            prior.block_slices,
+            kind=self.partition,
+            jump_stride=self.jump_stride,
+            jump_every=self.jump_every,
+            generator=generator_of(self.seed),
+        )

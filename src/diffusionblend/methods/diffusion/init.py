@@ -1,48 +1,37 @@
-"""Images of the data to start a sampler from, in place of pure noise."""
+"""Images of the data to initialise a sampler with, in place of pure noise."""
 
 from __future__ import annotations
 
 import torch
 
-from diffusionblend.data.projections import Projections
-from diffusionblend.data.result import Reconstruction
 from diffusionblend.errors import InputError
-from diffusionblend.methods.admm_tv import reconstruct_admm_tv
-from diffusionblend.methods.diffusion.consistency import ConjugateGradientStep
-from diffusionblend.methods.fbp import reconstruct_fbp
-from diffusionblend.methods.problem import Measurement
-from diffusionblend.methods.settings import AdmmTvSettings, FbpSettings
+from diffusionblend.methods.admm_tv import AdmmTv
+from diffusionblend.methods.base import Execution
+from diffusionblend.methods.diffusion.consistency.cg import ConjugateGradientStep
+from diffusionblend.methods.fbp import Fbp
+from diffusionblend.methods.problem import Problem
 from diffusionblend.operators.kernels.threads import one_thread
-from diffusionblend.units import hu_to_network
+from diffusionblend.solvers.filtered_back_projection import has_filtered_back_projection
 
 CG_ITERATIONS = 20
 TV_ITERATIONS = 30
-STARTS = ("fbp", "cg", "tv")
+IMAGES = ("fbp", "cg", "tv")
 
 
-def warm_start(name: str, projections: Projections, measurement: Measurement) -> torch.Tensor:
+def initial_image(name: str, problem: Problem) -> torch.Tensor:
     """A first volume (z, y, x), network range: "fbp"; "cg", from no attenuation; or "tv", ADMM-TV.
 
     Where a geometry has no FBP, it is "cg". Raises InputError on an unknown name.
     """
-    device = measurement.y.device
     if name == "fbp":
-        settings = FbpSettings(window="hann")
-        try:
+        if has_filtered_back_projection(problem.projections.geometry):
             with one_thread():  # so that the same volume comes of any number of processes
-                image = reconstruct_fbp(projections, settings, device=str(device))
-            return _in_network_range(image, device)
-        except InputError:  # there is none of general vectors
-            name = "cg"
+                return Fbp(window="hann").run(problem, {}, Execution()).x
+        name = "cg"
     if name == "cg":
-        empty = measurement.empty_volume()
-        step = ConjugateGradientStep(measurement, CG_ITERATIONS, rho=0.0)
+        empty = problem.empty_volume()
+        step = ConjugateGradientStep(problem, CG_ITERATIONS, rho=0.0)
         return step(empty, slice(0, len(empty)))
     if name != "tv":
-        raise InputError(f"The start is {name!r}.", f"noise, or one of {', '.join(STARTS)}")
-    settings = AdmmTvSettings(iterations=TV_ITERATIONS)
-    return _in_network_range(reconstruct_admm_tv(projections, settings, device=str(device)), device)
-
-
-def _in_network_range(result: Reconstruction, device: torch.device) -> torch.Tensor:
-    return hu_to_network(torch.from_numpy(result.volume.values)).to(device)
+        raise InputError(f"The initialisation is {name!r}.", f"noise, or {', '.join(IMAGES)}")
+    return AdmmTv(iterations=TV_ITERATIONS).run(problem, {}, Execution()).x

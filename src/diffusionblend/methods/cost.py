@@ -1,0 +1,256 @@
+"""What a reconstruction costs: memory by what it holds, time by a few of its steps.
+
+The method itself is run on the middle slices of the scan and stopped after some steps, so that the
+network's batches and the data-consistency step are timed as they are, whatever the method. Time
+goes with the slices; where the geometry couples them the whole scan is taken.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import torch
+
+from diffusionblend.data.projections import Projections
+from diffusionblend.methods.base import Execution, Method, reconstruct_with
+from diffusionblend.priors.prior import Prior
+
+CPU_BATCH_PIXELS = 16 * 3 * 128 * 128
+GPU_BYTES_PER_PIXEL = 4096
+"""Pixels (over all slices) of a network batch on a CPU; memory per such pixel taken on a GPU."""
+
+VOLUMES_HELD = 5
+"""Float32 volumes alive at once: the state, its dual variable and sum, a step's noise, a result."""
+SHARE_OF_FREE = 0.5
+
+LIBRARIES_BYTES = 770e6
+"""A process with the libraries, compiled kernels and a network of some ten million parameters."""
+BATCH_BYTES_PER_PIXEL = 180
+"""Of a network's batch on a CPU, over all its slices."""
+PROJECTIONS_HELD = 4
+
+NO_PRIOR_BYTES = 560e6
+"""A process with the libraries that a method without a prior needs, and their compiler."""
+
+LEAST_SLICES = 24
+"""Slices that are timed, at least (of shorter scans all), so that the two ends count for little."""
+BEYOND_CACHE_BYTES = 32e6
+"""Without a network a step's time is that of moving volumes; so many bytes of one are timed, since
+what fits a cache is twice as fast."""
+TIMED_STEPS = 2
+TIMED_SECONDS = 0.5
+"""Steps that are timed: at least so many, and for so long; always an even number, since the kinds
+of a diffusion method's steps alternate."""
+PATIENCE_SECONDS = 5.0
+"""A first step that takes longer is taken for all: nothing is repeated."""
+LONG_RUN_VOXEL_STEPS = 1e8
+"""Steps times voxels from which on a run is worth an estimate of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a reconstruction will cost.
+
+    step_seconds: of one step of the whole scan. begin_seconds: before the first one. steps: in all.
+    memory_bytes: of the process. gpu_bytes: on the GPU, None without one. timed_slices, slices: how
+    many the steps were timed on, and how many there are.
+    """
+
+    step_seconds: float
+    begin_seconds: float
+    steps: int
+    memory_bytes: int
+    gpu_bytes: int | None
+    timed_slices: int
+    slices: int
+
+    def seconds(self, steps_done: int = 0) -> float:
+        """Of the steps that are left, once so many are done."""
+        left = max(0, self.steps - steps_done)
+        return (0.0 if steps_done else self.begin_seconds) + left * self.step_seconds
+
+
+class _Enough(Exception):
+    """Raised within a method to stop it."""
+
+
+def planned_bytes(projections: Projections, method: Method) -> int:
+    """Host memory that a method's process will take, network on the CPU.
+
+    Linear in slices once they fill a batch; an estimate, which a test holds to within 30% for small
+    scans.
+    """
+    shape = projections.grid.shape
+    held = PROJECTIONS_HELD * projections.values.nbytes  # A has no matrix, or a small one
+    if method.prior is not None:
+        batch = BATCH_BYTES_PER_PIXEL * min(CPU_BATCH_PIXELS, math.prod(shape))
+        return int(LIBRARIES_BYTES + batch + volume_bytes(shape) + held)
+    return int(NO_PRIOR_BYTES + method.volumes_held * 4 * math.prod(shape) + held)
+
+
+def plan_reconstruction(
+    projections: Projections,
+    method: Method,
+    priors: Mapping[str, Prior],
+    *,
+    device: str = "cpu",
+    execution: Execution | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Plan:
+    """What `reconstruct_with` of the same arguments will cost; takes seconds and writes nothing.
+
+    clock: in seconds. Raises InputError where the method would.
+    """
+    resolved = method.resolved(frozenset(priors))
+    parts = resolved.cost_parts(projections, priors)
+    if len(parts) > 1:
+        start_bytes = 4 * math.prod(projections.grid.shape)
+        return _one_after_another(
+            planned_bytes(projections, method) + start_bytes,
+            [
+                plan_reconstruction(scan, part, with_priors, device=device, clock=clock)
+                for scan, part, with_priors in parts
+            ],
+        )
+    n_slices = projections.grid.shape[0]
+    whole = "coronal_prior" in priors  # which sees slices across all axial ones
+    prior = priors.get("prior")
+    batch = (execution or Execution()).batch_blocks
+    count = _slices_to_time(projections, batch, prior)
+    part = projections if whole else middle_slices(projections, count)
+    run = _Trial(part, method, priors, device, batch, clock)
+    if run.cuda:
+        torch.cuda.reset_peak_memory_stats()
+    ends, steps = run.step_ends(lambda ends: True)
+    if ends[-1] < PATIENCE_SECONDS:
+        ends, steps = run.step_ends(_are_enough)
+    step = ends[0] if len(ends) == 1 else (ends[-1] - ends[0]) / (len(ends) - 1)
+    timed = part.grid.shape[0]
+    share = _blocks(n_slices, prior) / _blocks(timed, prior)
+    return Plan(
+        step_seconds=step * share,
+        begin_seconds=max(0.0, ends[0] - step) * share,
+        steps=steps,
+        memory_bytes=planned_bytes(projections, method),
+        gpu_bytes=torch.cuda.max_memory_allocated() if run.cuda else None,
+        timed_slices=timed,
+        slices=n_slices,
+    )
+
+
+def _one_after_another(memory_bytes: int, plans: list[Plan]) -> Plan:
+    """What runs cost one after another, their steps taken as equally long."""
+    steps = sum(plan.steps for plan in plans)
+    spent = sum(plan.steps * plan.step_seconds for plan in plans)
+    gpu = [plan.gpu_bytes for plan in plans if plan.gpu_bytes is not None]
+    return replace(
+        plans[-1],
+        step_seconds=spent / steps,
+        begin_seconds=sum(plan.begin_seconds for plan in plans),
+        steps=steps,
+        memory_bytes=memory_bytes,
+        gpu_bytes=max(gpu, default=None),
+    )
+
+
+def is_long(projections: Projections, method: Method) -> bool:
+    """Whether a run of resolved settings is long enough to be planned before it starts."""
+    return float(method.n_steps) * math.prod(projections.grid.shape) >= LONG_RUN_VOXEL_STEPS
+
+
+def middle_slices(projections: Projections, count: int) -> Projections:
+    """The projections of the middle slices of a scan; of one that couples slices all."""
+    n_slices = projections.grid.shape[0]
+    if projections.geometry.couples_slices or count >= n_slices:
+        return projections
+    first = (n_slices - count) // 2
+    return Projections(
+        projections.values[:, first : first + count],
+        projections.geometry,
+        projections.grid.with_slices(count),
+        projections.mu_water_per_mm,
+    )
+
+
+def _slices_to_time(projections: Projections, batch: int | None, prior: Prior | None) -> int:
+    """As many slices as one batch of the network holds, or as no cache does, within reason."""
+    _, y, x = projections.grid.shape
+    if prior is None:
+        return max(LEAST_SLICES, math.ceil(BEYOND_CACHE_BYTES / (4 * y * x)))
+    blocks = batch or batch_that_fits(prior, projections.grid.shape)
+    return max(LEAST_SLICES, blocks * prior.block_slices)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A run that is stopped once enough of its steps have been timed."""
+
+    projections: Projections
+    method: Method
+    priors: Mapping[str, Prior]
+    device: str
+    batch_blocks: int | None
+    clock: Callable[[], float]
+
+    @property
+    def cuda(self) -> bool:
+        return self.device.startswith("cuda")
+
+    def step_ends(self, is_enough: Callable[[list[float]], bool]) -> tuple[list[float], int]:
+        """Seconds from the start to the end of each of the first steps, and the steps in all."""
+        ends: list[float] = []
+        steps: list[int] = []
+
+        def on_step(done: int, total: int) -> None:
+            if self.cuda:
+                torch.cuda.synchronize()
+            ends.append(self.clock() - started)
+            steps.append(total)
+            if is_enough(ends):
+                raise _Enough
+
+        started = self.clock()
+        execution = Execution(on_step=on_step, batch_blocks=self.batch_blocks)
+        with suppress(_Enough):
+            reconstruct_with(self.method, self.projections, self.priors, self.device, execution)
+        return ends, steps[-1]
+
+
+def _are_enough(ends: list[float]) -> bool:
+    """Whether an even number of steps after the first has been timed for long enough."""
+    timed = len(ends) - 1
+    long_enough = ends[-1] - ends[0] >= TIMED_SECONDS
+    return timed >= TIMED_STEPS and timed % 2 == 0 and long_enough
+
+
+def _blocks(n_slices: int, prior: Prior | None) -> float:
+    """What time goes with: slices, or the blocks that cover them (a mean over random offsets)."""
+    if prior is None or prior.config.slices_given < prior.block_slices:
+        return n_slices
+    return (n_slices + prior.block_slices - 1) / prior.block_slices
+
+
+def batch_that_fits(prior: Prior, shape: tuple[int, int, int]) -> int:
+    """Blocks a network batch: what a CPU's caches like, or what fits a GPU's free memory."""
+    pixels = prior.block_slices * shape[1] * shape[2]
+    if prior.device.type != "cuda":
+        return max(1, CPU_BATCH_PIXELS // pixels)
+    free, _ = torch.cuda.mem_get_info(prior.device)
+    return max(1, int(free * SHARE_OF_FREE) // (pixels * GPU_BYTES_PER_PIXEL))
+
+
+def volume_bytes(shape: tuple[int, int, int]) -> int:
+    """Bytes of the volumes that a sampler holds: linear in slices."""
+    return VOLUMES_HELD * 4 * shape[0] * shape[1] * shape[2]
+
+
+def home_of_volume(prior: Prior, shape: tuple[int, int, int]) -> torch.device:
+    """Where the noisy volume lies: with the network, or on the host where a GPU has no room."""
+    if prior.device.type != "cuda":
+        return prior.device
+    free, _ = torch.cuda.mem_get_info(prior.device)
+    return prior.device if volume_bytes(shape) < SHARE_OF_FREE * free else torch.device("cpu")

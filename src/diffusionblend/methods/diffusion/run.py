@@ -1,0 +1,179 @@
+"""From a diffusion method, a problem and priors to a volume: the loop, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+
+from diffusionblend.methods.base import Execution, Solution
+from diffusionblend.methods.cost import batch_that_fits, home_of_volume
+from diffusionblend.methods.diffusion.base import check_prior_fits, generator_of
+from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
+from diffusionblend.methods.diffusion.consistency.scaled_state import OnScaledState
+from diffusionblend.methods.diffusion.executor import Executor
+from diffusionblend.methods.diffusion.init import initial_image
+from diffusionblend.methods.diffusion.loop import ReverseLoop, State
+from diffusionblend.methods.diffusion.stopwatch import Stopwatch
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
+from diffusionblend.methods.problem import NO_ATTENUATION, Problem
+from diffusionblend.units import hu_to_network
+
+if TYPE_CHECKING:
+    from diffusionblend.data.volume import Volume
+    from diffusionblend.methods.diffusion.base import DiffusionMethod
+    from diffusionblend.priors.prior import Prior
+
+
+def sample_volume(
+    method: DiffusionMethod,
+    problem: Problem,
+    priors: Mapping[str, Prior],
+    execution: Execution,
+    start: Volume | None = None,
+) -> Solution:
+    """A volume sampled from the prior given the projections; it sees no reference.
+
+    method: with resolved settings. start: a volume in HU in place of its initialisation. Raises
+    InputError where the prior's slice size is not the grid's.
+    """
+    for prior in priors.values():
+        check_prior_fits(prior, problem.shape)
+    executor = _executor(method, problem, priors, execution)
+    loop = _loop(method, problem, priors["prior"], executor)
+    generator = generator_of(method.seed)
+    state = execution.resume
+    if state is None:
+        state = _started(method, loop, problem, generator, start)
+    else:
+        generator.set_state(state.generator.cpu())
+    state.move(home_of_volume(priors["prior"], problem.shape))
+    if execution.on_estimate is not None:
+        state.estimate = torch.zeros_like(state.x)
+    loop.consistency.restore(state.variables)
+    report = _Reporter(execution, generator, problem, len(loop.abar))
+
+    def noise() -> torch.Tensor:
+        return torch.randn(problem.shape, generator=generator).to(state.x)
+
+    with executor.stopwatch.part("rest"):
+        x = loop.run(state, executor, noise, report.after_step)
+    return Solution(x, executor.evaluations, _seconds(executor.seconds()))
+
+
+@dataclass
+class _Reporter:
+    """Passes what a step left behind to those who asked for it."""
+
+    execution: Execution
+    generator: torch.Generator
+    problem: Problem
+    steps: int
+
+    def after_step(self, state: State) -> None:
+        from diffusionblend.data.volume import Volume
+        from diffusionblend.units import network_to_hu
+
+        state.generator = self.generator.get_state()
+        self.execution.on_step(state.done, self.steps)
+        if self.execution.on_estimate is not None and state.estimate is not None:
+            values = network_to_hu(state.estimate).cpu().numpy().copy()
+            volume = Volume(values, self.problem.operator.grid)
+            self.execution.on_estimate(state.done, self.steps, volume)
+        if self.execution.on_state is not None:
+            self.execution.on_state(state)
+
+
+class _Timed(ConsistencyStep):
+    """A data-consistency step whose time is taken."""
+
+    def __init__(self, inner: ConsistencyStep, stopwatch: Stopwatch) -> None:
+        self._inner, self._stopwatch = inner, stopwatch
+        self.couples_slices, self.couples_state = inner.couples_slices, inner.couples_state
+        self.moves_state, self.needs_gradient = inner.moves_state, inner.needs_gradient
+        self.misfit, self.variables, self.restore = inner.misfit, inner.variables, inner.restore
+
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        with self._stopwatch.part("consistency"):
+            return self._inner(x0, slices)
+
+    def on_state(
+        self, x: torch.Tensor, slices: slice, abar: float, noise: torch.Tensor
+    ) -> torch.Tensor:
+        with self._stopwatch.part("consistency"):
+            return self._inner.on_state(x, slices, abar, noise)
+
+    def moved(self, x: torch.Tensor, gradient: torch.Tensor, misfit: torch.Tensor) -> torch.Tensor:
+        with self._stopwatch.part("consistency"):
+            return self._inner.moved(x, gradient, misfit)
+
+
+def _executor(
+    method: DiffusionMethod, problem: Problem, priors: Mapping[str, Prior], execution: Execution
+) -> Executor:
+    prior = priors["prior"]
+    times = sampling_timesteps(
+        method.steps,
+        prior.schedule.n_timesteps,
+        first=method.init_timestep,
+        power=method.time_power,
+    )
+    slice_mm = problem.operator.grid.spacing_mm[0]
+    return Executor(
+        prior,
+        times,
+        list(islice(method.partitions(problem.shape, prior), len(times))),
+        batch_blocks=execution.batch_blocks or batch_that_fits(prior, problem.shape),
+        device=prior.device,
+        ranks=execution.ranks,
+        position_unit=slice_mm if prior.code_unit == "mm" else 1.0,
+        coronal_prior=priors.get("coronal_prior"),
+    )
+
+
+def _loop(
+    method: DiffusionMethod, problem: Problem, prior: Prior, executor: Executor
+) -> ReverseLoop:
+    """The loop that the (resolved) settings describe."""
+    step = method.consistency.step(problem)
+    step = _Timed(OnScaledState(step) if method.on_scaled_state else step, executor.stopwatch)
+    averaging = method.averaging
+    below = averaging["tail_average_below"]
+    return ReverseLoop(
+        abar=[float(prior.schedule.alpha_bar[t]) for t in executor.times],
+        consistency=step,
+        noise_fraction=method.noise_fraction or 0.0,
+        ddim_eta=method.ddim_eta,
+        dual_damping=averaging["dual_damping"],
+        lowest=NO_ATTENUATION if method.nonnegative else None,
+        averaged=max(1, sum(t < below for t in executor.times)),
+        corrector_snr=method.langevin_snr,
+    )
+
+
+def _started(
+    method: DiffusionMethod,
+    loop: ReverseLoop,
+    problem: Problem,
+    generator: torch.Generator,
+    start: Volume | None,
+) -> State:
+    """The state before the first step: noise, or an image noised to the first timestep."""
+    image = None
+    if start is not None:
+        image = hu_to_network(torch.from_numpy(start.values))
+    elif method.init != "noise":
+        image = initial_image(method.init, problem).cpu()
+    x = loop.start(torch.randn(problem.shape, generator=generator), image)
+    dual = torch.zeros_like(x) if loop.dual_damping else None
+    total = torch.zeros_like(x) if loop.averaged > 1 else None
+    return State(0, x, generator.get_state(), dual, total)
+
+
+def _seconds(parts: Mapping[str, float]) -> dict[str, float]:
+    """The parts of a run, the rest without what is counted apart."""
+    counted = {n: s for n, s in parts.items() if n != "rest"}
+    return counted | {"rest": max(0.0, parts.get("rest", 0.0) - sum(counted.values()))}
