@@ -100,7 +100,6 @@ with_nan[3, 2, 1] = np.nan
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (hu_pattern(2), ("2 slice(s)", "at least 3 slices")),
         (with_nan, ("1 values that are NaN or infinite",)),
         (hu_pattern() + 1024, ("is not in HU", "none below 0")),
         (hu_pattern() / 1000, ("is not in HU", "fractions or attenuation")),

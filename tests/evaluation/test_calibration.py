@@ -14,12 +14,12 @@ from diffusionblend.errors import InputError
 from diffusionblend.evaluation.body import body_mask
 from diffusionblend.evaluation.calibration import (
     COLUMNS,
-    TISSUES_HU,
     WHOLE,
     calibrate,
     expected_share,
 )
 from diffusionblend.evaluation.tables import format_table
+from diffusionblend.evaluation.tissues import TISSUES
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.phantom import synthetic_chest
 
@@ -49,7 +49,7 @@ def test_draws_of_known_spread_are_covered_as_often_as_a_normal_distribution_say
     mean = truth.with_values(truth.values + spread.values * rng.normal(size=GRID.shape))
     found = calibrate(mean, spread, truth)
     assert found.expected == {1: pytest.approx(0.6827, abs=1e-4), 2: pytest.approx(0.9545, 1e-4)}
-    assert list(found.tissues) == [WHOLE, *TISSUES_HU]
+    assert list(found.tissues) == [WHOLE, *(t.label for t in TISSUES.values())]
     for coverage in found.tissues.values():
         for k, share in coverage.within.items():
             error = math.sqrt(share * (1 - share) / coverage.n_voxels)

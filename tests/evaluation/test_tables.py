@@ -63,12 +63,15 @@ def test_the_console_takes_text_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("hu", "header"),
     [
-        (-501.0, "lung and air: below -500 HU"),
+        (-951.0, None),
+        (-949.0, "lung: -950 to -500 HU"),
+        (-501.0, "lung: -950 to -500 HU"),
         (-499.0, None),
-        (-199.0, "soft tissue: -200 to 200 HU"),
-        (199.0, "soft tissue: -200 to 200 HU"),
+        (-31.0, None),
+        (-29.0, "soft tissue: -30 to 150 HU"),
+        (149.0, "soft tissue: -30 to 150 HU"),
         (299.0, None),
-        (301.0, "bone: above 300 HU"),
+        (301.0, "bone: from 300 HU"),
     ],
 )
 def test_headers_tell_which_voxels_the_bias_is_of(hu: float, header: str | None) -> None:

@@ -318,10 +318,13 @@ def test_what_is_plainly_not_hu_is_refused(tmp_path, change, words):
     np.testing.assert_array_equal(unchecked.values, volume.values)
 
 
-def test_fewer_than_three_slices_are_refused(tmp_path):
-    volume = Volume(hu_pattern(2, 6, 7), GRID.with_slices(2))
+@pytest.mark.parametrize("n_slices", [1, 2])
+def test_a_single_slice_is_a_volume_too(tmp_path, n_slices):
+    volume = Volume(hu_pattern(n_slices, 6, 7), GRID.with_slices(n_slices))
     write_volume(volume, tmp_path / "a.nii")
-    refused(tmp_path / "a.nii", "2 slice(s)", "at least 3")
+    found = read_volume(tmp_path / "a.nii")
+    np.testing.assert_array_equal(found.values, volume.values)
+    assert found.grid.shape == volume.grid.shape
 
 
 def test_real_volumes_are_in_hu(shared_data):

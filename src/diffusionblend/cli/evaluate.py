@@ -34,7 +34,6 @@ from diffusionblend.runs.deviation import find_deviation, read_deviation, sample
 from diffusionblend.runs.record import RunRecord, plain_value, read_run_record, run_record_path
 
 if TYPE_CHECKING:
-    from diffusionblend.data.volume import Volume
     from diffusionblend.evaluation.calibration import Calibration
     from diffusionblend.evaluation.metrics import Evaluation
 

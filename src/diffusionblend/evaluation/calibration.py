@@ -21,20 +21,13 @@ from diffusionblend.errors import InputError
 from diffusionblend.evaluation.body import body_mask
 from diffusionblend.evaluation.metrics import check_same_grid
 from diffusionblend.evaluation.tables import Column
+from diffusionblend.evaluation.tissues import TISSUES, Tissue
 
 WIDTHS = (1, 2)
 """In standard deviations to either side of the mean."""
 
 WHOLE = "whole body"
-TISSUES_HU = {
-    "air": (-math.inf, -950.0),
-    "lung": (-950.0, -500.0),
-    "fat": (-150.0, -30.0),
-    "soft tissue": (-30.0, 150.0),
-    "bone": (300.0, math.inf),
-}
-"""By the reference's HU, low <= HU < high. What lies between counts for the whole body alone;
-bright contrast medium counts as bone."""
+EVERYWHERE = Tissue(WHOLE, -math.inf, math.inf)
 
 COLUMNS = (
     Column(key="tissue", header="Tissue"),
@@ -113,8 +106,8 @@ def calibrate(
     error = np.abs(mean.values[inside] - truth)
     spread = deviation.values[inside].astype(np.float64)
     tissues = {
-        name: _coverage(error, spread, truth, limits)
-        for name, limits in {WHOLE: (-math.inf, math.inf), **TISSUES_HU}.items()
+        tissue.label: _coverage(error, spread, truth, tissue)
+        for tissue in (EVERYWHERE, *TISSUES.values())
     }
     expected = {k: expected_share(k, n_samples) for k in WIDTHS}
     return Calibration(tissues=tissues, expected=expected, n_samples=n_samples)
@@ -135,21 +128,11 @@ def expected_share(width: float, n_samples: int | None = None) -> float:
     return float(1 - 2 * t.sf(width / math.sqrt(1 + 1 / n_samples), n_samples - 1))
 
 
-def range_in_words(low_hu: float, high_hu: float) -> str:
-    """A tissue's range of the reference's HU, such as "below -950"."""
-    if math.isinf(low_hu):
-        return "any" if math.isinf(high_hu) else f"below {high_hu:.0f}"
-    return f"from {low_hu:.0f}" if math.isinf(high_hu) else f"{low_hu:.0f} to {high_hu:.0f}"
-
-
-def _coverage(
-    error: np.ndarray, spread: np.ndarray, truth: np.ndarray, limits: tuple[float, float]
-) -> Coverage:
+def _coverage(error: np.ndarray, spread: np.ndarray, truth: np.ndarray, tissue: Tissue) -> Coverage:
     """Of the voxels whose truth lies in the range; all flat arrays of the body's voxels, in HU."""
-    low, high = limits
-    chosen = (truth >= low) & (truth < high)
+    chosen = tissue.mask(truth)
     n_voxels = int(chosen.sum())
-    ends = {"low_hu": low, "high_hu": high, "n_voxels": n_voxels}
+    ends = {"low_hu": tissue.low_hu, "high_hu": tissue.high_hu, "n_voxels": n_voxels}
     if n_voxels == 0:
         return Coverage(**ends, within=None, mean_deviation_hu=None, rms_error_hu=None)
     error, spread = error[chosen], spread[chosen]
@@ -166,7 +149,7 @@ def _row(name: str, coverage: Coverage, body_voxels: int) -> dict[str, object]:
     within = coverage.within or {}
     return {
         "tissue": name,
-        "range": range_in_words(coverage.low_hu, coverage.high_hu),
+        "range": Tissue(name, coverage.low_hu, coverage.high_hu).range_in_words,
         "percent": 100 * coverage.n_voxels / body_voxels,
         "mean_deviation_hu": coverage.mean_deviation_hu,
         "rms_error_hu": coverage.rms_error_hu,

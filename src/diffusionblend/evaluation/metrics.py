@@ -23,21 +23,13 @@ import numpy as np
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
+from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
 from diffusionblend.geometry.grid import Grid
 
 CLIP_HU = (-1000.0, 1000.0)
 SSIM_WINDOW = 7
 PLANE_AXES = {"axial": 0, "coronal": 1, "sagittal": 2}
 """The array axis along which the slices of each plane are counted."""
-
-TISSUE_CLASSES_HU = {
-    "lung": (-math.inf, -500.0),
-    "soft_tissue": (-200.0, 200.0),
-    "bone": (300.0, math.inf),
-}
-"""Open intervals of the reference's HU. `lung` holds every voxel below -500, room air included."""
-
-TISSUE_LABELS = {"lung": "lung and air", "soft_tissue": "soft tissue", "bone": "bone"}
 
 SPACING_TOLERANCE = 1e-3
 """Largest relative difference of two grids' spacings that passes for rounding."""
@@ -68,7 +60,7 @@ class PlaneScore:
 
 @dataclass(frozen=True, kw_only=True)
 class HuBias:
-    """Mean of reconstruction minus reference, in HU, where low_hu < reference < high_hu.
+    """Mean of reconstruction minus reference, in HU, where low_hu <= reference < high_hu.
 
     mean_hu is None where the reference has no such voxel.
     """
@@ -192,14 +184,6 @@ def check_same_grid(grid: Grid, reference: Grid) -> None:
         )
 
 
-def tissue_range(name: str) -> str:
-    """A tissue class's range of the reference's HU in words, such as "below -500"."""
-    low, high = TISSUE_CLASSES_HU[name]
-    if math.isinf(low):
-        return f"below {high:.0f}"
-    return f"above {low:.0f}" if math.isinf(high) else f"{low:.0f} to {high:.0f}"
-
-
 def _plane_score(
     x: np.ndarray, truth: np.ndarray, axis: int, on_slice: Callable[[], None]
 ) -> PlaneScore:
@@ -239,11 +223,14 @@ def _tv_z(values_hu: np.ndarray) -> float:
 def _biases(difference_hu: np.ndarray, reference_hu: np.ndarray) -> dict[str, HuBias]:
     """The mean of the difference within each class of the reference, both (z, y, x) in HU."""
     biases = {}
-    for name, (low, high) in TISSUE_CLASSES_HU.items():
-        inside = (reference_hu > low) & (reference_hu < high)
+    for name in BIAS_TISSUES:
+        tissue = TISSUES[name]
+        inside = tissue.mask(reference_hu)
         n_voxels = int(inside.sum())
         mean = float(difference_hu[inside].mean()) if n_voxels else None
-        biases[name] = HuBias(mean_hu=mean, low_hu=low, high_hu=high, n_voxels=n_voxels)
+        biases[name] = HuBias(
+            mean_hu=mean, low_hu=tissue.low_hu, high_hu=tissue.high_hu, n_voxels=n_voxels
+        )
     return biases
 
 

@@ -9,7 +9,8 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal
 
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import TISSUE_LABELS, Evaluation, tissue_range
+from diffusionblend.evaluation.metrics import Evaluation
+from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,11 +54,11 @@ DETAIL_COLUMNS = (
     *(
         Column(
             key=f"bias_{name}_hu",
-            header=f"Bias (HU), {label}: {tissue_range(name)} HU",
+            header=f"Bias (HU), {TISSUES[name].label}: {TISSUES[name].range_in_words} HU",
             digits=1,
             best="zero",
         )
-        for name, label in TISSUE_LABELS.items()
+        for name in BIAS_TISSUES
     ),
     Column(key="tv_z_ratio", header="TV along z (ratio)", digits=2, best="one"),
     Column(key="relative_residual", header="Relative residual", digits=4),

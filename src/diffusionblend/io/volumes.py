@@ -28,8 +28,6 @@ READ_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 DTYPES = ("float32", "int16")
 
-MIN_SLICES = 3
-"""A block of the prior has three slices."""
 MAX_NORMALISED = 10.0
 """Values that stay within plus and minus this are fractions or 1/mm, not HU."""
 MAX_HU_RANGE = 100_000.0
@@ -98,16 +96,10 @@ def check_volume_suffix(path: Path | str) -> None:
 def check_hu(volume: Volume, source: Path | str) -> None:
     """Raises InputError for a volume too thin, not finite or plainly not in HU.
 
-    HU means air near -1000 and water 0. Refused: fewer than 3 slices, NaN or infinity, a constant,
+    HU means air near -1000 and water 0. Refused: NaN or infinity, a constant,
     no value below 0 (raw or grey values), all within 10 of 0 (fractions, 1/mm), a range beyond
     100 000.
     """
-    if volume.grid.shape[0] < MIN_SLICES:
-        raise InputError(
-            f"{source} has {volume.grid.shape[0]} slice(s).",
-            f"a volume of at least {MIN_SLICES} slices",
-            "a whole series, or a file whose third axis is the stack of slices",
-        )
     bad = int(np.count_nonzero(~np.isfinite(volume.values)))
     if bad:
         raise InputError(

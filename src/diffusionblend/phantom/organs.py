@@ -21,7 +21,6 @@ FAT_HU = -102.0
 MUSCLE_HU = 55.0
 BLOOD_HU = 42.0
 LIVER_HU = 60.0
-SPLEEN_HU = 52.0
 SKIN_HU = 20.0
 SKIN_MM = 1.8
 AIRWAY_HU = -960.0
@@ -33,7 +32,6 @@ AIRWAY_TIPS = 22
 ARTERY_RADIUS_MM = 7.4
 VEIN_RADIUS_MM = 6.4
 AIRWAY_RADIUS_MM = 5.0
-MAIN_BRONCHUS_RADIUS_MM = 6.4
 
 
 def _enhanced(patient: Patient, part: float) -> float:

@@ -20,9 +20,7 @@ from diffusionblend.evaluation import calibration
 from diffusionblend.evaluation.calibration import Calibration
 from diffusionblend.evaluation.metrics import (
     CLIP_HU,
-    TISSUE_LABELS,
     Evaluation,
-    tissue_range,
 )
 from diffusionblend.evaluation.tables import (
     DETAIL_COLUMNS,
@@ -35,6 +33,7 @@ from diffusionblend.evaluation.tables import (
     is_numeric,
     shown_columns,
 )
+from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
 from diffusionblend.report.colours import deviation_limit_hu
 from diffusionblend.report.figures import (
     ERROR_COLOURS,
@@ -317,4 +316,4 @@ def _json(record: Mapping[str, object]) -> str:
 
 def _tissue_sentences() -> list[tuple[str, str]]:
     """(class, its range in HU) in words."""
-    return [(label, f"{tissue_range(name)} HU") for name, label in TISSUE_LABELS.items()]
+    return [(t.label, f"{t.range_in_words} HU") for t in map(TISSUES.__getitem__, BIAS_TISSUES)]
