@@ -21,12 +21,11 @@ import tyro
 
 from diffusionblend import (
     DiffusionBlendPPSettings,
+    ParallelBeam,
     Projections,
     Volume,
-    equally_spaced_angles,
     evaluate_volume,
     load_prior,
-    parallel_beam_for,
     read_volume,
     reconstruct,
     simulate_projections,
@@ -100,7 +99,7 @@ class CalibrationBenchmark:
 
     def _samples(self, views: int, truth: Volume, prior: Prior):  # noqa: ANN202
         """The samples of a scan, one after the other, each made once."""
-        geometry = parallel_beam_for(truth.grid, equally_spaced_angles(views))
+        geometry = ParallelBeam.fitting(truth.grid, views)
         projections = simulate_projections(truth, geometry)
         folder = self.output / SAMPLES_FOLDER / self._mark(truth, prior)
         for number in range(self.samples):

@@ -18,10 +18,9 @@ import tyro
 
 from diffusionblend import (
     DiffusionBlendPPSettings,
-    equally_spaced_angles,
+    ParallelBeam,
     evaluate_volume,
     load_prior,
-    parallel_beam_for,
     read_volume,
     reconstruct,
     simulate_projections,
@@ -76,7 +75,7 @@ class FewerSteps:
             to_square_slices(read_volume(self.volume), prior.config.image_size), self.slices
         )
         for views in self.views:
-            geometry = parallel_beam_for(truth.grid, equally_spaced_angles(views))
+            geometry = ParallelBeam.fitting(truth.grid, views)
             projections = simulate_projections(truth, geometry)
             for label, values in self._cells(prior.schedule.n_timesteps):
                 if any(r["views"] == views and r["method"] == label for r in self._rows()):

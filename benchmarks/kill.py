@@ -25,9 +25,8 @@ import torch
 import tyro
 
 from diffusionblend import (
-    equally_spaced_angles,
+    ParallelBeam,
     load_prior,
-    parallel_beam_for,
     read_volume,
     simulate_projections,
     synthetic_chest,
@@ -145,7 +144,7 @@ def reconstruction(folder: Path, steps: int) -> Experiment:
     prior = load_prior(DEFAULT_PRIOR)
     size = prior.config.image_size
     chest = synthetic_chest(1, shape=(SCAN_SLICES, size, size))
-    geometry = parallel_beam_for(chest.grid, equally_spaced_angles(8))
+    geometry = ParallelBeam.fitting(chest.grid, 8)
     scan = folder / "scan.h5"
     write_projections(simulate_projections(chest, geometry), scan)
 

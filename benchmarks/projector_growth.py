@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from diffusionblend import Grid, equally_spaced_angles, parallel_beam_for
+from diffusionblend import Grid, ParallelBeam
 from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.geometry import cone_beam_for
+from diffusionblend.geometry import ConeBeam
 from projector_peers import Ours
 from slice_scaling import BYTES_PER_MB, PeakMemory
 
@@ -53,8 +53,8 @@ def _scene(kind: str, n: int) -> tuple:
     grid = Grid(shape=(SLICES, n, n), spacing_mm=(pixel_mm, pixel_mm, pixel_mm))
     if kind == "cone":
         distances = {name: 256 * widths for name, widths in DISTANCES_IN_WIDTHS.items()}
-        return cone_beam_for(grid, equally_spaced_angles(VIEWS, 360), **distances), grid
-    return parallel_beam_for(grid, equally_spaced_angles(VIEWS)), grid
+        return ConeBeam.fitting(grid, VIEWS, **distances), grid
+    return ParallelBeam.fitting(grid, VIEWS), grid
 
 
 def _row(kind: str, n: int, rounds: int) -> dict[str, object]:
@@ -77,7 +77,7 @@ def _row(kind: str, n: int, rounds: int) -> dict[str, object]:
         "prepare_s": prepared,
         "forward_s": statistics.median(seconds["forward"]),
         "back_s": statistics.median(seconds["back"]),
-        "held_mb": held_bytes(operator) / BYTES_PER_MB,
+        "held_mb": operator.held_bytes / BYTES_PER_MB,
         "peak_mb": memory.above_start() / BYTES_PER_MB,
     }
 
@@ -88,21 +88,6 @@ def give_back_freed() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def held_bytes(operator: object) -> int:
-    """What an operator keeps: its sparse matrices or its table of rays."""
-    total = 0
-    values = [value for value in vars(operator).values() if not isinstance(value, dict)]
-    for held in vars(operator).values():
-        values += held.values() if isinstance(held, dict) else []
-    for value in values:
-        if isinstance(value, torch.Tensor) and value.layout == torch.sparse_csr:
-            parts = (value.values(), value.col_indices(), value.crow_indices())
-            total += sum(part.numel() * part.element_size() for part in parts)
-        else:
-            total += getattr(value, "nbytes", 0)
-    return total
 
 
 def draw_growth(rows: list[dict[str, object]], path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from diffusionblend.geometry import ConeBeam, ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators import ConeBeamTransform, ParallelBeamTransform
+from diffusionblend.operators import XRayTransform
 
 OURS = "diffusionblend"
 RTK, RTK_VOXELS, ASTRA = "itk-rtk", "itk-rtk, voxel-driven back", "ASTRA, one thread"
@@ -62,11 +62,8 @@ class Ours(Contender):
     def __init__(
         self, geometry: ParallelBeam | ConeBeam, grid: Grid, storage: str | None = None
     ) -> None:
-        if isinstance(geometry, ParallelBeam):
-            self.operator = ParallelBeamTransform(geometry, grid, storage=storage)
-        else:
-            self.operator = ConeBeamTransform(geometry, grid)
-        self.name = f"{OURS}, {getattr(self.operator, 'storage', 'rays')}"
+        self.operator = XRayTransform(geometry, grid, storage=storage)
+        self.name = f"{OURS}, {self.operator.storage}"
 
     def volume_in(self, volume: np.ndarray) -> torch.Tensor:
         """As a tensor."""

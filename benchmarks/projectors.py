@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffusionblend import Grid, equally_spaced_angles, parallel_beam_for
+from diffusionblend import Grid, equally_spaced_angles
 from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.geometry import ConeBeam, ParallelBeam, cone_beam_for
-from diffusionblend.operators import ParallelBeamTransform
+from diffusionblend.geometry import ConeBeam, ParallelBeam
+from diffusionblend.operators import XRayTransform
 from diffusionblend.operators.slicewise import MATRIX, RAYS
 from diffusionblend.runs.record import versions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
@@ -114,7 +114,7 @@ def storages(geometry: ParallelBeam | ConeBeam, grid: Grid) -> list[str | None]:
     """How ours may hold its rays: first as it chooses by itself, which all ratios refer to."""
     if isinstance(geometry, ConeBeam):
         return [None]
-    chosen = ParallelBeamTransform(geometry, grid).storage
+    chosen = XRayTransform(geometry, grid).storage
     return sorted((MATRIX, RAYS), key=lambda storage: storage != chosen)
 
 
@@ -168,8 +168,8 @@ def prox_row(case: str, grid: Grid, rounds: int) -> dict[str, object]:
     CG on the normal equations with vectors of the volume's size, as it is usually done; and with
     vectors of the data's, as the data step here does it.
     """
-    geometry = parallel_beam_for(grid, equally_spaced_angles(PROX_VIEWS))
-    operator = ParallelBeamTransform(geometry, grid)
+    geometry = ParallelBeam.fitting(grid, PROX_VIEWS)
+    operator = XRayTransform(geometry, grid)
     started = time.perf_counter()
     proximal = ExactProximal(operator)
     prepared = time.perf_counter() - started
@@ -231,7 +231,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, list[dict[str, object]]]:
     }
     for size, grid in grids.items() if "parallel" in chosen.parts else ():
         for n_views in chosen.views:
-            geometry = parallel_beam_for(grid, equally_spaced_angles(n_views))
+            geometry = ParallelBeam.fitting(grid, n_views)
             case = f"{grid.shape[1]} x {size.replace('x', ' x ')}, {n_views} views"
             rows = measured(case, geometry, grid, chosen)
             found["parallel"] += [row | {"views": n_views} for row in rows]
@@ -244,7 +244,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, list[dict[str, object]]]:
     if "cone" in chosen.parts:
         n, angles = chosen.cone_size, equally_spaced_angles(chosen.cone_views, 360)
         grid = Grid(shape=(n, n, n), spacing_mm=(1.0, 1.0, 1.0))
-        geometry = cone_beam_for(grid, angles, **CONE_DISTANCES)
+        geometry = ConeBeam.fitting(grid, angles_rad=angles, **CONE_DISTANCES)
         panel = f"{geometry.n_rows} x {geometry.n_bins}"
         case = f"cone, {n} x {n} x {n}, {chosen.cone_views} views of {panel}"
         found["cone"] = measured(case, geometry, grid, chosen)

@@ -32,7 +32,7 @@ BILINEAR, ZEROS = 0, 0
 class RotateAndSum(LinearOperator):
     """A: slices (z, n, n) turned by bilinear interpolation and summed, to (view, z, bin), pixels.
 
-    Bins are one pixel wide and measure the whole slice, as `parallel_beam_for` has them. Slices are
+    Bins are one pixel wide and measure the whole slice, as `ParallelBeam` has them. Slices are
     the batch of `grid_sample`, one view after another, as in the published code. The adjoint is
     exact: `grid_sample`'s own backward, called without the forward pass that autograd would add.
     """

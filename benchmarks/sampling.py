@@ -23,15 +23,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from diffusionblend.methods.memory import batch_that_fits
 
 from diffusionblend import (
     DiffusionBlendPPSettings,
     InputError,
+    ParallelBeam,
     Projections,
     Volume,
-    equally_spaced_angles,
     evaluate_volume,
-    parallel_beam_for,
     read_volume,
     simulate_projections,
     synthetic_chest,
@@ -39,7 +39,6 @@ from diffusionblend import (
 from diffusionblend.cli.allocator import keep_freed_memory
 from diffusionblend.data.resample import to_square_slices
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
-from diffusionblend.methods.memory import batch_that_fits
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.store import DEFAULT_PRIOR
 from diffusionblend.runs.record import peak_memory_mb, versions
@@ -160,9 +159,7 @@ def read_truth(path: Path | None, size: int) -> Volume:
 
 def scan_of(truth: Volume, n_views: int) -> Projections:
     """Noiseless projections by the operator that reconstructs."""
-    return simulate_projections(
-        truth, parallel_beam_for(truth.grid, equally_spaced_angles(n_views))
-    )
+    return simulate_projections(truth, ParallelBeam.fitting(truth.grid, n_views))
 
 
 def measure(chosen: argparse.Namespace, prior: Prior, truth: Volume) -> dict[str, object]:

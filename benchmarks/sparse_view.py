@@ -18,17 +18,18 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
+from diffusionblend.methods.method_priors import load_priors, wanted_priors
+from diffusionblend.methods.registry import METHODS
 
 from diffusionblend import (
     AdmmTvSettings,
     DiffusionBlendPPSettings,
     FbpSettings,
+    ParallelBeam,
     Projections,
     Volume,
-    equally_spaced_angles,
     evaluate_volume,
     load_prior,
-    parallel_beam_for,
     read_volume,
     reconstruct,
     simulate_projections,
@@ -41,9 +42,7 @@ from diffusionblend.data.ensemble import mean_and_deviation
 from diffusionblend.data.resample import to_square_slices
 from diffusionblend.data.result import Reconstruction
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
-from diffusionblend.methods.method_priors import load_priors, wanted_priors
 from diffusionblend.methods.problem import Measurement
-from diffusionblend.methods.registry import METHODS
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.store import DEFAULT_PRIOR
 from diffusionblend.report.figures import save_figure, three_planes_figure
@@ -247,7 +246,7 @@ def middle(volume: Volume, slices: int) -> Volume:
 def scan(volume: Volume, setting: str) -> Projections:
     """Noiseless projections of a volume in a named setting."""
     views, arc_degrees = SETTINGS[setting]
-    geometry = parallel_beam_for(volume.grid, equally_spaced_angles(views, arc_degrees))
+    geometry = ParallelBeam.fitting(volume.grid, views, arc_degrees)
     return simulate_projections(volume, geometry)
 
 

@@ -23,9 +23,9 @@ def main(size: int = 128, slices: int = 8, views: int = 60) -> dict[str, float]:
         "source_to_axis_mm": SOURCE_TO_AXIS_MM,
         "source_to_detector_mm": SOURCE_TO_DETECTOR_MM,
     }
-    whole = db.fan_beam_for(chest.grid, db.equally_spaced_angles(views, 360.0), **distances)
+    whole = db.FanBeam.fitting(chest.grid, views, **distances)
     short_arc = math.ceil(180 + 2 * math.degrees(max(whole.fan_angles_rad)))  # Parker's least
-    short = db.fan_beam_for(chest.grid, db.equally_spaced_angles(views, short_arc), **distances)
+    short = db.FanBeam.fitting(chest.grid, views, short_arc, **distances)
     psnr_db = {}
     for arc, geometry in ((360, whole), (short_arc, short)):
         scan = db.simulate_projections(chest, geometry)

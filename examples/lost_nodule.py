@@ -42,7 +42,7 @@ def main(
     without = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
     mask = nodule_mask(without, diameter_mm)
     chests = without, without.with_values(np.where(mask, NODULE_HU, without.values))
-    geometry = db.parallel_beam_for(without.grid, db.equally_spaced_angles(views))
+    geometry = db.ParallelBeam.fitting(without.grid, views)
     settings = db.DiffusionBlendPPSettings(steps=steps, seed=0)
     means_hu = []
     for chest in chests:

@@ -10,10 +10,10 @@ from itertools import cycle
 
 import torch
 import tyro
+from diffusionblend.methods.diffusion.method import Scheme, sample_volume
 
 import diffusionblend as db
 from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
-from diffusionblend.methods.diffusion.method import Scheme, sample_volume
 from diffusionblend.priors.partition import Partition, make_partition, offset_count
 from diffusionblend.priors.prior import Prior
 
@@ -46,7 +46,7 @@ def main(
 ) -> float:
     """PSNR of the volume in dB."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
-    geometry = db.parallel_beam_for(chest.grid, db.equally_spaced_angles(views))
+    geometry = db.ParallelBeam.fitting(chest.grid, views)
     settings = db.DiffusionBlendPPSettings(steps=steps, consistency="prox", seed=0)
     scan = db.simulate_projections(chest, geometry)
     result = reconstruct_strides(scan, db.load_prior(prior), settings)

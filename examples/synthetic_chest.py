@@ -17,7 +17,7 @@ def main(
 ) -> dict[str, float]:
     """PSNR of the volume (dB) by method; size must be that of the prior."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
-    geometry = db.parallel_beam_for(chest.grid, db.equally_spaced_angles(views))
+    geometry = db.ParallelBeam.fitting(chest.grid, views)
     scan = db.simulate_projections(chest, geometry, noise=db.Noise(photons=1e6), seed=1)
     settings = {
         "fbp": db.FbpSettings(window="hann"),

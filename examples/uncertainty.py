@@ -19,9 +19,7 @@ def main(
 ) -> dict[str, float]:
     """PSNR of the mean and of the first sample (dB), and the share of truth within 2 sd."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
-    scan = db.simulate_projections(
-        chest, db.parallel_beam_for(chest.grid, db.equally_spaced_angles(8))
-    )
+    scan = db.simulate_projections(chest, db.ParallelBeam.fitting(chest.grid, 8))
     found = []
     for seed in range(samples):
         settings = db.DiffusionBlendPPSettings(steps=steps, start="noise", seed=seed)

@@ -6,7 +6,7 @@ import numpy as np
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
-from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.sparse import joseph_weights
 
@@ -36,7 +36,7 @@ def dense_system(geometry: ParallelBeam, grid: Grid) -> np.ndarray:
 
 def scan(volume: Volume, n_views: int = 6) -> Projections:
     """Noiseless projections of a volume, by the dense matrix."""
-    geometry = parallel_beam_for(volume.grid, equally_spaced_angles(n_views))
+    geometry = ParallelBeam.fitting(volume.grid, n_views)
     mu = MU_WATER * (1 + volume.values.astype(np.float64) / 1000)
     lines = dense_system(geometry, volume.grid) @ mu.reshape(len(mu), -1).T
     values = lines.reshape(n_views, geometry.n_bins, -1).transpose(0, 2, 1)

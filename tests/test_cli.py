@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from diffusionblend.methods.registry import METHODS
+from diffusionblend.methods.settings import MethodName
 
 import diffusionblend
 from diffusionblend.cli import main as cli_module
-from diffusionblend.methods.registry import METHODS
-from diffusionblend.methods.settings import MethodName
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy"] + [
@@ -128,13 +128,13 @@ def test_a_reader_that_has_had_enough_makes_no_noise(verb):
 
 @pytest.mark.filterwarnings("default")
 def test_a_warning_is_one_plain_line(cli, tmp_path, chest_file):
-    from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+    from diffusionblend.geometry import ParallelBeam
     from diffusionblend.io.projections import write_projections
     from diffusionblend.io.volumes import read_volume
     from diffusionblend.simulation import simulate_projections
 
     chest, scan = read_volume(chest_file), tmp_path / "scan.h5"
-    narrow = replace(parallel_beam_for(chest.grid, equally_spaced_angles(6)), n_bins=9)
+    narrow = replace(ParallelBeam.fitting(chest.grid, 6), n_bins=9)
     with pytest.warns(UserWarning, match="too small"):
         write_projections(simulate_projections(chest, narrow), scan)
     result = cli("reconstruct", scan, "-o", tmp_path / "a.nii.gz", "--method", "fbp")

@@ -14,10 +14,9 @@ from diffusionblend import (
     Grid,
     InputError,
     Noise,
+    ParallelBeam,
     Volume,
-    equally_spaced_angles,
     evaluate_volume,
-    parallel_beam_for,
     reconstruct,
     simulate_projections,
 )
@@ -48,7 +47,7 @@ def no_writing(monkeypatch):
 
 def test_arrays_go_in_and_out_without_a_file(disc, no_writing, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    geometry = parallel_beam_for(disc.grid, equally_spaced_angles(60))
+    geometry = ParallelBeam.fitting(disc.grid, 60)
     scan = simulate_projections(disc, geometry, noise=Noise(photons=1e6), seed=4)
     found = {
         "fbp": reconstruct(scan, method="fbp", settings=FbpSettings(window="hann")),
@@ -77,7 +76,7 @@ def test_arrays_go_in_and_out_without_a_file(disc, no_writing, tmp_path, monkeyp
 def test_a_prior_may_be_given_as_an_object_or_as_its_folder(disc, tiny_prior):
     from diffusionblend import load_prior
 
-    scan = simulate_projections(disc, parallel_beam_for(disc.grid, equally_spaced_angles(4)))
+    scan = simulate_projections(disc, ParallelBeam.fitting(disc.grid, 4))
     settings = DiffusionBlendPPSettings(steps=2, seed=1)
     volumes = [
         reconstruct(scan, prior=prior, settings=settings).volume.values
@@ -88,7 +87,7 @@ def test_a_prior_may_be_given_as_an_object_or_as_its_folder(disc, tiny_prior):
 
 
 def test_a_method_wants_its_own_settings(disc):
-    scan = simulate_projections(disc, parallel_beam_for(disc.grid, equally_spaced_angles(4)))
+    scan = simulate_projections(disc, ParallelBeam.fitting(disc.grid, 4))
     with pytest.raises(InputError, match=r"(?s)fbp was given AdmmTvSettings.*FbpSettings"):
         reconstruct(scan, method="fbp", settings=AdmmTvSettings())
     with pytest.raises(InputError, match=r"(?s)no method 'sart'.*fbp, .*admm-tv, .*diffusionblend"):
@@ -96,7 +95,7 @@ def test_a_method_wants_its_own_settings(disc):
 
 
 def test_progress_is_told_step_by_step(disc):
-    scan = simulate_projections(disc, parallel_beam_for(disc.grid, equally_spaced_angles(4)))
+    scan = simulate_projections(disc, ParallelBeam.fitting(disc.grid, 4))
     told = []
     reconstruct(
         scan,

@@ -10,7 +10,7 @@ import pytest
 import diffusionblend.simulation as simulation
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.simulation import Noise, add_noise, planned_seconds, simulate_projections
@@ -30,7 +30,7 @@ def water_box(pixel_mm: float = 2.0, n: int = 70, hu: float = 0.0, outside=AIR_H
 @pytest.mark.parametrize(("pixel_mm", "n"), [(2.0, 70), (0.5, 240)])
 def test_100_mm_of_water(pixel_mm, n):
     volume = water_box(pixel_mm, n)
-    geometry = parallel_beam_for(volume.grid, (0.0, math.pi / 2, math.pi / 4))
+    geometry = ParallelBeam.fitting(volume.grid, angles_rad=(0.0, math.pi / 2, math.pi / 4))
     found = simulate_projections(volume, geometry)
     middle = geometry.n_bins // 2
     assert found.values.shape == (3, 3, geometry.n_bins)
@@ -43,14 +43,14 @@ def test_100_mm_of_water(pixel_mm, n):
 
 def test_the_water_attenuation_scales_the_lines():
     volume = water_box(hu=500.0)
-    geometry = parallel_beam_for(volume.grid, (0.0,))
+    geometry = ParallelBeam.fitting(volume.grid, angles_rad=(0.0,))
     found = simulate_projections(volume, geometry, mu_water_per_mm=0.01)
     assert found.mu_water_per_mm == 0.01
     assert found.values.max() == pytest.approx(100 * 0.01 * 1.5, rel=1e-5)
 
 
 def test_values_below_air_count_as_air():
-    geometry = parallel_beam_for(water_box().grid, equally_spaced_angles(3))
+    geometry = ParallelBeam.fitting(water_box().grid, 3)
     air = simulate_projections(water_box(), geometry)
     below = simulate_projections(water_box(outside=-3024.0), geometry)
     np.testing.assert_array_equal(air.values, below.values)
@@ -74,7 +74,7 @@ def test_mean_and_variance_follow_beers_law(line, electronic_counts):
 
 def test_the_paper_noise_is_slight():
     volume = water_box()
-    geometry = parallel_beam_for(volume.grid, equally_spaced_angles(5))
+    geometry = ParallelBeam.fitting(volume.grid, 5)
     clean = simulate_projections(volume, geometry)
     noisy = simulate_projections(volume, geometry, noise=Noise())
     difference = noisy.values - clean.values
@@ -85,7 +85,7 @@ def test_the_paper_noise_is_slight():
 
 def test_the_seed_decides_the_noise():
     volume = water_box()
-    geometry = parallel_beam_for(volume.grid, equally_spaced_angles(4))
+    geometry = ParallelBeam.fitting(volume.grid, 4)
     first, again, other = (
         simulate_projections(volume, geometry, noise=Noise(photons=1e4), seed=seed)
         for seed in (5, 5, 6)
@@ -112,7 +112,7 @@ def test_zero_counts_stay_finite():
     assert np.isfinite(noisy).all()
     assert noisy.max() == pytest.approx(math.log(100))
     metal = water_box(hu=30_000.0)
-    geometry = parallel_beam_for(metal.grid, (0.0,))
+    geometry = ParallelBeam.fitting(metal.grid, angles_rad=(0.0,))
     found = simulate_projections(metal, geometry, noise=noise)
     assert np.isfinite(found.values).all()
 
@@ -145,5 +145,5 @@ def test_the_time_that_is_told_is_that_of_all_views(monkeypatch, compile_s, cost
     monkeypatch.setattr(simulation, "simulate_projections", simulate)
     monkeypatch.setattr(simulation.time, "perf_counter", lambda: clock[0])
     chest = synthetic_chest(0, shape=(3, 8, 8))
-    geometry = parallel_beam_for(chest.grid, equally_spaced_angles(500))
+    geometry = ParallelBeam.fitting(chest.grid, 500)
     assert planned_seconds(chest, geometry) == pytest.approx(cost(500), rel=0.05)

@@ -62,10 +62,10 @@ def simulate_projections(
     """
     import torch
 
-    from diffusionblend.operators import make_transform
+    from diffusionblend.operators import XRayTransform
 
     mu = hu_to_mu(volume.values, mu_water_per_mm).clip(min=0)
-    operator = make_transform(geometry, volume.grid)
+    operator = XRayTransform(geometry, volume.grid)
     lines = operator.forward(torch.from_numpy(mu)).numpy()
     notes: dict[str, object] = {
         "source": "simulated",

@@ -12,18 +12,20 @@ import torch
 
 import projectors
 from analytic import Ellipse, Ellipsoid, panel_rays
-from diffusionblend import Grid, equally_spaced_angles, parallel_beam_for
-from diffusionblend.geometry import cone_beam_for
+from diffusionblend import Grid, ParallelBeam
+from diffusionblend.geometry import ConeBeam
 from projector_accuracy import CENTRE, RADIUS, VALUE_PER_MM, adjoint_error, phantom, phantom_error
-from projector_growth import growth_rows, held_bytes
+from projector_growth import growth_rows
 from projector_peers import ASTRA, OURS, RTK, RTK_VOXELS, Ours, installed_peers, peers_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type")
 """Of itk's wrappers, as they are loaded; an error there ends the process."""
 GRID = Grid(shape=(4, 24, 24), spacing_mm=(1.2, 1.5, 1.5))
-BEAM = parallel_beam_for(GRID, equally_spaced_angles(7))
+BEAM = ParallelBeam.fitting(GRID, 7)
 CONE_GRID = Grid(shape=(12, 16, 16), spacing_mm=(1.2, 1.5, 1.5))
-CONE = cone_beam_for(CONE_GRID, (0.3, 1.9, 4.0), source_to_axis_mm=60.0, source_to_detector_mm=90.0)
+CONE = ConeBeam.fitting(
+    CONE_GRID, angles_rad=(0.3, 1.9, 4.0), source_to_axis_mm=60.0, source_to_detector_mm=90.0
+)
 SCENES = {"parallel": (BEAM, GRID), "cone": (CONE, CONE_GRID)}
 
 
@@ -142,7 +144,7 @@ def test_growth_tells_what_is_held(tmp_path):
     operator = Ours(BEAM, GRID, "matrix").operator
     n_entries = int(operator.matrix.values().numel())
     pointers = math.prod((7, BEAM.n_bins)) + 1 + 24 * 24 + 1
-    assert held_bytes(operator) == 2 * n_entries * 8 + 4 * pointers
+    assert operator.held_bytes == 2 * n_entries * 8 + 4 * pointers
     rays = Ours(BEAM, GRID, "rays").operator
-    assert held_bytes(rays) == 7 * BEAM.n_bins * 6 * 8
+    assert rays.held_bytes == 7 * BEAM.n_bins * 6 * 8
     assert torch.equal(rays.matrix.to_dense(), operator.matrix.to_dense())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from diffusionblend.methods.settings import DiffusionBlendPPSettings
 
 from command_line import assert_refused, assert_succeeded
 from diffusionblend import reconstruct
 from diffusionblend.cli.recorded_priors import SHIPPED
-from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.io.projections import write_projections
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.priors.prior import sha256_of_weights
 from diffusionblend.priors.store import find_prior
@@ -19,7 +19,7 @@ from diffusionblend.simulation import simulate_projections
 
 def scan_of(size):
     chest = synthetic_chest(1, shape=(3, size, size))
-    return simulate_projections(chest, parallel_beam_for(chest.grid, equally_spaced_angles(4)))
+    return simulate_projections(chest, ParallelBeam.fitting(chest.grid, 4))
 
 
 @pytest.mark.parametrize("size", [128, 256])

@@ -17,9 +17,7 @@ from diffusionblend.geometry import (
     ParallelBeam,
     VectorGeometry,
     check_scan,
-    cone_beam_for,
     equally_spaced_angles,
-    fan_beam_for,
     truncated_fraction,
 )
 from diffusionblend.geometry.checks import check_sources
@@ -180,17 +178,17 @@ def test_a_fitted_detector_sees_all_and_a_smaller_one_is_warned_of():
     distances = {"source_to_axis_mm": 60.0, "source_to_detector_mm": 90.0}
     angles = equally_spaced_angles(12, 360)
     for whole in (
-        fan_beam_for(GRID, angles, **distances),
-        fan_beam_for(GRID, angles, curved=True, **distances),
-        cone_beam_for(GRID, angles, **distances),
-        room.parallel_beam_for(GRID, angles),
+        FanBeam.fitting(GRID, angles_rad=angles, **distances),
+        FanBeam.fitting(GRID, angles_rad=angles, curved=True, **distances),
+        ConeBeam.fitting(GRID, angles_rad=angles, **distances),
+        room.ParallelBeam.fitting(GRID, angles_rad=angles),
     ):
         assert truncated_fraction(whole, GRID) == 0
         check_scan(whole, GRID)
         small = replace(whole, n_bins=whole.n_bins // 2)
         with pytest.warns(UserWarning, match="too small: [0-9]+ %"):
             check_scan(small, GRID)
-    low = replace(cone_beam_for(GRID, angles, **distances), n_rows=3)
+    low = replace(ConeBeam.fitting(GRID, angles_rad=angles, **distances), n_rows=3)
     assert truncated_fraction(low, GRID) > 0.4
 
 
@@ -208,7 +206,9 @@ def test_the_truncated_fraction_of_a_fan_is_the_area_outside_its_circle(kind):
     n_bins, distances = 12, {"source_to_axis_mm": 60.0, "source_to_detector_mm": 90.0}
     angles = equally_spaced_angles(180, 360)
     if kind == "cone":
-        geometry = replace(cone_beam_for(GRID, angles, **distances), n_bins=n_bins, bin_mm=1.5)
+        geometry = replace(
+            ConeBeam.fitting(GRID, angles_rad=angles, **distances), n_bins=n_bins, bin_mm=1.5
+        )
     else:
         geometry = FanBeam(
             angles_rad=angles, n_bins=n_bins, bin_mm=1.5, curved=kind == "curved", **distances
@@ -242,7 +242,9 @@ def test_a_parallel_beam_has_no_source_to_lie_inside():
 
 def test_a_helix_is_not_blamed_for_its_ends_and_a_panel_behind_its_source_is():
     angles = equally_spaced_angles(12, 360)
-    whole = cone_beam_for(GRID, angles, source_to_axis_mm=60.0, source_to_detector_mm=90.0)
+    whole = ConeBeam.fitting(
+        GRID, angles_rad=angles, source_to_axis_mm=60.0, source_to_detector_mm=90.0
+    )
     low = replace(whole, n_rows=3).to_vectors()
     assert truncated_fraction(low, GRID) == 0
     assert truncated_fraction(replace(low, n_bins=4), GRID) > 0.5
@@ -252,7 +254,7 @@ def test_a_helix_is_not_blamed_for_its_ends_and_a_panel_behind_its_source_is():
 
 def test_a_fitted_fan_needs_its_source_outside():
     with pytest.raises(InputError, match="corners"):
-        fan_beam_for(GRID, (0.0,), source_to_axis_mm=10.0, source_to_detector_mm=30.0)
+        FanBeam.fitting(GRID, angles_rad=(0.0,), source_to_axis_mm=10.0, source_to_detector_mm=30.0)
 
 
 def test_vectors_of_another_type_print_as_plain_numbers():

@@ -7,12 +7,7 @@ import pytest
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import (
-    ParallelBeam,
-    equally_spaced_angles,
-    full_detector,
-    parallel_beam_for,
-)
+from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, full_detector
 from diffusionblend.geometry.grid import Grid
 
 
@@ -50,7 +45,7 @@ def test_the_full_detector_spans_the_diagonal(shape, bins):
 def test_every_pixel_is_seen_from_every_angle():
     for shape in ((256, 256), (7, 30), (33, 32)):
         grid = Grid(shape=(1, *shape), spacing_mm=(2, 0.8, 0.8))
-        geometry = parallel_beam_for(grid, equally_spaced_angles(360))
+        geometry = ParallelBeam.fitting(grid, 360)
         half_detector_mm = geometry.n_bins * geometry.bin_mm / 2
         t = np.array(geometry.angles_rad)
         corner = 0.4 * (shape[1] * np.abs(np.cos(t)) + shape[0] * np.abs(np.sin(t)))
@@ -89,7 +84,7 @@ def test_no_views_are_an_error():
 
 def test_pixels_that_are_not_square_are_an_error():
     with pytest.raises(InputError, match="square"):
-        parallel_beam_for(Grid(shape=(1, 8, 8), spacing_mm=(1, 1, 1.2)), (0.0,))
+        ParallelBeam.fitting(Grid(shape=(1, 8, 8), spacing_mm=(1, 1, 1.2)), angles_rad=(0.0,))
 
 
 class TestProjections:

@@ -10,15 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
+from diffusionblend.methods.registry import METHODS, reconstruct
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
 from diffusionblend.geometry import (
-    cone_beam_for,
-    equally_spaced_angles,
-    fan_beam_for,
+    ConeBeam,
+    FanBeam,
 )
-from diffusionblend.methods.registry import METHODS, reconstruct
 from diffusionblend.priors.prior import Prior
 from diffusionblend.simulation import Noise, simulate_projections
 from small_scan import scan, small_volume
@@ -159,6 +158,5 @@ def scan_of(name: str) -> Projections:
     if name == "noisy":
         geometry = scan(volume, VIEWS).geometry
         return simulate_projections(volume, geometry, noise=NOISE, seed=4)
-    make = {"fan": fan_beam_for, "cone": cone_beam_for}[name]
-    angles = equally_spaced_angles(12, 360.0)
-    return simulate_projections(volume, make(volume.grid, angles, **SOURCE_MM))
+    make = {"fan": FanBeam, "cone": ConeBeam}[name]
+    return simulate_projections(volume, make.fitting(volume.grid, 12, **SOURCE_MM))

@@ -99,7 +99,7 @@ def test_the_fields_of_a_cone_are_the_documented_ones(tmp_path):
             assert attrs[name] == getattr(CONE, name)
         np.testing.assert_allclose(file["exchange/theta"], np.degrees(CONE.angles_rad))
         del attrs["source_to_axis_mm"]
-    refused(tmp_path / "a.h5", "lacks the attribute source_to_axis_mm")
+    refused(tmp_path / "a.h5", "lacks source_to_axis_mm")
 
 
 def test_vectors_have_a_data_set_for_each_column(tmp_path):
@@ -110,7 +110,7 @@ def test_vectors_have_a_data_set_for_each_column(tmp_path):
             assert file[f"diffusionblend/{name}"].shape == (3, 3)
             assert file[f"diffusionblend/{name}"].attrs["units"] == "mm"
         del file["diffusionblend/row_steps_mm"]
-    refused(tmp_path / "a.h5", "lacks the data set /diffusionblend/row_steps_mm")
+    refused(tmp_path / "a.h5", "lacks row_steps_mm")
 
 
 def test_a_file_from_before_detectors_could_be_shifted_is_read(written):
@@ -247,7 +247,7 @@ def test_a_missing_data_set_is_refused(written, name):
 def test_a_missing_attribute_is_refused(written, name):
     with h5py.File(written, "r+") as file:
         del file["diffusionblend"].attrs[name]
-    refused(written, f"lacks the attribute {name}")
+    refused(written, "lacks", name)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from itertools import repeat
 import numpy as np
 import pytest
 import torch
+from diffusionblend.methods.settings import DiffusionBlendPPSettings
 
 from diffusionblend.methods.diffusion import method as diffusion
 from diffusionblend.methods.diffusion.consistency import ProximalStep
 from diffusionblend.methods.problem import Measurement
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
-from diffusionblend.operators import ParallelBeamTransform
+from diffusionblend.operators import XRayTransform
 from diffusionblend.priors.partition import slice_partition
 from diffusionblend.ranks import Ranks
 from operator_properties import check_adjoint
@@ -63,8 +63,8 @@ def test_unbroken_the_checks_pass() -> None:
 @pytest.mark.parametrize("factor", [math.pi / (2 * 4), 0.93, 1.001])
 def test_a_scaled_adjoint_is_seen(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """By pi / (2 views), and by some percent, as in the published code."""
-    whole = ParallelBeamTransform._adjoint
-    monkeypatch.setattr(ParallelBeamTransform, "_adjoint", lambda o, y: factor * whole(o, y))
+    whole = XRayTransform._adjoint
+    monkeypatch.setattr(XRayTransform, "_adjoint", lambda o, y: factor * whole(o, y))
     with pytest.raises(AssertionError):
         check_adjoint(Measurement.of(scan(small_volume(SHAPE), n_views=4)).operator)
     if abs(factor - 1) > 0.01:

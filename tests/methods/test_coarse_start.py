@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusionblend.methods.diffusion.sampler import Execution
+from diffusionblend.methods.planning import Plan, _one_after_another, plan_reconstruction
+from diffusionblend.methods.settings import DiffusionBlendPPSettings
 
 from diffusionblend import reconstruct
 from diffusionblend.data.volume import Volume, downsample_in_plane
 from diffusionblend.errors import InputError
 from diffusionblend.methods.diffusion.coarse_init import refined, stages
-from diffusionblend.methods.diffusion.sampler import Execution
-from diffusionblend.methods.planning import Plan, _one_after_another, plan_reconstruction
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
-from diffusionblend.operators.factory import make_transform
+from diffusionblend.operators import XRayTransform
 from small_scan import scan, small_volume
 from tiny_network import TINY, random_prior
 
@@ -34,8 +34,8 @@ def test_the_coarse_grid_covers_the_same_place():
     blob = np.exp(-((x - 9.0) ** 2 + (y - 6.5) ** 2) / 12)  # off the centre
     coarse = torch.from_numpy(np.repeat(blob[None], 5, 0)).float()
     fine = torch.from_numpy(np.kron(coarse.numpy(), np.ones((1, 2, 2)))).float()
-    coarse_lines = make_transform(PROJECTIONS.geometry, coarse_grid).forward(coarse)
-    fine_lines = make_transform(PROJECTIONS.geometry, PROJECTIONS.grid).forward(fine)
+    coarse_lines = XRayTransform(PROJECTIONS.geometry, coarse_grid).forward(coarse)
+    fine_lines = XRayTransform(PROJECTIONS.geometry, PROJECTIONS.grid).forward(fine)
     bins = torch.arange(PROJECTIONS.geometry.n_bins, dtype=torch.float32)
     centres = [(lines @ bins) / lines.sum(-1) for lines in (coarse_lines, fine_lines)]
     torch.testing.assert_close(centres[0], centres[1], atol=0.05, rtol=0)  # bins of a fine pixel

@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from diffusionblend.methods.settings import FbpSettings
 
 from analytic import Ellipse
 from diffusionblend.data.projections import Projections
-from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.methods.fbp import reconstruct_fbp
-from diffusionblend.methods.settings import FbpSettings
 from small_scan import MU_WATER, residual_by_hand, scan, small_volume
 
 
 def disc_scan(hu: float, pixel_mm: float = 1.5) -> Projections:
     """Exact projections of a disc of radius 16 pixels, in air, 48 x 48 pixels, 3 slices."""
     grid = Grid(shape=(3, 48, 48), spacing_mm=(2.0, pixel_mm, pixel_mm))
-    beam = parallel_beam_for(grid, equally_spaced_angles(120))
+    beam = ParallelBeam.fitting(grid, 120)
     r = 16 * pixel_mm
     disc = Ellipse(x_mm=0, y_mm=0, a_mm=r, b_mm=r, value=MU_WATER * (1 + hu / 1000))
     lines = disc.bin_means(np.array(beam.angles_rad), beam.bin_positions_mm, beam.bin_mm)

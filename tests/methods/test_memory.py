@@ -8,11 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+from diffusionblend.methods.memory import batch_that_fits, home_of_volume, planned_bytes
 
 from diffusionblend.data.projections import Projections
-from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.methods.memory import batch_that_fits, home_of_volume, planned_bytes
 from tiny_network import random_prior
 
 RUN = """
@@ -20,7 +20,7 @@ import json, sys
 import h5py, scipy.sparse, SimpleITK  # as the command line does, to read and write
 import numpy as np
 from diffusionblend import (AdmmTvSettings, DiffusionBlendPPSettings, Projections,
-                            equally_spaced_angles, load_prior, parallel_beam_for, reconstruct)
+                            equally_spaced_angles, load_prior, ParallelBeam, reconstruct)
 from diffusionblend.methods.memory import planned_bytes
 from diffusionblend.runs.record import peak_memory_mb
 from diffusionblend.geometry.grid import Grid
@@ -29,7 +29,7 @@ method, (slices, size, views) = sys.argv[1], map(int, sys.argv[2:])
 prior = load_prior("chest-128") if method == "diffusionblend++" else None
 settings = DiffusionBlendPPSettings(steps=1) if prior else AdmmTvSettings(iterations=1)
 grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 1.0, 1.0))
-geometry = parallel_beam_for(grid, equally_spaced_angles(views))
+geometry = ParallelBeam.fitting(grid, views)
 values = np.ones((views, slices, geometry.n_bins), np.float32)
 scan = Projections(values, geometry, grid, 0.02)
 reconstruct(scan, method=method, prior=prior, settings=settings)
@@ -39,7 +39,7 @@ print(json.dumps([planned_bytes(scan, method), 1e6 * peak_memory_mb()["process"]
 
 def a_scan(slices: int, size: int, views: int) -> Projections:
     grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 1.0, 1.0))
-    geometry = parallel_beam_for(grid, equally_spaced_angles(views))
+    geometry = ParallelBeam.fitting(grid, views)
     return Projections(np.ones((views, slices, geometry.n_bins), np.float32), geometry, grid, 0.02)
 
 

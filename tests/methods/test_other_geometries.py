@@ -7,17 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
-from diffusionblend.data.projections import Projections
-from diffusionblend.data.volume import Volume
-from diffusionblend.errors import InputError
-from diffusionblend.geometry import cone_beam_for, equally_spaced_angles, fan_beam_for
-from diffusionblend.methods.admm_tv import reconstruct_admm_tv
 from diffusionblend.methods.consistencies import make_consistency
-from diffusionblend.methods.diffusion.diffusionblend_pp import reconstruct_diffusionblend_pp
-from diffusionblend.methods.diffusion.init import warm_start
-from diffusionblend.methods.fbp import reconstruct_fbp
-from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.registry import find_method, reconstruct
 from diffusionblend.methods.settings import (
     AdmmTvSettings,
@@ -25,6 +15,16 @@ from diffusionblend.methods.settings import (
     DiffusionBlendPPSettings,
     FbpSettings,
 )
+
+from diffusionblend.data.projections import Projections
+from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import ConeBeam, FanBeam, equally_spaced_angles
+from diffusionblend.methods.admm_tv import reconstruct_admm_tv
+from diffusionblend.methods.diffusion.diffusionblend_pp import reconstruct_diffusionblend_pp
+from diffusionblend.methods.diffusion.init import warm_start
+from diffusionblend.methods.fbp import reconstruct_fbp
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.simulation import Noise, simulate_projections
 from diffusionblend.units import hu_to_network
 from operator_properties import random_array
@@ -38,8 +38,8 @@ def geometry_of(kind: str, volume: Volume, n_views: int, arc_degrees: float = 36
     angles = equally_spaced_angles(n_views, arc_degrees)
     distances = {"source_to_axis_mm": 120.0, "source_to_detector_mm": 180.0}
     if kind in ("fan", "curved"):
-        return fan_beam_for(volume.grid, angles, curved=kind == "curved", **distances)
-    cone = cone_beam_for(volume.grid, angles, **distances)
+        return FanBeam.fitting(volume.grid, angles_rad=angles, curved=kind == "curved", **distances)
+    cone = ConeBeam.fitting(volume.grid, angles_rad=angles, **distances)
     return cone if kind == "cone" else cone.to_vectors()
 
 

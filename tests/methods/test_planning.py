@@ -8,11 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from diffusionblend.data.projections import Projections
-from diffusionblend.geometry import cone_beam_for, equally_spaced_angles, parallel_beam_for
-from diffusionblend.geometry.grid import Grid
-from diffusionblend.methods import planning
 from diffusionblend.methods.memory import (
     BATCH_BYTES_PER_PIXEL,
     LIBRARIES_BYTES,
@@ -32,6 +27,11 @@ from diffusionblend.methods.settings import (
     FbpSettings,
     SamplingSettings,
 )
+
+from diffusionblend.data.projections import Projections
+from diffusionblend.geometry import ConeBeam, ParallelBeam, equally_spaced_angles
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.methods import planning
 from diffusionblend.priors.prior import load_prior
 from tiny_network import TINY, random_prior
 
@@ -52,10 +52,10 @@ class Clock:
 def a_scan(slices: int = 100, size: int = 16, views: int = 6, *, cone: bool = False) -> Projections:
     grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 2.0, 2.0))
     angles = equally_spaced_angles(views)
-    geometry = parallel_beam_for(grid, angles)
+    geometry = ParallelBeam.fitting(grid, angles_rad=angles)
     if cone:
         distances = {"source_to_axis_mm": 600.0, "source_to_detector_mm": 1000.0}
-        geometry = cone_beam_for(grid, angles, **distances)
+        geometry = ConeBeam.fitting(grid, angles_rad=angles, **distances)
     shape = (views, geometry.detector_rows(grid), geometry.n_bins)
     values = np.random.default_rng(0).uniform(0.1, 1, shape)
     return Projections(values, geometry, grid, 0.02)

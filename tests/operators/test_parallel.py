@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytic import Ellipse
-from diffusionblend.geometry import ParallelBeam, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators import ParallelBeamTransform
+from diffusionblend.operators import XRayTransform
 from operator_properties import (
     check_adjoint,
     check_gradient,
@@ -21,6 +21,7 @@ from operator_properties import (
     check_operator,
     dense_matrix,
     random_array,
+    transform_of,
 )
 
 CORNERS = tuple(math.radians(a) for a in (0, 45, 90, 135, 180, 225, 270, 315, 360, -90, 1e-7))
@@ -30,7 +31,7 @@ OFF_CENTRE = Ellipse(x_mm=18, y_mm=-11, a_mm=25, b_mm=14, turn_rad=0.5)
 
 def transform(shape, angles_rad, n_bins, *, spacing_mm=(1, 1, 1), bin_mm=1.0, **options):
     geometry = ParallelBeam(angles_rad=angles_rad, n_bins=n_bins, bin_mm=bin_mm)
-    return ParallelBeamTransform(geometry, Grid(shape=shape, spacing_mm=spacing_mm), **options)
+    return transform_of(geometry, Grid(shape=shape, spacing_mm=spacing_mm), **options)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def relative_error(ellipse: Ellipse, n_y: int, n_x: int, sy: float, sx: float) -
     grid = Grid(shape=(1, n_y, n_x), spacing_mm=(1, sy, sx))
     geometry = ParallelBeam(angles_rad=equally_spaced_angles(23), n_bins=90, bin_mm=1.5)
     image = ellipse.picture(grid.in_plane_shape, (sy, sx))[None]
-    found = ParallelBeamTransform(geometry, grid).forward(torch.from_numpy(image).float())[:, 0]
+    found = XRayTransform(geometry, grid).forward(torch.from_numpy(image).float())[:, 0]
     exact = ellipse.line_integrals(geometry.angles_rad, geometry.bin_positions_mm)
     return float(np.linalg.norm(found.numpy() - exact) / np.linalg.norm(exact))
 
@@ -193,8 +194,8 @@ def test_lengths_are_millimetres_and_scale_multiplies_them():
 
 def test_a_full_detector_measures_the_whole_square():
     grid = Grid(shape=(1, 24, 24), spacing_mm=(1, 0.8, 0.8))
-    geometry = parallel_beam_for(grid, equally_spaced_angles(16))
-    back = ParallelBeamTransform(geometry, grid).adjoint(torch.ones(16, 1, geometry.n_bins))
+    geometry = ParallelBeam.fitting(grid, 16)
+    back = XRayTransform(geometry, grid).adjoint(torch.ones(16, 1, geometry.n_bins))
     assert back.min() > 0.9 * back.max()
 
 

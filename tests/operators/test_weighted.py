@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators import ParallelBeamTransform, WeightedOperator
+from diffusionblend.operators import WeightedOperator, XRayTransform
 from operator_properties import check_gradient, check_operator, dense_matrix, random_array
 
 
 def weighted(shape, dtype=torch.float32) -> WeightedOperator:
     grid = Grid(shape=shape, spacing_mm=(1, 1, 1))
-    geometry = parallel_beam_for(grid, equally_spaced_angles(4))
-    operator = ParallelBeamTransform(geometry, grid, dtype=dtype)
+    geometry = ParallelBeam.fitting(grid, 4)
+    operator = XRayTransform(geometry, grid, dtype=dtype)
     return WeightedOperator(operator, random_array(operator.range_shape, 5, dtype).square())
 
 
@@ -36,7 +36,7 @@ def test_its_square_is_the_weighted_normal_product():
 
 def test_one_weight_a_view_is_broadcast():
     grid = Grid(shape=(2, 5, 5), spacing_mm=(1, 1, 1))
-    plain = ParallelBeamTransform(parallel_beam_for(grid, (0.1, 0.9, 2.0)), grid)
+    plain = XRayTransform(ParallelBeam.fitting(grid, angles_rad=(0.1, 0.9, 2.0)), grid)
     operator = WeightedOperator(plain, torch.tensor([4.0, 0.0, 9.0])[:, None, None])
     lines = plain.forward(x := random_array((2, 5, 5), 0))
     torch.testing.assert_close(operator.forward(x)[0], 2 * lines[0])

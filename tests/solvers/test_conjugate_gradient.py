@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators import ParallelBeamTransform
+from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.conjugate_gradient import (
     conjugate_gradient,
     data_space_conjugate_gradient,
@@ -25,8 +25,8 @@ def positive_system(seed: int, n: int, dtype: torch.dtype = torch.float64) -> to
 
 def sparse_view_transform(shape, n_views=6, **options):
     grid = Grid(shape=shape, spacing_mm=(1, 1, 1))
-    geometry = parallel_beam_for(grid, equally_spaced_angles(n_views))
-    return ParallelBeamTransform(geometry, grid, **options)
+    geometry = ParallelBeam.fitting(grid, n_views)
+    return XRayTransform(geometry, grid, **options)
 
 
 @pytest.mark.parametrize("per_slice", [False, True])

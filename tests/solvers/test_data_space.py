@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffusionblend.geometry import cone_beam_for, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ConeBeam, ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators import make_transform
+from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.conjugate_gradient import (
     conjugate_gradient,
     data_space_conjugate_gradient,
@@ -20,12 +20,10 @@ DOUBLE = torch.float64
 def transform(kind="parallel", shape=(3, 8, 7), n_views=4, dtype=DOUBLE):
     grid = Grid(shape=shape, spacing_mm=(1, 1, 1))
     if kind == "parallel":
-        return make_transform(
-            parallel_beam_for(grid, equally_spaced_angles(n_views)), grid, dtype=dtype
-        )
+        return XRayTransform(ParallelBeam.fitting(grid, n_views), grid, dtype=dtype)
     distances = {"source_to_axis_mm": 30.0, "source_to_detector_mm": 45.0}
-    geometry = cone_beam_for(grid, equally_spaced_angles(n_views, 360), **distances)
-    return make_transform(geometry, grid, dtype=dtype)
+    geometry = ConeBeam.fitting(grid, n_views, **distances)
+    return XRayTransform(geometry, grid, dtype=dtype)
 
 
 class Counted:

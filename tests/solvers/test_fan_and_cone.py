@@ -12,13 +12,7 @@ from scipy.io import loadmat
 
 from analytic import Ellipsoid, panel_rays
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import (
-    ConeBeam,
-    FanBeam,
-    ParallelBeam,
-    equally_spaced_angles,
-    fan_beam_for,
-)
+from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.solvers.fdk import feldkamp_davis_kress
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
@@ -50,9 +44,9 @@ def bin_means(body: Ellipsoid, geometry: FanBeam | ConeBeam) -> torch.Tensor:
 
 def fan(arc_degrees=360.0, n_views=240, **options) -> FanBeam:
     angles = equally_spaced_angles(n_views, arc_degrees)
-    geometry = fan_beam_for(
+    geometry = FanBeam.fitting(
         GRID,
-        angles,
+        angles_rad=angles,
         source_to_axis_mm=120.0,
         source_to_detector_mm=180.0,
         curved=options.pop("curved", False),

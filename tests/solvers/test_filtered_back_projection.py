@@ -10,7 +10,7 @@ import torch
 
 from analytic import Ellipse
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ConeBeam, ParallelBeam, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ConeBeam, ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
 from diffusionblend.solvers.filters import WINDOWS, angular_weights
@@ -22,7 +22,7 @@ DISC = Ellipse(x_mm=12, y_mm=-7, a_mm=28, b_mm=28, value=0.02)
 def disc_image(angles_rad, *, n=96, pixel_mm=1.0, window="ram-lak", ellipse=DISC) -> np.ndarray:
     """FBP (y, x) of an ellipse's exact projections."""
     grid = Grid(shape=(1, n, n), spacing_mm=(1, pixel_mm, pixel_mm))
-    geometry = parallel_beam_for(grid, tuple(angles_rad))
+    geometry = ParallelBeam.fitting(grid, angles_rad=tuple(angles_rad))
     lines = ellipse.bin_means(geometry.angles_rad, geometry.bin_positions_mm, pixel_mm)
     y = torch.from_numpy(lines[:, None]).float()
     return filtered_back_projection(y, geometry, grid, window=window)[0].numpy()
@@ -84,7 +84,7 @@ def test_agreement_with_scikit_image(window, peer_filter, tolerance, n_views):
 
 def test_hann_smooths_noise():
     grid = Grid(shape=(1, 64, 64), spacing_mm=(1, 1, 1))
-    geometry = parallel_beam_for(grid, equally_spaced_angles(40))
+    geometry = ParallelBeam.fitting(grid, 40)
     noise = random_array((40, 1, geometry.n_bins), 1)
     sharp, smooth = (
         filtered_back_projection(noise, geometry, grid, window=w).std() for w in ("ram-lak", "hann")
@@ -94,7 +94,7 @@ def test_hann_smooths_noise():
 
 def test_slices_are_independent():
     grid = Grid(shape=(3, 20, 24), spacing_mm=(1, 1, 1))
-    geometry = parallel_beam_for(grid, equally_spaced_angles(9))
+    geometry = ParallelBeam.fitting(grid, 9)
     y = random_array((9, 3, geometry.n_bins), 2)
     whole = filtered_back_projection(y, geometry, grid)
     assert whole.shape == grid.shape
@@ -148,7 +148,7 @@ def test_uneven_angles_bring_back_the_disc():
 
 def test_an_unknown_window():
     grid = Grid(shape=(1, 4, 4), spacing_mm=(1, 1, 1))
-    geometry = parallel_beam_for(grid, (0.0,))
+    geometry = ParallelBeam.fitting(grid, angles_rad=(0.0,))
     with pytest.raises(InputError, match="'boxcar'") as raised:
         filtered_back_projection(
             torch.zeros(1, 1, geometry.n_bins), geometry, grid, window="boxcar"
@@ -160,7 +160,7 @@ def test_a_shifted_detector_is_read_where_it_is():
     """A few bins more on one side and fewer on the other see the same disc."""
     angles = equally_spaced_angles(180)
     grid = Grid(shape=(1, 96, 96), spacing_mm=(1, 1, 1))
-    centred = parallel_beam_for(grid, angles)
+    centred = ParallelBeam.fitting(grid, angles_rad=angles)
     shifted = ParallelBeam(angles_rad=angles, n_bins=120, bin_mm=1.0, detector_shift_mm=4.5)
     images = []
     for geometry in (centred, shifted):

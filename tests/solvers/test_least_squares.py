@@ -8,9 +8,9 @@ import torch
 
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators import ParallelBeamTransform
+from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.least_squares import cgls, sirt
-from operator_properties import dense_matrix, random_array
+from operator_properties import dense_matrix, random_array, transform_of
 
 SHAPE = (2, 6, 6)
 
@@ -18,10 +18,10 @@ SHAPE = (2, 6, 6)
 def transform(n_views: int = 4, n_bins: int = 7, dtype: torch.dtype = torch.float64):
     geometry = ParallelBeam(angles_rad=equally_spaced_angles(n_views), n_bins=n_bins, bin_mm=1.0)
     grid = Grid(shape=SHAPE, spacing_mm=(1, 1, 1))
-    return ParallelBeamTransform(geometry, grid, dtype=dtype)
+    return transform_of(geometry, grid, dtype=dtype)
 
 
-def problem(operator: ParallelBeamTransform, seed: int = 0):
+def problem(operator: XRayTransform, seed: int = 0):
     """A (rays, voxels), y that no volume fits, and a start, all in float64."""
     y = random_array(operator.range_shape, seed, torch.float64)
     start = random_array(SHAPE, seed + 1, torch.float64)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from analytic import Ellipse
-from diffusionblend.geometry import cone_beam_for, equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ConeBeam, ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators import make_transform
+from diffusionblend.operators import XRayTransform
 from diffusionblend.simulation import Noise, add_noise
 from diffusionblend.solvers.noisy_data import (
     DISCREPANCY,
@@ -28,9 +28,9 @@ def small_transform(kind: str):
     grid = Grid(shape=SHAPE, spacing_mm=(1, 1, 1))
     angles = equally_spaced_angles(5, 200)
     if kind == "parallel":
-        return make_transform(parallel_beam_for(grid, angles), grid, dtype=DOUBLE)
+        return XRayTransform(ParallelBeam.fitting(grid, angles_rad=angles), grid, dtype=DOUBLE)
     distances = {"source_to_axis_mm": 20.0, "source_to_detector_mm": 30.0}
-    return make_transform(cone_beam_for(grid, angles, **distances), grid, dtype=DOUBLE)
+    return XRayTransform(ConeBeam.fitting(grid, angles_rad=angles, **distances), grid, dtype=DOUBLE)
 
 
 def positive(shape, seed: int) -> torch.Tensor:
@@ -157,7 +157,7 @@ def test_weights_follow_the_counts():
 def test_known_noise_gives_a_better_image_of_a_dense_body():
     """Few photons through a thick ellipse: weights help, and so does stopping at the noise."""
     grid = Grid(shape=(1, 48, 48), spacing_mm=(1, 1, 1))
-    geometry = parallel_beam_for(grid, equally_spaced_angles(60))
+    geometry = ParallelBeam.fitting(grid, 60)
     body = Ellipse(x_mm=0, y_mm=0, a_mm=21, b_mm=9, value=0.13)
     organ = Ellipse(x_mm=4, y_mm=1, a_mm=5, b_mm=4, value=0.02)
     truth = sum(e.picture((48, 48), (1, 1)) for e in (body, organ))[None]
@@ -165,7 +165,7 @@ def test_known_noise_gives_a_better_image_of_a_dense_body():
         e.bin_means(geometry.angles_rad, geometry.bin_positions_mm, 1.0) for e in (body, organ)
     )[:, None]
     noisy = add_noise(lines, Noise(photons=2e3, electronic_counts=2), np.random.default_rng(1))
-    operator, y = make_transform(geometry, grid), torch.from_numpy(noisy)
+    operator, y = XRayTransform(geometry, grid), torch.from_numpy(noisy)
     variance = line_variance(y, 2e3, 2.0)
     weights = statistical_weights(variance)
     start = torch.zeros(grid.shape)

@@ -8,10 +8,9 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators import ParallelBeamTransform
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from diffusionblend.solvers.proximal import MAX_RAYS, ExactProximal
-from operator_properties import dense_matrix, random_array
+from operator_properties import dense_matrix, random_array, transform_of
 
 SHAPE = (2, 9, 11)
 RHOS = [0.01, 0.3, 5.0, 1000.0]
@@ -19,7 +18,7 @@ RHOS = [0.01, 0.3, 5.0, 1000.0]
 
 def make_transform(shape=SHAPE, n_views=4, n_bins=15, dtype=torch.float32):
     geometry = ParallelBeam(angles_rad=equally_spaced_angles(n_views), n_bins=n_bins, bin_mm=1.0)
-    return ParallelBeamTransform(geometry, Grid(shape=shape, spacing_mm=(1, 1, 1)), dtype=dtype)
+    return transform_of(geometry, Grid(shape=shape, spacing_mm=(1, 1, 1)), dtype=dtype)
 
 
 def data(operator, dtype=torch.float32):

@@ -10,9 +10,9 @@ import torch
 
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators import LinearOperator, ParallelBeamTransform
+from diffusionblend.operators import LinearOperator
 from diffusionblend.solvers.total_variation import admm_total_variation, shrink
-from operator_properties import dense_matrix, random_array
+from operator_properties import dense_matrix, random_array, transform_of
 
 
 class Identity(LinearOperator):
@@ -31,7 +31,7 @@ class Identity(LinearOperator):
 def make_transform(shape=(3, 10, 10), n_views=5, n_bins=15):
     geometry = ParallelBeam(angles_rad=equally_spaced_angles(n_views), n_bins=n_bins, bin_mm=1.0)
     grid = Grid(shape=shape, spacing_mm=(1, 1, 1))
-    return ParallelBeamTransform(geometry, grid, dtype=torch.float64)
+    return transform_of(geometry, grid, dtype=torch.float64)
 
 
 def objective(operator, x, y, weight) -> float:

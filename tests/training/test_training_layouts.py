@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusionblend.methods.registry import reconstruct
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.methods.registry import reconstruct
 from diffusionblend.priors.config import LAYOUTS
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.priors.schedule import NoiseSchedule
@@ -106,7 +106,7 @@ def test_fbp_unet_learns_from_the_fbp_of_its_views() -> None:
     assert not batch.t.any() and not batch.codes.any()
     hu = network_to_hu(batch.x0[:, 0]).numpy()
     volume = Volume(hu, Grid(shape=hu.shape, spacing_mm=(3.0, 0.7, 0.7)))
-    geometry = parallel_beam_for(volume.grid, equally_spaced_angles(5, 120.0))
+    geometry = ParallelBeam.fitting(volume.grid, 5, 120.0)
     fbp = reconstruct(simulate_projections(volume, geometry), method="fbp").volume
     expected = hu_to_network(fbp.values)
     np.testing.assert_allclose(batch.eps[:, 0].numpy(), expected, atol=2e-3)

@@ -58,11 +58,11 @@ class Cell:
 
 def scan(volume: Volume, setting: Setting) -> Projections:
     """Noiseless projections of a volume."""
-    from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+    from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
     from diffusionblend.simulation import simulate_projections
 
     angles = equally_spaced_angles(setting.views, setting.arc_degrees)
-    return simulate_projections(volume, parallel_beam_for(volume.grid, angles))
+    return simulate_projections(volume, ParallelBeam.fitting(volume.grid, angles_rad=angles))
 
 
 def middle_of(volume: Volume, n_slices: int) -> Volume:

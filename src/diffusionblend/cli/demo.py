@@ -117,11 +117,11 @@ class Demo:
         return volume
 
     def _scan(self, truth: Volume) -> Projections:
-        from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+        from diffusionblend.geometry import ParallelBeam
         from diffusionblend.simulation import Noise, simulate_projections
 
         say(f"scan: {self.views} views over 180 degrees, {self.photons:g} photons a bin")
-        geometry = parallel_beam_for(truth.grid, equally_spaced_angles(self.views))
+        geometry = ParallelBeam.fitting(truth.grid, self.views)
         noise = Noise(photons=self.photons)
         return simulate_projections(truth, geometry, noise=noise, seed=self.seed)
 

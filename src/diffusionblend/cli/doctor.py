@@ -89,10 +89,10 @@ class Doctor:
         """Blocks a second through the network, pairs of A and A* a second, on every device."""
         import torch
 
-        from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+        from diffusionblend.geometry import ParallelBeam
         from diffusionblend.geometry.grid import Grid
         from diffusionblend.methods.memory import batch_that_fits
-        from diffusionblend.operators import ParallelBeamTransform
+        from diffusionblend.operators import XRayTransform
 
         size, k = prior.config.image_size, prior.block_slices
         for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
@@ -104,8 +104,8 @@ class Doctor:
             what = f"{k} x {size} x {size}"
             _tell(f"network, {name}", f"{rate * n_blocks:.3g} blocks of {what} a second")
             grid = Grid(shape=(n_blocks * k, size, size), spacing_mm=(1.0, 1.0, 1.0))
-            geometry = parallel_beam_for(grid, equally_spaced_angles(VIEWS))
-            operator = ParallelBeamTransform(geometry, grid, device=device)
+            geometry = ParallelBeam.fitting(grid, VIEWS)
+            operator = XRayTransform(geometry, grid, device=device)
             volume = torch.zeros(grid.shape, device=device)
             rate = _rate(lambda o=operator, v=volume: o.normal(v), device)
             what = f"of a slice of {size} x {size}, {VIEWS} views"

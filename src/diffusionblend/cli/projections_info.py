@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,18 +51,15 @@ class ProjectionsInfo:
 def projections_facts(scan: Projections) -> dict[str, object]:
     """What projections hold: sizes, values, geometry, volume, units and source."""
     geometry, grid = scan.geometry, scan.grid
-    lengths = {
-        f.name: value
-        for f in fields(geometry)
-        if isinstance(value := getattr(geometry, f.name), int | float)
-    }
+    described = geometry.to_dict()
+    single = {k: v for k, v in described.items() if isinstance(v, int | float)}
     return {
         "kind": "projections (line integrals -ln(I / I0), dimensionless)",
         "views_rows_bins": scan.values.shape,
         "lines_lowest_median_highest": _spread(scan.values),
         "geometry": type(geometry).__name__,
-        **(_angles(geometry.angles_rad) if hasattr(geometry, "angles_rad") else {}),
-        **lengths,
+        **(_angles(described["angles_rad"]) if "angles_rad" in described else {}),
+        **single,
         "volume_slices_rows_columns": grid.shape,
         "volume_spacing_mm_zyx": grid.spacing_mm,
         "volume_origin_mm_lps_xyz": grid.origin_mm,

@@ -123,22 +123,22 @@ class Simulate:
     def _geometry_for(self, grid: Grid) -> Geometry:
         """The geometry asked for, with a detector that sees all of the volume."""
         from diffusionblend.geometry import (
-            cone_beam_for,
+            ConeBeam,
+            FanBeam,
+            ParallelBeam,
             equally_spaced_angles,
-            fan_beam_for,
-            parallel_beam_for,
         )
 
         angles = equally_spaced_angles(self.views, self.arc_degrees)
         if self.geometry == "parallel":
-            return parallel_beam_for(grid, angles)
+            return ParallelBeam.fitting(grid, angles_rad=angles)
         distances = {
             "source_to_axis_mm": self.source_to_axis_mm,
             "source_to_detector_mm": self.source_to_detector_mm,
         }
         if self.geometry == "fan":
-            return fan_beam_for(grid, angles, curved=self.curved, **distances)
-        return cone_beam_for(grid, angles, **distances)
+            return FanBeam.fitting(grid, angles_rad=angles, curved=self.curved, **distances)
+        return ConeBeam.fitting(grid, angles_rad=angles, **distances)
 
     def _check_numbers(self) -> None:
         """Raise InputError for options that no scan could have."""

@@ -8,9 +8,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.base import Geometry
-from diffusionblend.geometry.beams import ConeBeam, FanBeam, ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.geometry.vectors import VectorGeometry
 
 SAMPLES = 21
 """Points along each axis of the volume, and four times as many views, that stand for all."""
@@ -32,10 +30,9 @@ def check_scan(geometry: Geometry, grid: Grid) -> None:
 
 def check_sources(geometry: Geometry, grid: Grid) -> None:
     """Raise InputError where the source of a view lies inside the volume."""
-    if isinstance(geometry, ParallelBeam) or getattr(geometry, "parallel", False):
+    sources = geometry.source_positions_mm()
+    if sources is None:
         return
-    vectors = isinstance(geometry, VectorGeometry)
-    sources = np.array(geometry.sources_mm if vectors else geometry.sources_mm())
     half = np.array(grid.shape[::-1]) * np.array(grid.spacing_mm[::-1]) / 2
     inside = (np.abs(sources) < half)[:, : 3 if geometry.couples_slices else 2].all(axis=1)
     if inside.any():
@@ -51,18 +48,13 @@ def check_sources(geometry: Geometry, grid: Grid) -> None:
 def truncated_fraction(geometry: Geometry, grid: Grid) -> float:
     """The share of the volume's cylinder that some view does not see, 0 to 1.
 
-    The cylinder is what fits inside the volume about the z axis: corners do not count. Of general
-    vectors only the bins' ends count, since a helix never sees all along z. A sample of points and
-    of views stands for all.
+    The cylinder is what fits inside the volume about the z axis: corners do not count. Of vectors
+    only the ends of detector rows count, since a helix never sees all along z. A sample of points
+    and of views stands for all.
     """
     points = _cylinder_points(grid, in_3d=geometry.couples_slices)
     picked = np.unique(np.linspace(0, geometry.n_views - 1, VIEWS).round().astype(int))
-    if isinstance(geometry, FanBeam):
-        unseen = _outside_fan(geometry, points, picked)
-    else:
-        rows_too = isinstance(geometry, ConeBeam)
-        unseen = _outside_panel(geometry.to_vectors(), points, picked, rows_too)
-    return float(unseen.mean())
+    return float(1 - geometry.sees(points, picked).mean())
 
 
 def _cylinder_points(grid: Grid, *, in_3d: bool) -> np.ndarray:
@@ -75,48 +67,3 @@ def _cylinder_points(grid: Grid, *, in_3d: bool) -> np.ndarray:
     z = unit * half_z if in_3d else np.zeros(1)
     flat = np.tile(disc_points, (len(z), 1))
     return np.column_stack([flat, np.repeat(z, len(disc_points))])
-
-
-def _outside_fan(geometry: FanBeam, points: np.ndarray, views: np.ndarray) -> np.ndarray:
-    """Which points some view's fan does not reach, (point,)."""
-    half = geometry.n_bins * geometry.bin_mm / 2
-    u, n = geometry.axes()
-    sources = geometry.sources_mm()
-    unseen = np.zeros(len(points), dtype=bool)
-    for view in views:
-        from_source = points - sources[view]
-        angle = np.arctan2(from_source @ u[view], from_source @ n[view])
-        place = angle if geometry.curved else np.tan(np.clip(angle, -1.57, 1.57))
-        position = place * geometry.source_to_detector_mm - geometry.detector_shift_mm
-        unseen |= np.abs(position) > half
-    return unseen
-
-
-def _outside_panel(
-    vectors: VectorGeometry, points: np.ndarray, views: np.ndarray, rows_too: bool
-) -> np.ndarray:
-    """Which points some view's panel does not see, (point,); rows_too: count its rows' ends."""
-    unseen = np.zeros(len(points), dtype=bool)
-    for view in views:
-        source, middle, u, v = (
-            np.array(part[view])
-            for part in (
-                vectors.sources_mm,
-                vectors.detectors_mm,
-                vectors.bin_steps_mm,
-                vectors.row_steps_mm,
-            )
-        )
-        # point + reach * ray lies in the panel; behind its source nothing is seen
-        rays = np.broadcast_to(source, points.shape) if vectors.parallel else points - source
-        across = np.cross(u, v)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            reach = ((middle - points) @ across) / (rays @ across)
-        behind = ~np.isfinite(reach) | ((reach <= -1) & (not vectors.parallel))
-        hit = points + np.where(behind, 0.0, reach)[:, None] * rays - middle
-        bins, rows = np.linalg.pinv(np.stack([u, v], axis=1)) @ hit.T
-        unseen |= behind
-        unseen |= np.abs(bins) > vectors.n_bins / 2
-        if rows_too:
-            unseen |= np.abs(rows) > vectors.n_rows / 2
-    return unseen

@@ -10,14 +10,17 @@ quarter turn; it stores (view, row, bin).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.base import Geometry
-from diffusionblend.geometry.beams import ConeBeam, FanBeam, ParallelBeam
+from diffusionblend.geometry.cone import ConeBeam
+from diffusionblend.geometry.fan import FanBeam
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.parallel import ParallelBeam
 from diffusionblend.geometry.vectors import PER_VIEW, VectorGeometry
 
 QUARTER_TURN = math.pi / 2
@@ -29,7 +32,8 @@ MIRROR_Y = np.array((1.0, -1.0, 1.0))
 def to_astra(geometry: Geometry, grid: Grid) -> dict[str, dict[str, Any]]:
     """`proj_geom` and `vol_geom` in mm, as astra.data3d (for a fan astra.data2d) takes them.
 
-    Raises InputError for a curved detector.
+    A geometry that ASTRA has no angles for is described by its vectors. Raises InputError for a
+    curved detector, and for an unknown geometry whose slices are independent.
     """
     n_z, n_y, n_x = grid.shape
     half_z, half_y, half_x = (n * s / 2 for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
@@ -40,44 +44,76 @@ def to_astra(geometry: Geometry, grid: Grid) -> dict[str, dict[str, Any]]:
         "WindowMaxY": half_y,
     }
     volume: dict[str, Any] = {"GridRowCount": n_y, "GridColCount": n_x, "option": window}
-    if not isinstance(geometry, FanBeam):
+    projections = _ASTRA.get(type(geometry), _astra_of_others)(geometry, grid)
+    if "DetectorCount" not in projections:
         volume["GridSliceCount"] = n_z
         window |= {"WindowMinZ": -half_z, "WindowMaxZ": half_z}
-    return {"proj_geom": _astra_projections(geometry, grid), "vol_geom": volume}
+    return {"proj_geom": projections, "vol_geom": volume}
 
 
-def _astra_projections(geometry: Geometry, grid: Grid) -> dict[str, Any]:
-    """ASTRA's proj_geom: by angles where it has a word for all, else by vectors."""
-    counts = {"DetectorRowCount": geometry.detector_rows(grid), "DetectorColCount": geometry.n_bins}
-    if isinstance(geometry, FanBeam):
-        parts = _vector_columns(geometry.to_vectors()) * MIRROR_Y
-        flat = parts[:, :3, :2].reshape(geometry.n_views, 6)
-        return {"type": "fanflat_vec", "DetectorCount": geometry.n_bins, "Vectors": flat}
-    if isinstance(geometry, ParallelBeam):
-        if geometry.detector_shift_mm == 0:
-            return counts | {
-                "type": "parallel3d",
-                "DetectorSpacingX": geometry.bin_mm,
-                "DetectorSpacingY": grid.spacing_mm[0],
-                "ProjectionAngles": np.array(geometry.angles_rad),
-            }
-        vectors = geometry.to_vectors(grid.shape[0], grid.spacing_mm[0])
-    else:
-        if isinstance(geometry, ConeBeam) and not (
-            geometry.detector_shift_mm or geometry.detector_lift_mm or geometry.axis_shift_mm
-        ):
-            behind = geometry.source_to_detector_mm - geometry.source_to_axis_mm
-            return counts | {
-                "type": "cone",
-                "DetectorSpacingX": geometry.bin_mm,
-                "DetectorSpacingY": geometry.row_mm,
-                "ProjectionAngles": np.array(geometry.angles_rad),
-                "DistanceOriginSource": geometry.source_to_axis_mm,
-                "DistanceOriginDetector": behind,
-            }
-        vectors = geometry.to_vectors()
-    kind = "parallel3d_vec" if vectors.parallel else "cone_vec"
-    return counts | {"type": kind, "Vectors": _vector_columns(vectors).reshape(-1, 12)}
+def _astra_parallel(geometry: ParallelBeam, grid: Grid) -> dict[str, Any]:
+    """`parallel3d`, or its vectors where the detector is shifted."""
+    if geometry.detector_shift_mm:
+        return _astra_vectors(geometry.to_vectors(grid.shape[0], grid.spacing_mm[0]))
+    return {
+        "type": "parallel3d",
+        "DetectorRowCount": grid.shape[0],
+        "DetectorColCount": geometry.n_bins,
+        "DetectorSpacingX": geometry.bin_mm,
+        "DetectorSpacingY": grid.spacing_mm[0],
+        "ProjectionAngles": np.array(geometry.angles_rad),
+    }
+
+
+def _astra_fan(geometry: FanBeam, grid: Grid) -> dict[str, Any]:
+    """`fanflat_vec`, since ASTRA sees a `fanflat` in a mirror."""
+    parts = _vector_columns(geometry.to_vectors()) * MIRROR_Y
+    flat = parts[:, :3, :2].reshape(geometry.n_views, 6)
+    return {"type": "fanflat_vec", "DetectorCount": geometry.n_bins, "Vectors": flat}
+
+
+def _astra_cone(geometry: ConeBeam, grid: Grid) -> dict[str, Any]:
+    """`cone`, or its vectors where anything is shifted."""
+    if geometry.detector_shift_mm or geometry.detector_lift_mm or geometry.axis_shift_mm:
+        return _astra_vectors(geometry.to_vectors())
+    return {
+        "type": "cone",
+        "DetectorRowCount": geometry.n_rows,
+        "DetectorColCount": geometry.n_bins,
+        "DetectorSpacingX": geometry.bin_mm,
+        "DetectorSpacingY": geometry.row_mm,
+        "ProjectionAngles": np.array(geometry.angles_rad),
+        "DistanceOriginSource": geometry.source_to_axis_mm,
+        "DistanceOriginDetector": geometry.source_to_detector_mm - geometry.source_to_axis_mm,
+    }
+
+
+def _astra_of_others(geometry: Geometry, grid: Grid) -> dict[str, Any]:
+    """Any geometry that couples slices, by its vectors."""
+    if not geometry.couples_slices:
+        raise InputError(
+            f"ASTRA has no words for a {type(geometry).__name__} over independent slices.",
+            "a parallel, fan or cone beam, or a geometry that couples slices",
+        )
+    return _astra_vectors(geometry.to_vectors())
+
+
+_ASTRA: dict[type, Callable[..., dict[str, Any]]] = {
+    ParallelBeam: _astra_parallel,
+    FanBeam: _astra_fan,
+    ConeBeam: _astra_cone,
+}
+"""By exact class: a subclass is described by its vectors."""
+
+
+def _astra_vectors(vectors: VectorGeometry) -> dict[str, Any]:
+    """`cone_vec` or `parallel3d_vec`."""
+    return {
+        "type": "parallel3d_vec" if vectors.parallel else "cone_vec",
+        "DetectorRowCount": vectors.n_rows,
+        "DetectorColCount": vectors.n_bins,
+        "Vectors": _vector_columns(vectors).reshape(-1, 12),
+    }
 
 
 def _vector_columns(vectors: VectorGeometry) -> np.ndarray:
@@ -158,43 +194,80 @@ def _from_distances(proj_geom: dict[str, Any], *, flat: bool) -> Geometry:
 def to_tigre(geometry: Geometry, grid: Grid) -> dict[str, Any]:
     """The attributes of a tigre.geometry, and its `angles`, lengths in mm.
 
-    Raises InputError for a curved detector, a fan over several slices, and general vectors.
+    Raises InputError for a curved detector, a fan over several slices, general vectors, and
+    geometries of other classes.
     """
-    curved = getattr(geometry, "curved", False)
-    if isinstance(geometry, VectorGeometry) or curved:
+    describe = _TIGRE.get(type(geometry))
+    if describe is None:
         raise InputError(
-            f"TIGRE has no word for a {type(geometry).__name__}{' on a curved detector' * curved}.",
+            f"TIGRE has no word for a {type(geometry).__name__}.",
             "a parallel, fan or cone beam on a flat detector",
         )
-    if isinstance(geometry, FanBeam) and grid.shape[0] != 1:
+    voxels, spacing = np.array(grid.shape), np.array(grid.spacing_mm)
+    described = {
+        "nVoxel": voxels,
+        "dVoxel": spacing,
+        "sVoxel": voxels * spacing,
+        "offOrigin": np.zeros(3),
+        "rotDetector": np.zeros(3),
+        "accuracy": 0.5,
+        "angles": np.array(geometry.angles_rad) - QUARTER_TURN,
+    } | describe(geometry, grid)
+    return described | {"sDetector": described["nDetector"] * described["dDetector"]}
+
+
+def _tigre_parallel(geometry: ParallelBeam, grid: Grid) -> dict[str, Any]:
+    return {
+        "mode": "parallel",
+        "DSO": TIGRE_PARALLEL_MM,
+        "DSD": TIGRE_PARALLEL_MM,
+        "nDetector": np.array((grid.shape[0], geometry.n_bins)),
+        "dDetector": np.array((grid.spacing_mm[0], geometry.bin_mm)),
+        "offDetector": np.array((0.0, geometry.detector_shift_mm)),
+        "COR": 0.0,
+    }
+
+
+def _tigre_fan(geometry: FanBeam, grid: Grid) -> dict[str, Any]:
+    """A cone of one row, as high as the slice."""
+    if geometry.curved:
+        raise InputError(
+            "TIGRE has no word for a FanBeam on a curved detector.",
+            "a parallel, fan or cone beam on a flat detector",
+        )
+    if grid.shape[0] != 1:
         raise InputError(
             f"TIGRE has fans for one slice; the volume has {grid.shape[0]}.",
             "one slice",
             "grid.with_slices(1)",
         )
-    parallel = isinstance(geometry, ParallelBeam)
-    row_mm = getattr(geometry, "row_mm", grid.spacing_mm[0])
-    counts = np.array((geometry.detector_rows(grid), geometry.n_bins))
-    steps = np.array((row_mm, geometry.bin_mm))
-    voxels, spacing = np.array(grid.shape), np.array(grid.spacing_mm)
-    lift_mm = getattr(geometry, "detector_lift_mm", 0.0)
+    return _tigre_from_source(geometry, 1, grid.spacing_mm[0], 0.0)
+
+
+def _tigre_cone(geometry: ConeBeam, grid: Grid) -> dict[str, Any]:
+    return _tigre_from_source(geometry, geometry.n_rows, geometry.row_mm, geometry.detector_lift_mm)
+
+
+def _tigre_from_source(
+    geometry: FanBeam | ConeBeam, n_rows: int, row_mm: float, lift_mm: float
+) -> dict[str, Any]:
     return {
-        "mode": "parallel" if parallel else "cone",
-        "DSO": TIGRE_PARALLEL_MM if parallel else geometry.source_to_axis_mm,
-        "DSD": TIGRE_PARALLEL_MM if parallel else geometry.source_to_detector_mm,
-        "nDetector": counts,
-        "dDetector": steps,
-        "sDetector": counts * steps,
-        "nVoxel": voxels,
-        "dVoxel": spacing,
-        "sVoxel": voxels * spacing,
-        "offOrigin": np.zeros(3),
+        "mode": "cone",
+        "DSO": geometry.source_to_axis_mm,
+        "DSD": geometry.source_to_detector_mm,
+        "nDetector": np.array((n_rows, geometry.n_bins)),
+        "dDetector": np.array((row_mm, geometry.bin_mm)),
         "offDetector": np.array((lift_mm, geometry.detector_shift_mm)),
-        "COR": 0.0 if parallel else -geometry.axis_shift_mm,
-        "rotDetector": np.zeros(3),
-        "accuracy": 0.5,
-        "angles": np.array(geometry.angles_rad) - QUARTER_TURN,
+        "COR": -geometry.axis_shift_mm,
     }
+
+
+_TIGRE: dict[type, Callable[..., dict[str, Any]]] = {
+    ParallelBeam: _tigre_parallel,
+    FanBeam: _tigre_fan,
+    ConeBeam: _tigre_cone,
+}
+"""By exact class: a subclass is refused."""
 
 
 def from_tigre(described: dict[str, Any]) -> tuple[Geometry, Grid]:

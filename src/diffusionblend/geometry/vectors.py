@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry.base import Geometry
+from diffusionblend.geometry.base import Geometry, settle
 from diffusionblend.geometry.grid import Grid
 
 PER_VIEW = ("sources_mm", "detectors_mm", "bin_steps_mm", "row_steps_mm")
@@ -20,7 +20,7 @@ Triples = tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorGeometry(Geometry):
+class VectorGeometry(Geometry, name="vectors"):
     """Rays from a source to a flat panel, both given view by view: a calibrated scan, or a helix.
 
     All are (x, y, z) in mm from the centre of the volume, one per view. sources_mm: the source.
@@ -108,22 +108,25 @@ class VectorGeometry(Geometry):
         """Itself."""
         return self
 
+    def sees(
+        self, points_mm: np.ndarray, views: np.ndarray, *, rows_too: bool = False
+    ) -> np.ndarray:
+        """Which points lie on the panel in all of the views, (point,); behind a source none do.
 
-def settle(geometry: object, **kinds: type) -> None:
-    """Give fields of a frozen dataclass their own plain type. Raises InputError where one cannot.
-
-    kinds: the type of each field; a whole number may be given as any number that is whole.
-    """
-    for name, kind in kinds.items():
-        value = getattr(geometry, name)
-        try:
-            plain = kind(value)
-            right = kind is not int or plain == value
-        except (TypeError, ValueError, OverflowError):
-            right = False
-        if not right:
-            raise InputError(
-                f"{type(geometry).__name__}.{name} is {value!r}.",
-                "a whole number" if kind is int else "a number",
-            )
-        object.__setattr__(geometry, name, plain)
+        rows_too: the panel's first and last row count, too, not the ends of its rows alone.
+        """
+        seen = np.ones(len(points_mm), dtype=bool)
+        for view in views:
+            source, middle, u, v = (np.array(getattr(self, name)[view]) for name in PER_VIEW)
+            # point + reach * ray lies in the panel
+            rays = np.broadcast_to(source, points_mm.shape) if self.parallel else points_mm - source
+            across = np.cross(u, v)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                reach = ((middle - points_mm) @ across) / (rays @ across)
+            behind = ~np.isfinite(reach) | ((reach <= -1) & (not self.parallel))
+            hit = points_mm + np.where(behind, 0.0, reach)[:, None] * rays - middle
+            bins, rows = np.linalg.pinv(np.stack([u, v], axis=1)) @ hit.T
+            seen &= ~behind & (np.abs(bins) <= self.n_bins / 2)
+            if rows_too:
+                seen &= np.abs(rows) <= self.n_rows / 2
+        return seen

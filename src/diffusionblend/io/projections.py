@@ -16,7 +16,8 @@ import numpy as np
 from diffusionblend import __version__
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, VectorGeometry
+from diffusionblend.geometry import Geometry
+from diffusionblend.geometry.base import TYPE_KEY, geometry_class
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_output
 from diffusionblend.io.scans.hdf5 import open_hdf5
@@ -36,20 +37,8 @@ ANGLE_UNITS = {
 """What the attribute `units` of the angles may say, where they have one."""
 ANGLE_TOLERANCE_DEGREES = 0.01
 """Both data sets of angles may differ by so much, a full turn aside, since one may be rounded."""
-GEOMETRIES = {
-    "parallel": ParallelBeam,
-    "fan": FanBeam,
-    "cone": ConeBeam,
-    "vectors": VectorGeometry,
-}
-PER_VIEW_UNITS = {
-    "angles_rad": "rad",
-    "sources_mm": "mm",
-    "detectors_mm": "mm",
-    "bin_steps_mm": "mm",
-    "row_steps_mm": "mm",
-}
-"""Fields of a geometry that have a row for each view, with their units: data sets of our group."""
+UNITS = {"_rad": "rad", "_mm": "mm"}
+"""Of a data set of the geometry's, by the end of its name."""
 PROJECTION_SUFFIXES = (".h5", ".hdf5")
 
 
@@ -97,8 +86,8 @@ def _as_hdf5(projections: Projections) -> bytes:
         raise InputError(
             f"The projections' notes cannot be stored: {error}.", "finite plain values (JSON)"
         ) from error
-    geometry, grid = projections.geometry, projections.grid
-    (kind,) = (name for name, known in GEOMETRIES.items() if type(geometry) is known)
+    geometry, grid = projections.geometry.to_dict(), projections.grid
+    kind = geometry.pop(TYPE_KEY)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["implements"] = "exchange"
@@ -111,18 +100,13 @@ def _as_hdf5(projections: Projections) -> bytes:
         data.attrs.update(
             units="1", axes="view:row:bin", description="line integrals -ln(I/I0), not counts"
         )
-        if hasattr(geometry, "angles_rad"):
-            file[THETA_DEGREES] = np.degrees(geometry.angles_rad)
+        group = file.create_group(GROUP)
+        for name, value in geometry.items():
+            _store(group, name, value)
+        if ANGLES_RAD in file:
+            file[THETA_DEGREES] = np.degrees(geometry["angles_rad"])
             file[THETA_DEGREES].attrs["units"] = "degrees"
-        for field in fields(geometry):
-            value = getattr(geometry, field.name)
-            if field.name in PER_VIEW_UNITS:
-                name = f"{GROUP}/{field.name}"
-                file[name] = np.array(value, dtype=np.float64)
-                file[name].attrs["units"] = PER_VIEW_UNITS[field.name]
-            else:
-                file[GROUP].attrs[field.name] = value
-        file[GROUP].attrs.update(
+        group.attrs.update(
             format_version=FORMAT_VERSION,
             written_by=f"diffusionblend {__version__}",
             geometry=kind,
@@ -134,6 +118,25 @@ def _as_hdf5(projections: Projections) -> bytes:
             notes=notes,
         )
     return buffer.getvalue()
+
+
+def _store(group: h5py.Group, name: str, value: object) -> None:
+    """Keep a field of a geometry: several numbers as a data set, one number or text as attribute.
+
+    Raises InputError for anything else.
+    """
+    values = np.asarray(value)
+    if values.dtype.kind not in ("fiub" if values.ndim else "fiubU"):
+        raise InputError(
+            f"The geometry's {name} cannot be stored: {value!r}.", "a number, text, or numbers"
+        )
+    if not values.ndim:
+        group.attrs[name] = value
+        return
+    group[name] = values
+    for ending, units in UNITS.items():
+        if name.endswith(ending):
+            group[name].attrs["units"] = units
 
 
 def _from_hdf5(file: h5py.File, path: Path) -> Projections:
@@ -155,11 +158,11 @@ def _from_hdf5(file: h5py.File, path: Path) -> Projections:
             "a newer diffusionblend",
         )
     values = _dataset(file, DATA, path)
-    stored = _geometry_fields(file, path)
+    described = _described_geometry(file, path)
     try:
         return Projections(
             values,
-            GEOMETRIES[_attribute(attrs, "geometry", path)](**stored),
+            Geometry.from_dict(described),
             Grid(
                 shape=tuple(_attribute(attrs, "grid_shape_zyx", path)),
                 spacing_mm=tuple(_attribute(attrs, "grid_spacing_mm_zyx", path)),
@@ -214,22 +217,33 @@ def _check_angle_units(file: h5py.File, name: str, path: Path) -> None:
         )
 
 
-def _geometry_fields(file: h5py.File, path: Path) -> dict[str, object]:
-    """The fields of the geometry in an open file; what has a default may be missing."""
-    attrs = file[GROUP].attrs
-    kind = _attribute(attrs, "geometry", path)
-    if kind not in GEOMETRIES:
-        known = ", ".join(repr(name) for name in GEOMETRIES)
-        raise InputError(f"{path} has the geometry {kind!r}.", f"one of {known}")
-    stored: dict[str, object] = {}
-    for field in fields(GEOMETRIES[kind]):
-        if field.name in PER_VIEW_UNITS:
-            name = f"{GROUP}/{field.name}"
-            angles = name == ANGLES_RAD
-            stored[field.name] = _angles_rad(file, path) if angles else _dataset(file, name, path)
-        elif field.name in attrs or field.default is MISSING:
-            stored[field.name] = _attribute(attrs, field.name, path)
-    return stored
+def _described_geometry(file: h5py.File, path: Path) -> dict[str, object]:
+    """The geometry in an open file as `Geometry.from_dict` takes it; what has a default may lack.
+
+    Raises InputError for an unknown geometry and a missing field.
+    """
+    group = file[GROUP]
+    kind = _attribute(group.attrs, "geometry", path)
+    try:
+        cls = geometry_class(kind)
+    except InputError as error:
+        raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
+    described: dict[str, object] = {TYPE_KEY: kind}
+    for field in fields(cls):
+        name = f"{GROUP}/{field.name}"
+        if name == ANGLES_RAD:
+            described[field.name] = _angles_rad(file, path)
+        elif field.name in group:
+            described[field.name] = _dataset(file, name, path)
+        elif field.name in group.attrs:
+            described[field.name] = group.attrs[field.name]
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise InputError(
+                f"{path} lacks {field.name} of the geometry, as a data set or an attribute of "
+                f"/{GROUP}.",
+                "the layout of docs/file-layouts.md",
+            )
+    return described
 
 
 def _attribute(attrs: h5py.AttributeManager, name: str, path: Path) -> object:

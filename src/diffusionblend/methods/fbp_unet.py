@@ -63,7 +63,7 @@ def check_views(prior: Prior, projections: Projections) -> None:
     views, arc_degrees = prior.views
     expected = equally_spaced_angles(views, arc_degrees)
     geometry = projections.geometry
-    if not isinstance(geometry, ParallelBeam):
+    if type(geometry) is not ParallelBeam:
         raise InputError(
             "The network was trained for a parallel beam; the scan is of "
             f"{type(geometry).__name__}.",

@@ -12,7 +12,7 @@ import torch
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.operators import XRayTransform, make_transform
+from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.noisy_data import line_variance, statistical_weights
 
 NO_ATTENUATION = -1.0
@@ -59,7 +59,7 @@ class Problem:
         """
         grid = projections.grid
         pixel_mm = grid.spacing_mm[2]
-        operator = make_transform(projections.geometry, grid, device=device, scale=1 / pixel_mm)
+        operator = XRayTransform(projections.geometry, grid, device=device, scale=1 / pixel_mm)
         slices = grid.shape[0] if operator.couples_slices else 1
         ones = torch.ones((slices, *grid.in_plane_shape), device=device)
         water = operator.with_slices(slices).forward(ones)

@@ -1,22 +1,14 @@
-"""Linear operators with exact adjoints: X-ray transforms and finite differences."""
+"""Linear operators with exact adjoints: the X-ray transform, finite differences, their algebra."""
 
-from diffusionblend.operators.cone import ConeBeamTransform
 from diffusionblend.operators.differences import FiniteDifferences
-from diffusionblend.operators.factory import XRayTransform, make_transform
-from diffusionblend.operators.fan import FanBeamTransform
-from diffusionblend.operators.linear import LinearOperator
-from diffusionblend.operators.parallel import ParallelBeamTransform
-from diffusionblend.operators.slicewise import SlicewiseTransform
+from diffusionblend.operators.linear import LinearOperator, stack
 from diffusionblend.operators.weighted import WeightedOperator
+from diffusionblend.operators.xray import XRayTransform
 
 __all__ = [
-    "ConeBeamTransform",
-    "FanBeamTransform",
     "FiniteDifferences",
     "LinearOperator",
-    "ParallelBeamTransform",
-    "SlicewiseTransform",
     "WeightedOperator",
     "XRayTransform",
-    "make_transform",
+    "stack",
 ]

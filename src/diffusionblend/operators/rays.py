@@ -6,12 +6,15 @@ slice by linear interpolation in between.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from diffusionblend.geometry import FanBeam, ParallelBeam
+from diffusionblend.errors import InputError
+from diffusionblend.geometry import FanBeam, Geometry, ParallelBeam
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.vectors import PER_VIEW
 
 SPARE_LINES = 1
 """Lines taken at either end, since division rounds, before those outside are dropped."""
@@ -51,11 +54,11 @@ class PlaneRays:
         return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
 
 
-def plane_rays(geometry: ParallelBeam | FanBeam, grid: Grid) -> PlaneRays:
+def plane_rays(geometry: Geometry, grid: Grid) -> PlaneRays:
     """The rays of `geometry` in a slice of `grid`; half lines where they come from a source."""
     n_y, n_x = grid.in_plane_shape
     spacing_xy = np.array(grid.spacing_mm[:0:-1])
-    origins, directions = rays_in_mm(geometry)
+    origins, directions, from_source = rays_in_mm(geometry)
     origins = origins.reshape(-1, 2) / spacing_xy + (np.array((n_x, n_y)) - 1) / 2
     steps = directions.reshape(-1, 2) / spacing_xy
     along_rows = np.abs(steps[:, 1]) >= np.abs(steps[:, 0])
@@ -70,7 +73,7 @@ def plane_rays(geometry: ParallelBeam | FanBeam, grid: Grid) -> PlaneRays:
     slope = aside / ahead
     start = from_across - slope * from_line
     first, last = _lines_met(start, slope, n_lines, n_across)
-    if isinstance(geometry, FanBeam):
+    if from_source:
         first = np.where(ahead > 0, np.maximum(first, np.floor(from_line) + 1), first)
         last = np.where(ahead < 0, np.minimum(last, np.ceil(from_line)), last)
     first = np.clip(first, 0, n_lines).astype(np.int64)
@@ -85,16 +88,55 @@ def plane_rays(geometry: ParallelBeam | FanBeam, grid: Grid) -> PlaneRays:
     return PlaneRays(along_rows, start, slope, 1 / np.abs(ahead), first, last)
 
 
-def rays_in_mm(geometry: ParallelBeam | FanBeam) -> tuple[np.ndarray, np.ndarray]:
-    """A point (x, y) in mm and a unit direction of every ray, each (view, bin, 2)."""
+def rays_in_mm(geometry: Geometry) -> tuple[np.ndarray, np.ndarray, bool]:
+    """A point (x, y) in mm and a direction of every ray, (view, bin, 2); whether from a source.
+
+    Of parallel and fan beams themselves by their angles, of any other class by its vectors. Raises
+    InputError where those do not lie in the plane of a slice.
+    """
+    return _RAYS_OF.get(type(geometry), _rays_of_vectors)(geometry)
+
+
+def _parallel_rays(geometry: ParallelBeam) -> tuple[np.ndarray, np.ndarray, bool]:
     u, n = (axis[:, None, :2] for axis in geometry.axes())
-    if isinstance(geometry, ParallelBeam):
-        origins = geometry.bin_positions_mm[:, None] * u
-        return origins, np.broadcast_to(n, origins.shape)
+    origins = geometry.bin_positions_mm[:, None] * u
+    return origins, np.broadcast_to(n, origins.shape), False
+
+
+def _fan_rays(geometry: FanBeam) -> tuple[np.ndarray, np.ndarray, bool]:
+    u, n = (axis[:, None, :2] for axis in geometry.axes())
     angles = geometry.fan_angles_rad[:, None]
     directions = np.cos(angles) * n + np.sin(angles) * u
-    sources = geometry.sources_mm()[:, None, :2]
-    return np.broadcast_to(sources, directions.shape), directions
+    sources = geometry.circle_mm()[:, None, :2]
+    return np.broadcast_to(sources, directions.shape), directions, True
+
+
+def _rays_of_vectors(geometry: Geometry) -> tuple[np.ndarray, np.ndarray, bool]:
+    vectors = geometry.to_vectors()
+    sources, middles, steps, _ = (np.array(getattr(vectors, name)) for name in PER_VIEW)
+    shape = vectors.n_views, vectors.n_rows, vectors.n_bins
+    if shape != (geometry.n_views, 1, geometry.n_bins) or any(
+        part[:, 2].any() for part in (sources, middles, steps)
+    ):
+        raise InputError(
+            f"{type(geometry).__name__} has independent slices, but its vectors are of {shape} "
+            "views, rows and bins, or leave the plane z = 0.",
+            f"({geometry.n_views}, 1, {geometry.n_bins}), all in the plane z = 0",
+            "couples_slices = True for rays that pass from slice to slice",
+        )
+    bins = (np.arange(vectors.n_bins) - (vectors.n_bins - 1) / 2)[:, None]
+    places = middles[:, None, :2] + bins * steps[:, None, :2]
+    starts = np.broadcast_to(sources[:, None, :2], places.shape)
+    ahead = starts if vectors.parallel else places - starts
+    directions = ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
+    return (places if vectors.parallel else starts), directions, not vectors.parallel
+
+
+_RAYS_OF: dict[type, Callable[..., tuple[np.ndarray, np.ndarray, bool]]] = {
+    ParallelBeam: _parallel_rays,
+    FanBeam: _fan_rays,
+}
+"""By exact class, so that a subclass is traced by its own vectors."""
 
 
 def _lines_met(

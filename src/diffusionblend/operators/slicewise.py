@@ -1,7 +1,7 @@
-"""X-ray transforms whose slices are independent: everything but the equations of their rays.
+"""Rays of slices that are independent: the rays of one slice serve all.
 
-The rays of one slice serve all: computed on the fly, or as a sparse matrix where that is faster.
-Both have the same weights.
+They are computed on the fly, or kept as a sparse matrix where that is faster. Both have the same
+weights.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
-from diffusionblend.errors import InputError
-from diffusionblend.geometry import FanBeam, ParallelBeam
-from diffusionblend.geometry.checks import check_sources
+from diffusionblend.geometry import Geometry
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.kernels.devices import gpu_kernels
 from diffusionblend.operators.kernels.planes import back_project, project
-from diffusionblend.operators.linear import LinearOperator
 from diffusionblend.operators.rays import PlaneRays, plane_rays
 from diffusionblend.operators.sparse import matrix_bytes, ray_matrix, torch_csr
 
@@ -30,39 +27,33 @@ MATRIX_LIMIT_BYTES = {"cpu": 1 << 20, "cuda": 1 << 30}
 cache (rays on the fly are faster beyond), on a GPU where they fit. Making them takes half more."""
 
 
-class SlicewiseTransform(LinearOperator):
-    """A: volume (z, y, x) in 1/mm to line integrals (view, row, bin), slice by slice.
+class SliceRays:
+    """How an X-ray transform whose geometry leaves slices independent computes A and A*.
 
-    geometry, grid: what is measured; row r of the detector sees slice r. `scale` multiplies every
-    length: with 1 / pixel_mm the result is in pixels, as the solvers like it. storage: "matrix"
-    keeps A and its exact adjoint as CSR matrices of (views * bins) by (y * x) in dtype; "rays"
-    computes both as they are used, in the data's dtype, on the CPU or, where Triton is installed,
-    on the data's GPU; None takes the matrix up to MATRIX_LIMIT_BYTES of the device. Raises
-    InputError where the source lies inside the volume.
+    Row r of the detector sees slice r. `scale` multiplies every length. storage: "matrix" keeps A
+    and its exact adjoint as CSR matrices of (views * bins) by (y * x) in dtype on the device;
+    "rays" computes both as they are used, in the data's dtype, on the CPU or, where Triton is
+    installed, on the data's GPU; None takes the matrix up to MATRIX_LIMIT_BYTES of the device.
     """
 
-    couples_slices = False
+    storages = (MATRIX, RAYS)
 
     def __init__(
         self,
-        geometry: ParallelBeam | FanBeam,
+        geometry: Geometry,
         grid: Grid,
         *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        scale: float = 1.0,
-        storage: str | None = None,
+        device: torch.device,
+        dtype: torch.dtype,
+        scale: float,
+        storage: str | None,
     ) -> None:
-        check_sources(geometry, grid)
-        if storage not in (MATRIX, RAYS, None):
-            raise InputError(f"The storage is {storage!r}.", f"{MATRIX!r}, {RAYS!r} or None")
         self.geometry, self.grid = geometry, grid
-        self.domain_shape = grid.shape
-        self.range_shape = (geometry.n_views, grid.shape[0], geometry.n_bins)
+        self.scale, self.dtype, self.device = scale, dtype, device
+        self.shape = (geometry.n_views, grid.shape[0], geometry.n_bins)
         rays = plane_rays(geometry, grid)
-        self.scale, self.dtype, self.device = scale, dtype, torch.device(device)
         self.matrix_bytes = matrix_bytes(rays, dtype)
-        limit = MATRIX_LIMIT_BYTES["cpu" if self.device.type == "cpu" else "cuda"]
+        limit = MATRIX_LIMIT_BYTES["cpu" if device.type == "cpu" else "cuda"]
         self.storage = storage or (MATRIX if self.matrix_bytes <= limit else RAYS)
         self._table = rays.table(scale) if self.storage == RAYS else None
         self._made: dict[str | torch.device, torch.Tensor] = {}
@@ -87,30 +78,42 @@ class SlicewiseTransform(LinearOperator):
             return f"sparse matrix of up to {size}"
         return f"rays on the fly (their matrix would take up to {size})"
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of what is kept: the matrices, or the table of rays."""
+        total = 0 if self._table is None else self._table.nbytes
+        for kept in self._made.values():
+            parts = (kept,)
+            if kept.layout == torch.sparse_csr:
+                parts = (kept.values(), kept.col_indices(), kept.crow_indices())
+            total += sum(part.numel() * part.element_size() for part in parts)
+        return total
+
     def with_slices(self, n_slices: int) -> Self:
-        """The same transform for another number of slices; what it holds is shared."""
+        """The same rays for another number of slices; what it holds is shared."""
         other = copy(self)
         other.grid = self.grid.with_slices(n_slices)
-        other.domain_shape = other.grid.shape
-        other.range_shape = (self.range_shape[0], n_slices, self.range_shape[2])
+        other.shape = (self.shape[0], n_slices, self.shape[2])
         return other
 
-    def _forward(self, x: torch.Tensor) -> torch.Tensor:
-        views, slices, bins = self.range_shape
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Line integrals (view, row, bin) of a volume (z, y, x)."""
+        views, slices, bins = self.shape
         if self.storage == RAYS:
             return self._forward_by_rays(x)
         lines = self.matrix @ x.reshape(slices, -1).T.contiguous()
         return lines.reshape(views, bins, slices).transpose(1, 2).contiguous()
 
-    def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        views, slices, bins = self.range_shape
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        """The adjoint's volume (z, y, x) of line integrals (view, row, bin)."""
+        views, slices, bins = self.shape
         if self.storage == RAYS:
             return self._adjoint_by_rays(y)
         lines = y.transpose(1, 2).reshape(views * bins, slices).contiguous()
-        return (self._made["A*"] @ lines).T.reshape(self.domain_shape).contiguous()
+        return (self._made["A*"] @ lines).T.reshape(self.grid.shape).contiguous()
 
     def _forward_by_rays(self, x: torch.Tensor) -> torch.Tensor:
-        views, slices, bins = self.range_shape
+        views, slices, bins = self.shape
         kernels = gpu_kernels(x)
         if kernels is None:
             volume = x.detach().cpu().contiguous().numpy()
@@ -121,7 +124,7 @@ class SlicewiseTransform(LinearOperator):
         return lines.reshape(views, bins, slices).transpose(1, 2).contiguous()
 
     def _adjoint_by_rays(self, y: torch.Tensor) -> torch.Tensor:
-        views, slices, bins = self.range_shape
+        views, slices, bins = self.shape
         shape = self.grid.in_plane_shape
         kernels = gpu_kernels(y)
         if kernels is None:
@@ -129,7 +132,7 @@ class SlicewiseTransform(LinearOperator):
             return torch.from_numpy(back_project(values, self._table, shape)).to(y.device)
         lines = y.detach().transpose(1, 2).reshape(views * bins, slices).contiguous()
         pixels = kernels.back_project_slices(lines, self._table_on(y.device), *shape)
-        return pixels.T.reshape(self.domain_shape).contiguous()
+        return pixels.T.reshape(self.grid.shape).contiguous()
 
     def _table_on(self, device: torch.device) -> torch.Tensor:
         """The table of rays on a device, copied there once."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from diffusionblend.geometry import FanBeam, ParallelBeam
+from diffusionblend.geometry import Geometry
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.rays import PlaneRays, plane_rays
 
@@ -22,7 +22,7 @@ INDEX_BYTES = 4
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def joseph_weights(geometry: ParallelBeam | FanBeam, grid: Grid) -> Entries:
+def joseph_weights(geometry: Geometry, grid: Grid) -> Entries:
     """Rays, pixels and weights in mm of the entries of A for one slice, each of shape (entries,).
 
     Ray v * n_bins + b is bin b of view v; pixel r * n_columns + c is row r, column c.

@@ -16,6 +16,7 @@ class WeightedOperator(LinearOperator):
     def __init__(self, operator: LinearOperator, weights: torch.Tensor) -> None:
         self.operator, self.roots = operator, weights.sqrt()
         self.domain_shape, self.range_shape = operator.domain_shape, operator.range_shape
+        self.device, self.dtype = operator.device, operator.dtype
 
     def of_data(self, y: torch.Tensor) -> torch.Tensor:
         """W^(1/2) y of data for A, the data for this operator."""
@@ -26,3 +27,6 @@ class WeightedOperator(LinearOperator):
 
     def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
         return self.operator.adjoint(self.of_data(y))
+
+    def _on(self, device: torch.device) -> WeightedOperator:
+        return WeightedOperator(self.operator.to(device), self.roots.square().to(device))

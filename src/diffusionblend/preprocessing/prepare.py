@@ -53,7 +53,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         lines = reduce_rings(lines, settings.ring_bins)
     centre_bin, centre = _centre(scan, lines, kind, correction)
     geometry = _geometry(scan, kind, centre_bin)
-    grid = _grid(scan, geometry, centre_bin, settings)
+    grid = _grid(scan, kind, centre_bin, settings)
     check_sources(geometry, grid)
     missed = truncated_fraction(geometry, grid)
     if missed > WARNED_FRACTION:
@@ -184,15 +184,15 @@ def _geometry(scan: RawScan, kind: str, centre_bin: float) -> Geometry:
     return ConeBeam(**turning, n_rows=n_rows, row_mm=scan.row_mm)
 
 
-def _grid(scan: RawScan, geometry: Geometry, centre_bin: float, settings: PrepareSettings) -> Grid:
+def _grid(scan: RawScan, kind: str, centre_bin: float, settings: PrepareSettings) -> Grid:
     """Square slices about the axis, one for every detector row, as wide as every view sees."""
     n_rows, n_bins = scan.data.shape[1:]
     half_mm = min(centre_bin + 0.5, n_bins - 0.5 - centre_bin) * scan.bin_mm
     magnification = 1.0
-    if not isinstance(geometry, ParallelBeam):
-        magnification = geometry.source_to_detector_mm / geometry.source_to_axis_mm
-        fan_rad = math.atan(half_mm / geometry.source_to_detector_mm)
-        half_mm = geometry.source_to_axis_mm * math.sin(fan_rad)
+    if kind != "parallel":
+        magnification = scan.source_to_detector_mm / scan.source_to_axis_mm
+        fan_rad = math.atan(half_mm / scan.source_to_detector_mm)
+        half_mm = scan.source_to_axis_mm * math.sin(fan_rad)
     pixel_mm = settings.pixel_mm
     if pixel_mm is None:
         own_mm = scan.bin_mm / magnification

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators.cone import views_in_voxels
 from diffusionblend.operators.kernels.threads import in_parts
+from diffusionblend.operators.panels import views_in_voxels
 from diffusionblend.solvers.filters import ramp_filter, turn_weights
 
 VIEWS_AT_ONCE = 16
@@ -23,10 +24,16 @@ def feldkamp_davis_kress(
     Exact in the plane of the source's circle, approximate above and below; a whole turn, or a half
     turn and the fan, of any angles. Bins and rows are read by bilinear interpolation, 0 outside the
     panel. Computes in float32 on the CPU; the result lies on the data's device. Raises InputError
-    on an unknown window.
+    on an unknown window, and for another class than ConeBeam, a subclass too.
     """
     from diffusionblend.operators.kernels import cpu as kernels_cpu
 
+    if type(geometry) is not ConeBeam:
+        raise InputError(
+            f"Feldkamp's algorithm was asked for a {type(geometry).__name__}.",
+            "a ConeBeam, whose source moves on a circle",
+            "an iterative method, such as --method admm-tv",
+        )
     weights = ray_weights(geometry)
     views = views_in_voxels(geometry.to_vectors(), grid)
     volume = np.zeros(grid.shape, np.float32)

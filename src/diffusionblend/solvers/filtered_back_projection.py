@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -20,7 +23,7 @@ Beyond, compiled kernels read the views as they go: faster and leaner, once they
 
 def has_filtered_back_projection(geometry: Geometry) -> bool:
     """Whether there is one of a geometry."""
-    return isinstance(geometry, ParallelBeam | FanBeam | ConeBeam)
+    return type(geometry) in _BY_GEOMETRY
 
 
 def filtered_back_projection(
@@ -29,35 +32,47 @@ def filtered_back_projection(
     """Attenuation in 1/mm (z, y, x) from line integrals (view, row, bin) (Kak, Slaney 1988, 3.3-4).
 
     The back-projection reads each filtered view by linear interpolation at the pixel's own place.
-    A disc of value 1 comes back as 1, from a half turn of a parallel beam, and from a half turn and
-    the fan on of a fan beam. A cone beam goes to `feldkamp_davis_kress`. Raises InputError on an
-    unknown window, for general vectors, and where a source lies inside the volume.
+    A disc of value 1 comes back as 1, from a 180° scan of a parallel beam, and from 180° and the
+    fan on of a fan beam. A cone beam goes to `feldkamp_davis_kress`. Raises InputError on an
+    unknown window, where a source lies inside the volume, and for every geometry of another class,
+    subclasses too, since their rays may be others.
     """
-    check_sources(geometry, grid)
-    if isinstance(geometry, ConeBeam):
-        from diffusionblend.solvers.fdk import feldkamp_davis_kress
-
-        return feldkamp_davis_kress(y, geometry, grid, window=window)
-    if isinstance(geometry, FanBeam):
-        filtered = filtered_fan(y, geometry, window)
-    elif isinstance(geometry, ParallelBeam):
-        filtered = ramp_filter(y, geometry.bin_mm, window)
-        weights = torch.as_tensor(angular_weights(geometry.angles_rad)).to(filtered)
-        filtered = filtered * weights[:, None, None]
-    else:
+    reconstruct = _BY_GEOMETRY.get(type(geometry))
+    if reconstruct is None:
+        known = ", ".join(cls.__name__ for cls in _BY_GEOMETRY)
         raise InputError(
             f"There is no filtered back-projection of a {type(geometry).__name__}.",
-            "a parallel, fan or cone beam",
+            f"one of {known}",
             "an iterative method, such as --method admm-tv",
         )
-    views, slices, bins = filtered.shape
-    lines = filtered.transpose(1, 2).contiguous()
-    if views * grid.shape[1] * grid.shape[2] <= MATRIX_READINGS:
-        matrix = interpolation_matrix(geometry, grid).to(filtered)
-        image = matrix @ lines.reshape(views * bins, slices)
-    else:
-        image = _back_projection_by_kernel(lines, geometry, grid)
-    return image.T.reshape(grid.shape).contiguous()
+    check_sources(geometry, grid)
+    return reconstruct(y, geometry, grid, window)
+
+
+def _from_parallel(
+    y: torch.Tensor, geometry: ParallelBeam, grid: Grid, window: str
+) -> torch.Tensor:
+    filtered = ramp_filter(y, geometry.bin_mm, window)
+    weights = torch.as_tensor(angular_weights(geometry.angles_rad)).to(filtered)
+    return back_projection(filtered * weights[:, None, None], parallel_planes(geometry, grid), grid)
+
+
+def _from_fan(y: torch.Tensor, geometry: FanBeam, grid: Grid, window: str) -> torch.Tensor:
+    return back_projection(filtered_fan(y, geometry, window), fan_planes(geometry, grid), grid)
+
+
+def _from_cone(y: torch.Tensor, geometry: ConeBeam, grid: Grid, window: str) -> torch.Tensor:
+    from diffusionblend.solvers.fdk import feldkamp_davis_kress
+
+    return feldkamp_davis_kress(y, geometry, grid, window=window)
+
+
+_BY_GEOMETRY: dict[type, Callable[..., torch.Tensor]] = {
+    ParallelBeam: _from_parallel,
+    FanBeam: _from_fan,
+    ConeBeam: _from_cone,
+}
+"""By exact class."""
 
 
 def filtered_fan(y: torch.Tensor, geometry: FanBeam, window: str) -> torch.Tensor:
@@ -77,8 +92,75 @@ def filtered_fan(y: torch.Tensor, geometry: FanBeam, window: str) -> torch.Tenso
     return ramp_filter(weighted, geometry.bin_mm, window) * distance
 
 
+@dataclass(frozen=True, eq=False)
+class DetectorPlanes:
+    """How far pixels lie aside of and ahead of each view's source, in mm, and what they meet there.
+
+    aside, ahead: planes over the slice, (view, 3), the value at pixel [0, 0] and the steps to the
+    next column and row; a parallel beam is 1 ahead everywhere. distance_mm: the detector's.
+    n_bins, bin_mm, first_mm: its bins, their width, and where the first lies. curved: as of a fan.
+    """
+
+    aside: np.ndarray
+    ahead: np.ndarray
+    distance_mm: float
+    n_bins: int
+    bin_mm: float
+    first_mm: float
+    curved: bool = False
+
+
+def parallel_planes(geometry: ParallelBeam, grid: Grid) -> DetectorPlanes:
+    """The planes of a parallel beam over a slice of `grid`."""
+    corner, steps = _corner_and_steps(grid)
+    u = geometry.axes()[0][:, :2]
+    aside = np.column_stack([(corner * u).sum(1), u * steps])
+    ahead = np.tile((1.0, 0.0, 0.0), (geometry.n_views, 1))
+    return DetectorPlanes(
+        aside, ahead, 1.0, geometry.n_bins, geometry.bin_mm, float(geometry.bin_positions_mm[0])
+    )
+
+
+def fan_planes(geometry: FanBeam, grid: Grid) -> DetectorPlanes:
+    """The planes of a fan beam over a slice of `grid`."""
+    corner, steps = _corner_and_steps(grid)
+    u, n = (axis[:, :2] for axis in geometry.axes())
+    from_source = corner - geometry.circle_mm()[:, :2]
+    aside = np.column_stack([(from_source * u).sum(1), u * steps])
+    ahead = np.column_stack([(from_source * n).sum(1), n * steps])
+    return DetectorPlanes(
+        aside,
+        ahead,
+        geometry.source_to_detector_mm,
+        geometry.n_bins,
+        geometry.bin_mm,
+        float(geometry.bin_positions_mm[0]),
+        geometry.curved,
+    )
+
+
+def _corner_and_steps(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel [0, 0] and the pixel's width and height, each (x, y) in mm."""
+    n_y, n_x = grid.in_plane_shape
+    _, spacing_y, spacing_x = grid.spacing_mm
+    corner = np.array((-(n_x - 1) / 2 * spacing_x, -(n_y - 1) / 2 * spacing_y))
+    return corner, np.array((spacing_x, spacing_y))
+
+
+def back_projection(filtered: torch.Tensor, planes: DetectorPlanes, grid: Grid) -> torch.Tensor:
+    """Filtered views (view, row, bin) read at every pixel and added, (z, y, x)."""
+    views, slices, bins = filtered.shape
+    lines = filtered.transpose(1, 2).contiguous()
+    if views * grid.shape[1] * grid.shape[2] <= MATRIX_READINGS:
+        matrix = interpolation_matrix(planes, grid).to(filtered)
+        image = matrix @ lines.reshape(views * bins, slices)
+    else:
+        image = _back_projection_by_kernel(lines, planes, grid)
+    return image.T.reshape(grid.shape).contiguous()
+
+
 def _back_projection_by_kernel(
-    lines: torch.Tensor, geometry: ParallelBeam | FanBeam, grid: Grid
+    lines: torch.Tensor, planes: DetectorPlanes, grid: Grid
 ) -> torch.Tensor:
     """Filtered views (view, bin, slice) read at every pixel, (pixel, slice), on the CPU."""
     from diffusionblend.operators.kernels import cpu as kernels_cpu
@@ -86,61 +168,37 @@ def _back_projection_by_kernel(
     n_y, n_x = grid.in_plane_shape
     views = lines.cpu().numpy()
     image = np.zeros((n_y * n_x, views.shape[2]), views.dtype)
-    aside, ahead, distance = detector_planes(geometry, grid)
-    curved = getattr(geometry, "curved", False)
-    first_bin = geometry.bin_positions_mm[0] / geometry.bin_mm
-    arguments = (views, aside, ahead, distance / geometry.bin_mm, first_bin, curved, n_x, image)
+    in_bins = planes.distance_mm / planes.bin_mm, planes.first_mm / planes.bin_mm
+    arguments = (views, planes.aside, planes.ahead, *in_bins, planes.curved, n_x, image)
     in_parts(kernels_cpu.back_project_views, n_y, *arguments)
     return torch.from_numpy(image).to(lines.device)
 
 
-def interpolation_matrix(geometry: ParallelBeam | FanBeam, grid: Grid) -> torch.Tensor:
+def interpolation_matrix(planes: DetectorPlanes, grid: Grid) -> torch.Tensor:
     """CSR (y * x, views * bins) that reads every view at each pixel's detector position.
 
     For a fan the readings are divided by the pixel's squared distance from the source: along the
     beam on a flat detector, along the ray on a curved one.
     """
     y, x = np.indices(grid.in_plane_shape).reshape(2, -1)
-    aside_planes, ahead_planes, distance = detector_planes(geometry, grid)
     pixels = np.arange(len(x))
+    n_views, n_bins = len(planes.aside), planes.n_bins
     entries = []
-    for view in range(geometry.n_views):
+    for view in range(n_views):
         aside, ahead = (
             plane[view, 0] + plane[view, 1] * x + plane[view, 2] * y
-            for plane in (aside_planes, ahead_planes)
+            for plane in (planes.aside, planes.ahead)
         )
-        if getattr(geometry, "curved", False):
+        if planes.curved:
             place, share = np.arctan2(aside, ahead), 1 / (aside**2 + ahead**2)
         else:
             place, share = aside / ahead, 1 / ahead**2
-        position = (place * distance - geometry.bin_positions_mm[0]) / geometry.bin_mm
+        position = (place * planes.distance_mm - planes.first_mm) / planes.bin_mm
         low = np.floor(position).astype(np.int64)
         for bins, weight in ((low, low + 1 - position), (low + 1, position - low)):
-            inside = (bins >= 0) & (bins < geometry.n_bins)
-            column = view * geometry.n_bins + bins[inside]
+            inside = (bins >= 0) & (bins < n_bins)
+            column = view * n_bins + bins[inside]
             entries.append((pixels[inside], column, (weight * share)[inside]))
     rows, columns, values = (np.concatenate(part) for part in zip(*entries, strict=True))
-    shape = (len(pixels), geometry.n_views * geometry.n_bins)
+    shape = (len(pixels), n_views * n_bins)
     return csr_matrix(rows, columns, values, shape, dtype=torch.float32, device="cpu")
-
-
-def detector_planes(
-    geometry: ParallelBeam | FanBeam, grid: Grid
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """How far pixels lie aside of and ahead of each view's source, in mm, and its detector's mm.
-
-    Both are planes over the slice: (view, 3), the value at pixel [0, 0] and the steps to the next
-    column and row. A parallel beam is as far ahead as its detector everywhere, 1.
-    """
-    n_y, n_x = grid.in_plane_shape
-    _, spacing_y, spacing_x = grid.spacing_mm
-    corner = np.array((-(n_x - 1) / 2 * spacing_x, -(n_y - 1) / 2 * spacing_y))
-    steps = np.array((spacing_x, spacing_y))
-    u, n = (axis[:, :2] for axis in geometry.axes())
-    parallel = isinstance(geometry, ParallelBeam)
-    from_source = corner - (0.0 if parallel else geometry.sources_mm()[:, :2])
-    aside = np.column_stack([(from_source * u).sum(1), u * steps])
-    if parallel:
-        return aside, np.tile((1.0, 0.0, 0.0), (geometry.n_views, 1)), 1.0
-    ahead = np.column_stack([(from_source * n).sum(1), n * steps])
-    return aside, ahead, geometry.source_to_detector_mm

@@ -7,7 +7,6 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.operators import XRayTransform
-from diffusionblend.operators.slicewise import SlicewiseTransform
 
 MAX_RAYS = 8192
 """Rays of a slice above which the dense matrix AA* (float64) would pass half a gigabyte."""
@@ -20,13 +19,13 @@ class ExactProximal:
     eigendecomposition is made once and serves every rho. Raises InputError above MAX_RAYS rays.
     """
 
-    def __init__(self, operator: SlicewiseTransform) -> None:
+    def __init__(self, operator: XRayTransform) -> None:
         self.operator = operator
         n_rays = operator.range_shape[0] * operator.range_shape[2]
         if operator.couples_slices:
             raise InputError(
-                f"The exact proximal step was asked for {type(operator).__name__}, whose slices "
-                "are measured together.",
+                "The exact proximal step was asked for a geometry whose slices are measured "
+                f"together, {type(operator.geometry).__name__}.",
                 "slices that are independent, of a parallel or fan beam",
                 "--consistency cg",
             )

@@ -1,4 +1,4 @@
-"""The cone-beam X-ray transform, and that of any source and panel, on the fly.
+"""Rays of any sources and panels, on the fly; slices are coupled.
 
 Joseph's method in three dimensions: a ray advances plane by plane along the axis that it crosses
 most steeply and reads the volume by bilinear interpolation in between. Forward and adjoint walk the
@@ -7,108 +7,125 @@ same rays, so that they have the same weights.
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ConeBeam, VectorGeometry
-from diffusionblend.geometry.checks import check_sources
+from diffusionblend.geometry import Geometry
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.geometry.vectors import PER_VIEW
+from diffusionblend.geometry.vectors import PER_VIEW, VectorGeometry
 from diffusionblend.operators.kernels.devices import gpu_kernels
 from diffusionblend.operators.kernels.threads import in_parts
-from diffusionblend.operators.linear import LinearOperator
 
 RAYS_AT_ONCE = 1 << 19
 """Rays whose table is held at a time: 32 MiB."""
 RAY_COLUMNS = 8
+COLUMNS, RAYS = "columns", "rays"
 
 
-class ConeBeamTransform(LinearOperator):
-    """A: volume (z, y, x) in 1/mm to line integrals (view, row, bin), slices coupled.
+class PanelRays:
+    """How an X-ray transform whose geometry couples slices computes A and A*, by its vectors.
 
-    geometry, grid: what is measured, the grid centred on the geometry's origin. `scale` multiplies
-    every length. Places and sums along a ray are float64; the result has the data's precision and
-    device. On the CPU it does not depend on the number of threads; beside its data it takes a copy
-    of the volume where rows run along z (`upright`, as of every ConeBeam whose rays are not too
-    steep), else 32 MiB. Data on a GPU are projected there where Triton is installed (the adjoint's
-    last digit may differ from run to run). Raises InputError where a source lies inside the volume.
+    `scale` multiplies every length. storage: "columns" computes a whole detector column at a time,
+    where the panels' rows run along z and no ray is too steep (`is_upright`), as of every usual
+    ConeBeam, with a copy of the volume; "rays" goes ray by ray and holds 32 MiB of them; None takes
+    columns where they can be. Positions and sums along a ray are float64; the result has the data's
+    precision and device. On the CPU it does not depend on the number of threads. Data on a GPU are
+    projected there where Triton is installed (the adjoint's last digit may differ from run to run).
+    Raises InputError for another storage, and where vectors and geometry disagree in shape.
     """
 
-    couples_slices = True
+    storages = (COLUMNS, RAYS)
+    description = "rays on the fly"
 
     def __init__(
-        self,
-        geometry: ConeBeam | VectorGeometry,
-        grid: Grid,
-        *,
-        scale: float = 1.0,
+        self, geometry: Geometry, grid: Grid, *, scale: float, storage: str | None
     ) -> None:
-        check_sources(geometry, grid)
-        self.geometry, self.grid, self.scale = geometry, grid, scale
         self.vectors = geometry.to_vectors()
-        self.domain_shape = grid.shape
-        self.range_shape = (geometry.n_views, geometry.n_rows, geometry.n_bins)
+        self.grid, self.scale = grid, scale
+        self.shape = (self.vectors.n_views, self.vectors.n_rows, self.vectors.n_bins)
+        stated = (geometry.n_views, geometry.detector_rows(grid), geometry.n_bins)
+        if stated != self.shape:
+            raise InputError(
+                f"The vectors of {type(geometry).__name__} have {self.shape} views, rows and bins.",
+                f"{stated}, as the geometry itself",
+            )
         self._views = views_in_voxels(self.vectors, grid)
-        self.upright = is_upright(
-            self._views, geometry.n_rows, geometry.n_bins, self.vectors.parallel
-        )
+        upright = is_upright(self._views, *self.shape[1:], self.vectors.parallel)
+        if storage == COLUMNS and not upright:
+            raise InputError(
+                "Whole detector columns were asked for of panels that are tilted or seen steeply.",
+                "panels whose rows run along z, and rays closer to the plane than to z",
+                f'storage="{RAYS}"',
+            )
+        self.storage = storage or (COLUMNS if upright else RAYS)
 
-    @property
-    def description(self) -> str:
-        """How the rays are held, in a few words: for reports."""
-        return "rays on the fly"
-
-    def with_slices(self, n_slices: int) -> Self:
+    def with_slices(self, n_slices: int) -> PanelRays:
         """Itself, for its own number of slices; raises InputError for another."""
         if n_slices != self.grid.shape[0]:
             raise InputError(
-                f"A cone beam's {self.grid.shape[0]} slices were asked for as {n_slices}.",
+                f"{self.grid.shape[0]} slices that are measured together were asked for as "
+                f"{n_slices}.",
                 "the whole volume, whose slices are measured together",
             )
         return self
 
-    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of what is kept: sources and panels."""
+        return self._views.nbytes
+
+    @property
+    def matrix(self) -> torch.Tensor:
+        """There is none: raises InputError."""
+        raise InputError(
+            "The matrix of a slice was asked for, but slices are measured together.",
+            "a geometry whose slices are independent, such as a parallel or fan beam",
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Line integrals (view, row, bin) of a volume (z, y, x)."""
         kernels = gpu_kernels(x)
         if kernels is not None:
-            return kernels.project_volume(x, panel=self.range_shape[1:], **self._rays)
-        if self.upright:
+            return kernels.project_volume(x, panel=self.shape[1:], **self._rays)
+        if self.storage == COLUMNS:
             return self._forward_by_columns(x)
         from diffusionblend.operators.kernels import cpu as kernels_cpu
 
         volume = x.detach().cpu().contiguous().numpy().reshape(-1)
-        lines = np.empty(self.range_shape, volume.dtype).reshape(-1)
+        lines = np.empty(self.shape, volume.dtype).reshape(-1)
         for first, table in self._tables():
             part = lines[first : first + len(table)]
             arguments = (table, volume, *self.grid.shape, part)
             in_parts(kernels_cpu.project_volume, len(table), *arguments)
-        return torch.from_numpy(lines).reshape(self.range_shape).to(x.device)
+        return torch.from_numpy(lines).reshape(self.shape).to(x.device)
 
-    def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        """The adjoint's volume (z, y, x) of line integrals (view, row, bin)."""
         kernels = gpu_kernels(y)
         if kernels is not None:
-            return kernels.back_project_volume(y, shape=self.domain_shape, **self._rays)
-        if self.upright:
+            return kernels.back_project_volume(y, shape=self.grid.shape, **self._rays)
+        if self.storage == COLUMNS:
             return self._adjoint_by_columns(y)
         from diffusionblend.operators.kernels import cpu as kernels_cpu
 
         lines = y.detach().cpu().contiguous().numpy().reshape(-1)
-        volume = np.zeros(self.domain_shape, lines.dtype).reshape(-1)
+        volume = np.zeros(self.grid.shape, lines.dtype).reshape(-1)
         for first, table in self._tables():
             part = lines[first : first + len(table)]
             for axis in np.unique(table[:, 0]).astype(int):
                 arguments = (table, axis, part, *self.grid.shape, volume)
                 in_parts(kernels_cpu.back_project_volume, self.grid.shape[axis], *arguments)
-        return torch.from_numpy(volume).reshape(self.domain_shape).to(y.device)
+        return torch.from_numpy(volume).reshape(self.grid.shape).to(y.device)
 
     def _forward_by_columns(self, x: torch.Tensor) -> torch.Tensor:
         from diffusionblend.operators.kernels import columns as kernels
 
         volume = x.detach().cpu().permute(1, 2, 0).contiguous().numpy()
-        lines = np.empty(self.range_shape, volume.dtype)
-        n_columns = self.range_shape[0] * self.range_shape[2]
+        lines = np.empty(self.shape, volume.dtype)
+        n_columns = self.shape[0] * self.shape[2]
         in_parts(kernels.project_columns, n_columns, volume, *self._columns, lines)
         return torch.from_numpy(lines).to(x.device)
 
@@ -116,8 +133,8 @@ class ConeBeamTransform(LinearOperator):
         from diffusionblend.operators.kernels import columns as kernels
 
         lines = y.detach().cpu().contiguous().numpy()
-        _, n_y, n_x = self.domain_shape
-        volume = np.zeros((n_y, n_x, self.domain_shape[0]), lines.dtype)
+        _, n_y, n_x = self.grid.shape
+        volume = np.zeros((n_y, n_x, self.grid.shape[0]), lines.dtype)
         for along, n_lines in ((1, n_y), (2, n_x)):
             arguments = (along, lines, *self._columns, volume)
             in_parts(kernels.back_project_columns, n_lines, *arguments)
@@ -138,12 +155,12 @@ class ConeBeamTransform(LinearOperator):
             "parallel": self.vectors.parallel,
         }
 
-    def _tables(self):
+    def _tables(self) -> Iterator[tuple[int, np.ndarray]]:
         """(first ray, table of rays (ray, 8)) for all rays, some detector rows at a time."""
         from diffusionblend.operators.kernels import cpu as kernels_cpu
 
-        _, n_rows, n_bins = self.range_shape
-        n_lines = self.range_shape[0] * n_rows
+        _, n_rows, n_bins = self.shape
+        n_lines = self.shape[0] * n_rows
         at_once = max(1, RAYS_AT_ONCE // n_bins)
         for first in range(0, n_lines, at_once):
             n = min(at_once, n_lines - first)

@@ -1,0 +1,181 @@
+"""What scans about the z axis share: angles, detector bins, and a source on a circle.
+
+Everything is in mm from the centre of the volume: x grows with the column, y with the row, z with
+the slice. At angle t the detector's bins run along u = (cos t, sin t, 0), its rows along z, and the
+beam travels along n = (-sin t, cos t, 0). The bin b lies at p = (b - (n_bins - 1) / 2) bin_mm +
+detector_shift_mm along u. docs/conventions.md has the drawing.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry.base import Geometry, settle
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.vectors import VectorGeometry
+
+MOST_LIKELY_RADIANS = 4 * math.pi
+"""Angles beyond two turns are more often degrees than a long helix."""
+DEFAULT_VIEWS = 8
+SCANNER_SOURCE_TO_AXIS_MM, SCANNER_SOURCE_TO_DETECTOR_MM = 595.0, 1085.6
+"""Distances of a clinical CT scanner, the default of a fitted fan or cone."""
+SQUARE_PIXELS = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turning(Geometry):
+    """What all scans about the z axis share: angles and detector bins."""
+
+    angles_rad: tuple[float, ...]
+    n_bins: int
+    bin_mm: float
+    detector_shift_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        angles = tuple(float(a) for a in np.ravel(self.angles_rad))
+        object.__setattr__(self, "angles_rad", angles)
+        settle(self, n_bins=int, bin_mm=float, detector_shift_mm=float)
+        if not angles or not np.isfinite(angles).all():
+            raise InputError(f"{name} has angles {angles}.", "at least one finite angle")
+        if self.n_bins < 1 or not 0 < self.bin_mm < math.inf:
+            raise InputError(
+                f"{name} has {self.n_bins} bins of {self.bin_mm} mm.",
+                "at least one bin of positive width",
+            )
+        largest = max(angles, key=abs)
+        if abs(largest) > MOST_LIKELY_RADIANS:
+            warnings.warn(
+                f"{name} has angles up to {largest:g} rad, more than two turns: are they degrees? "
+                "Then convert them with numpy.radians.",
+                stacklevel=4,
+            )
+
+    @property
+    def n_views(self) -> int:
+        """Number of views."""
+        return len(self.angles_rad)
+
+    @property
+    def bin_positions_mm(self) -> np.ndarray:
+        """Detector position p of every bin in mm, shape (bin,)."""
+        middle = (self.n_bins - 1) / 2
+        return (np.arange(self.n_bins) - middle) * self.bin_mm + self.detector_shift_mm
+
+    def axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """u, along which the bins run, and n, along which the beam travels, each (view, 3)."""
+        c, s = np.cos(self.angles_rad), np.sin(self.angles_rad)
+        zero = np.zeros_like(c)
+        return np.stack([c, s, zero], axis=1), np.stack([-s, c, zero], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromSource(Turning):
+    """What fan and cone share: a source on a circle and a detector across from it."""
+
+    source_to_axis_mm: float
+    source_to_detector_mm: float
+    axis_shift_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settle(self, source_to_axis_mm=float, source_to_detector_mm=float, axis_shift_mm=float)
+        name = type(self).__name__
+        distances = self.source_to_axis_mm, self.source_to_detector_mm
+        if not all(0 < d < math.inf for d in distances):
+            raise InputError(
+                f"{name} has its axis {distances[0]} mm and its detector {distances[1]} mm from "
+                "the source.",
+                "two positive distances in mm",
+            )
+        shifts = self.detector_shift_mm, self.axis_shift_mm
+        if not all(abs(s) < distances[0] + distances[1] for s in shifts):
+            raise InputError(
+                f"{name} has detector_shift_mm {shifts[0]} and axis_shift_mm {shifts[1]}.",
+                f"shifts far below the distances {distances[0]} and {distances[1]} mm",
+                "give the shifts in mm",
+            )
+
+    def circle_mm(self) -> np.ndarray:
+        """The source's circle in the plane z = 0: its position in every view, (view, 3)."""
+        u, n = self.axes()
+        return -self.source_to_axis_mm * n - self.axis_shift_mm * u
+
+    def flat_panels(self, n_rows: int, row_mm: float, lift_mm: float) -> VectorGeometry:
+        """The rays from the circle to flat panels of some rows, whose middle lies at z = lift."""
+        u, n = self.axes()
+        behind = self.source_to_detector_mm - self.source_to_axis_mm
+        middle = behind * n + (self.detector_shift_mm - self.axis_shift_mm) * u
+        return VectorGeometry(
+            sources_mm=self.circle_mm(),
+            detectors_mm=middle + (0.0, 0.0, lift_mm),
+            bin_steps_mm=self.bin_mm * u,
+            row_steps_mm=np.tile((0.0, 0.0, row_mm), (self.n_views, 1)),
+            n_rows=n_rows,
+            n_bins=self.n_bins,
+        )
+
+
+def equally_spaced_angles(n_views: int, arc_degrees: float = 180.0) -> tuple[float, ...]:
+    """N angles in radians, equally spaced over an arc that starts at 0; its end is left out.
+
+    Sparse view is N angles over 180 degrees; limited angle an arc below 180.
+    """
+    return tuple(math.radians(arc_degrees) * i / n_views for i in range(n_views))
+
+
+def fitted_angles(
+    views: int, arc_degrees: float, angles_rad: Sequence[float] | None, own_arc_degrees: float
+) -> tuple[float, ...]:
+    """The angles of a fitted scan: those given, else equally spaced ones.
+
+    own_arc_degrees: the geometry's default arc. Raises InputError for no views, an arc outside
+    0 to 360 degrees, and for angles beside views or an arc.
+    """
+    if angles_rad is not None:
+        if views != DEFAULT_VIEWS or arc_degrees != own_arc_degrees:
+            raise InputError(
+                f"Both angles_rad and {views} views over {arc_degrees:g} degrees were given.",
+                "either angles_rad, or views and arc_degrees",
+            )
+        return tuple(angles_rad)
+    if views < 1 or not 0 < arc_degrees <= 360:
+        raise InputError(
+            f"Asked for {views} views over {arc_degrees} degrees.",
+            "at least one view, and an arc above 0 and up to 360 degrees",
+        )
+    return equally_spaced_angles(views, arc_degrees)
+
+
+def square_pixel_mm(grid: Grid) -> float:
+    """The width of square pixels; raises InputError where they are not square."""
+    _, sy, sx = grid.spacing_mm
+    if abs(sy - sx) > SQUARE_PIXELS * sx:
+        raise InputError(
+            f"The pixels are {sy} x {sx} mm.", "square pixels", "import with --spacing-mm"
+        )
+    return sx
+
+
+def slice_radius_mm(grid: Grid) -> float:
+    """Distance of a slice's corners from its centre."""
+    sizes = (n * s for n, s in zip(grid.shape[1:], grid.spacing_mm[1:], strict=True))
+    return math.hypot(*sizes) / 2
+
+
+def half_fan_rad(grid: Grid, source_to_axis_mm: float) -> float:
+    """Half the angle under which the source sees the circle about a slice. Raises InputError."""
+    radius_mm = slice_radius_mm(grid)
+    if not source_to_axis_mm > radius_mm:
+        raise InputError(
+            f"The source is {source_to_axis_mm} mm from the axis.",
+            f"more than {radius_mm:.1f} mm, where the slice's corners are",
+            "a larger source_to_axis_mm",
+        )
+    return math.asin(radius_mm / source_to_axis_mm)
