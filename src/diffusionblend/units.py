@@ -6,7 +6,11 @@ Attenuation and HU are tied by mu = mu_water (1 + HU / 1000).
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 MU_WATER_PER_MM = 0.02059
 """Linear attenuation of water at 60 keV in 1/mm: 0.2059 cm2/g (NIST XCOM) at 1.0 g/cm3."""
@@ -23,7 +27,7 @@ WINDOWS_HU = {
 }
 """Display windows by name: (black, white) in HU."""
 
-Values = TypeVar("Values")
+Values = TypeVar("Values", float, "np.ndarray", "torch.Tensor")
 """A float, a NumPy array or a torch tensor; the result is of the same kind and shape."""
 
 

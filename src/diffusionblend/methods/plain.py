@@ -46,9 +46,9 @@ def from_plain(kind: type[Method], settings: Mapping[str, Any]) -> Method:
         chosen = left.pop(one.name, None)
         default = default_of(one)
         if is_dataclass(chosen) and not isinstance(chosen, type):
-            given[one.name] = chosen
-            continue
-        step = type(default) if chosen is None else CONSISTENCY_STEPS.get(chosen)
+            default = chosen
+        named = isinstance(chosen, str)
+        step = CONSISTENCY_STEPS.get(chosen) if named else type(default)
         base = {} if type(default) is not step else plain_fields(default)
         own = {f.name: left.pop(f.name) for f in fields(step) if f.name in left}
         given[one.name] = step(**(base | own))
@@ -73,7 +73,8 @@ def settings_names(kind: type[Method], consistency: object = None) -> list[str]:
     for one in fields(kind):
         names.append(one.name)
         if one.name == "consistency":
-            names += [f.name for f in fields(consistency or default_of(one))]
+            step: Any = consistency or default_of(one)
+            names += [f.name for f in fields(step)]
     return names
 
 

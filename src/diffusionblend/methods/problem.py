@@ -90,7 +90,8 @@ class Problem:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(z, y, x) of the volume."""
-        return self.operator.domain_shape
+        z, y, x = self.operator.domain_shape
+        return z, y, x
 
     @property
     def device(self) -> torch.device:
@@ -122,4 +123,6 @@ def _variance(lines: torch.Tensor, notes: dict[str, object]) -> torch.Tensor:
             "--photons with simulate or projections import, or no weighting and a fixed number of "
             "CG iterations",
         )
-    return line_variance(lines, float(photons), float(notes.get("electronic_counts", 0.0)))
+    return line_variance(
+        lines, float(str(photons)), float(str(notes.get("electronic_counts", 0.0)))
+    )

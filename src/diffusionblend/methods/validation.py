@@ -42,13 +42,13 @@ StrictFraction = Within(0, 1, open_low=True, open_high=True)
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
 def check_fields(settings: object) -> None:
     """Raise InputError for a field of a dataclass outside its limits or its choices."""
-    kind = type(settings)
+    kind: Any = type(settings)
     for one in fields(settings):  # type: ignore[arg-type]
         hint, value = _hints(kind).get(one.name), getattr(settings, one.name)
         limits = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Within)]

@@ -160,7 +160,7 @@ class DiffusionBlendPP(EstimateMethod):
     @property
     def n_steps(self) -> int:
         """Reverse steps of both runs together."""
-        return self.steps + (self.fine_steps or 0)
+        return (self.steps or 0) + (self.fine_steps or 0)
 
     def for_ensemble(self, seed: int, roles: frozenset[str] = frozenset()) -> Self:
         """One sample: begun with noise unless another initialisation was given.

@@ -145,8 +145,10 @@ class Executor:
             position = partition.code * self.position_unit
             arguments = partition.gather(x_t, blocks), self.times[i], position
             if x_t.requires_grad and len(batches) > 1:  # keep one batch's layers at a time
-                options = {"use_reentrant": False, "preserve_rng_state": False}
-                parts.append(checkpoint(prior.denoise, *arguments, **options))
+                found = checkpoint(
+                    prior.denoise, *arguments, use_reentrant=False, preserve_rng_state=False
+                )
+                parts.append(found)
             else:
                 parts.append(prior.denoise(*arguments))
         x0, eps = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -93,7 +93,7 @@ class ReverseLoop:
 
         def advance(x0: torch.Tensor, eps: torch.Tensor, part: slice) -> torch.Tensor:
             x0, dual = self._consistent(x0, part, state.dual)
-            if averaged:
+            if state.total is not None and averaged:
                 state.total[part] += x0.to(state.total)
             if state.estimate is not None:
                 state.estimate[part] = x0.to(state.estimate)

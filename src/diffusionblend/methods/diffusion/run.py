@@ -94,7 +94,15 @@ class _Timed(ConsistencyStep):
         self._inner, self._stopwatch = inner, stopwatch
         self.couples_slices, self.couples_state = inner.couples_slices, inner.couples_state
         self.moves_state, self.needs_gradient = inner.moves_state, inner.needs_gradient
-        self.misfit, self.variables, self.restore = inner.misfit, inner.variables, inner.restore
+
+    def misfit(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        return self._inner.misfit(x0, slices)
+
+    def variables(self) -> dict[str, torch.Tensor]:
+        return self._inner.variables()
+
+    def restore(self, variables: dict[str, torch.Tensor]) -> None:
+        self._inner.restore(variables)
 
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         with self._stopwatch.part("consistency"):
