@@ -2,7 +2,7 @@
 
 A reconstruction is thresholded into material and air; the score is the Matthews correlation
 coefficient of that with the reference segmentation, over 512 x 512 pixels. Limited arcs are
-reconstructed with pixels four times as wide, from every fourth view and bins taken together by
+reconstructed with pixels four times as wide, from every fourth view and columns taken together by
 four, and enlarged linearly before the threshold. Weight and threshold are chosen for each arc on
 the four training objects ta to td, whose full scans are cut to an arc of that length. The discs are
 of one material: bounded ADMM-TV keeps attenuation at or below its mean over the training objects.

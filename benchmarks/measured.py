@@ -47,13 +47,13 @@ from pictures import image_rows_figure
 SAVU_EVERY = 8
 """Every 8th of 91 views: 12."""
 SAVU_SIZE = 128
-SAVU_AIR_BINS = 5
-SAVU_MU_PER_BIN = 0.0135
-"""Attenuation of the capsule's holder a bin, read off its 12 views, as 0 HU: there the prior, which
-knows patients, expects what lies about it."""
+SAVU_AIR_COLUMNS = 5
+SAVU_MU_PER_COLUMN = 0.0135
+"""Attenuation of the capsule's holder a column, read off its 12 views, as 0 HU: there the prior,
+which knows patients, expects what lies about it."""
 SAVU_TV_WEIGHTS = (0.3, 1.0, 3.0)
-TOOTH_RING_BINS = 9
-OFF_AXIS = "FBP 2 bins beside the axis, at the axis found, 2 bins beside it"
+TOOTH_RING_COLUMNS = 9
+OFF_AXIS = "FBP 2 columns beside the axis, at the axis found, 2 columns beside it"
 CENTRE_OFFSETS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 SAVU_SHARP_ROWS = slice(95, 120)
 """Rows of the capsule with a sharp border."""
@@ -67,11 +67,11 @@ SCAN_COLUMNS = (
 )
 CENTRE_COLUMNS = (
     Column(key="scan", header="Scan"),
-    Column(key="centre_bin", header="Axis (bin)"),
-    Column(key="pair_bin", header="Opposite views alone"),
-    Column(key="mass_bin", header="Centre of mass alone"),
+    Column(key="centre_column", header="Axis (column)"),
+    Column(key="pair_column", header="Opposite views alone"),
+    Column(key="mass_column", header="Centre of mass alone"),
     *(
-        Column(key=f"sharpness_{offset:+g}", header=f"Sharpness {offset:+g} bins", digits=3)
+        Column(key=f"sharpness_{offset:+g}", header=f"Sharpness {offset:+g} columns", digits=3)
         for offset in CENTRE_OFFSETS
     ),
 )
@@ -119,13 +119,13 @@ class Benchmark:
 
     def _savu(self) -> None:
         """The capsule: the axis, 91 views by FBP, and 12 of them by every method."""
-        settings = {"air_bins": SAVU_AIR_BINS, "mu_water_per_mm": SAVU_MU_PER_BIN}
+        settings = {"air_columns": SAVU_AIR_COLUMNS, "mu_water_per_mm": SAVU_MU_PER_COLUMN}
         whole = self._savu_scan(1, **settings)
         pictures = self._axis("savu", whole, SAVU_SHARP_ROWS)
         rows = {OFF_AXIS: [pictures[o] for o in (-2.0, 0.0, 2.0)]}
-        figure = image_rows_figure(rows, (-0.002, 0.03), "attenuation per bin")
+        figure = image_rows_figure(rows, (-0.002, 0.03), "attenuation per column")
         save_figure(figure, self.output / "savu-axis.png", force=True)
-        told = settings | {"centre_bin": whole.centre.bin, "size": SAVU_SIZE}
+        told = settings | {"centre_column": whole.centre.column, "size": SAVU_SIZE}
         reference = self._cell("savu", self._savu_scan(1, **told), "FBP", "fbp", FbpSettings())
         few = self._savu_scan(SAVU_EVERY, **told)
         volumes = {"91 views: FBP": reference}
@@ -148,25 +148,25 @@ class Benchmark:
             angles=folder / "angles.txt", image_key=folder / "24888.nxs", every=every
         )
         scan = read_raw_scan(folder, options)
-        return prepare_scan(scan, PrepareSettings(bin_mm=1.0, **settings))
+        return prepare_scan(scan, PrepareSettings(column_mm=1.0, **settings))
 
     def _tooth(self) -> None:
         """The tooth, from the raw file with its flats and darks: the axis, and FBP."""
         scan = read_raw_scan(self.projections / "tooth" / "tooth.h5")
-        done = prepare_scan(scan, PrepareSettings(bin_mm=1.0))
+        done = prepare_scan(scan, PrepareSettings(column_mm=1.0))
         pictures = self._axis("tooth", done, slice(0, 1))
-        smooth = prepare_scan(scan, PrepareSettings(bin_mm=1.0, ring_bins=TOOTH_RING_BINS))
+        smooth = prepare_scan(scan, PrepareSettings(column_mm=1.0, ring_columns=TOOTH_RING_COLUMNS))
         rings = fbp_beside(smooth.projections, 0.0, slice(0, 1))[0]
         y, x = slice(130, 430), slice(160, 460)
         rows = {OFF_AXIS: [pictures[o][y, x] for o in (-2.0, 0.0, 2.0)]}
         rows |= {"axis found, rings reduced": [rings[y, x]]}
-        figure = image_rows_figure(rows, (-0.001, 0.012), "attenuation per bin")
+        figure = image_rows_figure(rows, (-0.001, 0.012), "attenuation per column")
         save_figure(figure, self.output / "tooth.png", force=True)
 
     def _axis(self, name: str, done: Preparation, rows: slice) -> dict[float, np.ndarray]:
         """A row on the axis of rotation: where it was found, and how sharp FBP is about it."""
-        pictures, row = {}, {"kind": "axis", "scan": name, "centre_bin": done.centre.bin}
-        row |= {"pair_bin": done.centre.pair_bin, "mass_bin": done.centre.mass_bin}
+        pictures, row = {}, {"kind": "axis", "scan": name, "centre_column": done.centre.column}
+        row |= {"pair_column": done.centre.pair_column, "mass_column": done.centre.mass_column}
         for offset in CENTRE_OFFSETS:
             volume = fbp_beside(done.projections, offset, rows)
             edge = volume.shape[1] // 4  # the objects stand in the middle
@@ -245,10 +245,10 @@ class Benchmark:
         return next((r for r in self._rows() if wanted.items() <= r.items()), None)
 
 
-def fbp_beside(projections: Projections, offset_bins: float, rows: slice) -> np.ndarray:
-    """FBP of some slices with the axis taken to be so many bins beside where it was found."""
+def fbp_beside(projections: Projections, offset_columns: float, rows: slice) -> np.ndarray:
+    """FBP of some slices with the axis taken to be so many columns beside where it was found."""
     geometry = projections.geometry
-    shift = geometry.detector_shift_mm - offset_bins * geometry.bin_mm
+    shift = geometry.detector_shift_mm - offset_columns * geometry.column_mm
     lines = torch.from_numpy(np.ascontiguousarray(projections.values[:, rows]))
     grid = projections.grid.with_slices(lines.shape[1])
     shifted = replace(geometry, detector_shift_mm=shift)

@@ -16,7 +16,8 @@ PARTS = 4
 
 
 def phantom(geometry: ParallelBeam | ConeBeam, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """A volume (z, y, x) and its exact lines (view, row, bin): a cylinder, or for a cone a ball."""
+    """A volume (z, y, x) and its exact lines (view, row, column): a cylinder, or for a cone a
+    ball."""
     width_mm = grid.shape[2] * grid.spacing_mm[2]
     radius_mm, centre_mm = RADIUS * width_mm, np.array(CENTRE) * width_mm
     if isinstance(geometry, ParallelBeam):
@@ -47,15 +48,15 @@ def _picture(grid: Grid, centre_mm: np.ndarray, radius_mm: float, *, flat: bool)
 def _lines(
     geometry: ParallelBeam | ConeBeam, centre_mm: np.ndarray, radius_mm: float, *, flat: bool
 ) -> np.ndarray:
-    """Exact integrals along the rays through the bins' centres, (view, row, bin) float32."""
+    """Exact integrals along the rays through the columns' centres, (view, row, column) float32."""
     vectors = geometry.to_vectors()
-    bins = np.arange(vectors.n_bins) - (vectors.n_bins - 1) / 2
+    columns = np.arange(vectors.n_columns) - (vectors.n_columns - 1) / 2
     rows = np.arange(vectors.n_rows) - (vectors.n_rows - 1) / 2
-    lines = np.empty((vectors.n_views, vectors.n_rows, vectors.n_bins), np.float32)
+    lines = np.empty((vectors.n_views, vectors.n_rows, vectors.n_columns), np.float32)
     for view in range(vectors.n_views):
         places = np.array(vectors.detectors_mm[view])
         places = places + rows[:, None, None] * np.array(vectors.row_steps_mm[view])
-        places = places + bins[:, None] * np.array(vectors.bin_steps_mm[view])
+        places = places + columns[:, None] * np.array(vectors.column_steps_mm[view])
         source = np.array(vectors.sources_mm[view])
         ahead = np.broadcast_to(source, places.shape) if vectors.parallel else places - source
         ahead = ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)

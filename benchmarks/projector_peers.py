@@ -37,7 +37,7 @@ class Contender(ABC):
 
     @abstractmethod
     def lines_in(self, lines: np.ndarray) -> Any:
-        """Lines (view, row, bin) float32 in its layout."""
+        """Lines (view, row, column) float32 in its layout."""
 
     @abstractmethod
     def volume_out(self, volume: Any) -> np.ndarray:
@@ -45,7 +45,7 @@ class Contender(ABC):
 
     @abstractmethod
     def lines_out(self, lines: Any) -> np.ndarray:
-        """Its lines as (view, row, bin)."""
+        """Its lines as (view, row, column)."""
 
     @abstractmethod
     def forward(self, volume: Any) -> Any:
@@ -112,10 +112,10 @@ class Rtk(Contender):
         z_mm, y_mm, x_mm = grid.spacing_mm
         self.voxel_mm = (y_mm, z_mm, x_mm)
         rows = geometry.n_rows if cone else grid.shape[0]
-        self.pixel_mm = (1.0, geometry.row_mm if cone else z_mm, geometry.bin_mm)
+        self.pixel_mm = (1.0, geometry.row_mm if cone else z_mm, geometry.column_mm)
         n_z, n_y, n_x = grid.shape
         self.empty_volume = self._image(np.zeros((n_y, n_z, n_x), np.float32), self.voxel_mm)
-        lines = np.zeros((geometry.n_views, rows, geometry.n_bins), np.float32)
+        lines = np.zeros((geometry.n_views, rows, geometry.n_columns), np.float32)
         self.empty_lines = self._image(lines, self.pixel_mm)
 
     def _image(self, values: np.ndarray, spacing_mm: tuple[float, ...]) -> Any:
@@ -161,7 +161,7 @@ class Rtk(Contender):
 
 
 class Astra(Contender):
-    """ASTRA's `linear` projector on the CPU, slice by slice; its lines are (slice, view, bin).
+    """ASTRA's `linear` projector on the CPU, slice by slice; its lines are (slice, view, column).
 
     Its y axis points upwards, so that parallel angles change sign.
     """
@@ -174,12 +174,12 @@ class Astra(Contender):
         self.astra, self.shape = astra, grid.shape
         pixel_mm = grid.spacing_mm[2]
         angles = -np.array(geometry.angles_rad)
-        bins = (geometry.bin_mm / pixel_mm, geometry.n_bins)
+        columns = (geometry.column_mm / pixel_mm, geometry.n_columns)
         self.scale = pixel_mm
-        self.lines = astra.create_proj_geom("parallel", *bins, angles)
+        self.lines = astra.create_proj_geom("parallel", *columns, angles)
         self.slice = astra.create_vol_geom(*grid.in_plane_shape)
         self.projector = astra.create_projector("linear", self.lines, self.slice)
-        self.lines_shape = (grid.shape[0], geometry.n_views, geometry.n_bins)
+        self.lines_shape = (grid.shape[0], geometry.n_views, geometry.n_columns)
 
     def volume_in(self, volume: np.ndarray) -> np.ndarray:
         """As it is."""

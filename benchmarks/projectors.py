@@ -132,7 +132,7 @@ def measured(
     rng = np.random.default_rng(0)
     rows = geometry.detector_rows(grid)
     x = rng.standard_normal(grid.shape, np.float32)
-    y = rng.standard_normal((geometry.n_views, rows, geometry.n_bins), np.float32)
+    y = rng.standard_normal((geometry.n_views, rows, geometry.n_columns), np.float32)
     own = [(c.volume_in(x), c.lines_in(y)) for c in contenders]
     truth, exact = phantom(geometry, grid)
     found = [
@@ -245,7 +245,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, list[dict[str, object]]]:
         n, angles = chosen.cone_size, equally_spaced_angles(chosen.cone_views, 360)
         grid = Grid(shape=(n, n, n), spacing_mm=(1.0, 1.0, 1.0))
         geometry = ConeBeam.fitting(grid, angles_rad=angles, **CONE_DISTANCES)
-        panel = f"{geometry.n_rows} x {geometry.n_bins}"
+        panel = f"{geometry.n_rows} x {geometry.n_columns}"
         case = f"cone, {n} x {n} x {n}, {chosen.cone_views} views of {panel}"
         found["cone"] = measured(case, geometry, grid, chosen)
         say(format_table(found["cone"], SPEED_COLUMNS, "markdown"))

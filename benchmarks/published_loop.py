@@ -30,9 +30,10 @@ BILINEAR, ZEROS = 0, 0
 
 
 class RotateAndSum(LinearOperator):
-    """A: slices (z, n, n) turned by bilinear interpolation and summed, to (view, z, bin), pixels.
+    """A: slices (z, n, n) turned by bilinear interpolation and summed, to (view, z, column),
+    pixels.
 
-    Bins are one pixel wide and measure the whole slice, as `ParallelBeam` has them. Slices are
+    Columns are one pixel wide and measure the whole slice, as `ParallelBeam` has them. Slices are
     the batch of `grid_sample`, one view after another, as in the published code. The adjoint is
     exact: `grid_sample`'s own backward, called without the forward pass that autograd would add.
     """
@@ -46,14 +47,14 @@ class RotateAndSum(LinearOperator):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        n_bins = full_detector((size, size))
+        n_columns = full_detector((size, size))
         self.domain_shape = (n_slices, size, size)
-        self.range_shape = (len(angles_rad), n_slices, n_bins)
+        self.range_shape = (len(angles_rad), n_slices, n_columns)
         angles = torch.tensor(angles_rad, dtype=torch.float64)
         cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
         rows = [torch.stack(row, -1) for row in ((cos, -sin, zero), (sin, cos, zero))]
-        turns = torch.stack(rows, 1) * (n_bins / size)
-        shape = (len(angles), 1, n_bins, n_bins)
+        turns = torch.stack(rows, 1) * (n_columns / size)
+        shape = (len(angles), 1, n_columns, n_columns)
         self.grids = functional.affine_grid(turns, shape, align_corners=False).to(device, dtype)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -65,11 +66,11 @@ class RotateAndSum(LinearOperator):
         return torch.stack(views)
 
     def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        n_bins = self.range_shape[2]
+        n_columns = self.range_shape[2]
         total = y.new_zeros(self.domain_shape)
         like = total[:, None]
         for v in range(self.range_shape[0]):
-            smeared = y[v][:, None, None, :].expand(-1, 1, n_bins, n_bins)
+            smeared = y[v][:, None, None, :].expand(-1, 1, n_columns, n_columns)
             back, _ = torch.ops.aten.grid_sampler_2d_backward(
                 smeared, like, self._grid(v), BILINEAR, ZEROS, False, [True, False]
             )

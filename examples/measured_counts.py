@@ -13,13 +13,14 @@ from diffusionblend.units import hu_to_mu
 
 ROD_MU_PER_MM, ROD_RADIUS_MM, ROD_X_MM = 0.04, 6.0, 8.0
 PHOTONS, DARK_COUNTS = 50_000.0, 100.0
-FIELD_MM, AXIS_OFF_BINS = 48.0, 1.5
+FIELD_MM, AXIS_OFF_COLUMNS = 48.0, 1.5
 
 
-def measure(angles_rad: np.ndarray, bins: int) -> dict[str, np.ndarray]:
-    """Counts (view, row, bin) of a rod, flats and darks (frame, row, bin); the axis is off."""
+def measure(angles_rad: np.ndarray, columns: int) -> dict[str, np.ndarray]:
+    """Counts (view, row, column) of a rod, flats and darks (frame, row, column); the axis is
+    off."""
     rng = np.random.default_rng(5)
-    places_mm = (np.arange(bins) - (bins - 1) / 2 - AXIS_OFF_BINS) * FIELD_MM / bins
+    places_mm = (np.arange(columns) - (columns - 1) / 2 - AXIS_OFF_COLUMNS) * FIELD_MM / columns
     off_mm = places_mm - ROD_X_MM * np.cos(angles_rad)[:, None]
     chords_mm = 2 * np.sqrt(np.clip(ROD_RADIUS_MM**2 - off_mm**2, 0, None))
     lines = np.repeat((ROD_MU_PER_MM * chords_mm)[:, None], 3, axis=1)
@@ -32,11 +33,13 @@ def measure(angles_rad: np.ndarray, bins: int) -> dict[str, np.ndarray]:
     }
 
 
-def main(bins: int = 96, views: int = 180) -> float:
+def main(columns: int = 96, views: int = 180) -> float:
     """The rod's attenuation in 1/mm as it is found, from its inner half."""
     angles_rad = np.pi * np.arange(views) / views
-    counts = measure(angles_rad, bins)
-    scan = db.RawScan(**counts, values="counts", angles_rad=angles_rad, bin_mm=FIELD_MM / bins)
+    counts = measure(angles_rad, columns)
+    scan = db.RawScan(
+        **counts, values="counts", angles_rad=angles_rad, column_mm=FIELD_MM / columns
+    )
     done = db.prepare_scan(scan)
     result = db.reconstruct(done.projections, method="fbp", settings=db.FbpSettings())
     mu_per_mm = hu_to_mu(result.volume.values, done.projections.mu_water_per_mm)

@@ -24,15 +24,15 @@ def tomosynthesis(grid: db.Grid, views: int) -> db.VectorGeometry:
     height_mm = grid.shape[0] * grid.spacing_mm[0]
     magnification = (PANEL_MM - SOURCE_MM) / (-SOURCE_MM - depth_mm / 2)  # of the nearest voxels
     half_mm = TRAVEL_MM / 2 + (TRAVEL_MM + width_mm) / 2 * magnification
-    bin_mm, row_mm = grid.spacing_mm[2], grid.spacing_mm[0]
+    column_mm, row_mm = grid.spacing_mm[2], grid.spacing_mm[0]
     along_x, along_z = np.eye(3)[0], np.eye(3)[2]
     travel = np.linspace(-TRAVEL_MM / 2, TRAVEL_MM / 2, views)
     return db.VectorGeometry(
         sources_mm=[(x, SOURCE_MM, 0.0) for x in travel],
         detectors_mm=[(0.0, PANEL_MM, 0.0)] * views,
-        bin_steps_mm=[bin_mm * along_x] * views,
+        column_steps_mm=[column_mm * along_x] * views,
         row_steps_mm=[row_mm * along_z] * views,
-        n_bins=math.ceil(2 * half_mm / bin_mm),
+        n_columns=math.ceil(2 * half_mm / column_mm),
         n_rows=math.ceil(height_mm * magnification / row_mm),
     )
 

@@ -23,8 +23,8 @@ class Ellipse:
     value: float = 0.02
 
     def line_integrals(self, angles_rad: np.ndarray, positions_mm: np.ndarray) -> np.ndarray:
-        """Exact line integrals (view, bin): 2 a b value sqrt(s^2 - q^2) / s^2, where s is the half
-        width of the shadow and q the distance from its middle."""
+        """Exact line integrals (view, column): 2 a b value sqrt(s^2 - q^2) / s^2, where s is the
+        half width of the shadow and q the distance from its middle."""
         t = np.asarray(angles_rad)[:, None]
         q = np.asarray(positions_mm)[None] - self.x_mm * np.cos(t) - self.y_mm * np.sin(t)
         turned = t - self.turn_rad
@@ -32,11 +32,11 @@ class Ellipse:
         chord = 2 * self.a_mm * self.b_mm * np.sqrt(np.clip(s2 - q**2, 0, None)) / s2
         return self.value * chord
 
-    def bin_means(
-        self, angles_rad: np.ndarray, positions_mm: np.ndarray, bin_mm: float, parts: int = 16
+    def column_means(
+        self, angles_rad: np.ndarray, positions_mm: np.ndarray, column_mm: float, parts: int = 16
     ) -> np.ndarray:
-        """Line integrals averaged over each bin's width, (view, bin)."""
-        inside = ((np.arange(parts) + 0.5) / parts - 0.5) * bin_mm
+        """Line integrals averaged over each column's width, (view, column)."""
+        inside = ((np.arange(parts) + 0.5) / parts - 0.5) * column_mm
         fine = (np.asarray(positions_mm)[:, None] + inside).ravel()
         lines = self.line_integrals(angles_rad, fine)
         return lines.reshape(len(lines), -1, parts).mean(axis=2)
@@ -102,7 +102,8 @@ def panel_rays(
     axis_shift_mm: float = 0.0,
     curved: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points and directions (view, row, bin, 3) of the rays of a fan or cone, by the convention."""
+    """Points and directions (view, row, column, 3) of the rays of a fan or cone, by the
+    convention."""
     t = np.asarray(angles_rad)[:, None, None]
     along, height = np.asarray(positions_mm), np.asarray(heights_mm)[:, None]
     ahead = np.full_like(along, source_to_detector_mm)

@@ -18,11 +18,11 @@ OBJECT = (
 
 
 def lines_of(
-    angles_rad: np.ndarray, n_bins: int = 64, centre_bin: float = 31.5, rows: int = ROWS
+    angles_rad: np.ndarray, n_columns: int = 64, centre_column: float = 31.5, rows: int = ROWS
 ) -> np.ndarray:
-    """Line integrals (view, row, bin), bins of 1 mm, the object larger from row to row."""
-    positions = np.arange(n_bins) - centre_bin
-    whole = sum(e.bin_means(angles_rad, positions, 1.0) for e in OBJECT)
+    """Line integrals (view, row, column), columns of 1 mm, the object larger from row to row."""
+    positions = np.arange(n_columns) - centre_column
+    whole = sum(e.column_means(angles_rad, positions, 1.0) for e in OBJECT)
     return whole[:, None] * (0.6 + 0.2 * np.arange(rows))[:, None]
 
 
@@ -37,7 +37,7 @@ def scan_of(lines: np.ndarray, angles_rad: np.ndarray, **changes: object) -> Raw
         "angles_rad": angles_rad,
         "flats": np.stack([dark + 0.99 * beam, dark + 1.01 * beam]),
         "darks": np.stack([dark - 1, dark + 1]),
-        "bin_mm": 1.0,
+        "column_mm": 1.0,
     }
     return RawScan(**(made | changes))
 
@@ -63,7 +63,7 @@ def write_data_exchange(path: Path, scan: RawScan, **changes: object) -> Path:
 
 
 def write_tiff(path: Path, frame: np.ndarray) -> None:
-    """One frame (row, bin), or several pages, of uint16."""
+    """One frame (row, column), or several pages, of uint16."""
     import SimpleITK as sitk
 
     sitk.WriteImage(sitk.GetImageFromArray(np.round(frame).astype(np.uint16)), str(path))

@@ -26,10 +26,10 @@ def small_volume(shape: tuple[int, int, int] = (5, 16, 16), pixel_mm: float = 2.
 
 
 def dense_system(geometry: ParallelBeam, grid: Grid) -> np.ndarray:
-    """A of one slice in mm, float64, shape (views * bins, y * x)."""
+    """A of one slice in mm, float64, shape (views * columns, y * x)."""
     rays, pixels, weights = joseph_weights(geometry, grid)
     n_pixels = grid.shape[1] * grid.shape[2]
-    dense = np.zeros((geometry.n_views * geometry.n_bins, n_pixels))
+    dense = np.zeros((geometry.n_views * geometry.n_columns, n_pixels))
     np.add.at(dense, (rays, pixels), weights)
     return dense
 
@@ -39,7 +39,7 @@ def scan(volume: Volume, n_views: int = 6) -> Projections:
     geometry = ParallelBeam.fitting(volume.grid, n_views)
     mu = MU_WATER * (1 + volume.values.astype(np.float64) / 1000)
     lines = dense_system(geometry, volume.grid) @ mu.reshape(len(mu), -1).T
-    values = lines.reshape(n_views, geometry.n_bins, -1).transpose(0, 2, 1)
+    values = lines.reshape(n_views, geometry.n_columns, -1).transpose(0, 2, 1)
     return Projections(values, geometry, volume.grid, MU_WATER)
 
 
@@ -47,10 +47,10 @@ def residual_by_hand(projections: Projections, hu: np.ndarray) -> float:
     """|A mu - y| / |y| of a volume in HU, in float64."""
     mu = MU_WATER * (1 + hu.astype(np.float64) / 1000)
     dense = dense_system(projections.geometry, projections.grid)
-    lines = (dense @ mu.reshape(len(mu), -1).T).reshape(*_views_and_bins(projections), -1)
+    lines = (dense @ mu.reshape(len(mu), -1).T).reshape(*_views_and_columns(projections), -1)
     y = projections.values.astype(np.float64)
     return float(np.linalg.norm(lines.transpose(0, 2, 1) - y) / np.linalg.norm(y))
 
 
-def _views_and_bins(projections: Projections) -> tuple[int, int]:
-    return projections.geometry.n_views, projections.geometry.n_bins
+def _views_and_columns(projections: Projections) -> tuple[int, int]:
+    return projections.geometry.n_views, projections.geometry.n_columns

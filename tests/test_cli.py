@@ -134,7 +134,7 @@ def test_a_warning_is_one_plain_line(cli, tmp_path, chest_file):
     from diffusionblend.simulation import simulate_projections
 
     chest, scan = read_volume(chest_file), tmp_path / "scan.h5"
-    narrow = replace(ParallelBeam.fitting(chest.grid, 6), n_bins=9)
+    narrow = replace(ParallelBeam.fitting(chest.grid, 6), n_columns=9)
     with pytest.warns(UserWarning, match="too small"):
         write_projections(simulate_projections(chest, narrow), scan)
     result = cli("reconstruct", scan, "-o", tmp_path / "a.nii.gz", "--method", "fbp")

@@ -74,7 +74,7 @@ def test_uncertainty(main_of, tiny_prior):
 
 
 def test_measured_counts(main_of):
-    assert main_of("measured_counts")(bins=64, views=90) == pytest.approx(0.04, rel=0.02)
+    assert main_of("measured_counts")(columns=64, views=90) == pytest.approx(0.04, rel=0.02)
 
 
 def test_train_prior(main_of):
@@ -94,7 +94,7 @@ def test_lost_nodule(main_of, tiny_prior):
 
 def test_an_example_runs_as_a_script():
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "measured_counts.py", "--bins", "48", "--views", "40"],
+        [sys.executable, EXAMPLES / "measured_counts.py", "--columns", "48", "--views", "40"],
         capture_output=True,
         text=True,
         env=environment_of_a_script(),

@@ -32,10 +32,10 @@ def test_100_mm_of_water(pixel_mm, n):
     volume = water_box(pixel_mm, n)
     geometry = ParallelBeam.fitting(volume.grid, angles_rad=(0.0, math.pi / 2, math.pi / 4))
     found = simulate_projections(volume, geometry)
-    middle = geometry.n_bins // 2
-    assert found.values.shape == (3, 3, geometry.n_bins)
+    middle = geometry.n_columns // 2
+    assert found.values.shape == (3, 3, geometry.n_columns)
     np.testing.assert_allclose(found.values[:2, :, middle], 100 * MU_WATER_PER_MM, rtol=1e-5)
-    diagonal = 100 * math.sqrt(2) - abs(2 * geometry.bin_positions_mm[middle])
+    diagonal = 100 * math.sqrt(2) - abs(2 * geometry.column_positions_mm[middle])
     np.testing.assert_allclose(found.values[2, :, middle], diagonal * MU_WATER_PER_MM, rtol=5e-3)
     assert found.values[:2, :, 2].max() == 0
     assert (found.grid, found.geometry) == (volume.grid, geometry)
@@ -97,7 +97,7 @@ def test_the_seed_decides_the_noise():
     assert "seed" not in simulate_projections(volume, geometry).notes
 
 
-def test_noise_is_independent_in_every_bin():
+def test_noise_is_independent_in_every_column():
     noisy = add_noise(np.ones((40, 30, 50)), Noise(photons=1e4), np.random.default_rng(0))
     residual = noisy - noisy.mean()
     for axis in range(3):

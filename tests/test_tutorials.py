@@ -86,6 +86,6 @@ def test_the_tutorial_on_measured_projections(cli, in_folder):
     mu_per_mm, few = (
         read_volume(in_folder / name, check=False).values for name in ("volume.nii.gz", "tv.nii.gz")
     )
-    # 0.05 / mm at most with the bins of 1 mm that the lines were made for, twice that with 0.5
+    # 0.05 / mm at most with the columns of 1 mm that the lines were made for, twice that with 0.5
     assert 0.08 < np.percentile(mu_per_mm[2], 99) < 0.12
     assert np.abs(few - mu_per_mm).mean() < 0.01

@@ -150,7 +150,7 @@ def axis() -> str:
     rows = []
     for scan in ("savu", "tooth"):
         row = only(rows_of("measured.jsonl"), kind="axis", scan=scan)
-        found = [f"{row[key]:.2f}" for key in ("centre_bin", "pair_bin", "mass_bin")]
+        found = [f"{row[key]:.2f}" for key in ("centre_column", "pair_column", "mass_column")]
         rows.append([scan, *found, *(f"{row[f'sharpness_{offset}']:.3f}" for offset in offsets)])
     headers = ("scan", "found", "opposite views alone", "centre of mass alone")
     sharpness = ("sharpness 2 columns before", "1 before", "at it", "1 after", "2 after")

@@ -17,7 +17,7 @@ PAPER_PHOTONS = 1.11e6
 PAPER_ELECTRONIC_COUNTS = 5.0
 FEWEST_COUNTS = 1.0
 MOST_PHOTONS = 1e15
-"""Above this a bin's noise is lost in float32, and NumPy's Poisson draws end at 9e18."""
+"""Above this a column's noise is lost in float32, and NumPy's Poisson draws end at 9e18."""
 
 FIRST_TIMED_VIEWS, MORE_TIMED_VIEWS = 4, 4
 TIMED_SECONDS = 0.3
@@ -30,7 +30,8 @@ VOLUMES_HELD, PROJECTIONS_HELD = 5, 12
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Photons counted in an unattenuated bin (Poisson), and electronic noise in counts (Gauss)."""
+    """Photons counted in an unattenuated detector pixel (Poisson), and electronic noise in counts
+    (Gauss)."""
 
     photons: float = PAPER_PHOTONS
     electronic_counts: float = PAPER_ELECTRONIC_COUNTS
@@ -38,7 +39,7 @@ class Noise:
     def __post_init__(self) -> None:
         if not 0 < self.photons <= MOST_PHOTONS:
             raise InputError(
-                f"Asked for {self.photons} photons a bin.",
+                f"Asked for {self.photons} photons per detector pixel.",
                 f"a number above 0 and up to {MOST_PHOTONS:g}",
                 "no noise at all instead",
             )
@@ -56,7 +57,7 @@ def simulate_projections(
     seed: int = 0,
     mu_water_per_mm: float = MU_WATER_PER_MM,
 ) -> Projections:
-    """Line integrals (view, row, bin) of a volume in HU, by the operator that reconstructs.
+    """Line integrals (view, row, column) of a volume in HU, by the operator that reconstructs.
 
     Attenuation below zero (HU under -1000) counts as none. With `noise` the seed decides it.
     """
@@ -119,5 +120,5 @@ def planned_seconds(volume: Volume, geometry: Geometry, *, noise: Noise | None =
 def planned_bytes(volume: Volume, geometry: Geometry) -> int:
     """Host memory that a process takes to simulate projections: an estimate."""
     z, y, x = volume.grid.shape
-    lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_bins
+    lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_columns
     return int(LIBRARIES_BYTES + 4 * (VOLUMES_HELD * z * y * x + PROJECTIONS_HELD * lines))

@@ -26,7 +26,7 @@ def test_matthews_correlation_is_that_of_the_pixels():
 
 def test_an_arc_is_cut_from_the_first_angle_on():
     angles = np.radians(np.arange(20, 380, 0.5))
-    scan = scan_of(lines_of(angles, n_bins=10), angles)
+    scan = scan_of(lines_of(angles, n_columns=10), angles)
     cut = cut_to_arc(scan, 60)
     degrees = np.degrees(cut.angles_rad)
     np.testing.assert_allclose(degrees, np.arange(20, 80.1, 0.5 * EVERY_VIEW))
@@ -35,8 +35,10 @@ def test_an_arc_is_cut_from_the_first_angle_on():
 
 def test_fbp_beside_the_axis_is_that_of_a_shifted_detector():
     angles = half_turn(90)
-    lines = lines_of(angles, centre_bin=33.5)
-    geometry = ParallelBeam(angles_rad=angles, n_bins=64, bin_mm=1.0)  # takes it to be at 31.5
+    lines = lines_of(angles, centre_column=33.5)
+    geometry = ParallelBeam(
+        angles_rad=angles, n_columns=64, column_mm=1.0
+    )  # takes it to be at 31.5
     grid = Grid(shape=(3, 50, 50), spacing_mm=(1, 1, 1))
     scan = Projections(lines, geometry, grid, 0.02)
     slopes = [

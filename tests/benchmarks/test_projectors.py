@@ -99,7 +99,7 @@ def test_the_phantom_is_the_tests_own():
     volume, lines = phantom(BEAM, GRID)
     disc = Ellipse(x_mm=x, y_mm=y, a_mm=radius, b_mm=radius, value=VALUE_PER_MM)
     np.testing.assert_allclose(
-        lines[:, 2], disc.line_integrals(BEAM.angles_rad, BEAM.bin_positions_mm), atol=1e-6
+        lines[:, 2], disc.line_integrals(BEAM.angles_rad, BEAM.column_positions_mm), atol=1e-6
     )
     np.testing.assert_allclose(volume[1], disc.picture((24, 24), (1.5, 1.5), 4), atol=1e-6)
     width_mm = 16 * 1.5
@@ -107,7 +107,7 @@ def test_the_phantom_is_the_tests_own():
     radius = RADIUS * width_mm
     ball = Ellipsoid(centre_mm=centre, semi_axes_mm=(radius,) * 3, value=VALUE_PER_MM)
     volume, lines = phantom(CONE, CONE_GRID)
-    rays = panel_rays(CONE.angles_rad, CONE.bin_positions_mm, CONE.row_positions_mm, 60.0, 90.0)
+    rays = panel_rays(CONE.angles_rad, CONE.column_positions_mm, CONE.row_positions_mm, 60.0, 90.0)
     np.testing.assert_allclose(lines, ball.line_integrals(*rays), atol=1e-6)
     np.testing.assert_allclose(volume, ball.picture((12, 16, 16), (1.2, 1.5, 1.5)), atol=1e-6)
 
@@ -143,8 +143,8 @@ def test_growth_tells_what_is_held(tmp_path):
     assert (tmp_path / "growth.png").stat().st_size > 5000
     operator = Ours(BEAM, GRID, "matrix").operator
     n_entries = int(operator.matrix.values().numel())
-    pointers = math.prod((7, BEAM.n_bins)) + 1 + 24 * 24 + 1
+    pointers = math.prod((7, BEAM.n_columns)) + 1 + 24 * 24 + 1
     assert operator.held_bytes == 2 * n_entries * 8 + 4 * pointers
     rays = Ours(BEAM, GRID, "rays").operator
-    assert rays.held_bytes == 7 * BEAM.n_bins * 6 * 8
+    assert rays.held_bytes == 7 * BEAM.n_columns * 6 * 8
     assert torch.equal(rays.matrix.to_dense(), operator.matrix.to_dense())

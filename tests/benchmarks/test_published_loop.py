@@ -8,10 +8,10 @@ from itertools import islice
 
 import pytest
 import torch
+from diffusionblend.methods.diffusion.sampler import Sampler
 
 from diffusionblend.geometry import equally_spaced_angles, full_detector
 from diffusionblend.methods.diffusion.consistency import Consistency
-from diffusionblend.methods.diffusion.sampler import Sampler
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
@@ -60,8 +60,8 @@ def test_rotate_and_sum_gives_the_line_integrals_of_a_gaussian(size):
     centred = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     squared = (centred[None, :] - x) ** 2 + (centred[:, None] - y) ** 2
     lines = operator.forward(torch.exp(-k * squared)[None])
-    n_bins = full_detector((size, size))
-    p = torch.arange(n_bins, dtype=torch.float64) - (n_bins - 1) / 2
+    n_columns = full_detector((size, size))
+    p = torch.arange(n_columns, dtype=torch.float64) - (n_columns - 1) / 2
     for line, angle in zip(lines[:, 0], angles, strict=True):
         at = x * math.cos(angle) + y * math.sin(angle)
         expected = math.sqrt(math.pi / k) * torch.exp(-k * (p - at) ** 2)

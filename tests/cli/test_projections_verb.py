@@ -16,8 +16,8 @@ from diffusionblend.runs.record import read_run_record
 from measured_scan import OBJECT, half_turn, lines_of, scan_of, write_data_exchange
 
 ANGLES = half_turn(90)
-SCAN = scan_of(lines_of(ANGLES, centre_bin=29.3), ANGLES)
-PIXEL = ("--bin-mm", 0.5)
+SCAN = scan_of(lines_of(ANGLES, centre_column=29.3), ANGLES)
+PIXEL = ("--column-mm", 0.5)
 
 
 @pytest.fixture
@@ -42,27 +42,27 @@ def test_import_tells_what_it_found_and_keeps_a_record(cli, source, tmp_path):
     output = tmp_path / "scan.h5"
     result = cli("projections", "import", source, "-o", output, *PIXEL)
     assert_succeeded(result)
-    assert "read 90 views x 3 rows x 64 bins of counts" in result.out
+    assert "read 90 views x 3 rows x 64 columns of counts" in result.out
     assert "1 dead pixel(s), 1 zero or negative count(s), 1 NaN or infinite" in result.out
-    found = float(result.out.split("axis of rotation at bin ")[1].split()[0])
+    found = float(result.out.split("axis of rotation at column ")[1].split()[0])
     assert found == pytest.approx(29.3, abs=0.15)
     record = read_run_record(tmp_path / "scan.h5.run.json")
     assert record.verb == "projections import"
     assert record.results["correction"]["dead_pixels"] == 1
     scan = read_projections(output)
-    assert scan.geometry.bin_mm == 0.5 and scan.notes["source"] == "measured"
-    np.testing.assert_allclose(scan.values, lines_of(ANGLES, centre_bin=29.3), atol=0.06)
+    assert scan.geometry.column_mm == 0.5 and scan.notes["source"] == "measured"
+    np.testing.assert_allclose(scan.values, lines_of(ANGLES, centre_column=29.3), atol=0.06)
 
 
 def test_import_takes_a_part_with_settings(cli, source, tmp_path):
     output = tmp_path / "part.h5"
-    options = ("--rows", 1, 3, "--bins", 6, 60, "--every", 3, "--binning", 1, 2)
-    options += ("--centre-bin", 29.3, "--size", 20, "--mu-water-per-mm", 0.03)
+    options = ("--rows", 1, 3, "--columns", 6, 60, "--every", 3, "--binning", 1, 2)
+    options += ("--centre-column", 29.3, "--size", 20, "--mu-water-per-mm", 0.03)
     assert_succeeded(cli("projections", "import", source, "-o", output, *PIXEL, *options))
     scan = read_projections(output)
     assert scan.values.shape == (30, 2, 27)
     assert scan.grid.shape == (2, 20, 20) and scan.mu_water_per_mm == 0.03
-    at_axis = np.interp(0.0, scan.geometry.bin_positions_mm, np.arange(27))
+    at_axis = np.interp(0.0, scan.geometry.column_positions_mm, np.arange(27))
     assert at_axis == pytest.approx((29.3 - 6 - 0.5) / 2)
 
 
@@ -75,7 +75,7 @@ def test_an_import_comes_again_from_its_record(cli, scan, tmp_path):
 
 
 def test_a_reconstruction_in_attenuation(cli, scan, tmp_path):
-    """Bins of 0.5 mm hold objects of half the size, of twice the attenuation."""
+    """Columns of 0.5 mm hold objects of half the size, of twice the attenuation."""
     for unit, name in (("1/mm", "mu"), ("hu", "hu")):
         options = ("--method", "fbp", "--output-unit", unit)
         output = tmp_path / f"{name}.nii.gz"
@@ -116,9 +116,9 @@ def test_info_of_projections(cli, scan, scan_file):
     for words in ("ParallelBeam", "90, 3, 64", "measured", "0.02059", "pairs and wedge", "none:"):
         assert words in result.out
     facts = json.loads(cli("projections", "info", scan, "--json").out)
-    assert facts["views_rows_bins"] == [90, 3, 64]
+    assert facts["views_rows_columns"] == [90, 3, 64]
     assert facts["angle_step_degrees"] == 2.0
-    assert facts["bin_mm"] == 0.5
+    assert facts["column_mm"] == 0.5
     assert "simulated" in cli("projections", "info", scan_file).out
 
 
@@ -141,9 +141,9 @@ def test_info_of_what_is_damaged_or_nothing(cli, scan, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [
-        ({}, (), ("how wide", "--bin-mm")),
+        ({}, (), ("how wide", "--column-mm")),
         ({"theta": ANGLES}, PIXEL, ("look like radians", "--angle-unit radians")),
-        ({}, (*PIXEL, "--angle-unit", "radians", "--centre-bin", 70), ("at bin 70",)),
+        ({}, (*PIXEL, "--angle-unit", "radians", "--centre-column", 70), ("at column 70",)),
         ({"data_white": None}, PIXEL, ("no flat frames", "--flats")),
         ({"data": SCAN.data * 0}, PIXEL, ("View 0 tells nothing",)),
         ({"data": SCAN.data * np.nan}, PIXEL, ("View 0 tells nothing",)),
@@ -152,9 +152,9 @@ def test_info_of_what_is_damaged_or_nothing(cli, scan, tmp_path):
         ({"theta": np.degrees(ANGLES)[1:]}, PIXEL, ("90 views and 89 angles",)),
         ({}, (*PIXEL, "--values", "lines"), ("go up to", "take the logarithm")),
         ({}, (*PIXEL, "--values", "transmission"), ("as bright as", "--values counts")),
-        ({}, (*PIXEL, "--bins", 60, 70), ("bins 60 to 70", "of 64")),
+        ({}, (*PIXEL, "--columns", 60, 70), ("columns 60 to 70", "of 64")),
         ({}, (*PIXEL, "--geometry", "cone"), ("distances of a cone", "--source-to-axis-mm")),
-        ({}, (*PIXEL, "--ring-bins", 4), ("over 4 bins",)),
+        ({}, (*PIXEL, "--ring-columns", 4), ("over 4 columns",)),
     ],
 )
 def test_what_cannot_be_imported(cli, source, tmp_path, changes, options, words):
@@ -179,7 +179,7 @@ def test_outputs_are_not_overwritten(cli, source, scan):
 
 def test_subcommands_explain_themselves(cli):
     text = cli("projections", "import", "--help").out
-    for word in ("Data Exchange", "--air-bins", "0.02059", "(default: "):
+    for word in ("Data Exchange", "--air-columns", "0.02059", "(default: "):
         assert word in text
     assert "projections file" in cli("projections", "info", "--help").out
     assert cli("projections").code == 2

@@ -61,7 +61,7 @@ def residual_by_hand(scan, volume: Volume) -> float:
     """|A mu - y| / |y| with the dense matrix in float64."""
     mu = scan.mu_water_per_mm * (1 + volume.values.astype(np.float64) / 1000)
     lines = dense_system(scan.geometry, scan.grid) @ mu.reshape(len(mu), -1).T
-    misfit = lines.reshape(scan.geometry.n_views, scan.geometry.n_bins, -1).transpose(0, 2, 1)
+    misfit = lines.reshape(scan.geometry.n_views, scan.geometry.n_columns, -1).transpose(0, 2, 1)
     y = scan.values.astype(np.float64)
     return float(np.linalg.norm(misfit - y) / np.linalg.norm(y))
 
@@ -130,7 +130,7 @@ def test_projections_that_do_not_fit_their_geometry(cli, tmp_path, damaged_scan,
         values = file["exchange/data"][:]
         del file["exchange/data"]
         file["exchange/data"] = values[:-1]
-    words = ("shape (5, 8, 23)", "(6, 8, 23) (views, rows, bins)", "every view has its angle")
+    words = ("shape (5, 8, 23)", "(6, 8, 23) (views, rows, columns)", "every view has its angle")
     refuse(cli, tmp_path, damaged_scan, *words, options=tiny)
 
 

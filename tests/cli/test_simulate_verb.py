@@ -18,14 +18,14 @@ def test_a_scan_holds_the_line_integrals_and_their_geometry(cli, tmp_path, chest
     assert_succeeded(result)
     scan, volume = read_projections(output), read_volume(chest_file)
     np.testing.assert_allclose(np.degrees(scan.geometry.angles_rad), [0, 18, 36, 54, 72])
-    assert scan.geometry.n_bins == full_detector((16, 16)) == 23
-    assert scan.geometry.bin_mm == volume.grid.spacing_mm[2]
+    assert scan.geometry.n_columns == full_detector((16, 16)) == 23
+    assert scan.geometry.column_mm == volume.grid.spacing_mm[2]
     assert scan.grid == volume.grid
     mu = np.maximum(MU_WATER_PER_MM * (1 + volume.values.astype(np.float64) / 1000), 0)
     lines = dense_system(scan.geometry, scan.grid) @ mu.reshape(len(mu), -1).T
     by_hand = lines.reshape(5, 23, -1).transpose(0, 2, 1)
     np.testing.assert_allclose(scan.values, by_hand, rtol=1e-4, atol=1e-5)
-    assert "5 views x 8 rows x 23 bins" in result.out
+    assert "5 views x 8 rows x 23 columns" in result.out
     assert str(chest_file) not in str(scan.notes)
 
 
@@ -55,7 +55,7 @@ def test_a_fan_or_a_cone_sees_all_of_the_volume(cli, tmp_path, chest_file, scan_
     assert type(scan.geometry) is (ConeBeam if options == ("cone",) else FanBeam)
     assert getattr(scan.geometry, "curved", False) == ("--curved" in options)
     assert scan.geometry.source_to_axis_mm == 500
-    assert scan.geometry.bin_mm == pytest.approx(volume.grid.spacing_mm[2] * 1.6)
+    assert scan.geometry.column_mm == pytest.approx(volume.grid.spacing_mm[2] * 1.6)
     assert truncated_fraction(scan.geometry, volume.grid) == 0
     parallel = read_projections(scan_file)
     assert scan.values.max() == pytest.approx(parallel.values.max(), rel=0.3)

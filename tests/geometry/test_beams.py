@@ -1,4 +1,4 @@
-"""Fan, cone and vector geometries: values, places of sources and bins, and what is refused."""
+"""Fan, cone and vector geometries: values, places of sources and columns, and what is refused."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from diffusionblend.geometry.grid import Grid
 
 ANGLES = (0.0, 0.4, math.pi / 2, 3.0, -2.0, 7.5)
 FAN = FanBeam(
-    angles_rad=ANGLES, n_bins=9, bin_mm=2.0, source_to_axis_mm=100, source_to_detector_mm=150
+    angles_rad=ANGLES, n_columns=9, column_mm=2.0, source_to_axis_mm=100, source_to_detector_mm=150
 )
 CONE = ConeBeam(
     angles_rad=ANGLES,
-    n_bins=9,
-    bin_mm=2.0,
+    n_columns=9,
+    column_mm=2.0,
     n_rows=5,
     row_mm=3.0,
     source_to_axis_mm=100,
@@ -39,7 +39,7 @@ CONE = ConeBeam(
     detector_lift_mm=-2.0,
     axis_shift_mm=1.5,
 )
-PARALLEL = ParallelBeam(angles_rad=ANGLES, n_bins=9, bin_mm=2.0, detector_shift_mm=0.7)
+PARALLEL = ParallelBeam(angles_rad=ANGLES, n_columns=9, column_mm=2.0, detector_shift_mm=0.7)
 GRID = Grid(shape=(8, 16, 16), spacing_mm=(1, 1, 1))
 
 
@@ -55,20 +55,20 @@ def test_a_geometry_prints_itself_and_compares(geometry):
     again = eval(repr(geometry), vars(room))
     assert again == geometry
     assert hash(again) == hash(geometry)
-    assert replace(geometry, n_bins=10) != geometry
+    assert replace(geometry, n_columns=10) != geometry
     assert geometry.n_views == len(ANGLES)
     with pytest.raises(AttributeError):
-        geometry.n_bins = 3
+        geometry.n_columns = 3
 
 
-def test_at_angle_zero_the_source_is_above_and_the_bins_run_with_the_columns():
+def test_at_angle_zero_the_source_is_above_and_the_columns_run_with_the_columns():
     vectors = CONE.to_vectors()
     np.testing.assert_allclose(vectors.sources_mm[0], (-1.5, -100, 0), atol=1e-12)
     np.testing.assert_allclose(vectors.detectors_mm[0], (4.0 - 1.5, 50, -2), atol=1e-12)
-    np.testing.assert_allclose(vectors.bin_steps_mm[0], (2, 0, 0), atol=1e-12)
+    np.testing.assert_allclose(vectors.column_steps_mm[0], (2, 0, 0), atol=1e-12)
     np.testing.assert_allclose(vectors.row_steps_mm[0], (0, 0, 3), atol=1e-12)
     np.testing.assert_allclose(vectors.sources_mm[2], (100, -1.5, 0), atol=1e-12)
-    np.testing.assert_allclose(vectors.bin_steps_mm[2], (0, 2, 0), atol=1e-12)
+    np.testing.assert_allclose(vectors.column_steps_mm[2], (0, 2, 0), atol=1e-12)
 
 
 def test_the_axis_is_seen_where_its_shift_says():
@@ -76,7 +76,7 @@ def test_the_axis_is_seen_where_its_shift_says():
     geometry = replace(FAN, axis_shift_mm=3.0)
     vectors = geometry.to_vectors()
     for view in range(geometry.n_views):
-        u = np.array(vectors.bin_steps_mm[view]) / geometry.bin_mm
+        u = np.array(vectors.column_steps_mm[view]) / geometry.column_mm
         position = 3.0 * 150 / 100
         target = np.array(vectors.detectors_mm[view]) + position * u
         source = np.array(vectors.sources_mm[view])
@@ -131,9 +131,9 @@ def test_projections_of_a_cone_have_its_rows():
         (FAN, {"source_to_detector_mm": math.nan}),
         (FAN, {"axis_shift_mm": 1e4}),
         (FAN, {"detector_shift_mm": math.nan}),
-        (FAN, {"curved": True, "bin_mm": 80.0}),
-        (FAN, {"n_bins": 5.5}),
-        (FAN, {"bin_mm": "wide"}),
+        (FAN, {"curved": True, "column_mm": 80.0}),
+        (FAN, {"n_columns": 5.5}),
+        (FAN, {"column_mm": "wide"}),
         (CONE, {"n_rows": 0}),
         (CONE, {"row_mm": 0.0}),
         (CONE, {"detector_lift_mm": math.inf}),
@@ -154,9 +154,9 @@ def test_bad_vectors_are_an_error():
         with pytest.raises(InputError, match=name):
             replace(good, **{name: [row[:2] for row in getattr(good, name)]})
     with pytest.raises(InputError, match="view 0"):
-        replace(good, row_steps_mm=good.bin_steps_mm)
+        replace(good, row_steps_mm=good.column_steps_mm)
     with pytest.raises(InputError, match="no area"):
-        replace(good, sources_mm=np.array(good.detectors_mm) + np.array(good.bin_steps_mm))
+        replace(good, sources_mm=np.array(good.detectors_mm) + np.array(good.column_steps_mm))
 
 
 @pytest.mark.parametrize("kind", ["parallel", "fan"])
@@ -185,7 +185,7 @@ def test_a_fitted_detector_sees_all_and_a_smaller_one_is_warned_of():
     ):
         assert truncated_fraction(whole, GRID) == 0
         check_scan(whole, GRID)
-        small = replace(whole, n_bins=whole.n_bins // 2)
+        small = replace(whole, n_columns=whole.n_columns // 2)
         with pytest.warns(UserWarning, match="too small: [0-9]+ %"):
             check_scan(small, GRID)
     low = replace(ConeBeam.fitting(GRID, angles_rad=angles, **distances), n_rows=3)
@@ -194,24 +194,30 @@ def test_a_fitted_detector_sees_all_and_a_smaller_one_is_warned_of():
 
 def test_the_truncated_fraction_is_the_area_outside_the_field_of_view():
     """A parallel detector of half the width sees a disc of half the radius from everywhere."""
-    half = ParallelBeam(angles_rad=equally_spaced_angles(180), n_bins=8, bin_mm=1.0)
+    half = ParallelBeam(angles_rad=equally_spaced_angles(180), n_columns=8, column_mm=1.0)
     assert truncated_fraction(half, GRID) == pytest.approx(0.75, abs=0.04)
-    aside = replace(half, n_bins=16, detector_shift_mm=4.0)
+    aside = replace(half, n_columns=16, detector_shift_mm=4.0)
     assert 0.1 < truncated_fraction(aside, GRID) < 0.75
 
 
 @pytest.mark.parametrize("kind", ["flat", "curved", "cone"])
 def test_the_truncated_fraction_of_a_fan_is_the_area_outside_its_circle(kind):
     """A fan sees the circle that its outermost rays touch; rows of a tall panel see all of it."""
-    n_bins, distances = 12, {"source_to_axis_mm": 60.0, "source_to_detector_mm": 90.0}
+    n_columns, distances = 12, {"source_to_axis_mm": 60.0, "source_to_detector_mm": 90.0}
     angles = equally_spaced_angles(180, 360)
     if kind == "cone":
         geometry = replace(
-            ConeBeam.fitting(GRID, angles_rad=angles, **distances), n_bins=n_bins, bin_mm=1.5
+            ConeBeam.fitting(GRID, angles_rad=angles, **distances),
+            n_columns=n_columns,
+            column_mm=1.5,
         )
     else:
         geometry = FanBeam(
-            angles_rad=angles, n_bins=n_bins, bin_mm=1.5, curved=kind == "curved", **distances
+            angles_rad=angles,
+            n_columns=n_columns,
+            column_mm=1.5,
+            curved=kind == "curved",
+            **distances,
         )
     half_fan = 9.0 / 90 if kind == "curved" else math.atan(9.0 / 90)
     seen = 60 * math.sin(half_fan)
@@ -247,7 +253,7 @@ def test_a_helix_is_not_blamed_for_its_ends_and_a_panel_behind_its_source_is():
     )
     low = replace(whole, n_rows=3).to_vectors()
     assert truncated_fraction(low, GRID) == 0
-    assert truncated_fraction(replace(low, n_bins=4), GRID) > 0.5
+    assert truncated_fraction(replace(low, n_columns=4), GRID) > 0.5
     backwards = replace(low, detectors_mm=2 * np.array(low.sources_mm))
     assert truncated_fraction(backwards, GRID) == 1
 
@@ -261,9 +267,9 @@ def test_vectors_of_another_type_print_as_plain_numbers():
     geometry = VectorGeometry(
         sources_mm=np.array([[0, -50, 0]], dtype=np.float32),
         detectors_mm=[(0, 50, 0)],
-        bin_steps_mm=[(1, 0, 0)],
+        column_steps_mm=[(1, 0, 0)],
         row_steps_mm=[(0, 0, 1)],
         n_rows=np.int64(3),
-        n_bins=4,
+        n_columns=4,
     )
     assert "float" not in repr(geometry) and "int64" not in repr(geometry)

@@ -66,11 +66,11 @@ class Helix(ConeBeam, name="test-helix"):
 
 @dataclass(frozen=True, kw_only=True)
 class Line(Geometry, name="test-line"):
-    """A source that moves along a line over a fixed row of bins, slice by slice."""
+    """A source that moves along a line over a fixed row of columns, slice by slice."""
 
     places_mm: tuple[float, ...]
-    n_bins: int
-    bin_mm: float
+    n_columns: int
+    column_mm: float
     couples_slices: ClassVar[bool] = False
 
     @property
@@ -85,10 +85,10 @@ class Line(Geometry, name="test-line"):
         return VectorGeometry(
             sources_mm=[(x, -50.0, 0.0) for x in self.places_mm],
             detectors_mm=[(0.0, 30.0, 0.0)] * n,
-            bin_steps_mm=[(self.bin_mm, 0.0, 0.0)] * n,
+            column_steps_mm=[(self.column_mm, 0.0, 0.0)] * n,
             row_steps_mm=[(0.0, 0.0, 1.0)] * n,
             n_rows=1,
-            n_bins=self.n_bins,
+            n_columns=self.n_columns,
         )
 
 
@@ -100,7 +100,7 @@ def helix(grid: Grid = GRID, pitch_mm: float = 8.0, **options) -> Helix:
     return replace(fitted, pitch_mm=pitch_mm, **options)
 
 
-LINE = Line(places_mm=(-20.0, 0.0, 5.0, 20.0), n_bins=60, bin_mm=1.2)
+LINE = Line(places_mm=(-20.0, 0.0, 5.0, 20.0), n_columns=60, column_mm=1.2)
 
 
 def disc_volume() -> Volume:
@@ -155,7 +155,7 @@ def test_fbp_and_fdk_refuse_what_they_do_not_know_and_subclasses_too():
 
     alike = NamedAlike(**vars(ParallelBeam.fitting(GRID, 4)))
     for geometry in (helix(), helix(pitch_mm=0.0), LINE, alike):
-        shape = geometry.n_views, geometry.detector_rows(GRID), geometry.n_bins
+        shape = geometry.n_views, geometry.detector_rows(GRID), geometry.n_columns
         with pytest.raises(InputError, match=type(geometry).__name__) as raised:
             filtered_back_projection(torch.ones(shape), geometry, GRID)
         assert "ParallelBeam, FanBeam, ConeBeam" in raised.value.expected
@@ -239,8 +239,8 @@ def test_unknown_names_and_fields_are_refused_and_names_taken_once():
     assert "'parallel'" in raised.value.expected and "import" in raised.value.try_
     with pytest.raises(InputError, match="places"):
         Geometry.from_dict(LINE.to_dict() | {"places": 3})
-    with pytest.raises(InputError, match="bin_mm"):
-        Geometry.from_dict({k: v for k, v in LINE.to_dict().items() if k != "bin_mm"})
+    with pytest.raises(InputError, match="column_mm"):
+        Geometry.from_dict({k: v for k, v in LINE.to_dict().items() if k != "column_mm"})
     with pytest.raises(InputError, match="Two geometries are called 'cone'"):
 
         class Another(ConeBeam, name="cone"):

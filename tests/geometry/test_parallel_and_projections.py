@@ -14,43 +14,43 @@ from diffusionblend.geometry.grid import Grid
 def test_a_geometry_prints_itself_and_compares():
     angles = np.array([0.1, 1 / 3, 2.0], dtype=np.float32)
     for geometry in (
-        ParallelBeam(angles_rad=equally_spaced_angles(7), n_bins=363, bin_mm=0.7),
-        ParallelBeam(angles_rad=angles, n_bins=np.int64(20), bin_mm=np.float64(0.1)),
+        ParallelBeam(angles_rad=equally_spaced_angles(7), n_columns=363, column_mm=0.7),
+        ParallelBeam(angles_rad=angles, n_columns=np.int64(20), column_mm=np.float64(0.1)),
     ):
         again = eval(repr(geometry), {"ParallelBeam": ParallelBeam})
         assert again == geometry
         assert hash(again) == hash(geometry)
-    first = ParallelBeam(angles_rad=(0.0, 1.0), n_bins=5, bin_mm=1.0)
-    assert first == ParallelBeam(angles_rad=[0, 1], n_bins=5, bin_mm=1)
-    assert first != ParallelBeam(angles_rad=(0.0, 1.0), n_bins=6, bin_mm=1.0)
-    assert first != ParallelBeam(angles_rad=(0.0, 1.1), n_bins=5, bin_mm=1.0)
+    first = ParallelBeam(angles_rad=(0.0, 1.0), n_columns=5, column_mm=1.0)
+    assert first == ParallelBeam(angles_rad=[0, 1], n_columns=5, column_mm=1)
+    assert first != ParallelBeam(angles_rad=(0.0, 1.0), n_columns=6, column_mm=1.0)
+    assert first != ParallelBeam(angles_rad=(0.0, 1.1), n_columns=5, column_mm=1.0)
     with pytest.raises(AttributeError):
-        first.n_bins = 7
+        first.n_columns = 7
 
 
-def test_bins_lie_evenly_about_the_middle():
-    odd = ParallelBeam(angles_rad=(0.0,), n_bins=5, bin_mm=0.5)
-    np.testing.assert_allclose(odd.bin_positions_mm, [-1, -0.5, 0, 0.5, 1])
-    even = ParallelBeam(angles_rad=(0.0,), n_bins=4, bin_mm=2.0)
-    np.testing.assert_allclose(even.bin_positions_mm, [-3, -1, 1, 3])
+def test_columns_lie_evenly_about_the_middle():
+    odd = ParallelBeam(angles_rad=(0.0,), n_columns=5, column_mm=0.5)
+    np.testing.assert_allclose(odd.column_positions_mm, [-1, -0.5, 0, 0.5, 1])
+    even = ParallelBeam(angles_rad=(0.0,), n_columns=4, column_mm=2.0)
+    np.testing.assert_allclose(even.column_positions_mm, [-3, -1, 1, 3])
 
 
 @pytest.mark.parametrize(
-    ("shape", "bins"), [((256, 256), 363), ((128, 128), 182), ((3, 4), 5), ((1, 1), 2)]
+    ("shape", "columns"), [((256, 256), 363), ((128, 128), 182), ((3, 4), 5), ((1, 1), 2)]
 )
-def test_the_full_detector_spans_the_diagonal(shape, bins):
-    assert full_detector(shape) == bins
+def test_the_full_detector_spans_the_diagonal(shape, columns):
+    assert full_detector(shape) == columns
 
 
 def test_every_pixel_is_seen_from_every_angle():
     for shape in ((256, 256), (7, 30), (33, 32)):
         grid = Grid(shape=(1, *shape), spacing_mm=(2, 0.8, 0.8))
         geometry = ParallelBeam.fitting(grid, 360)
-        half_detector_mm = geometry.n_bins * geometry.bin_mm / 2
+        half_detector_mm = geometry.n_columns * geometry.column_mm / 2
         t = np.array(geometry.angles_rad)
         corner = 0.4 * (shape[1] * np.abs(np.cos(t)) + shape[0] * np.abs(np.sin(t)))
         assert corner.max() <= half_detector_mm
-        assert (geometry.bin_mm, geometry.n_views) == (0.8, 360)
+        assert (geometry.column_mm, geometry.n_views) == (0.8, 360)
 
 
 def test_angles_are_equally_spaced_and_leave_out_the_end():
@@ -65,21 +65,21 @@ def test_angles_are_equally_spaced_and_leave_out_the_end():
         {"angles_rad": ()},
         {"angles_rad": (0.0, math.nan)},
         {"angles_rad": (math.inf,)},
-        {"n_bins": 0},
-        {"bin_mm": 0.0},
-        {"bin_mm": -1.0},
-        {"bin_mm": math.nan},
+        {"n_columns": 0},
+        {"column_mm": 0.0},
+        {"column_mm": -1.0},
+        {"column_mm": math.nan},
     ],
 )
 def test_a_bad_geometry_is_an_error(wrong):
     with pytest.raises(InputError) as raised:
-        ParallelBeam(**({"angles_rad": (0.0,), "n_bins": 5, "bin_mm": 1.0} | wrong))
+        ParallelBeam(**({"angles_rad": (0.0,), "n_columns": 5, "column_mm": 1.0} | wrong))
     assert raised.value.expected
 
 
 def test_no_views_are_an_error():
     with pytest.raises(InputError, match="at least one"):
-        ParallelBeam(angles_rad=equally_spaced_angles(0), n_bins=5, bin_mm=1.0)
+        ParallelBeam(angles_rad=equally_spaced_angles(0), n_columns=5, column_mm=1.0)
 
 
 def test_pixels_that_are_not_square_are_an_error():
@@ -88,7 +88,7 @@ def test_pixels_that_are_not_square_are_an_error():
 
 
 class TestProjections:
-    geometry = ParallelBeam(angles_rad=(0.0, 1.0), n_bins=5, bin_mm=1.0)
+    geometry = ParallelBeam(angles_rad=(0.0, 1.0), n_columns=5, column_mm=1.0)
     grid = Grid(shape=(3, 4, 4), spacing_mm=(1, 1, 1))
 
     def make(self, values, mu=0.02):
@@ -124,6 +124,6 @@ class TestProjections:
 @pytest.mark.parametrize("values", [0.0, 1e6])
 def test_values_that_are_no_line_integrals_are_refused(values):
     grid = Grid(shape=(3, 4, 4), spacing_mm=(1, 1, 1))
-    geometry = ParallelBeam(angles_rad=(0.0,), n_bins=6, bin_mm=1.0)
+    geometry = ParallelBeam(angles_rad=(0.0,), n_columns=6, column_mm=1.0)
     with pytest.raises(InputError, match="logarithm"):
         Projections(np.full((1, 3, 6), values), geometry, grid, 0.02)

@@ -17,14 +17,18 @@ from diffusionblend.geometry.vectors import PER_VIEW
 ANGLES = (0.0, 0.4, math.pi / 2, 3.0, -2.0)
 GRID = Grid(shape=(4, 16, 12), spacing_mm=(2, 1, 1.5))
 DISTANCES = {"source_to_axis_mm": 100.0, "source_to_detector_mm": 150.0}
-CONE = ConeBeam(angles_rad=ANGLES, n_bins=9, bin_mm=2.0, n_rows=5, row_mm=3.0, **DISTANCES)
+CONE = ConeBeam(angles_rad=ANGLES, n_columns=9, column_mm=2.0, n_rows=5, row_mm=3.0, **DISTANCES)
 SHIFTED = replace(CONE, detector_shift_mm=4.0, detector_lift_mm=-2.0, axis_shift_mm=1.5)
-FAN = FanBeam(angles_rad=ANGLES, n_bins=9, bin_mm=2.0, axis_shift_mm=1.5, **DISTANCES)
-PARALLEL = ParallelBeam(angles_rad=ANGLES, n_bins=9, bin_mm=2.0)
+FAN = FanBeam(angles_rad=ANGLES, n_columns=9, column_mm=2.0, axis_shift_mm=1.5, **DISTANCES)
+PARALLEL = ParallelBeam(angles_rad=ANGLES, n_columns=9, column_mm=2.0)
 
 
 def assert_same_rays(one, other):
-    assert (one.n_rows, one.n_bins, one.parallel) == (other.n_rows, other.n_bins, other.parallel)
+    assert (one.n_rows, one.n_columns, one.parallel) == (
+        other.n_rows,
+        other.n_columns,
+        other.parallel,
+    )
     for name in PER_VIEW:
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-12)
 
@@ -73,7 +77,7 @@ def test_astra_draws_y_upwards_in_2d():
         }
     )
     np.testing.assert_allclose(fan.sources_mm[0], (100 * math.sin(t), 100 * math.cos(t), 0))
-    np.testing.assert_allclose(fan.bin_steps_mm[0], (math.cos(t), -math.sin(t), 0))
+    np.testing.assert_allclose(fan.column_steps_mm[0], (math.cos(t), -math.sin(t), 0))
 
 
 def test_the_volume_of_astra():
@@ -97,7 +101,7 @@ def test_tigre_starts_with_its_source_on_the_x_axis():
     vectors = from_tigre(described)[0].to_vectors()
     np.testing.assert_allclose(vectors.sources_mm[0], (100, 2, 0), atol=1e-12)
     np.testing.assert_allclose(vectors.detectors_mm[0], (-50, 2, 0), atol=1e-12)
-    np.testing.assert_allclose(vectors.bin_steps_mm[0], (0, 2, 0), atol=1e-12)
+    np.testing.assert_allclose(vectors.column_steps_mm[0], (0, 2, 0), atol=1e-12)
 
 
 def test_tigre_with_its_volume_off_the_axis():

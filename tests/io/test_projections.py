@@ -16,12 +16,12 @@ from diffusionblend.io.projections import read_projections, write_projections
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 
 
-def projections_of(n_rows: int = 5, n_bins: int = 9) -> Projections:
+def projections_of(n_rows: int = 5, n_columns: int = 9) -> Projections:
     rng = np.random.default_rng(0)
     angles = equally_spaced_angles(7)
     return Projections(
-        rng.normal(size=(7, n_rows, n_bins)),
-        ParallelBeam(angles_rad=angles, n_bins=n_bins, bin_mm=0.7),
+        rng.normal(size=(7, n_rows, n_columns)),
+        ParallelBeam(angles_rad=angles, n_columns=n_columns, column_mm=0.7),
         Grid(
             shape=(n_rows, 6, 6),
             spacing_mm=(2.5, 0.7, 0.7),
@@ -36,7 +36,7 @@ def projections_of(n_rows: int = 5, n_bins: int = 9) -> Projections:
 def scan_of(geometry) -> Projections:
     """Projections of another geometry, 4 slices."""
     grid = Grid(shape=(4, 6, 6), spacing_mm=(2.0, 0.7, 0.7))
-    shape = (geometry.n_views, geometry.detector_rows(grid), geometry.n_bins)
+    shape = (geometry.n_views, geometry.detector_rows(grid), geometry.n_columns)
     return Projections(np.random.default_rng(1).normal(size=shape), geometry, grid, 0.02)
 
 
@@ -44,8 +44,8 @@ CONE = ConeBeam(
     angles_rad=(0.1, 1 / 3, 7.0),
     n_rows=5,
     row_mm=1.1,
-    n_bins=9,
-    bin_mm=0.7,
+    n_columns=9,
+    column_mm=0.7,
     source_to_axis_mm=50.1,
     source_to_detector_mm=100.3,
     detector_shift_mm=0.3,
@@ -54,14 +54,14 @@ CONE = ConeBeam(
 )
 FAN = FanBeam(
     angles_rad=(0.1, 1 / 3, 7.0),
-    n_bins=9,
-    bin_mm=0.7,
+    n_columns=9,
+    column_mm=0.7,
     source_to_axis_mm=50.1,
     source_to_detector_mm=100.3,
     axis_shift_mm=0.1,
     curved=True,
 )
-SHIFTED = ParallelBeam(angles_rad=(0.1, 0.2), n_bins=9, bin_mm=0.7, detector_shift_mm=0.3)
+SHIFTED = ParallelBeam(angles_rad=(0.1, 0.2), n_columns=9, column_mm=0.7, detector_shift_mm=0.3)
 
 
 @pytest.fixture
@@ -106,11 +106,70 @@ def test_vectors_have_a_data_set_for_each_column(tmp_path):
     write_projections(scan_of(CONE.to_vectors()), tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         assert "exchange/theta" not in file
-        for name in ("sources_mm", "detectors_mm", "bin_steps_mm", "row_steps_mm"):
+        for name in ("sources_mm", "detectors_mm", "column_steps_mm", "row_steps_mm"):
             assert file[f"diffusionblend/{name}"].shape == (3, 3)
             assert file[f"diffusionblend/{name}"].attrs["units"] == "mm"
         del file["diffusionblend/row_steps_mm"]
     refused(tmp_path / "a.h5", "lacks row_steps_mm")
+
+
+def written_by_version_1(path, geometry, kind: str) -> Projections:
+    """Write a scan as version 1 did, attribute by attribute, and return it."""
+    scan = scan_of(geometry)
+    with h5py.File(path, "w") as file:
+        file["exchange/data"] = scan.values
+        group = file.create_group("diffusionblend")
+        group.attrs.update(format_version=1, geometry=kind, mu_water_per_mm=0.02, notes="{}")
+        group.attrs["n_bins"] = geometry.n_columns
+        if kind == "vectors":
+            for name in ("sources_mm", "detectors_mm", "row_steps_mm"):
+                group[name] = np.array(getattr(geometry, name))
+            group["bin_steps_mm"] = np.array(geometry.column_steps_mm)
+            group.attrs.update(n_rows=geometry.n_rows, parallel=False)
+        else:
+            group["angles_rad"] = np.array(geometry.angles_rad)
+            file["exchange/theta"] = np.degrees(geometry.angles_rad)
+            group.attrs.update(
+                bin_mm=geometry.column_mm, detector_shift_mm=geometry.detector_shift_mm
+            )
+        if kind in ("fan", "cone"):
+            for name in ("source_to_axis_mm", "source_to_detector_mm", "axis_shift_mm"):
+                group.attrs[name] = getattr(geometry, name)
+        if kind == "fan":
+            group.attrs["curved"] = geometry.curved
+        if kind == "cone":
+            for name in ("n_rows", "row_mm", "detector_lift_mm"):
+                group.attrs[name] = getattr(geometry, name)
+        group.attrs.update(
+            grid_shape_zyx=np.array(scan.grid.shape),
+            grid_spacing_mm_zyx=np.array(scan.grid.spacing_mm),
+            grid_origin_mm_xyz=np.array(scan.grid.origin_mm),
+            grid_direction=np.array(scan.grid.direction),
+        )
+    return scan
+
+
+@pytest.mark.parametrize(
+    ("geometry", "kind"),
+    [(SHIFTED, "parallel"), (FAN, "fan"), (CONE, "cone"), (CONE.to_vectors(), "vectors")],
+    ids=["parallel", "fan", "cone", "vectors"],
+)
+def test_files_of_version_1_are_read(tmp_path, geometry, kind):
+    expected = written_by_version_1(tmp_path / "old.h5", geometry, kind)
+    found = read_projections(tmp_path / "old.h5")
+    assert found.geometry == geometry and found.grid == expected.grid
+    np.testing.assert_array_equal(found.values, expected.values)
+    write_projections(found, tmp_path / "new.h5")
+    with h5py.File(tmp_path / "new.h5") as file:
+        attrs = file["diffusionblend"].attrs
+        assert attrs["format_version"] == 2 and "n_columns" in attrs and "n_bins" not in attrs
+
+
+def test_what_a_file_of_version_1_lacks_is_called_by_its_old_name(tmp_path):
+    written_by_version_1(tmp_path / "old.h5", CONE, "cone")
+    with h5py.File(tmp_path / "old.h5", "r+") as file:
+        del file["diffusionblend"].attrs["bin_mm"]
+    refused(tmp_path / "old.h5", "lacks bin_mm")
 
 
 def test_a_file_from_before_detectors_could_be_shifted_is_read(written):
@@ -143,9 +202,9 @@ def test_the_layout_is_the_documented_one(written):
         "diffusionblend",
         "diffusionblend/angles_rad",
     }
-    assert attrs["format_version"] == 1
+    assert attrs["format_version"] == 2
     assert attrs["geometry"] == "parallel"
-    assert (attrs["n_bins"], attrs["bin_mm"]) == (9, 0.7)
+    assert (attrs["n_columns"], attrs["column_mm"]) == (9, 0.7)
     assert attrs["mu_water_per_mm"] == 0.0201
     np.testing.assert_array_equal(attrs["grid_shape_zyx"], (5, 6, 6))
     np.testing.assert_array_equal(attrs["grid_spacing_mm_zyx"], (2.5, 0.7, 0.7))
@@ -235,8 +294,8 @@ def test_a_missing_data_set_is_refused(written, name):
     [
         "format_version",
         "geometry",
-        "n_bins",
-        "bin_mm",
+        "n_columns",
+        "column_mm",
         "mu_water_per_mm",
         "grid_shape_zyx",
         "grid_spacing_mm_zyx",
@@ -253,10 +312,10 @@ def test_a_missing_attribute_is_refused(written, name):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("format_version", 2, ("version 2", "version 1")),
+        ("format_version", 3, ("version 3", "version 1 or 2")),
         ("geometry", "spiral", ("'spiral'", "'parallel'", "'cone'")),
-        ("n_bins", 10, ("(7, 5, 9)", "(7, 5, 10)")),
-        ("n_bins", "many", ("'many'", "whole number")),
+        ("n_columns", 10, ("(7, 5, 9)", "(7, 5, 10)")),
+        ("n_columns", "many", ("'many'", "whole number")),
         ("grid_shape_zyx", [4, 6, 6], ("(7, 5, 9)", "(7, 4, 9)")),
         ("grid_spacing_mm_zyx", [1.0, 1.0], ("2 numbers",)),
         ("grid_origin_mm_xyz", 1.0, ("wrong kind",)),

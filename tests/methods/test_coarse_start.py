@@ -36,9 +36,9 @@ def test_the_coarse_grid_covers_the_same_place():
     fine = torch.from_numpy(np.kron(coarse.numpy(), np.ones((1, 2, 2)))).float()
     coarse_lines = XRayTransform(PROJECTIONS.geometry, coarse_grid).forward(coarse)
     fine_lines = XRayTransform(PROJECTIONS.geometry, PROJECTIONS.grid).forward(fine)
-    bins = torch.arange(PROJECTIONS.geometry.n_bins, dtype=torch.float32)
-    centres = [(lines @ bins) / lines.sum(-1) for lines in (coarse_lines, fine_lines)]
-    torch.testing.assert_close(centres[0], centres[1], atol=0.05, rtol=0)  # bins of a fine pixel
+    columns = torch.arange(PROJECTIONS.geometry.n_columns, dtype=torch.float32)
+    centres = [(lines @ columns) / lines.sum(-1) for lines in (coarse_lines, fine_lines)]
+    torch.testing.assert_close(centres[0], centres[1], atol=0.05, rtol=0)  # columns of a fine pixel
     torch.testing.assert_close(coarse_lines.sum(-1), fine_lines.sum(-1), rtol=0.02, atol=0)
 
 

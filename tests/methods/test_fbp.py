@@ -22,7 +22,7 @@ def disc_scan(hu: float, pixel_mm: float = 1.5) -> Projections:
     beam = ParallelBeam.fitting(grid, 120)
     r = 16 * pixel_mm
     disc = Ellipse(x_mm=0, y_mm=0, a_mm=r, b_mm=r, value=MU_WATER * (1 + hu / 1000))
-    lines = disc.bin_means(np.array(beam.angles_rad), beam.bin_positions_mm, beam.bin_mm)
+    lines = disc.column_means(np.array(beam.angles_rad), beam.column_positions_mm, beam.column_mm)
     return Projections(np.repeat(lines[:, None], 3, axis=1), beam, grid, MU_WATER)
 
 

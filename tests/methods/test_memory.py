@@ -30,7 +30,7 @@ prior = load_prior("chest-128") if method == "diffusionblend++" else None
 settings = DiffusionBlendPPSettings(steps=1) if prior else AdmmTvSettings(iterations=1)
 grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 1.0, 1.0))
 geometry = ParallelBeam.fitting(grid, views)
-values = np.ones((views, slices, geometry.n_bins), np.float32)
+values = np.ones((views, slices, geometry.n_columns), np.float32)
 scan = Projections(values, geometry, grid, 0.02)
 reconstruct(scan, method=method, prior=prior, settings=settings)
 print(json.dumps([planned_bytes(scan, method), 1e6 * peak_memory_mb()["process"]]))
@@ -40,7 +40,9 @@ print(json.dumps([planned_bytes(scan, method), 1e6 * peak_memory_mb()["process"]
 def a_scan(slices: int, size: int, views: int) -> Projections:
     grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 1.0, 1.0))
     geometry = ParallelBeam.fitting(grid, views)
-    return Projections(np.ones((views, slices, geometry.n_bins), np.float32), geometry, grid, 0.02)
+    return Projections(
+        np.ones((views, slices, geometry.n_columns), np.float32), geometry, grid, 0.02
+    )
 
 
 def test_the_plan_grows_linearly_with_the_slices() -> None:

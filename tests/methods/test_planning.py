@@ -56,7 +56,7 @@ def a_scan(slices: int = 100, size: int = 16, views: int = 6, *, cone: bool = Fa
     if cone:
         distances = {"source_to_axis_mm": 600.0, "source_to_detector_mm": 1000.0}
         geometry = ConeBeam.fitting(grid, angles_rad=angles, **distances)
-    shape = (views, geometry.detector_rows(grid), geometry.n_bins)
+    shape = (views, geometry.detector_rows(grid), geometry.n_columns)
     values = np.random.default_rng(0).uniform(0.1, 1, shape)
     return Projections(values, geometry, grid, 0.02)
 
@@ -161,7 +161,7 @@ def test_memory_goes_with_the_method_and_the_views() -> None:
     by_method = {m: planned_bytes(a_scan(), m) for m in ("fbp", "admm-tv", "diffusionblend++")}
     assert by_method["admm-tv"] - by_method["fbp"] == pytest.approx(33 * volume, abs=2)
     more_views = planned_bytes(a_scan(views=60)) - planned_bytes(a_scan(views=6))
-    extra_lines = 4 * 4 * (54 * 100 * a_scan().geometry.n_bins)
+    extra_lines = 4 * 4 * (54 * 100 * a_scan().geometry.n_columns)
     assert more_views == pytest.approx(extra_lines, abs=2)
     cone = a_scan(40, cone=True)
     held = 4 * cone.values.nbytes

@@ -38,14 +38,14 @@ grids = st.builds(
 parallel_beams = st.builds(
     ParallelBeam,
     angles_rad=angles,
-    n_bins=st.integers(1, 6),
-    bin_mm=lengths,
+    n_columns=st.integers(1, 6),
+    column_mm=lengths,
     detector_shift_mm=shifts,
 )
 from_source = {
     "angles_rad": angles,
-    "n_bins": st.integers(1, 5),
-    "bin_mm": lengths,
+    "n_columns": st.integers(1, 5),
+    "column_mm": lengths,
     "detector_shift_mm": shifts,
     "source_to_axis_mm": st.floats(OUTSIDE_MM, 300.0),
     "source_to_detector_mm": st.floats(5.0, 400.0),
@@ -66,12 +66,12 @@ def tilted_panels(draw) -> VectorGeometry:
     """A cone beam whose panels are turned and moved a little, each view in another way."""
     straight = draw(cone_beams).to_vectors()
     parts = {}
-    for name in ("sources_mm", "detectors_mm", "bin_steps_mm", "row_steps_mm"):
+    for name in ("sources_mm", "detectors_mm", "column_steps_mm", "row_steps_mm"):
         reach = 0.2 if "steps" in name else 3.0
         off = draw(st.tuples(*[st.floats(-reach, reach)] * 3))
         turned = [np.roll(off, view) for view in range(straight.n_views)]
         parts[name] = np.array(getattr(straight, name)) + turned
-    return VectorGeometry(**parts, n_rows=straight.n_rows, n_bins=straight.n_bins)
+    return VectorGeometry(**parts, n_rows=straight.n_rows, n_columns=straight.n_columns)
 
 
 GEOMETRIES = {
@@ -126,7 +126,7 @@ def test_gradients(way, device):
 @settings(max_examples=40, deadline=None)
 @given(geometry=fan_beams | parallel_beams, grid=grids)
 def test_a_single_slice_is_the_same_in_every_way(geometry, grid):
-    """Matrix, rays a slice at a time, a column of one bin at a time, and ray by ray."""
+    """Matrix, rays a slice at a time, a column of one column at a time, and ray by ray."""
     grid = grid.with_slices(1)
     options = {"dtype": torch.float64}
     vectors = geometry.to_vectors()

@@ -35,13 +35,13 @@ from operator_properties import (
 
 
 def cone(angles_rad, panel, steps=(1.5, 1.5), source=60.0, detector=90.0, **options) -> ConeBeam:
-    """panel: (rows, bins); steps: their spacing in mm."""
+    """panel: (rows, columns); steps: their spacing in mm."""
     return ConeBeam(
         angles_rad=angles_rad,
         n_rows=panel[0],
-        n_bins=panel[1],
+        n_columns=panel[1],
         row_mm=steps[0],
-        bin_mm=steps[1],
+        column_mm=steps[1],
         source_to_axis_mm=source,
         source_to_detector_mm=detector,
         **options,
@@ -78,7 +78,7 @@ numbers = st.floats(-1, 1)
 )
 def test_sources_and_panels_anywhere(shape, spacing_mm, panel, views, parallel):
     """Directions all over the sphere, panels tilted and off centre, all three main axes."""
-    parts = {"sources_mm": [], "detectors_mm": [], "bin_steps_mm": [], "row_steps_mm": []}
+    parts = {"sources_mm": [], "detectors_mm": [], "column_steps_mm": [], "row_steps_mm": []}
     for turn, tilt, *off in views:
         ahead = np.array(
             (math.cos(tilt) * math.sin(turn), -math.cos(tilt) * math.cos(turn), math.sin(tilt))
@@ -87,9 +87,9 @@ def test_sources_and_panels_anywhere(shape, spacing_mm, panel, views, parallel):
         v = np.cross(u, ahead)
         parts["sources_mm"].append(-ahead if parallel else 50 * ahead)
         parts["detectors_mm"].append(-30 * ahead + 2 * np.array(off[:3]))
-        parts["bin_steps_mm"].append(1.7 * u + 0.3 * off[3] * v)
+        parts["column_steps_mm"].append(1.7 * u + 0.3 * off[3] * v)
         parts["row_steps_mm"].append(2.1 * v + 0.3 * off[4] * ahead)
-    geometry = VectorGeometry(**parts, n_rows=panel[0], n_bins=panel[1], parallel=parallel)
+    geometry = VectorGeometry(**parts, n_rows=panel[0], n_columns=panel[1], parallel=parallel)
     operator = transform(shape, geometry, spacing_mm)
     check_linearity(operator)
     check_adjoint(operator)
@@ -108,7 +108,7 @@ def test_sources_and_panels_anywhere(shape, spacing_mm, panel, views, parallel):
 def test_upright_panels_are_projected_as_ray_by_ray(
     shape, spacing_mm, angles_rad, panel, steps, shifts, source
 ):
-    """Off-centre panels, one bin, one row, one slice, voxels of any shape."""
+    """Off-centre panels, one column, one row, one slice, voxels of any shape."""
     geometry = cone(
         angles_rad,
         panel,
@@ -144,7 +144,7 @@ def test_which_panels_are_upright():
         transform((5, 6, 6), tilted, storage="columns")
     # slices so thin that some rays pass more of them than rows or columns
     assert transform((5, 6, 6), geometry, (0.02, 1, 1)).storage == "rays"
-    parallel = ParallelBeam(angles_rad=angles, n_bins=5, bin_mm=1.0).to_vectors(3)
+    parallel = ParallelBeam(angles_rad=angles, n_columns=5, column_mm=1.0).to_vectors(3)
     assert transform((5, 6, 6), parallel).storage == "columns"
 
 
@@ -168,7 +168,7 @@ def ball_error(n: int, geometry: ConeBeam) -> float:
     ball = Ellipsoid(centre_mm=(6, -4, 3), semi_axes_mm=(14, 11, 9))
     rays = panel_rays(
         geometry.angles_rad,
-        geometry.bin_positions_mm,
+        geometry.column_positions_mm,
         geometry.row_positions_mm,
         geometry.source_to_axis_mm,
         geometry.source_to_detector_mm,
@@ -210,10 +210,10 @@ def test_a_helix_and_a_source_from_above_measure_a_ball():
     geometry = VectorGeometry(
         sources_mm=-80 * n + climb,
         detectors_mm=40 * n + climb,
-        bin_steps_mm=1.5 * u,
+        column_steps_mm=1.5 * u,
         row_steps_mm=1.5 * up,
         n_rows=40,
-        n_bins=40,
+        n_columns=40,
     )
     ball = Ellipsoid(centre_mm=(2, -3, 1), semi_axes_mm=(10, 12, 8))
     steps = (np.arange(40) - 19.5) * 1.5
@@ -234,12 +234,12 @@ def test_a_helix_and_a_source_from_above_measure_a_ball():
 def test_one_row_is_the_slice_wise_matrix(kind):
     angles, grid = equally_spaced_angles(8, 360), Grid(shape=(1, 13, 10), spacing_mm=(1, 0.9, 1.3))
     if kind == "parallel":
-        flat = ParallelBeam(angles_rad=angles, n_bins=18, bin_mm=0.9, detector_shift_mm=0.35)
+        flat = ParallelBeam(angles_rad=angles, n_columns=18, column_mm=0.9, detector_shift_mm=0.35)
     else:
         flat = FanBeam(
             angles_rad=angles,
-            n_bins=18,
-            bin_mm=1.4,
+            n_columns=18,
+            column_mm=1.4,
             source_to_axis_mm=40,
             source_to_detector_mm=60,
             axis_shift_mm=0.7,
@@ -252,7 +252,7 @@ def test_one_row_is_the_slice_wise_matrix(kind):
 
 
 def test_parallel_rows_are_slices():
-    geometry = ParallelBeam(angles_rad=equally_spaced_angles(5), n_bins=16, bin_mm=1.0)
+    geometry = ParallelBeam(angles_rad=equally_spaced_angles(5), n_columns=16, column_mm=1.0)
     grid = Grid(shape=(4, 10, 10), spacing_mm=(2.0, 1, 1))
     x = random_array(grid.shape, 0)
     stack = XRayTransform(geometry, grid).forward(x)
@@ -261,7 +261,7 @@ def test_parallel_rows_are_slices():
 
 
 def test_the_axes_and_rows_point_where_the_convention_says():
-    """A single voxel shows at the bin and row that its place projects to."""
+    """A single voxel shows at the column and row that its place projects to."""
     geometry = cone((0.0, math.pi / 2), (41, 41), (1.0, 1.0), source=100.0, detector=200.0)
     x = torch.zeros(15, 15, 15)
     z, row, column = 3.0, -5.0, 4.0
@@ -315,16 +315,20 @@ def test_the_factory_knows_every_geometry_and_warns_of_a_small_detector():
     grid = Grid(shape=(3, 8, 8), spacing_mm=(1, 1, 1))
     wide = cone((0.0, 1.0), (12, 24), source=40.0)
     fan = FanBeam(
-        angles_rad=(0.0,), n_bins=24, bin_mm=1.5, source_to_axis_mm=40, source_to_detector_mm=90
+        angles_rad=(0.0,),
+        n_columns=24,
+        column_mm=1.5,
+        source_to_axis_mm=40,
+        source_to_detector_mm=90,
     )
-    beam = ParallelBeam(angles_rad=(0.0,), n_bins=12, bin_mm=1.0)
+    beam = ParallelBeam(angles_rad=(0.0,), n_columns=12, column_mm=1.0)
     for geometry in (wide, wide.to_vectors(), fan, beam):
         operator = XRayTransform(geometry, grid, scale=0.5)
         assert operator.geometry == geometry
         assert operator.range_shape == (
             geometry.n_views,
             geometry.detector_rows(grid),
-            geometry.n_bins,
+            geometry.n_columns,
         )
         assert operator.couples_slices == geometry.couples_slices
         assert operator.description

@@ -30,11 +30,11 @@ from operator_properties import (
 STORAGES = ("matrix", "rays")
 
 
-def fan(angles_rad, n_bins, bin_mm=1.5, source=80.0, detector=120.0, **options) -> FanBeam:
+def fan(angles_rad, n_columns, column_mm=1.5, source=80.0, detector=120.0, **options) -> FanBeam:
     return FanBeam(
         angles_rad=angles_rad,
-        n_bins=n_bins,
-        bin_mm=bin_mm,
+        n_columns=n_columns,
+        column_mm=column_mm,
         source_to_axis_mm=source,
         source_to_detector_mm=detector,
         **options,
@@ -58,25 +58,28 @@ def test_properties(curved, storage):
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 12)),
     angles_rad=st.lists(st.floats(-7, 7), min_size=1, max_size=4).map(tuple),
-    n_bins=st.integers(1, 16),
+    n_columns=st.integers(1, 16),
     pixel_mm=st.tuples(st.floats(0.3, 3), st.floats(0.3, 3)),
-    bin_mm=st.floats(0.2, 4),
+    column_mm=st.floats(0.2, 4),
     shifts=st.tuples(st.floats(-5, 5), st.floats(-5, 5)),
     curved=st.booleans(),
     parallel=st.booleans(),
 )
 def test_any_geometry_is_adjoint_and_the_same_on_the_fly(
-    shape, angles_rad, n_bins, pixel_mm, bin_mm, shifts, curved, parallel
+    shape, angles_rad, n_columns, pixel_mm, column_mm, shifts, curved, parallel
 ):
     if parallel:
         geometry = ParallelBeam(
-            angles_rad=angles_rad, n_bins=n_bins, bin_mm=bin_mm, detector_shift_mm=shifts[0]
+            angles_rad=angles_rad,
+            n_columns=n_columns,
+            column_mm=column_mm,
+            detector_shift_mm=shifts[0],
         )
     else:
         geometry = fan(
             angles_rad,
-            n_bins,
-            bin_mm,
+            n_columns,
+            column_mm,
             source=40.0,
             detector_shift_mm=shifts[0],
             axis_shift_mm=shifts[1],
@@ -126,7 +129,7 @@ def test_ellipses_and_refinement(curved):
     )
     rays = panel_rays(
         geometry.angles_rad,
-        geometry.bin_positions_mm,
+        geometry.column_positions_mm,
         np.zeros(1),
         150.0,
         200.0,
@@ -147,7 +150,7 @@ def test_ellipses_and_refinement(curved):
 
 def test_a_far_source_is_the_parallel_beam():
     angles, far = equally_spaced_angles(9, 360), 1e6
-    parallel = ParallelBeam(angles_rad=angles, n_bins=20, bin_mm=1.1, detector_shift_mm=0.4)
+    parallel = ParallelBeam(angles_rad=angles, n_columns=20, column_mm=1.1, detector_shift_mm=0.4)
     distant = fan(angles, 20, 1.1, source=far, detector=far, detector_shift_mm=0.4)
     x = random_array((2, 14, 14), 0)
     ours, theirs = (transform((2, 14, 14), g).forward(x) for g in (distant, parallel))
@@ -220,7 +223,7 @@ def test_rays_stay_within_a_pixel_of_the_lines_they_meet():
     grid = Grid(shape=(1, 8, 11), spacing_mm=(1, 1, 1))
     edges = tuple(math.radians(a) for a in (0, 45, 90, 135, 180, 270, 1e-6, 44.999999))
     for shift in (0.0, 0.5, 1.0, -1.0):
-        beam = ParallelBeam(angles_rad=edges, n_bins=21, bin_mm=1.0, detector_shift_mm=shift)
+        beam = ParallelBeam(angles_rad=edges, n_columns=21, column_mm=1.0, detector_shift_mm=shift)
         rays = plane_rays(beam, grid)
         n_across = np.where(rays.along_rows, 11, 8)
         for line, beyond in ((rays.first, rays.first - 1), (rays.last - 1, rays.last)):

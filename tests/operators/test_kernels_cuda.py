@@ -41,7 +41,7 @@ def by_triton(kernels, monkeypatch):
 
 
 def cone(n_views: int = 3, **options) -> ConeBeam:
-    shape = {"n_rows": 4, "row_mm": 2.1, "n_bins": 7, "bin_mm": 1.9} | options
+    shape = {"n_rows": 4, "row_mm": 2.1, "n_columns": 7, "column_mm": 1.9} | options
     angles = equally_spaced_angles(n_views, 360)
     return ConeBeam(angles_rad=angles, source_to_axis_mm=40, source_to_detector_mm=60, **shape)
 
@@ -51,10 +51,10 @@ def from_above() -> VectorGeometry:
     return VectorGeometry(
         sources_mm=[(1, 2, 40), (9, -3, -50)],
         detectors_mm=[(0, 0, -20), (0, 0, 30)],
-        bin_steps_mm=[(1.5, 0, 0), (1.2, 0.4, 0)],
+        column_steps_mm=[(1.5, 0, 0), (1.2, 0.4, 0)],
         row_steps_mm=[(0, 1.6, 0), (0, 1.4, 0.2)],
         n_rows=4,
-        n_bins=5,
+        n_columns=5,
     )
 
 
@@ -62,24 +62,24 @@ COUPLED = {
     "cone": cone(axis_shift_mm=1.2, detector_lift_mm=-1.0),
     "from above": from_above(),
     "parallel": ParallelBeam(
-        angles_rad=(0.0, 0.7, 2.2), n_bins=8, bin_mm=0.9, detector_shift_mm=0.4
+        angles_rad=(0.0, 0.7, 2.2), n_columns=8, column_mm=0.9, detector_shift_mm=0.4
     ).to_vectors(4, 1.3),
-    "one bin": cone(1, n_rows=1, n_bins=1),
+    "one column": cone(1, n_rows=1, n_columns=1),
 }
 SLICEWISE = {
-    "parallel": ParallelBeam(angles_rad=(0.0, 0.7, 2.2), n_bins=11, bin_mm=0.9),
+    "parallel": ParallelBeam(angles_rad=(0.0, 0.7, 2.2), n_columns=11, column_mm=0.9),
     "flat": FanBeam(
         angles_rad=(0.3, 2.0, 4.4),
-        n_bins=9,
-        bin_mm=1.8,
+        n_columns=9,
+        column_mm=1.8,
         source_to_axis_mm=30,
         source_to_detector_mm=50,
         axis_shift_mm=0.8,
     ),
     "curved": FanBeam(
         angles_rad=(1.3,),
-        n_bins=9,
-        bin_mm=1.8,
+        n_columns=9,
+        column_mm=1.8,
         source_to_axis_mm=30,
         source_to_detector_mm=50,
         curved=True,
@@ -137,7 +137,7 @@ def test_properties(operator, by_triton):
 
 
 def test_gradients_of_first_and_second_order(kernels, monkeypatch):
-    operator = coupled("one bin", torch.float64)
+    operator = coupled("one column", torch.float64)
     x = random_array(GRID.shape, 0, torch.float64)
     expected = operator.normal(x), operator.normal(operator.normal(x))
     monkeypatch.setattr(f"{ROOM}.panels.gpu_kernels", lambda data: kernels)
@@ -172,7 +172,7 @@ from triton.compiler import ASTSource
 from diffusionblend.operators.kernels import cuda as kernels
 
 volume = dict(lines="*fp32", volume="*fp32", views="*fp64", lengths="*fp64")
-volume |= dict.fromkeys(("n_rays", "n_rows", "n_bins", "n_z", "n_y", "n_x"), "i32")
+volume |= dict.fromkeys(("n_rays", "n_rows", "n_columns", "n_z", "n_y", "n_x"), "i32")
 slices = dict(table="*fp64", pixels="*fp32", lines="*fp32")
 slices |= dict.fromkeys(("n_rays", "n_slices", "n_y", "n_x"), "i32")
 for kernel, signature, fixed in (

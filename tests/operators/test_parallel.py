@@ -29,13 +29,13 @@ DISC = Ellipse(x_mm=0, y_mm=0, a_mm=30, b_mm=30)
 OFF_CENTRE = Ellipse(x_mm=18, y_mm=-11, a_mm=25, b_mm=14, turn_rad=0.5)
 
 
-def transform(shape, angles_rad, n_bins, *, spacing_mm=(1, 1, 1), bin_mm=1.0, **options):
-    geometry = ParallelBeam(angles_rad=angles_rad, n_bins=n_bins, bin_mm=bin_mm)
+def transform(shape, angles_rad, n_columns, *, spacing_mm=(1, 1, 1), column_mm=1.0, **options):
+    geometry = ParallelBeam(angles_rad=angles_rad, n_columns=n_columns, column_mm=column_mm)
     return transform_of(geometry, Grid(shape=shape, spacing_mm=spacing_mm), **options)
 
 
 @pytest.mark.parametrize(
-    ("shape", "angles_rad", "n_bins", "spacing_mm", "bin_mm"),
+    ("shape", "angles_rad", "n_columns", "spacing_mm", "column_mm"),
     [
         ((3, 32, 32), equally_spaced_angles(8), 46, (1, 1, 1), 1.0),
         ((1, 33, 20), equally_spaced_angles(5), 39, (3, 0.7, 0.7), 0.7),
@@ -46,30 +46,34 @@ def transform(shape, angles_rad, n_bins, *, spacing_mm=(1, 1, 1), bin_mm=1.0, **
         ((1, 1, 1), (0.0, 1.0), 3, (1, 1, 1), 0.5),
     ],
 )
-def test_properties(shape, angles_rad, n_bins, spacing_mm, bin_mm):
-    check_operator(transform(shape, angles_rad, n_bins, spacing_mm=spacing_mm, bin_mm=bin_mm))
+def test_properties(shape, angles_rad, n_columns, spacing_mm, column_mm):
+    check_operator(
+        transform(shape, angles_rad, n_columns, spacing_mm=spacing_mm, column_mm=column_mm)
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 14), st.integers(1, 14)),
     angles_rad=st.lists(st.floats(-7, 7), min_size=1, max_size=5).map(tuple),
-    n_bins=st.integers(1, 20),
+    n_columns=st.integers(1, 20),
     pixel_mm=st.tuples(st.floats(0.3, 3), st.floats(0.3, 3)),
-    bin_mm=st.floats(0.2, 4),
+    column_mm=st.floats(0.2, 4),
 )
-def test_properties_of_any_geometry(shape, angles_rad, n_bins, pixel_mm, bin_mm):
-    operator = transform(shape, angles_rad, n_bins, spacing_mm=(1, *pixel_mm), bin_mm=bin_mm)
+def test_properties_of_any_geometry(shape, angles_rad, n_columns, pixel_mm, column_mm):
+    operator = transform(
+        shape, angles_rad, n_columns, spacing_mm=(1, *pixel_mm), column_mm=column_mm
+    )
     check_linearity(operator)
     check_adjoint(operator)
 
 
 @pytest.mark.parametrize(
-    ("shape", "angles_rad", "n_bins"),
+    ("shape", "angles_rad", "n_columns"),
     [((2, 5, 4), (0.2, 1.1, 2.6), 6), ((1, 4, 7), (1.5,), 9), ((3, 3, 3), CORNERS[:4], 3)],
 )
-def test_gradient(shape, angles_rad, n_bins):
-    check_gradient(transform(shape, angles_rad, n_bins, dtype=torch.float64))
+def test_gradient(shape, angles_rad, n_columns):
+    check_gradient(transform(shape, angles_rad, n_columns, dtype=torch.float64))
 
 
 def test_the_adjoint_matrix_is_the_transpose():
@@ -85,10 +89,10 @@ def test_the_adjoint_matrix_is_the_transpose():
 def relative_error(ellipse: Ellipse, n_y: int, n_x: int, sy: float, sx: float) -> float:
     """Error of the transform of an ellipse's picture against its exact integrals, rms over rms."""
     grid = Grid(shape=(1, n_y, n_x), spacing_mm=(1, sy, sx))
-    geometry = ParallelBeam(angles_rad=equally_spaced_angles(23), n_bins=90, bin_mm=1.5)
+    geometry = ParallelBeam(angles_rad=equally_spaced_angles(23), n_columns=90, column_mm=1.5)
     image = ellipse.picture(grid.in_plane_shape, (sy, sx))[None]
     found = XRayTransform(geometry, grid).forward(torch.from_numpy(image).float())[:, 0]
-    exact = ellipse.line_integrals(geometry.angles_rad, geometry.bin_positions_mm)
+    exact = ellipse.line_integrals(geometry.angles_rad, geometry.column_positions_mm)
     return float(np.linalg.norm(found.numpy() - exact) / np.linalg.norm(exact))
 
 
@@ -109,13 +113,13 @@ def test_ellipses_and_refinement(ellipse, stretch_y, stretch_x):
 @pytest.mark.parametrize("pixel_mm", [(1.0, 1.0), (3.0, 1.0), (0.8, 2.0)])
 def test_rays_from_side_to_side_of_a_uniform_slice_measure_their_chord(pixel_mm):
     """Also where pixels are not square: Joseph's rays must skip neither rows nor columns."""
-    n, n_bins = 24, 61
+    n, n_columns = 24, 61
     height, width = n * pixel_mm[0], n * pixel_mm[1]
     operator = transform(
-        (1, n, n), equally_spaced_angles(24), n_bins, spacing_mm=(1, *pixel_mm), bin_mm=0.7
+        (1, n, n), equally_spaced_angles(24), n_columns, spacing_mm=(1, *pixel_mm), column_mm=0.7
     )
     lines = operator.forward(torch.ones(1, n, n))[:, 0].numpy()
-    p, checked = operator.geometry.bin_positions_mm, 0
+    p, checked = operator.geometry.column_positions_mm, 0
     for angle, measured in zip(operator.geometry.angles_rad, lines, strict=True):
         c, s = math.cos(angle), math.sin(angle)
         for along, across, reach, length, half_pixel in (
@@ -137,7 +141,7 @@ def test_orientation_of_an_off_centre_blob():
     image[0, row, column] = 1
     operator = transform((1, n, n), equally_spaced_angles(16), 63)
     lines = operator.forward(image)[:, 0].double().numpy()
-    p = operator.geometry.bin_positions_mm
+    p = operator.geometry.column_positions_mm
     x, y = column - (n - 1) / 2, row - (n - 1) / 2
     for view, angle in enumerate(operator.geometry.angles_rad):
         expected = x * math.cos(angle) + y * math.sin(angle)
@@ -186,8 +190,8 @@ def test_every_detector_row_sees_its_slice_alone():
 def test_lengths_are_millimetres_and_scale_multiplies_them():
     x, angles = random_array((2, 10, 10), 0), equally_spaced_angles(4)
     pixels = transform((2, 10, 10), angles, 15).forward(x)
-    half = transform((2, 10, 10), angles, 15, spacing_mm=(9, 0.5, 0.5), bin_mm=0.5)
-    scaled = transform((2, 10, 10), angles, 15, spacing_mm=(9, 0.5, 0.5), bin_mm=0.5, scale=2.0)
+    half = transform((2, 10, 10), angles, 15, spacing_mm=(9, 0.5, 0.5), column_mm=0.5)
+    scaled = transform((2, 10, 10), angles, 15, spacing_mm=(9, 0.5, 0.5), column_mm=0.5, scale=2.0)
     torch.testing.assert_close(half.forward(x), 0.5 * pixels, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(scaled.forward(x), pixels, rtol=1e-5, atol=1e-5)
 
@@ -195,7 +199,7 @@ def test_lengths_are_millimetres_and_scale_multiplies_them():
 def test_a_full_detector_measures_the_whole_square():
     grid = Grid(shape=(1, 24, 24), spacing_mm=(1, 0.8, 0.8))
     geometry = ParallelBeam.fitting(grid, 16)
-    back = XRayTransform(geometry, grid).adjoint(torch.ones(16, 1, geometry.n_bins))
+    back = XRayTransform(geometry, grid).adjoint(torch.ones(16, 1, geometry.n_columns))
     assert back.min() > 0.9 * back.max()
 
 

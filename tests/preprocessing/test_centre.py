@@ -12,8 +12,8 @@ from diffusionblend.preprocessing.centre import (
     even_half_turn,
     find_centre,
     opposite_pairs,
-    pair_centre_bin,
-    wedge_centre_bin,
+    pair_centre_column,
+    wedge_centre_column,
 )
 from measured_scan import half_turn, lines_of
 
@@ -27,52 +27,52 @@ def noisy(lines: np.ndarray, deviation: float = 0.01) -> np.ndarray:
 @pytest.mark.parametrize("centre", CENTRES)
 def test_half_a_turn_tells_the_axis(centre):
     angles = half_turn(90)
-    found = find_centre(noisy(lines_of(angles, centre_bin=centre)), angles)
+    found = find_centre(noisy(lines_of(angles, centre_column=centre)), angles)
     assert found.method == "pairs and wedge"
-    assert found.bin == pytest.approx(centre, abs=0.15)
-    assert found.mass_bin == pytest.approx(centre, abs=0.15)
+    assert found.column == pytest.approx(centre, abs=0.15)
+    assert found.mass_column == pytest.approx(centre, abs=0.15)
 
 
 def test_steps_that_do_not_divide_half_a_turn():
     angles = np.radians(np.arange(91) * 1.989)
-    found = find_centre(noisy(lines_of(angles, centre_bin=29.3)), angles)
+    found = find_centre(noisy(lines_of(angles, centre_column=29.3)), angles)
     assert found.method == "pairs and wedge"
-    assert found.bin == pytest.approx(29.3, abs=0.15)
+    assert found.column == pytest.approx(29.3, abs=0.15)
 
 
 def test_one_row_is_enough():
     angles = half_turn(90)
-    found = find_centre(noisy(lines_of(angles, centre_bin=33.4, rows=1)), angles)
-    assert found.bin == pytest.approx(33.4, abs=0.15)
+    found = find_centre(noisy(lines_of(angles, centre_column=33.4, rows=1)), angles)
+    assert found.column == pytest.approx(33.4, abs=0.15)
 
 
 @pytest.mark.parametrize("centre", CENTRES)
 def test_an_exact_pair_among_few_views(centre):
     angles = np.append(half_turn(6), math.pi)
-    found = find_centre(noisy(lines_of(angles, centre_bin=centre), 0.002), angles)
+    found = find_centre(noisy(lines_of(angles, centre_column=centre), 0.002), angles)
     assert found.method == "pairs"
-    assert found.bin == pytest.approx(centre, abs=0.15)
+    assert found.column == pytest.approx(centre, abs=0.15)
 
 
 def test_pairs_do_not_mind_brightness():
     angles = np.append(half_turn(6), math.pi)
-    lines = lines_of(angles, centre_bin=29.2) + np.linspace(0, 1, 7)[:, None, None]
-    assert pair_centre_bin(lines, opposite_pairs(angles)) == pytest.approx(29.2, abs=0.15)
-    assert abs(find_centre(lines, angles).mass_bin - 29.2) > 0.3
+    lines = lines_of(angles, centre_column=29.2) + np.linspace(0, 1, 7)[:, None, None]
+    assert pair_centre_column(lines, opposite_pairs(angles)) == pytest.approx(29.2, abs=0.15)
+    assert abs(find_centre(lines, angles).mass_column - 29.2) > 0.3
 
 
-def test_the_wedge_finds_back_from_two_bins_beside():
+def test_the_wedge_finds_back_from_two_columns_beside():
     angles = half_turn(90)
-    lines = noisy(lines_of(angles, centre_bin=33.3))
+    lines = noisy(lines_of(angles, centre_column=33.3))
     for start in (31.4, 35.1):
-        assert wedge_centre_bin(lines, start) == pytest.approx(33.3, abs=0.15)
+        assert wedge_centre_column(lines, start) == pytest.approx(33.3, abs=0.15)
 
 
 def test_a_short_arc_is_told_by_the_centre_of_mass():
     angles = np.radians(np.linspace(10, 100, 46))
-    found = find_centre(noisy(lines_of(angles, centre_bin=30.2), 0.002), angles)
-    assert (found.method, found.pair_bin) == ("mass", None)
-    assert found.bin == pytest.approx(30.2, abs=0.15)
+    found = find_centre(noisy(lines_of(angles, centre_column=30.2), 0.002), angles)
+    assert (found.method, found.pair_column) == ("mass", None)
+    assert found.column == pytest.approx(30.2, abs=0.15)
 
 
 def test_opposite_views():
@@ -130,7 +130,7 @@ def test_where_nothing_tells_the_axis():
 
 @pytest.mark.parametrize(("name", "centre"), [("savu", 86.0), ("tooth", 296.0)])
 def test_measured_scans(shared_data, name, centre):
-    """To within half a bin of where their owners' data notes have it."""
+    """To within half a column of where their owners' data notes have it."""
     from diffusionblend.io.scans.options import ReadOptions
     from diffusionblend.io.scans.registry import read_raw_scan
     from diffusionblend.preprocessing.correction import to_line_integrals
@@ -143,6 +143,6 @@ def test_measured_scans(shared_data, name, centre):
         scan = read_raw_scan(folder / "tooth.h5")
     lines, _ = to_line_integrals(scan)
     found = find_centre(lines, scan.angles_rad)
-    assert found.bin == pytest.approx(centre, abs=0.5)
+    assert found.column == pytest.approx(centre, abs=0.5)
     alone = find_centre(lines[:, -1:], scan.angles_rad)
-    assert alone.bin == pytest.approx(found.bin, abs=0.5)
+    assert alone.column == pytest.approx(found.column, abs=0.5)

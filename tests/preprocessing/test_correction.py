@@ -107,7 +107,7 @@ def test_a_steady_slope_of_air_is_taken_off():
     lines, _ = to_line_integrals(replace(scan, data=(scan.data - dark) * drift + dark))
     assert np.abs(lines - LINES).max() > 0.2
     np.testing.assert_allclose(subtract_air(lines, 4), LINES, atol=1e-4)
-    with pytest.raises(InputError, match="32 air bins"):
+    with pytest.raises(InputError, match="32 air columns"):
         subtract_air(lines, 32)
 
 
@@ -136,7 +136,7 @@ def test_flats_that_do_not_show_the_open_beam_are_refused():
     refused(replace(scan, flats=scan.flats * np.nan), "median nan")
     half = scan.flats.copy()
     half[:, :, :16] = 100
-    refused(replace(scan, flats=half), "25 % of the detector's pixels", "--bins")
+    refused(replace(scan, flats=half), "25 % of the detector's pixels", "--columns")
     refused(replace(scan, flats=(scan.flats - 100) / 50 + 100), "as bright as the open beam")
     refused(scan_of(LINES, ANGLES, values="transmission"), "as bright", "--values counts")
 

@@ -10,15 +10,16 @@ from measured_scan import half_turn, lines_of, scan_of
 
 def test_pixels_are_averaged_and_lengths_follow():
     angles = half_turn(6)
-    scan = scan_of(lines_of(angles, rows=5), angles, row_mm=0.7, centre_bin=30.0)
+    scan = scan_of(lines_of(angles, rows=5), angles, row_mm=0.7, centre_column=30.0)
     binned = bin_detector(scan, 2, 3)
     assert binned.data.shape == (6, 2, 21)
     block = scan.data[4, 2:4, 6:9]
     assert binned.data[4, 1, 2] == pytest.approx(block.mean(), rel=1e-6)
     assert binned.flats[1, 0, 0] == pytest.approx(scan.flats[1, :2, :3].mean(), rel=1e-6)
-    assert (binned.bin_mm, binned.row_mm) == (3.0, 1.4)
-    # bins 29 to 31 are bin 9 + 2/3 to 10 + 1/3 of the binned detector; 28 is the middle of bin 9
-    assert binned.centre_bin == pytest.approx(9 + 2 / 3)
+    assert (binned.column_mm, binned.row_mm) == (3.0, 1.4)
+    # columns 29 to 31 are column 9 + 2/3 to 10 + 1/3 of the binned detector,
+    # whose column 9 has its middle at 28
+    assert binned.centre_column == pytest.approx(9 + 2 / 3)
     assert bin_detector(scan, 1, 1) is scan
 
 

@@ -47,8 +47,8 @@ def test_a_pixel_without_a_value_does_not_matter():
     assert found.photons == pytest.approx(counting_noise(scan).photons, rel=0.01)
 
 
-def test_bins_taken_together_count_together():
-    done = prepare_scan(noisy_scan(), PrepareSettings(binning=(1, 2), centre_bin=31.5))
+def test_columns_taken_together_count_together():
+    done = prepare_scan(noisy_scan(), PrepareSettings(binning=(1, 2), centre_column=31.5))
     assert done.projections.notes["photons"] == pytest.approx(2 * PHOTONS, rel=0.15)
 
 

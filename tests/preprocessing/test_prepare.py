@@ -33,9 +33,9 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("binning", [(1, 1), (1, 2)])
 @pytest.mark.parametrize("centre", [31.5, 27.2])
 def test_an_off_centre_scan_comes_back_at_its_place(centre, binning):
-    scan = scan_of(lines_of(ANGLES, centre_bin=centre), ANGLES)
+    scan = scan_of(lines_of(ANGLES, centre_column=centre), ANGLES)
     done = prepare_scan(scan, PrepareSettings(binning=binning))
-    assert done.centre.bin == pytest.approx(centre, abs=0.15)
+    assert done.centre.column == pytest.approx(centre, abs=0.15)
     geometry, grid = done.projections.geometry, done.projections.grid
     assert isinstance(geometry, ParallelBeam)
     assert truncated_fraction(geometry, grid) < 0.01
@@ -48,17 +48,17 @@ def test_an_off_centre_scan_comes_back_at_its_place(centre, binning):
     assert notes["source"] == "measured" and notes["centre"]["method"] == "pairs and wedge"
 
 
-def test_a_told_axis_counts_in_the_bins_of_the_file():
-    """Cropped by 6 and binned by 2, bin 27.5 of the file is (27.5 - 6 - 0.5) / 2."""
-    lines = lines_of(ANGLES, centre_bin=27.5)[:, :, 6:]
-    settings = PrepareSettings(binning=(1, 2), centre_bin=27.5)
-    done = prepare_scan(scan_of(lines, ANGLES, first_bin=6), settings)
+def test_a_told_axis_counts_in_the_columns_of_the_file():
+    """Cropped by 6 and binned by 2, column 27.5 of the file is (27.5 - 6 - 0.5) / 2."""
+    lines = lines_of(ANGLES, centre_column=27.5)[:, :, 6:]
+    settings = PrepareSettings(binning=(1, 2), centre_column=27.5)
+    done = prepare_scan(scan_of(lines, ANGLES, first_column=6), settings)
     assert done.centre is None
     geometry = done.projections.geometry
-    at_axis = np.interp(0.0, geometry.bin_positions_mm, np.arange(geometry.n_bins))
+    at_axis = np.interp(0.0, geometry.column_positions_mm, np.arange(geometry.n_columns))
     assert at_axis == pytest.approx(10.5)
-    found = prepare_scan(scan_of(lines, ANGLES, first_bin=6), PrepareSettings(binning=(1, 2)))
-    assert found.centre.bin == pytest.approx(27.5, abs=0.2)
+    found = prepare_scan(scan_of(lines, ANGLES, first_column=6), PrepareSettings(binning=(1, 2)))
+    assert found.centre.column == pytest.approx(27.5, abs=0.2)
 
 
 def fan_scan(kind: str) -> RawScan:
@@ -71,8 +71,8 @@ def fan_scan(kind: str) -> RawScan:
         data=lines,
         values="lines",
         angles_rad=angles,
-        bin_mm=1.0,
-        centre_bin=37.5,
+        column_mm=1.0,
+        centre_column=37.5,
         source_to_axis_mm=150.0,
         source_to_detector_mm=225.0,
     )
@@ -97,8 +97,8 @@ def replace_rows(geometry):
         return geometry
     return FanBeam(
         angles_rad=geometry.angles_rad,
-        n_bins=geometry.n_bins,
-        bin_mm=geometry.bin_mm,
+        n_columns=geometry.n_columns,
+        column_mm=geometry.column_mm,
         detector_shift_mm=geometry.detector_shift_mm,
         source_to_axis_mm=geometry.source_to_axis_mm,
         source_to_detector_mm=geometry.source_to_detector_mm,
@@ -121,27 +121,27 @@ def test_air_and_rings_are_corrected_when_asked():
     stripes = np.zeros(64)
     stripes[25] = 0.2
     scan = scan_of(truth + 0.2 + stripes, angles)
-    done = prepare_scan(scan, PrepareSettings(air_bins=3, ring_bins=5, centre_bin=31.5))
+    done = prepare_scan(scan, PrepareSettings(air_columns=3, ring_columns=5, centre_column=31.5))
     away = np.arange(64) != 25
     found = done.projections.values
     np.testing.assert_allclose(found[..., away].mean(0), truth[..., away].mean(0), atol=0.06)
     assert np.abs((found - truth).mean(0)[:, 25]).max() < 0.1
-    assert done.projections.notes["settings"]["ring_bins"] == 5
+    assert done.projections.notes["settings"]["ring_columns"] == 5
 
 
 @pytest.mark.parametrize(
     ("changes", "settings", "words"),
     [
-        ({"bin_mm": None}, {}, ("how wide", "--bin-mm")),
+        ({"column_mm": None}, {}, ("how wide", "--column-mm")),
         ({}, {"geometry": "fan"}, ("distances of a fan", "--source-to-axis-mm")),
         ({"source_to_axis_mm": 5.0}, {"geometry": "parallel"}, ("parallel beam was asked",)),
         ({"source_to_axis_mm": 9.0, "source_to_detector_mm": 90.0}, {"size": 64, "pixel_mm": 1},
          ("lies inside the volume",)),
-        ({}, {"centre_bin": 64.0}, ("at bin 64", "0 to 63")),
-        ({"first_bin": 10}, {"centre_bin": 4.0}, ("at bin 4", "10 to 73")),
+        ({}, {"centre_column": 64.0}, ("at column 64", "0 to 63")),
+        ({"first_column": 10}, {"centre_column": 4.0}, ("at column 4", "10 to 73")),
         ({"data": np.ones((5, 3, 64))}, {}, ("5 views and 120 angles",)),
         ({"flats": np.ones((1, 3, 60))}, {}, ("flats have (3, 60)", "(3, 64)")),
-        ({"data": np.ones((120, 64))}, {}, ("shape (120, 64)", "(view, row, bin)")),
+        ({"data": np.ones((120, 64))}, {}, ("shape (120, 64)", "(view, row, column)")),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told(changes, settings, words):
@@ -155,11 +155,11 @@ def test_what_does_not_fit_is_told(changes, settings, words):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("bin_mm", v) for v in (0.0, -1.0, np.nan)),
+        *(("column_mm", v) for v in (0.0, -1.0, np.nan)),
         *(("mu_water_per_mm", v) for v in (0.0, np.inf)),
         ("size", 0),
-        ("air_bins", -1),
-        ("centre_bin", np.nan),
+        ("air_columns", -1),
+        ("centre_column", np.nan),
     ],
 )
 def test_settings_that_no_scan_has(name, value):

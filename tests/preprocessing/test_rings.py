@@ -19,7 +19,7 @@ def test_stripes_go_and_the_object_stays():
 
 
 def test_ranks_are_smoothed_and_put_back():
-    """By hand: two bins alike, the third with 10 more in every view."""
+    """By hand: two columns alike, the third with 10 more in every view."""
     lines = np.array([[1.0, 1, 11, 1], [3, 3, 13, 3], [2, 2, 12, 2]], np.float32)[:, None]
     expected = np.array([[1.0] * 4, [3] * 4, [2] * 4])[:, None]
     np.testing.assert_array_equal(reduce_rings(lines, 3), expected)
@@ -27,5 +27,5 @@ def test_ranks_are_smoothed_and_put_back():
 
 @pytest.mark.parametrize("width", [1, 4, 65, -3])
 def test_widths_that_have_no_middle(width):
-    with pytest.raises(InputError, match=f"over {width} bins"):
+    with pytest.raises(InputError, match=f"over {width} columns"):
         reduce_rings(lines_of(half_turn(4)), width)

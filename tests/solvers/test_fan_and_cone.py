@@ -26,9 +26,9 @@ GRID = Grid(shape=(1, N, N), spacing_mm=(1, 1, 1))
 PARTS = (np.arange(4) + 0.5) / 4 - 0.5
 
 
-def bin_means(body: Ellipsoid, geometry: FanBeam | ConeBeam) -> torch.Tensor:
-    """Line integrals averaged over every bin's width, (view, row, bin)."""
-    positions = (geometry.bin_positions_mm[:, None] + PARTS * geometry.bin_mm).ravel()
+def column_means(body: Ellipsoid, geometry: FanBeam | ConeBeam) -> torch.Tensor:
+    """Line integrals averaged over every column's width, (view, row, column)."""
+    positions = (geometry.column_positions_mm[:, None] + PARTS * geometry.column_mm).ravel()
     rays = panel_rays(
         geometry.angles_rad,
         positions,
@@ -55,7 +55,7 @@ def fan(arc_degrees=360.0, n_views=240, **options) -> FanBeam:
 
 
 def assert_disc_comes_back(geometry: FanBeam, tolerance: float = 0.02, window="ram-lak") -> None:
-    image = filtered_back_projection(bin_means(DISC, geometry), geometry, GRID, window=window)[0]
+    image = filtered_back_projection(column_means(DISC, geometry), geometry, GRID, window=window)[0]
     coverage = torch.from_numpy(DISC.picture((1, N, N), (1, 1, 1))[0])
     smaller = replace(DISC, semi_axes_mm=(14, 14, math.inf), value=1)
     inside = torch.from_numpy(smaller.picture((1, N, N), (1, 1, 1))[0]) == 1
@@ -91,14 +91,16 @@ def test_a_disc_comes_back_whatever_the_first_angle_and_the_order():
 @pytest.mark.parametrize("arc_degrees", [240.0, 360.0])
 def test_a_disc_comes_back_with_its_axis_aside(curved, arc_degrees):
     geometry = fan(arc_degrees, curved=curved)
-    wider = replace(geometry, n_bins=geometry.n_bins + 16)
+    wider = replace(geometry, n_columns=geometry.n_columns + 16)
     assert_disc_comes_back(replace(wider, axis_shift_mm=4.0, detector_shift_mm=2.0))
 
 
 def test_a_detector_far_aside_needs_a_whole_turn_only():
     geometry = fan()
-    long = replace(geometry, n_bins=round(0.75 * geometry.n_bins))
-    aside = replace(long, detector_shift_mm=(geometry.n_bins - long.n_bins) / 2 * geometry.bin_mm)
+    long = replace(geometry, n_columns=round(0.75 * geometry.n_columns))
+    aside = replace(
+        long, detector_shift_mm=(geometry.n_columns - long.n_columns) / 2 * geometry.column_mm
+    )
     assert_disc_comes_back(aside, tolerance=0.04)
 
 
@@ -146,8 +148,8 @@ def cone(arc_degrees=360.0, n_views=90, **options) -> ConeBeam:
         "angles_rad": equally_spaced_angles(n_views, arc_degrees),
         "n_rows": 48,
         "row_mm": 1.6,
-        "n_bins": 84,
-        "bin_mm": 1.5,
+        "n_columns": 84,
+        "column_mm": 1.5,
         "source_to_axis_mm": 150.0,
         "source_to_detector_mm": 225.0,
     }
@@ -166,7 +168,7 @@ def cone(arc_degrees=360.0, n_views=90, **options) -> ConeBeam:
 def test_a_ball_comes_back(geometry):
     shape = (24, 44, 44)
     grid = Grid(shape=shape, spacing_mm=(1, 1, 1))
-    volume = feldkamp_davis_kress(bin_means(BALL, geometry), geometry, grid).numpy()
+    volume = feldkamp_davis_kress(column_means(BALL, geometry), geometry, grid).numpy()
     smaller = replace(BALL, semi_axes_mm=(12, 12, 12), value=1)
     inside = smaller.picture(shape, (1, 1, 1)) == 1
     assert volume[inside].mean() == pytest.approx(VALUE, rel=0.01)
@@ -185,8 +187,8 @@ def test_fdk_of_one_row_is_the_fan():
     geometry = cone(n_rows=1, n_views=40)
     flat = FanBeam(
         angles_rad=geometry.angles_rad,
-        n_bins=84,
-        bin_mm=1.5,
+        n_columns=84,
+        column_mm=1.5,
         source_to_axis_mm=150.0,
         source_to_detector_mm=225.0,
     )
@@ -201,11 +203,11 @@ def test_back_projection_by_kernel_is_that_of_the_matrix(kind, monkeypatch):
     grid = Grid(shape=(3, 30, 24), spacing_mm=(2.0, 1.0, 1.3))
     if kind == "parallel":
         geometry = ParallelBeam(
-            angles_rad=equally_spaced_angles(13), n_bins=30, bin_mm=1.1, detector_shift_mm=0.7
+            angles_rad=equally_spaced_angles(13), n_columns=30, column_mm=1.1, detector_shift_mm=0.7
         )
     else:
-        geometry = fan(n_views=13, curved=kind == "curved", n_bins=40, axis_shift_mm=2.0)
-    shape = (13, 3, geometry.n_bins)
+        geometry = fan(n_views=13, curved=kind == "curved", n_columns=40, axis_shift_mm=2.0)
+    shape = (13, 3, geometry.n_columns)
     y = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     by_matrix = filtered_back_projection(y, geometry, grid)
     monkeypatch.setattr("diffusionblend.solvers.filtered_back_projection.MATRIX_READINGS", 0)
@@ -225,8 +227,8 @@ def test_a_measured_disc_looks_as_its_owners_reconstructed_it(shared_data):
     parameters = scan["parameters"]
     geometry = FanBeam(
         angles_rad=np.radians(parameters["angles"]),
-        n_bins=parameters["numDetectorsPost"],
-        bin_mm=parameters["pixelSizePost"],
+        n_columns=parameters["numDetectorsPost"],
+        column_mm=parameters["pixelSizePost"],
         source_to_axis_mm=parameters["distanceSourceOrigin"],
         source_to_detector_mm=parameters["distanceSourceDetector"],
     )
@@ -250,5 +252,5 @@ def test_a_source_inside_the_volume_is_an_error(geometry):
     rows = 2 if isinstance(geometry, FanBeam) else geometry.n_rows
     with pytest.raises(InputError, match="inside the volume"):
         filtered_back_projection(
-            torch.zeros(geometry.n_views, rows, geometry.n_bins), geometry, wide
+            torch.zeros(geometry.n_views, rows, geometry.n_columns), geometry, wide
         )

@@ -23,7 +23,7 @@ def disc_image(angles_rad, *, n=96, pixel_mm=1.0, window="ram-lak", ellipse=DISC
     """FBP (y, x) of an ellipse's exact projections."""
     grid = Grid(shape=(1, n, n), spacing_mm=(1, pixel_mm, pixel_mm))
     geometry = ParallelBeam.fitting(grid, angles_rad=tuple(angles_rad))
-    lines = ellipse.bin_means(geometry.angles_rad, geometry.bin_positions_mm, pixel_mm)
+    lines = ellipse.column_means(geometry.angles_rad, geometry.column_positions_mm, pixel_mm)
     y = torch.from_numpy(lines[:, None]).float()
     return filtered_back_projection(y, geometry, grid, window=window)[0].numpy()
 
@@ -72,7 +72,7 @@ def test_agreement_with_scikit_image(window, peer_filter, tolerance, n_views):
     angles = equally_spaced_angles(n_views)
     lines = random_array((n_views, 1, n), 0, torch.float64)
     grid = Grid(shape=(1, n, n), spacing_mm=(1, 1, 1))
-    geometry = ParallelBeam(angles_rad=angles, n_bins=n, bin_mm=1.0)
+    geometry = ParallelBeam(angles_rad=angles, n_columns=n, column_mm=1.0)
     ours = filtered_back_projection(lines, geometry, grid, window=window)[0].numpy()
     theta = -np.degrees(angles)
     peer = iradon(lines[:, 0].numpy().T, theta=theta, filter_name=peer_filter, circle=True)
@@ -85,7 +85,7 @@ def test_agreement_with_scikit_image(window, peer_filter, tolerance, n_views):
 def test_hann_smooths_noise():
     grid = Grid(shape=(1, 64, 64), spacing_mm=(1, 1, 1))
     geometry = ParallelBeam.fitting(grid, 40)
-    noise = random_array((40, 1, geometry.n_bins), 1)
+    noise = random_array((40, 1, geometry.n_columns), 1)
     sharp, smooth = (
         filtered_back_projection(noise, geometry, grid, window=w).std() for w in ("ram-lak", "hann")
     )
@@ -95,7 +95,7 @@ def test_hann_smooths_noise():
 def test_slices_are_independent():
     grid = Grid(shape=(3, 20, 24), spacing_mm=(1, 1, 1))
     geometry = ParallelBeam.fitting(grid, 9)
-    y = random_array((9, 3, geometry.n_bins), 2)
+    y = random_array((9, 3, geometry.n_columns), 2)
     whole = filtered_back_projection(y, geometry, grid)
     assert whole.shape == grid.shape
     for r in range(3):
@@ -151,20 +151,20 @@ def test_an_unknown_window():
     geometry = ParallelBeam.fitting(grid, angles_rad=(0.0,))
     with pytest.raises(InputError, match="'boxcar'") as raised:
         filtered_back_projection(
-            torch.zeros(1, 1, geometry.n_bins), geometry, grid, window="boxcar"
+            torch.zeros(1, 1, geometry.n_columns), geometry, grid, window="boxcar"
         )
     assert "ram-lak" in raised.value.expected
 
 
 def test_a_shifted_detector_is_read_where_it_is():
-    """A few bins more on one side and fewer on the other see the same disc."""
+    """A few columns more on one side and fewer on the other see the same disc."""
     angles = equally_spaced_angles(180)
     grid = Grid(shape=(1, 96, 96), spacing_mm=(1, 1, 1))
     centred = ParallelBeam.fitting(grid, angles_rad=angles)
-    shifted = ParallelBeam(angles_rad=angles, n_bins=120, bin_mm=1.0, detector_shift_mm=4.5)
+    shifted = ParallelBeam(angles_rad=angles, n_columns=120, column_mm=1.0, detector_shift_mm=4.5)
     images = []
     for geometry in (centred, shifted):
-        lines = DISC.bin_means(angles, geometry.bin_positions_mm, 1.0)
+        lines = DISC.column_means(angles, geometry.column_positions_mm, 1.0)
         y = torch.from_numpy(lines[:, None]).float()
         images.append(filtered_back_projection(y, geometry, grid)[0])
     inside, _ = inside_and_outside()
@@ -177,8 +177,8 @@ def test_vectors_have_no_filtered_back_projection():
         angles_rad=(0.0,),
         n_rows=1,
         row_mm=1.0,
-        n_bins=8,
-        bin_mm=1.0,
+        n_columns=8,
+        column_mm=1.0,
         source_to_axis_mm=50,
         source_to_detector_mm=60,
     )

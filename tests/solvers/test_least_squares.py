@@ -15,8 +15,10 @@ from operator_properties import dense_matrix, random_array, transform_of
 SHAPE = (2, 6, 6)
 
 
-def transform(n_views: int = 4, n_bins: int = 7, dtype: torch.dtype = torch.float64):
-    geometry = ParallelBeam(angles_rad=equally_spaced_angles(n_views), n_bins=n_bins, bin_mm=1.0)
+def transform(n_views: int = 4, n_columns: int = 7, dtype: torch.dtype = torch.float64):
+    geometry = ParallelBeam(
+        angles_rad=equally_spaced_angles(n_views), n_columns=n_columns, column_mm=1.0
+    )
     grid = Grid(shape=SHAPE, spacing_mm=(1, 1, 1))
     return transform_of(geometry, grid, dtype=dtype)
 
@@ -32,15 +34,17 @@ def weights(sums: np.ndarray) -> np.ndarray:
     return np.divide(1, sums, out=np.zeros_like(sums), where=sums > 0)
 
 
-@pytest.mark.parametrize(("n_views", "n_bins"), [(2, 2), (4, 7), (4, 13)])
+@pytest.mark.parametrize(("n_views", "n_columns"), [(2, 2), (4, 7), (4, 13)])
 @pytest.mark.parametrize("iterations", [1, 2, 30])
-def test_sirt_is_its_iteration_in_closed_form(iterations: int, n_views: int, n_bins: int) -> None:
+def test_sirt_is_its_iteration_in_closed_form(
+    iterations: int, n_views: int, n_columns: int
+) -> None:
     """x_n = x* + (I - C A'RA)^n (x_0 - x*) with x* any solution of A'RA x* = A'R y."""
-    operator = transform(n_views, n_bins)
+    operator = transform(n_views, n_columns)
     a, y, start = problem(operator)
     rows, columns = weights(a.sum(1)), weights(a.sum(0))
-    assert (columns == 0).any() == (n_bins == 2)
-    assert (rows == 0).any() == (n_bins == 13)
+    assert (columns == 0).any() == (n_columns == 2)
+    assert (rows == 0).any() == (n_columns == 13)
     weighted = a.T * rows
     fixed = np.linalg.pinv(weighted @ a) @ weighted @ y.numpy().ravel()
     step = np.eye(a.shape[1]) - columns[:, None] * (weighted @ a)
@@ -51,7 +55,7 @@ def test_sirt_is_its_iteration_in_closed_form(iterations: int, n_views: int, n_b
 
 
 def test_sirt_tends_to_weighted_least_squares() -> None:
-    operator = transform(n_views=9, n_bins=9)
+    operator = transform(n_views=9, n_columns=9)
     a, y, start = problem(operator)
     root = weights(a.sum(1)) ** 0.5
     expected = np.linalg.lstsq(root[:, None] * a, root * y.numpy().ravel(), rcond=None)[0]

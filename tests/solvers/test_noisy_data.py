@@ -93,8 +93,8 @@ def test_each_system_stops_at_its_first_step_within_the_noise(kind, rho):
     """Slices of different noise stop at different steps; a coupled volume stops as a whole."""
     operator = small_transform(kind)
     truth, start = random_array(SHAPE, 4, DOUBLE), torch.zeros(SHAPE, dtype=DOUBLE)
-    views, n_rows, bins = operator.range_shape
-    noise = torch.logspace(-2.5, 0.4, n_rows, dtype=DOUBLE)[:, None].expand(views, -1, bins)
+    views, n_rows, columns = operator.range_shape
+    noise = torch.logspace(-2.5, 0.4, n_rows, dtype=DOUBLE)[:, None].expand(views, -1, columns)
     variance = noise.square()
     y = operator.forward(truth) + noise * random_array(operator.range_shape, 5, DOUBLE)
     weights = positive(operator.range_shape, 6)
@@ -162,7 +162,8 @@ def test_known_noise_gives_a_better_image_of_a_dense_body():
     organ = Ellipse(x_mm=4, y_mm=1, a_mm=5, b_mm=4, value=0.02)
     truth = sum(e.picture((48, 48), (1, 1)) for e in (body, organ))[None]
     lines = sum(
-        e.bin_means(geometry.angles_rad, geometry.bin_positions_mm, 1.0) for e in (body, organ)
+        e.column_means(geometry.angles_rad, geometry.column_positions_mm, 1.0)
+        for e in (body, organ)
     )[:, None]
     noisy = add_noise(lines, Noise(photons=2e3, electronic_counts=2), np.random.default_rng(1))
     operator, y = XRayTransform(geometry, grid), torch.from_numpy(noisy)

@@ -16,8 +16,10 @@ SHAPE = (2, 9, 11)
 RHOS = [0.01, 0.3, 5.0, 1000.0]
 
 
-def make_transform(shape=SHAPE, n_views=4, n_bins=15, dtype=torch.float32):
-    geometry = ParallelBeam(angles_rad=equally_spaced_angles(n_views), n_bins=n_bins, bin_mm=1.0)
+def make_transform(shape=SHAPE, n_views=4, n_columns=15, dtype=torch.float32):
+    geometry = ParallelBeam(
+        angles_rad=equally_spaced_angles(n_views), n_columns=n_columns, column_mm=1.0
+    )
     return transform_of(geometry, Grid(shape=shape, spacing_mm=(1, 1, 1)), dtype=dtype)
 
 
@@ -29,12 +31,12 @@ def data(operator, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("rho", RHOS)
-@pytest.mark.parametrize(("n_views", "n_bins"), [(4, 15), (20, 15)], ids=["few", "many views"])
-def test_the_dense_minimiser(rho, n_views, n_bins):
+@pytest.mark.parametrize(("n_views", "n_columns"), [(4, 15), (20, 15)], ids=["few", "many views"])
+def test_the_dense_minimiser(rho, n_views, n_columns):
     """(A'A + rho I) z = A'y + rho x0, with fewer rays than pixels and with more."""
-    operator = make_transform(n_views=n_views, n_bins=n_bins)
+    operator = make_transform(n_views=n_views, n_columns=n_columns)
     x0, y = data(operator)
-    matrix = dense_matrix(make_transform(n_views=n_views, n_bins=n_bins, dtype=torch.float64))
+    matrix = dense_matrix(make_transform(n_views=n_views, n_columns=n_columns, dtype=torch.float64))
     system = matrix.T @ matrix + rho * torch.eye(matrix.shape[1], dtype=torch.float64)
     right_side = matrix.T @ y.double().flatten() + rho * x0.double().flatten()
     expected = torch.linalg.solve(system, right_side).reshape(SHAPE)
@@ -64,7 +66,7 @@ def test_one_decomposition_serves_every_rho():
 
 
 def test_agreement_with_conjugate_gradients():
-    operator = make_transform(shape=(3, 24, 24), n_views=6, n_bins=34)
+    operator = make_transform(shape=(3, 24, 24), n_views=6, n_columns=34)
     x0, y = data(operator)
     found = ExactProximal(operator)(x0, y, 2.0)
     peer = conjugate_gradient(
@@ -86,7 +88,7 @@ def test_data_that_fit_already_leave_the_volume():
 
 def test_too_many_rays():
     n_views = 8
-    operator = make_transform(shape=(1, 4, 4), n_views=n_views, n_bins=MAX_RAYS // n_views + 1)
+    operator = make_transform(shape=(1, 4, 4), n_views=n_views, n_columns=MAX_RAYS // n_views + 1)
     with pytest.raises(InputError, match=str(MAX_RAYS + n_views)) as raised:
         ExactProximal(operator)
     assert "cg" in raised.value.try_

@@ -28,8 +28,10 @@ class Identity(LinearOperator):
         return y.clone()
 
 
-def make_transform(shape=(3, 10, 10), n_views=5, n_bins=15):
-    geometry = ParallelBeam(angles_rad=equally_spaced_angles(n_views), n_bins=n_bins, bin_mm=1.0)
+def make_transform(shape=(3, 10, 10), n_views=5, n_columns=15):
+    geometry = ParallelBeam(
+        angles_rad=equally_spaced_angles(n_views), n_columns=n_columns, column_mm=1.0
+    )
     grid = Grid(shape=shape, spacing_mm=(1, 1, 1))
     return transform_of(geometry, grid, dtype=torch.float64)
 
@@ -71,7 +73,7 @@ def test_a_heavy_weight_leaves_the_mean():
 
 
 def test_weight_zero_is_least_squares():
-    operator = make_transform(shape=(2, 6, 6), n_views=12, n_bins=11)
+    operator = make_transform(shape=(2, 6, 6), n_views=12, n_columns=11)
     y = random_array(operator.range_shape, 1, torch.float64)
     matrix = dense_matrix(operator)
     expected = torch.linalg.lstsq(matrix, y.flatten()).solution.reshape(2, 6, 6)

@@ -45,7 +45,7 @@ class Demo:
     views: int = 8
     """Views over 180 degrees."""
     photons: float = PAPER_PHOTONS
-    """Photons an unattenuated bin counts."""
+    """Photons an unattenuated detector pixel counts."""
     steps: int = 50
     """Reverse steps of DiffusionBlend++."""
     prior: str = "chest-128"
@@ -120,7 +120,10 @@ class Demo:
         from diffusionblend.geometry import ParallelBeam
         from diffusionblend.simulation import Noise, simulate_projections
 
-        say(f"scan: {self.views} views over 180 degrees, {self.photons:g} photons a bin")
+        say(
+            f"scan: {self.views} views over 180 degrees, "
+            f"{self.photons:g} photons per detector pixel"
+        )
         geometry = ParallelBeam.fitting(truth.grid, self.views)
         noise = Noise(photons=self.photons)
         return simulate_projections(truth, geometry, noise=noise, seed=self.seed)

@@ -56,13 +56,13 @@ class ImportProjections:
             add_input(record, path)
         with timed_part(record, "read", self.source.name):
             scan = read_raw_scan(self.source, self.read)
-        views, rows, bins = scan.data.shape
-        say(f"read {views} views x {rows} rows x {bins} bins of {scan.values}")
+        views, rows, columns = scan.data.shape
+        say(f"read {views} views x {rows} rows x {columns} columns of {scan.values}")
         with timed_part(record, "prepare"):
             done = prepare_scan(scan, self.prepare)
         _tell(done)
         if "photons" in done.projections.notes:
-            say(f"about {done.projections.notes['photons']:.3g} photons a bin of the open beam")
+            say(f"about {done.projections.notes['photons']:.3g} photons per pixel of the open beam")
         with timed_part(record, "write", self.output.name):
             write_projections(done.projections, self.output, force=self.force)
         record.results |= {"correction": asdict(done.correction)}
@@ -85,8 +85,8 @@ def _tell(done: Preparation) -> None:
             f"or negative count(s), {found.not_finite} NaN or infinite, of {found.values} values"
         )
     if centre is not None:
-        ways = {"opposite views": centre.pair_bin, "centre of mass": centre.mass_bin}
+        ways = {"opposite views": centre.pair_column, "centre of mass": centre.mass_column}
         alone = ", ".join(f"{way} {value:.2f}" for way, value in ways.items() if value is not None)
-        say(f"axis of rotation at bin {centre.bin:.2f} by {centre.method} (alone: {alone})")
+        say(f"axis of rotation at column {centre.column:.2f} by {centre.method} (alone: {alone})")
     for note in found.notes:
         say(f"note: {note}")

@@ -55,7 +55,7 @@ def projections_facts(scan: Projections) -> dict[str, object]:
     single = {k: v for k, v in described.items() if isinstance(v, int | float)}
     return {
         "kind": "projections (line integrals -ln(I / I0), dimensionless)",
-        "views_rows_bins": scan.values.shape,
+        "views_rows_columns": scan.values.shape,
         "lines_lowest_median_highest": _spread(scan.values),
         "geometry": type(geometry).__name__,
         **(_angles(described["angles_rad"]) if "angles_rad" in described else {}),
@@ -75,7 +75,7 @@ def raw_scan_facts(scan: RawScan) -> dict[str, object]:
     """What a measured scan holds before any correction."""
     facts: dict[str, object] = {
         "kind": f"measured scan, uncorrected: {scan.values}",
-        "views_rows_bins": scan.data.shape,
+        "views_rows_columns": scan.data.shape,
         "lowest_median_highest": _spread(scan.data),
         "zero_or_negative": int((scan.data <= 0).sum()) if scan.values != "lines" else None,
         "not_finite": int((~np.isfinite(scan.data)).sum()),
@@ -85,7 +85,13 @@ def raw_scan_facts(scan: RawScan) -> dict[str, object]:
         "dark_frames": 0 if scan.darks is None else len(scan.darks),
         "dark_median": None if scan.darks is None else float(np.nanmedian(scan.darks)),
     }
-    for name in ("bin_mm", "row_mm", "centre_bin", "source_to_axis_mm", "source_to_detector_mm"):
+    for name in (
+        "column_mm",
+        "row_mm",
+        "centre_column",
+        "source_to_axis_mm",
+        "source_to_detector_mm",
+    ):
         facts[name] = getattr(scan, name)
     return {k: v for k, v in facts.items() if v is not None} | scan.facts
 

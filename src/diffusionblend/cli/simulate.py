@@ -39,7 +39,8 @@ LONG_RUN_VOXEL_VIEWS = 2e9
 
 @dataclass(frozen=True, kw_only=True)
 class Simulate:
-    """Simulate projections of a volume; bins are one pixel wide, at the axis where a source is."""
+    """Simulate projections of a volume; columns are one pixel wide, at the axis where a source
+    is."""
 
     volume: Annotated[Path, tyro.conf.Positional]
     """Volume in HU (.nii.gz, .nrrd, .mha ...), or a DICOM folder."""
@@ -59,7 +60,8 @@ class Simulate:
     curved: bool = False
     """Of a fan: a detector curved about the source, in place of a flat one."""
     photons: float | None = None
-    """Photons an unattenuated bin counts (Poisson noise), 1.11e6 in the paper; none: no noise."""
+    """Photons an unattenuated detector pixel counts (Poisson noise), 1.11e6 in the paper; none: no
+    noise."""
     electronic_counts: float = 5.0
     """Standard deviation of the electronic noise, in counts; only with --photons."""
     mu_water_per_mm: float = MU_WATER_PER_MM
@@ -104,10 +106,10 @@ class Simulate:
         with timed_part(record, "write", self.output.name):
             write_projections(projections, self.output, force=self.force)
         write_record(record, self.output)
-        views, rows, bins = projections.values.shape
+        views, rows, columns = projections.values.shape
         say(
-            f"wrote {self.output}: {views} views x {rows} rows x {bins} bins of "
-            f"{projections.geometry.bin_mm:g} mm, lines up to {projections.values.max():.2f}"
+            f"wrote {self.output}: {views} views x {rows} rows x {columns} columns of "
+            f"{projections.geometry.column_mm:g} mm, lines up to {projections.values.max():.2f}"
         )
 
     def _tell_plan(self, volume: Volume, geometry: Geometry, noise: Noise | None) -> None:
@@ -117,7 +119,7 @@ class Simulate:
         tell_memory(planned_bytes(volume, geometry))
         seconds = planned_seconds(volume, geometry, noise=noise)
         say(f"about {in_words(seconds)} for {geometry.n_views} views (a few were tried)")
-        lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_bins
+        lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_columns
         tell_disk(self.output, BYTES_PER_VALUE * lines)
 
     def _geometry_for(self, grid: Grid) -> Geometry:

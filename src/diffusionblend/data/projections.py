@@ -18,10 +18,10 @@ HIGHEST_LINE_INTEGRAL = 100.0
 class Projections:
     """Measured line integrals with all that is needed to reconstruct them.
 
-    values: (view, row, bin) float32, dimensionless (1/mm times mm); in parallel and fan beams row r
-    belongs to slice r. geometry: how they were taken. grid: the volume to reconstruct, centred on
-    the geometry's origin. mu_water_per_mm: ties 1/mm to HU. notes: how they came about (simulation
-    settings, source), no patient data. Raises InputError.
+    values: (view, row, column) float32, dimensionless (1/mm times mm); in parallel and fan beams
+    row r belongs to slice r. geometry: how they were taken. grid: the volume to reconstruct,
+    centred on the geometry's origin. mu_water_per_mm: ties 1/mm to HU. notes: how they came about
+    (simulation settings, source), no patient data. Raises InputError.
     """
 
     values: np.ndarray
@@ -33,14 +33,14 @@ class Projections:
     def __post_init__(self) -> None:
         values = np.ascontiguousarray(self.values, dtype=np.float32)
         rows = self.geometry.detector_rows(self.grid)
-        expected = (self.geometry.n_views, rows, self.geometry.n_bins)
+        expected = (self.geometry.n_views, rows, self.geometry.n_columns)
         if values.shape != expected:
             raise InputError(
                 f"The projections have shape {values.shape}.",
-                f"{expected} (views, rows, bins), from {self.geometry.n_views} angles, {rows} "
+                f"{expected} (views, rows, columns), from {self.geometry.n_views} angles, {rows} "
                 f"{'detector rows' if self.geometry.couples_slices else 'slices'} and "
-                f"{self.geometry.n_bins} bins",
-                "check that the axes are (view, row, bin) and that every view has its angle",
+                f"{self.geometry.n_columns} columns",
+                "check that the axes are (view, row, column) and that every view has its angle",
             )
         if not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).sum())

@@ -15,14 +15,14 @@ Values = Literal["counts", "transmission", "lines"]
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The part of a scan to take: detector rows and bins (first, stop), and every N-th view."""
+    """The part of a scan to take: detector rows and columns (first, stop), and every N-th view."""
 
     rows: tuple[int, int] | None = None
-    bins: tuple[int, int] | None = None
+    columns: tuple[int, int] | None = None
     every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("rows", "bins"):
+        for name in ("rows", "columns"):
             ends = getattr(self, name)
             if ends is not None and not 0 <= ends[0] < ends[1]:
                 raise InputError(
@@ -32,10 +32,10 @@ class Window:
         if self.every < 1:
             raise InputError(f"Every {self.every}-th view was asked for.", "a whole number from 1")
 
-    def of_detector(self, n_rows: int, n_bins: int) -> tuple[slice, slice]:
-        """Slices of rows and of bins. Raises InputError where the detector has fewer."""
+    def of_detector(self, n_rows: int, n_columns: int) -> tuple[slice, slice]:
+        """Slices of rows and of columns. Raises InputError where the detector has fewer."""
         found = []
-        for name, ends, size in (("rows", self.rows, n_rows), ("bins", self.bins, n_bins)):
+        for name, ends, size in (("rows", self.rows, n_rows), ("columns", self.columns, n_columns)):
             first, stop = ends or (0, size)
             if stop > size:
                 raise InputError(
@@ -51,21 +51,21 @@ class Window:
         return slice(None, None, self.every)
 
     @property
-    def first_bin(self) -> int:
-        """The first bin that is taken."""
-        return self.bins[0] if self.bins else 0
+    def first_column(self) -> int:
+        """The first column that is taken."""
+        return self.columns[0] if self.columns else 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RawScan:
     """What a detector measured, view by view, with its flat and dark frames.
 
-    data: (view, row, bin) float32, `values` says of what; may hold NaN and zeros. angles_rad:
-    (view,). flats, darks: (frame, row, bin), the open beam and no beam. bin_mm, row_mm: width and
-    height of a pixel on the detector, where known. centre_bin: where the axis of rotation is seen,
-    in bins of `data`, where known. source_to_axis_mm, source_to_detector_mm: of a fan or cone,
-    where known. first_bin: bins of the detector cropped before the first, `window` did. facts:
-    plain values of what the files tell besides. Raises InputError.
+    data: (view, row, column) float32, `values` says of what; may hold NaN and zeros. angles_rad:
+    (view,). flats, darks: (frame, row, column), the open beam and no beam. column_mm, row_mm: width
+    and height of a pixel on the detector, where known. centre_column: where the axis of rotation is
+    seen, in columns of `data`, where known. source_to_axis_mm, source_to_detector_mm: of a fan or
+    cone, where known. first_column: columns of the detector cropped before the first, `window` did.
+    facts: plain values of what the files tell besides. Raises InputError.
     """
 
     data: np.ndarray
@@ -73,12 +73,12 @@ class RawScan:
     angles_rad: np.ndarray
     flats: np.ndarray | None = None
     darks: np.ndarray | None = None
-    bin_mm: float | None = None
+    column_mm: float | None = None
     row_mm: float | None = None
-    centre_bin: float | None = None
+    centre_column: float | None = None
     source_to_axis_mm: float | None = None
     source_to_detector_mm: float | None = None
-    first_bin: int = 0
+    first_column: int = 0
     facts: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -101,14 +101,14 @@ class RawScan:
             frames = getattr(self, name)
             if frames is not None and frames.shape[1:] != self.data.shape[1:]:
                 raise InputError(
-                    f"The {name} have {frames.shape[1:]} rows and bins.",
+                    f"The {name} have {frames.shape[1:]} rows and columns.",
                     f"{self.data.shape[1:]}, as the views have",
                     f"{name} of the same scan, with the same binning",
                 )
 
 
 def _frames(frames: np.ndarray, name: str) -> np.ndarray:
-    """Frames (frame, row, bin) as float32; raises InputError for another number of axes."""
+    """Frames (frame, row, column) as float32; raises InputError for another number of axes."""
     if frames.ndim != 3 or 0 in frames.shape:
-        raise InputError(f"The {name} have the shape {frames.shape}.", "(view, row, bin)")
+        raise InputError(f"The {name} have the shape {frames.shape}.", "(view, row, column)")
     return np.ascontiguousarray(frames, dtype=np.float32)

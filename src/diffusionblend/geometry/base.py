@@ -24,10 +24,10 @@ _registered: dict[str, type[Geometry]] = {}
 class Geometry(ABC):
     """Where source and detector are in every view; lengths in mm from the centre of the volume.
 
-    A subclass is a frozen, keyword-only dataclass with `n_bins`, `couples_slices` (False: detector
-    row r sees slice r alone) and the three abstract members below. That is all the X-ray transform
-    needs; filtered back-projection knows its own geometries and refuses others. A name in the class
-    statement registers it, so that projection files can store it:
+    A subclass is a frozen, keyword-only dataclass with `n_columns`, `couples_slices` (False:
+    detector row r sees slice r alone) and the three abstract members below. That is all the X-ray
+    transform needs; filtered back-projection knows its own geometries and refuses others. A name in
+    the class statement registers it, so that projection files can store it:
 
         @dataclass(frozen=True, kw_only=True)
         class Helix(Geometry, name="helix"): ...
@@ -38,7 +38,7 @@ class Geometry(ABC):
 
     couples_slices: ClassVar[bool]
     registered_name: ClassVar[str | None]
-    n_bins: int
+    n_columns: int
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -65,12 +65,12 @@ class ConeBeam(FromSource, name="cone"):
         source_to_axis_mm: float = SCANNER_SOURCE_TO_AXIS_MM,
         source_to_detector_mm: float = SCANNER_SOURCE_TO_DETECTOR_MM,
     ) -> Self:
-        """A cone beam whose panel sees all of `grid`, its bins one pixel wide at the axis.
+        """A cone beam whose panel sees all of `grid`, its columns one pixel wide at the axis.
 
         Rows are one slice high at the axis. views: equally spaced over arc_degrees from 0 on, its
         end left out; or angles_rad in place of both. Raises InputError as `FanBeam.fitting`.
         """
-        bin_mm = square_pixel_mm(grid) * source_to_detector_mm / source_to_axis_mm
+        column_mm = square_pixel_mm(grid) * source_to_detector_mm / source_to_axis_mm
         row_mm = grid.spacing_mm[0] * source_to_detector_mm / source_to_axis_mm
         half_mm = source_to_detector_mm * math.tan(half_fan_rad(grid, source_to_axis_mm))
         nearest_mm = source_to_axis_mm - slice_radius_mm(grid)
@@ -79,8 +79,8 @@ class ConeBeam(FromSource, name="cone"):
             angles_rad=fitted_angles(views, arc_degrees, angles_rad, DEFAULT_ARC_DEGREES),
             n_rows=math.ceil(height_mm / row_mm),
             row_mm=row_mm,
-            n_bins=math.ceil(2 * half_mm / bin_mm),
-            bin_mm=bin_mm,
+            n_columns=math.ceil(2 * half_mm / column_mm),
+            column_mm=column_mm,
             source_to_axis_mm=source_to_axis_mm,
             source_to_detector_mm=source_to_detector_mm,
         )

@@ -30,13 +30,13 @@ LARGEST_FAN_RAD = math.pi / 2
 
 @dataclass(frozen=True, kw_only=True)
 class FanBeam(FromSource, name="fan"):
-    """Rays from a point to one row of bins, slice by slice, on a flat or a curved detector.
+    """Rays from a point to one row of columns, slice by slice, on a flat or a curved detector.
 
-    angles_rad, n_bins, bin_mm, detector_shift_mm: as of the parallel beam, on the detector.
+    angles_rad, n_columns, column_mm, detector_shift_mm: as of the parallel beam, on the detector.
     source_to_axis_mm, source_to_detector_mm: along n. axis_shift_mm: how far the axis of rotation
-    lies along u from the line through the source along n. curved: bins lie on a circle about the
-    source, all of the same angle bin_mm / source_to_detector_mm, and lengths along u are lengths of
-    arc. Row r of the projections belongs to slice r. Raises InputError.
+    lies along u from the line through the source along n. curved: columns lie on a circle about the
+    source, all of the same angle column_mm / source_to_detector_mm, and lengths along u are lengths
+    of arc. Row r of the projections belongs to slice r. Raises InputError.
     """
 
     curved: bool = False
@@ -50,7 +50,7 @@ class FanBeam(FromSource, name="fan"):
             raise InputError(
                 f"FanBeam's curved detector reaches {math.degrees(reach):.0f} degrees to a side.",
                 "less than 90 degrees",
-                "check bin_mm and source_to_detector_mm",
+                "check column_mm and source_to_detector_mm",
             )
 
     @classmethod
@@ -65,19 +65,20 @@ class FanBeam(FromSource, name="fan"):
         source_to_detector_mm: float = SCANNER_SOURCE_TO_DETECTOR_MM,
         curved: bool = False,
     ) -> Self:
-        """A fan beam whose bins are one pixel wide at the axis and measure all of `grid`'s slices.
+        """A fan beam whose columns are one pixel wide at the axis and measure all of `grid`'s
+        slices.
 
         views: equally spaced over arc_degrees from 0 on, its end left out; or angles_rad in place
         of both. Raises InputError where pixels are not square or the source's circle cuts the
         slice's.
         """
-        bin_mm = square_pixel_mm(grid) * source_to_detector_mm / source_to_axis_mm
+        column_mm = square_pixel_mm(grid) * source_to_detector_mm / source_to_axis_mm
         fan_rad = half_fan_rad(grid, source_to_axis_mm)
         half_mm = source_to_detector_mm * (fan_rad if curved else math.tan(fan_rad))
         return cls(
             angles_rad=fitted_angles(views, arc_degrees, angles_rad, DEFAULT_ARC_DEGREES),
-            n_bins=math.ceil(2 * half_mm / bin_mm),
-            bin_mm=bin_mm,
+            n_columns=math.ceil(2 * half_mm / column_mm),
+            column_mm=column_mm,
             source_to_axis_mm=source_to_axis_mm,
             source_to_detector_mm=source_to_detector_mm,
             curved=curved,
@@ -85,8 +86,8 @@ class FanBeam(FromSource, name="fan"):
 
     @property
     def fan_angles_rad(self) -> np.ndarray:
-        """Angle of every bin's ray against n, positive along u, (bin,)."""
-        ratio = self.bin_positions_mm / self.source_to_detector_mm
+        """Angle of every column's ray against n, positive along u, (column,)."""
+        ratio = self.column_positions_mm / self.source_to_detector_mm
         return ratio if self.curved else np.arctan(ratio)
 
     def detector_rows(self, grid: Grid) -> int:
@@ -110,7 +111,7 @@ class FanBeam(FromSource, name="fan"):
         """Which points lie in the fan in all of the views, (point,)."""
         if not self.curved:
             return super().sees(points_mm, views)
-        half = self.n_bins * self.bin_mm / 2
+        half = self.n_columns * self.column_mm / 2
         u, n = self.axes()
         sources = self.circle_mm()
         seen = np.ones(len(points_mm), dtype=bool)

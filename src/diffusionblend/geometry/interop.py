@@ -3,8 +3,8 @@
 ASTRA's 3D coordinates grow with column, row and slice as ours do, so its `cone` and `parallel3d`
 have our angles. Its 2D ones draw y upwards, so that y changes sign, and the angle of a `parallel`
 with it; a `fanflat` is seen in a mirror and becomes a VectorGeometry of one row. ASTRA stores
-projections as (row, view, bin). TIGRE's source starts on the x axis: its angle is ours less a
-quarter turn; it stores (view, row, bin).
+projections as (row, view, column). TIGRE's source starts on the x axis: its angle is ours less a
+quarter turn; it stores (view, row, column).
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def _astra_parallel(geometry: ParallelBeam, grid: Grid) -> dict[str, Any]:
     return {
         "type": "parallel3d",
         "DetectorRowCount": grid.shape[0],
-        "DetectorColCount": geometry.n_bins,
-        "DetectorSpacingX": geometry.bin_mm,
+        "DetectorColCount": geometry.n_columns,
+        "DetectorSpacingX": geometry.column_mm,
         "DetectorSpacingY": grid.spacing_mm[0],
         "ProjectionAngles": np.array(geometry.angles_rad),
     }
@@ -69,7 +69,7 @@ def _astra_fan(geometry: FanBeam, grid: Grid) -> dict[str, Any]:
     """`fanflat_vec`, since ASTRA sees a `fanflat` in a mirror."""
     parts = _vector_columns(geometry.to_vectors()) * MIRROR_Y
     flat = parts[:, :3, :2].reshape(geometry.n_views, 6)
-    return {"type": "fanflat_vec", "DetectorCount": geometry.n_bins, "Vectors": flat}
+    return {"type": "fanflat_vec", "DetectorCount": geometry.n_columns, "Vectors": flat}
 
 
 def _astra_cone(geometry: ConeBeam, grid: Grid) -> dict[str, Any]:
@@ -79,8 +79,8 @@ def _astra_cone(geometry: ConeBeam, grid: Grid) -> dict[str, Any]:
     return {
         "type": "cone",
         "DetectorRowCount": geometry.n_rows,
-        "DetectorColCount": geometry.n_bins,
-        "DetectorSpacingX": geometry.bin_mm,
+        "DetectorColCount": geometry.n_columns,
+        "DetectorSpacingX": geometry.column_mm,
         "DetectorSpacingY": geometry.row_mm,
         "ProjectionAngles": np.array(geometry.angles_rad),
         "DistanceOriginSource": geometry.source_to_axis_mm,
@@ -111,13 +111,13 @@ def _astra_vectors(vectors: VectorGeometry) -> dict[str, Any]:
     return {
         "type": "parallel3d_vec" if vectors.parallel else "cone_vec",
         "DetectorRowCount": vectors.n_rows,
-        "DetectorColCount": vectors.n_bins,
+        "DetectorColCount": vectors.n_columns,
         "Vectors": _vector_columns(vectors).reshape(-1, 12),
     }
 
 
 def _vector_columns(vectors: VectorGeometry) -> np.ndarray:
-    """Source or direction, detector, bin step and row step of every view, (view, 4, 3)."""
+    """Source or direction, detector, column step and row step of every view, (view, 4, 3)."""
     return np.stack([np.array(getattr(vectors, name)) for name in PER_VIEW], axis=1)
 
 
@@ -131,8 +131,8 @@ def from_astra(proj_geom: dict[str, Any]) -> Geometry:
     try:
         if kind in ("cone_vec", "parallel3d_vec"):
             parts = np.asarray(proj_geom["Vectors"], dtype=float).reshape(-1, 4, 3)
-            rows, bins = proj_geom["DetectorRowCount"], proj_geom["DetectorColCount"]
-            return _from_columns(parts, rows, bins, parallel=kind == "parallel3d_vec")
+            rows, columns = proj_geom["DetectorRowCount"], proj_geom["DetectorColCount"]
+            return _from_columns(parts, rows, columns, parallel=kind == "parallel3d_vec")
         if kind in ("fanflat_vec", "parallel_vec"):
             flat = np.asarray(proj_geom["Vectors"], dtype=float).reshape(-1, 3, 2)
             return _from_flat(flat, proj_geom["DetectorCount"], parallel=kind == "parallel_vec")
@@ -141,8 +141,8 @@ def from_astra(proj_geom: dict[str, Any]) -> Geometry:
             angles = np.asarray(proj_geom["ProjectionAngles"], dtype=float)
             return ParallelBeam(
                 angles_rad=-angles if flat else angles,
-                n_bins=proj_geom["DetectorCount" if flat else "DetectorColCount"],
-                bin_mm=proj_geom["DetectorWidth" if flat else "DetectorSpacingX"],
+                n_columns=proj_geom["DetectorCount" if flat else "DetectorColCount"],
+                column_mm=proj_geom["DetectorWidth" if flat else "DetectorSpacingX"],
             )
         if kind in ("cone", "fanflat"):
             return _from_distances(proj_geom, flat=kind == "fanflat")
@@ -156,18 +156,20 @@ def from_astra(proj_geom: dict[str, Any]) -> Geometry:
     )
 
 
-def _from_columns(parts: np.ndarray, n_rows: int, n_bins: int, *, parallel: bool) -> VectorGeometry:
+def _from_columns(
+    parts: np.ndarray, n_rows: int, n_columns: int, *, parallel: bool
+) -> VectorGeometry:
     """A vector geometry from its columns (view, 4, 3)."""
     columns = {name: parts[:, i] for i, name in enumerate(PER_VIEW)}
-    return VectorGeometry(**columns, n_rows=n_rows, n_bins=n_bins, parallel=parallel)
+    return VectorGeometry(**columns, n_rows=n_rows, n_columns=n_columns, parallel=parallel)
 
 
-def _from_flat(flat: np.ndarray, n_bins: int, *, parallel: bool) -> VectorGeometry:
+def _from_flat(flat: np.ndarray, n_columns: int, *, parallel: bool) -> VectorGeometry:
     """One row of a vector geometry from ASTRA's 2D columns (view, 3, 2), y upwards."""
     parts = np.zeros((len(flat), 4, 3))
     parts[:, :3, :2] = flat
     parts[:, 3, 2] = 1.0
-    return _from_columns(parts * MIRROR_Y, 1, n_bins, parallel=parallel)
+    return _from_columns(parts * MIRROR_Y, 1, n_columns, parallel=parallel)
 
 
 def _from_distances(proj_geom: dict[str, Any], *, flat: bool) -> Geometry:
@@ -183,12 +185,12 @@ def _from_distances(proj_geom: dict[str, Any], *, flat: bool) -> Geometry:
             **shared,
             n_rows=proj_geom["DetectorRowCount"],
             row_mm=proj_geom["DetectorSpacingY"],
-            n_bins=proj_geom["DetectorColCount"],
-            bin_mm=proj_geom["DetectorSpacingX"],
+            n_columns=proj_geom["DetectorColCount"],
+            column_mm=proj_geom["DetectorSpacingX"],
         )
-    n_bins, bin_mm = proj_geom["DetectorCount"], proj_geom["DetectorWidth"]
-    vectors = FanBeam(**shared, n_bins=n_bins, bin_mm=bin_mm).to_vectors()
-    return _from_flat(_vector_columns(vectors)[:, :3, :2], n_bins, parallel=False)
+    n_columns, column_mm = proj_geom["DetectorCount"], proj_geom["DetectorWidth"]
+    vectors = FanBeam(**shared, n_columns=n_columns, column_mm=column_mm).to_vectors()
+    return _from_flat(_vector_columns(vectors)[:, :3, :2], n_columns, parallel=False)
 
 
 def to_tigre(geometry: Geometry, grid: Grid) -> dict[str, Any]:
@@ -221,8 +223,8 @@ def _tigre_parallel(geometry: ParallelBeam, grid: Grid) -> dict[str, Any]:
         "mode": "parallel",
         "DSO": TIGRE_PARALLEL_MM,
         "DSD": TIGRE_PARALLEL_MM,
-        "nDetector": np.array((grid.shape[0], geometry.n_bins)),
-        "dDetector": np.array((grid.spacing_mm[0], geometry.bin_mm)),
+        "nDetector": np.array((grid.shape[0], geometry.n_columns)),
+        "dDetector": np.array((grid.spacing_mm[0], geometry.column_mm)),
         "offDetector": np.array((0.0, geometry.detector_shift_mm)),
         "COR": 0.0,
     }
@@ -255,8 +257,8 @@ def _tigre_from_source(
         "mode": "cone",
         "DSO": geometry.source_to_axis_mm,
         "DSD": geometry.source_to_detector_mm,
-        "nDetector": np.array((n_rows, geometry.n_bins)),
-        "dDetector": np.array((row_mm, geometry.bin_mm)),
+        "nDetector": np.array((n_rows, geometry.n_columns)),
+        "dDetector": np.array((row_mm, geometry.column_mm)),
         "offDetector": np.array((lift_mm, geometry.detector_shift_mm)),
         "COR": -geometry.axis_shift_mm,
     }
@@ -290,10 +292,10 @@ def from_tigre(described: dict[str, Any]) -> tuple[Geometry, Grid]:
     (axis_moves_mm,) = _constant(described, "COR", 1)
     (source_mm,), (detector_mm,) = (_constant(described, name, 1) for name in ("DSO", "DSD"))
     grid = Grid(shape=tuple(described["nVoxel"]), spacing_mm=tuple(described["dVoxel"]))
-    n_rows, n_bins = (int(n) for n in described["nDetector"])
-    row_mm, bin_mm = (float(s) for s in described["dDetector"])
+    n_rows, n_columns = (int(n) for n in described["nDetector"])
+    row_mm, column_mm = (float(s) for s in described["dDetector"])
     angles = np.ravel(described["angles"]) + QUARTER_TURN
-    shared = {"angles_rad": angles, "n_bins": n_bins, "bin_mm": bin_mm}
+    shared = {"angles_rad": angles, "n_columns": n_columns, "column_mm": column_mm}
     if described["mode"] == "parallel":
         geometry = ParallelBeam(**shared, detector_shift_mm=shift_mm + axis_moves_mm)
         row_per_slice = (n_rows, row_mm) == (grid.shape[0], grid.spacing_mm[0])

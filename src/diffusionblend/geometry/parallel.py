@@ -25,9 +25,9 @@ DEFAULT_ARC_DEGREES = 180.0
 class ParallelBeam(Turning, name="parallel"):
     """Parallel rays, slice by slice: one detector row per slice.
 
-    angles_rad: one per view, in radians. n_bins: detector bins. bin_mm: their width.
-    detector_shift_mm: how far the detector's middle lies along u; a centre of rotation at bin c
-    is a shift of ((n_bins - 1) / 2 - c) bin_mm. The ray at angle t and position p is the line
+    angles_rad: one per view, in radians. n_columns: detector columns. column_mm: their width.
+    detector_shift_mm: how far the detector's middle lies along u; a centre of rotation at column c
+    is a shift of ((n_columns - 1) / 2 - c) column_mm. The ray at angle t and position p is the line
     p = x cos t + y sin t. Raises InputError; warns of angles that look like degrees.
     """
 
@@ -42,7 +42,7 @@ class ParallelBeam(Turning, name="parallel"):
         *,
         angles_rad: Sequence[float] | None = None,
     ) -> Self:
-        """A parallel beam whose bins are one pixel wide and measure the whole slice of `grid`.
+        """A parallel beam whose columns are one pixel wide and measure the whole slice of `grid`.
 
         views: equally spaced over arc_degrees from 0 on, its end left out; or angles_rad in place
         of both. Raises InputError where pixels are not square.
@@ -50,8 +50,8 @@ class ParallelBeam(Turning, name="parallel"):
         pixel_mm = square_pixel_mm(grid)
         return cls(
             angles_rad=fitted_angles(views, arc_degrees, angles_rad, DEFAULT_ARC_DEGREES),
-            n_bins=full_detector(grid.in_plane_shape),
-            bin_mm=pixel_mm,
+            n_columns=full_detector(grid.in_plane_shape),
+            column_mm=pixel_mm,
         )
 
     def detector_rows(self, grid: Grid) -> int:
@@ -64,17 +64,17 @@ class ParallelBeam(Turning, name="parallel"):
         return VectorGeometry(
             sources_mm=n,
             detectors_mm=self.detector_shift_mm * u,
-            bin_steps_mm=self.bin_mm * u,
+            column_steps_mm=self.column_mm * u,
             row_steps_mm=np.tile((0.0, 0.0, row_mm), (self.n_views, 1)),
             n_rows=n_rows,
-            n_bins=self.n_bins,
+            n_columns=self.n_columns,
             parallel=True,
         )
 
 
 def full_detector(in_plane_shape: tuple[int, int]) -> int:
-    """The number of one-pixel bins that measure a whole slice with its corners: its diagonal.
+    """The number of one-pixel columns that measure a whole slice with its corners: its diagonal.
 
-    363 bins for 256 x 256 pixels, as in the paper.
+    363 columns for 256 x 256 pixels, as in the paper.
     """
     return math.ceil(math.hypot(*in_plane_shape))

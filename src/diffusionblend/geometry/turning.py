@@ -1,9 +1,9 @@
-"""What scans about the z axis share: angles, detector bins, and a source on a circle.
+"""What scans about the z axis share: angles, detector columns, and a source on a circle.
 
 Everything is in mm from the centre of the volume: x grows with the column, y with the row, z with
-the slice. At angle t the detector's bins run along u = (cos t, sin t, 0), its rows along z, and the
-beam travels along n = (-sin t, cos t, 0). The bin b lies at p = (b - (n_bins - 1) / 2) bin_mm +
-detector_shift_mm along u. docs/conventions.md has the drawing.
+the slice. At angle t the detector's columns run along u = (cos t, sin t, 0), its rows along z, and
+the beam travels along n = (-sin t, cos t, 0). The column b lies at p = (b - (n_columns - 1) / 2)
+column_mm + detector_shift_mm along u. docs/conventions.md has the drawing.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ SQUARE_PIXELS = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Turning(Geometry):
-    """What all scans about the z axis share: angles and detector bins."""
+    """What all scans about the z axis share: angles and detector columns."""
 
     angles_rad: tuple[float, ...]
-    n_bins: int
-    bin_mm: float
+    n_columns: int
+    column_mm: float
     detector_shift_mm: float = 0.0
 
     def __post_init__(self) -> None:
         name = type(self).__name__
         angles = tuple(float(a) for a in np.ravel(self.angles_rad))
         object.__setattr__(self, "angles_rad", angles)
-        settle(self, n_bins=int, bin_mm=float, detector_shift_mm=float)
+        settle(self, n_columns=int, column_mm=float, detector_shift_mm=float)
         if not angles or not np.isfinite(angles).all():
             raise InputError(f"{name} has angles {angles}.", "at least one finite angle")
-        if self.n_bins < 1 or not 0 < self.bin_mm < math.inf:
+        if self.n_columns < 1 or not 0 < self.column_mm < math.inf:
             raise InputError(
-                f"{name} has {self.n_bins} bins of {self.bin_mm} mm.",
-                "at least one bin of positive width",
+                f"{name} has {self.n_columns} columns of {self.column_mm} mm.",
+                "at least one column of positive width",
             )
         largest = max(angles, key=abs)
         if abs(largest) > MOST_LIKELY_RADIANS:
@@ -63,13 +63,13 @@ class Turning(Geometry):
         return len(self.angles_rad)
 
     @property
-    def bin_positions_mm(self) -> np.ndarray:
-        """Detector position p of every bin in mm, shape (bin,)."""
-        middle = (self.n_bins - 1) / 2
-        return (np.arange(self.n_bins) - middle) * self.bin_mm + self.detector_shift_mm
+    def column_positions_mm(self) -> np.ndarray:
+        """Detector position p of every column in mm, shape (column,)."""
+        middle = (self.n_columns - 1) / 2
+        return (np.arange(self.n_columns) - middle) * self.column_mm + self.detector_shift_mm
 
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """u, along which the bins run, and n, along which the beam travels, each (view, 3)."""
+        """u, along which the columns run, and n, along which the beam travels, each (view, 3)."""
         c, s = np.cos(self.angles_rad), np.sin(self.angles_rad)
         zero = np.zeros_like(c)
         return np.stack([c, s, zero], axis=1), np.stack([-s, c, zero], axis=1)
@@ -115,10 +115,10 @@ class FromSource(Turning):
         return VectorGeometry(
             sources_mm=self.circle_mm(),
             detectors_mm=middle + (0.0, 0.0, lift_mm),
-            bin_steps_mm=self.bin_mm * u,
+            column_steps_mm=self.column_mm * u,
             row_steps_mm=np.tile((0.0, 0.0, row_mm), (self.n_views, 1)),
             n_rows=n_rows,
-            n_bins=self.n_bins,
+            n_columns=self.n_columns,
         )
 
 

@@ -11,7 +11,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.geometry.base import Geometry, settle
 from diffusionblend.geometry.grid import Grid
 
-PER_VIEW = ("sources_mm", "detectors_mm", "bin_steps_mm", "row_steps_mm")
+PER_VIEW = ("sources_mm", "detectors_mm", "column_steps_mm", "row_steps_mm")
 FLATTEST_PANEL = 1e-9
 """Sine of the angle between a panel's axes, or between a ray and its panel, below which it is a
 line or seen edge on."""
@@ -24,17 +24,17 @@ class VectorGeometry(Geometry, name="vectors"):
     """Rays from a source to a flat panel, both given view by view: a calibrated scan, or a helix.
 
     All are (x, y, z) in mm from the centre of the volume, one per view. sources_mm: the source.
-    detectors_mm: the panel's middle. bin_steps_mm, row_steps_mm: from a bin to the next, from a row
-    to the next. n_rows, n_bins: of the panel. parallel: the rays have no common point, and
+    detectors_mm: the panel's middle. column_steps_mm, row_steps_mm: from a column to the next, from
+    a row to the next. n_rows, n_columns: of the panel. parallel: the rays have no common point, and
     sources_mm holds the direction they travel in, of any length. Raises InputError.
     """
 
     sources_mm: Triples
     detectors_mm: Triples
-    bin_steps_mm: Triples
+    column_steps_mm: Triples
     row_steps_mm: Triples
     n_rows: int
-    n_bins: int
+    n_columns: int
     parallel: bool = False
     couples_slices: ClassVar[bool] = True
 
@@ -48,22 +48,22 @@ class VectorGeometry(Geometry, name="vectors"):
                 )
             rows = tuple(tuple(float(v) for v in row) for row in values)
             object.__setattr__(self, name, rows)
-        settle(self, n_rows=int, n_bins=int, parallel=bool)
+        settle(self, n_rows=int, n_columns=int, parallel=bool)
         lengths = {name: len(getattr(self, name)) for name in PER_VIEW}
         if len(set(lengths.values())) != 1 or not self.sources_mm:
             raise InputError(
                 f"VectorGeometry has views {lengths}.", "the same number of each, at least one"
             )
-        if self.n_rows < 1 or self.n_bins < 1:
+        if self.n_rows < 1 or self.n_columns < 1:
             raise InputError(
-                f"VectorGeometry has {self.n_rows} rows of {self.n_bins} bins.",
+                f"VectorGeometry has {self.n_rows} rows of {self.n_columns} columns.",
                 "at least one of each",
             )
         self._check_panels()
 
     def _check_panels(self) -> None:
         """Raise InputError where a panel is a line, or is seen edge on by its source."""
-        u, v = np.array(self.bin_steps_mm), np.array(self.row_steps_mm)
+        u, v = np.array(self.column_steps_mm), np.array(self.row_steps_mm)
         normal = np.cross(u, v)
         area = np.linalg.norm(normal, axis=1)
         size = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
@@ -75,8 +75,8 @@ class VectorGeometry(Geometry, name="vectors"):
         if flat.any():
             view = int(flat.argmax())
             raise InputError(
-                f"The panel of view {view} has no area as its source sees it: bins step "
-                f"{self.bin_steps_mm[view]}, rows {self.row_steps_mm[view]}.",
+                f"The panel of view {view} has no area as its source sees it: columns step "
+                f"{self.column_steps_mm[view]}, rows {self.row_steps_mm[view]}.",
                 "two axes that are not parallel, and a source that is not in their plane",
             )
 
@@ -125,8 +125,8 @@ class VectorGeometry(Geometry, name="vectors"):
                 reach = ((middle - points_mm) @ across) / (rays @ across)
             behind = ~np.isfinite(reach) | ((reach <= -1) & (not self.parallel))
             hit = points_mm + np.where(behind, 0.0, reach)[:, None] * rays - middle
-            bins, rows = np.linalg.pinv(np.stack([u, v], axis=1)) @ hit.T
-            seen &= ~behind & (np.abs(bins) <= self.n_bins / 2)
+            columns, rows = np.linalg.pinv(np.stack([u, v], axis=1)) @ hit.T
+            seen &= ~behind & (np.abs(columns) <= self.n_columns / 2)
             if rows_too:
                 seen &= np.abs(rows) <= self.n_rows / 2
         return seen

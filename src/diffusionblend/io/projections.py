@@ -25,7 +25,13 @@ from diffusionblend.io.scans.hdf5 import open_hdf5
 if TYPE_CHECKING:
     import h5py
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+FIRST_VERSION_NAMES = {
+    "n_columns": "n_bins",
+    "column_mm": "bin_mm",
+    "column_steps_mm": "bin_steps_mm",
+}
+"""What version 1 calls the fields of a geometry; it is still read."""
 GROUP = "diffusionblend"
 DATA = "exchange/data"
 THETA_DEGREES = "exchange/theta"
@@ -55,7 +61,7 @@ def check_projections_suffix(path: Path | str) -> None:
 def write_projections(projections: Projections, path: Path | str, force: bool = False) -> None:
     """Write projections with their geometry, grid and units, whole or not at all.
 
-    Values (view, row, bin) float32 are kept exactly, with a checksum per view. Raises
+    Values (view, row, column) float32 are kept exactly, with a checksum per view. Raises
     OutputExistsError, OutputWriteError, and InputError for notes that are not plain values.
     """
     check_projections_suffix(path)
@@ -98,7 +104,7 @@ def _as_hdf5(projections: Projections) -> bytes:
             fletcher32=True,
         )
         data.attrs.update(
-            units="1", axes="view:row:bin", description="line integrals -ln(I/I0), not counts"
+            units="1", axes="view:row:column", description="line integrals -ln(I/I0), not counts"
         )
         group = file.create_group(GROUP)
         for name, value in geometry.items():
@@ -151,10 +157,10 @@ def _from_hdf5(file: h5py.File, path: Path) -> Projections:
         )
     attrs = file[GROUP].attrs
     version = _attribute(attrs, "format_version", path)
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION):
         raise InputError(
             f"{path} has format version {version}.",
-            f"version {FORMAT_VERSION}",
+            f"version 1 or {FORMAT_VERSION}",
             "a newer diffusionblend",
         )
     values = _dataset(file, DATA, path)
@@ -229,17 +235,19 @@ def _described_geometry(file: h5py.File, path: Path) -> dict[str, object]:
     except InputError as error:
         raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
     described: dict[str, object] = {TYPE_KEY: kind}
+    old = FIRST_VERSION_NAMES if group.attrs["format_version"] == 1 else {}
     for field in fields(cls):
-        name = f"{GROUP}/{field.name}"
+        stored = old.get(field.name, field.name)
+        name = f"{GROUP}/{stored}"
         if name == ANGLES_RAD:
             described[field.name] = _angles_rad(file, path)
-        elif field.name in group:
+        elif stored in group:
             described[field.name] = _dataset(file, name, path)
-        elif field.name in group.attrs:
-            described[field.name] = group.attrs[field.name]
+        elif stored in group.attrs:
+            described[field.name] = group.attrs[stored]
         elif field.default is MISSING and field.default_factory is MISSING:
             raise InputError(
-                f"{path} lacks {field.name} of the geometry, as a data set or an attribute of "
+                f"{path} lacks {stored} of the geometry, as a data set or an attribute of "
                 f"/{GROUP}.",
                 "the layout of docs/file-layouts.md",
             )

@@ -30,9 +30,9 @@ RESIDUAL_SLICES = 64
 class Problem:
     """Projections with their operator, normalised to the network's range.
 
-    projections: as they were given. operator: A', (z, y, x) to (view, row, bin). y: the data y'
-    for it. water: A' 1 of one slice, (view, 1, bin), or of the whole volume where the geometry
-    couples slices, (view, row, bin).
+    projections: as they were given. operator: A', (z, y, x) to (view, row, column). y: the data y'
+    for it. water: A' 1 of one slice, (view, 1, column), or of the whole volume where the geometry
+    couples slices, (view, row, column).
     variance: that of the noise in y, and weights: one over it, with mean 1 over the whole scan,
     both of y's shape, if they were asked for.
     """

@@ -45,11 +45,12 @@ class PanelRays:
     ) -> None:
         self.vectors = geometry.to_vectors()
         self.grid, self.scale = grid, scale
-        self.shape = (self.vectors.n_views, self.vectors.n_rows, self.vectors.n_bins)
-        stated = (geometry.n_views, geometry.detector_rows(grid), geometry.n_bins)
+        self.shape = (self.vectors.n_views, self.vectors.n_rows, self.vectors.n_columns)
+        stated = (geometry.n_views, geometry.detector_rows(grid), geometry.n_columns)
         if stated != self.shape:
             raise InputError(
-                f"The vectors of {type(geometry).__name__} have {self.shape} views, rows and bins.",
+                f"The vectors of {type(geometry).__name__} have {self.shape} views, rows and "
+                "columns.",
                 f"{stated}, as the geometry itself",
             )
         self._views = views_in_voxels(self.vectors, grid)
@@ -86,7 +87,7 @@ class PanelRays:
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Line integrals (view, row, bin) of a volume (z, y, x)."""
+        """Line integrals (view, row, column) of a volume (z, y, x)."""
         kernels = gpu_kernels(x)
         if kernels is not None:
             return kernels.project_volume(x, panel=self.shape[1:], **self._rays)
@@ -103,7 +104,7 @@ class PanelRays:
         return torch.from_numpy(lines).reshape(self.shape).to(x.device)
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        """The adjoint's volume (z, y, x) of line integrals (view, row, bin)."""
+        """The adjoint's volume (z, y, x) of line integrals (view, row, column)."""
         kernels = gpu_kernels(y)
         if kernels is not None:
             return kernels.back_project_volume(y, shape=self.grid.shape, **self._rays)
@@ -125,8 +126,8 @@ class PanelRays:
 
         volume = x.detach().cpu().permute(1, 2, 0).contiguous().numpy()
         lines = np.empty(self.shape, volume.dtype)
-        n_columns = self.shape[0] * self.shape[2]
-        in_parts(kernels.project_columns, n_columns, volume, *self._columns, lines)
+        n_lines = self.shape[0] * self.shape[2]
+        in_parts(kernels.project_columns, n_lines, volume, *self._columns, lines)
         return torch.from_numpy(lines).to(x.device)
 
     def _adjoint_by_columns(self, y: torch.Tensor) -> torch.Tensor:
@@ -159,21 +160,21 @@ class PanelRays:
         """(first ray, table of rays (ray, 8)) for all rays, some detector rows at a time."""
         from diffusionblend.operators.kernels import cpu as kernels_cpu
 
-        _, n_rows, n_bins = self.shape
+        _, n_rows, n_columns = self.shape
         n_lines = self.shape[0] * n_rows
-        at_once = max(1, RAYS_AT_ONCE // n_bins)
+        at_once = max(1, RAYS_AT_ONCE // n_columns)
         for first in range(0, n_lines, at_once):
             n = min(at_once, n_lines - first)
-            table = np.empty((n * n_bins, RAY_COLUMNS))
-            arguments = (first, self._views, n_rows, n_bins, self.vectors.parallel)
+            table = np.empty((n * n_columns, RAY_COLUMNS))
+            arguments = (first, self._views, n_rows, n_columns, self.vectors.parallel)
             spacing = np.array(self.grid.spacing_mm)
             size = np.array(self.grid.shape)
             in_parts(kernels_cpu.trace, n, *arguments, size, spacing, self.scale, table)
-            yield first * n_bins, table
+            yield first * n_columns, table
 
 
 def views_in_voxels(vectors: VectorGeometry, grid: Grid) -> np.ndarray:
-    """Source, panel's middle, bin step and row step of every view in voxels, (view, 12).
+    """Source, panel's middle, column step and row step of every view in voxels, (view, 12).
 
     Each is (z, y, x); places count from the centre of voxel [0, 0, 0].
     """
@@ -186,14 +187,14 @@ def views_in_voxels(vectors: VectorGeometry, grid: Grid) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
-def is_upright(views: np.ndarray, n_rows: int, n_bins: int, parallel: bool) -> bool:
+def is_upright(views: np.ndarray, n_rows: int, n_columns: int, parallel: bool) -> bool:
     """Whether all panels' rows step along z, and no ray advances along z more than across it."""
     if views[:, 10:].any():
         return False
-    bins = np.arange(n_bins)[:, None] - (n_bins - 1) / 2
+    columns = np.arange(n_columns)[:, None] - (n_columns - 1) / 2
     outermost = (n_rows - 1) / 2
     for source, middle, u, v in views.reshape(-1, 4, 3):
-        ahead = source if parallel else middle + bins * u - source
+        ahead = source if parallel else middle + columns * u - source
         across = np.abs(ahead[..., 1:]).max(axis=-1)
         reach = 0.0 if parallel else outermost * abs(v[0])
         if (np.abs(ahead[..., 0]) + reach > across).any():

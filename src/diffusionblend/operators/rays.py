@@ -22,7 +22,7 @@ SPARE_LINES = 1
 
 @dataclass(frozen=True, eq=False)
 class PlaneRays:
-    """Every ray of a slice, all of shape (ray,): ray v * n_bins + b is bin b of view v.
+    """Every ray of a slice, all of shape (ray,): ray v * n_columns + b is column b of view v.
 
     along_rows: the ray advances row by row, else column by column; call these its lines. On line k
     it lies at start + slope * k across them, in pixels. step_mm: its length from a line to the
@@ -89,7 +89,7 @@ def plane_rays(geometry: Geometry, grid: Grid) -> PlaneRays:
 
 
 def rays_in_mm(geometry: Geometry) -> tuple[np.ndarray, np.ndarray, bool]:
-    """A point (x, y) in mm and a direction of every ray, (view, bin, 2); whether from a source.
+    """A point (x, y) in mm and a direction of every ray, (view, column, 2); whether from a source.
 
     Of parallel and fan beams themselves by their angles, of any other class by its vectors. Raises
     InputError where those do not lie in the plane of a slice.
@@ -99,7 +99,7 @@ def rays_in_mm(geometry: Geometry) -> tuple[np.ndarray, np.ndarray, bool]:
 
 def _parallel_rays(geometry: ParallelBeam) -> tuple[np.ndarray, np.ndarray, bool]:
     u, n = (axis[:, None, :2] for axis in geometry.axes())
-    origins = geometry.bin_positions_mm[:, None] * u
+    origins = geometry.column_positions_mm[:, None] * u
     return origins, np.broadcast_to(n, origins.shape), False
 
 
@@ -114,18 +114,18 @@ def _fan_rays(geometry: FanBeam) -> tuple[np.ndarray, np.ndarray, bool]:
 def _rays_of_vectors(geometry: Geometry) -> tuple[np.ndarray, np.ndarray, bool]:
     vectors = geometry.to_vectors()
     sources, middles, steps, _ = (np.array(getattr(vectors, name)) for name in PER_VIEW)
-    shape = vectors.n_views, vectors.n_rows, vectors.n_bins
-    if shape != (geometry.n_views, 1, geometry.n_bins) or any(
+    shape = vectors.n_views, vectors.n_rows, vectors.n_columns
+    if shape != (geometry.n_views, 1, geometry.n_columns) or any(
         part[:, 2].any() for part in (sources, middles, steps)
     ):
         raise InputError(
             f"{type(geometry).__name__} has independent slices, but its vectors are of {shape} "
-            "views, rows and bins, or leave the plane z = 0.",
-            f"({geometry.n_views}, 1, {geometry.n_bins}), all in the plane z = 0",
+            "views, rows and columns, or leave the plane z = 0.",
+            f"({geometry.n_views}, 1, {geometry.n_columns}), all in the plane z = 0",
             "couples_slices = True for rays that pass from slice to slice",
         )
-    bins = (np.arange(vectors.n_bins) - (vectors.n_bins - 1) / 2)[:, None]
-    places = middles[:, None, :2] + bins * steps[:, None, :2]
+    columns = (np.arange(vectors.n_columns) - (vectors.n_columns - 1) / 2)[:, None]
+    places = middles[:, None, :2] + columns * steps[:, None, :2]
     starts = np.broadcast_to(sources[:, None, :2], places.shape)
     ahead = starts if vectors.parallel else places - starts
     directions = ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)

@@ -31,7 +31,7 @@ class SliceRays:
     """How an X-ray transform whose geometry leaves slices independent computes A and A*.
 
     Row r of the detector sees slice r. `scale` multiplies every length. storage: "matrix" keeps A
-    and its exact adjoint as CSR matrices of (views * bins) by (y * x) in dtype on the device;
+    and its exact adjoint as CSR matrices of (views * columns) by (y * x) in dtype on the device;
     "rays" computes both as they are used, in the data's dtype, on the CPU or, where Triton is
     installed, on the data's GPU; None takes the matrix up to MATRIX_LIMIT_BYTES of the device.
     """
@@ -50,7 +50,7 @@ class SliceRays:
     ) -> None:
         self.geometry, self.grid = geometry, grid
         self.scale, self.dtype, self.device = scale, dtype, device
-        self.shape = (geometry.n_views, grid.shape[0], geometry.n_bins)
+        self.shape = (geometry.n_views, grid.shape[0], geometry.n_columns)
         rays = plane_rays(geometry, grid)
         self.matrix_bytes = matrix_bytes(rays, dtype)
         limit = MATRIX_LIMIT_BYTES["cpu" if device.type == "cpu" else "cuda"]
@@ -97,23 +97,23 @@ class SliceRays:
         return other
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Line integrals (view, row, bin) of a volume (z, y, x)."""
-        views, slices, bins = self.shape
+        """Line integrals (view, row, column) of a volume (z, y, x)."""
+        views, slices, columns = self.shape
         if self.storage == RAYS:
             return self._forward_by_rays(x)
         lines = self.matrix @ x.reshape(slices, -1).T.contiguous()
-        return lines.reshape(views, bins, slices).transpose(1, 2).contiguous()
+        return lines.reshape(views, columns, slices).transpose(1, 2).contiguous()
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        """The adjoint's volume (z, y, x) of line integrals (view, row, bin)."""
-        views, slices, bins = self.shape
+        """The adjoint's volume (z, y, x) of line integrals (view, row, column)."""
+        views, slices, columns = self.shape
         if self.storage == RAYS:
             return self._adjoint_by_rays(y)
-        lines = y.transpose(1, 2).reshape(views * bins, slices).contiguous()
+        lines = y.transpose(1, 2).reshape(views * columns, slices).contiguous()
         return (self._made["A*"] @ lines).T.reshape(self.grid.shape).contiguous()
 
     def _forward_by_rays(self, x: torch.Tensor) -> torch.Tensor:
-        views, slices, bins = self.shape
+        views, slices, columns = self.shape
         kernels = gpu_kernels(x)
         if kernels is None:
             volume = x.detach().cpu().contiguous().numpy()
@@ -121,16 +121,16 @@ class SliceRays:
         pixels = x.detach().reshape(slices, -1).T.contiguous()
         table = self._table_on(x.device)
         lines = kernels.project_slices(pixels, table, *self.grid.in_plane_shape)
-        return lines.reshape(views, bins, slices).transpose(1, 2).contiguous()
+        return lines.reshape(views, columns, slices).transpose(1, 2).contiguous()
 
     def _adjoint_by_rays(self, y: torch.Tensor) -> torch.Tensor:
-        views, slices, bins = self.shape
+        views, slices, columns = self.shape
         shape = self.grid.in_plane_shape
         kernels = gpu_kernels(y)
         if kernels is None:
             values = y.detach().cpu().contiguous().numpy()
             return torch.from_numpy(back_project(values, self._table, shape)).to(y.device)
-        lines = y.detach().transpose(1, 2).reshape(views * bins, slices).contiguous()
+        lines = y.detach().transpose(1, 2).reshape(views * columns, slices).contiguous()
         pixels = kernels.back_project_slices(lines, self._table_on(y.device), *shape)
         return pixels.T.reshape(self.grid.shape).contiguous()
 

@@ -25,7 +25,7 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 def joseph_weights(geometry: Geometry, grid: Grid) -> Entries:
     """Rays, pixels and weights in mm of the entries of A for one slice, each of shape (entries,).
 
-    Ray v * n_bins + b is bin b of view v; pixel r * n_columns + c is row r, column c.
+    Ray v * n_columns + b is column b of view v; pixel r * n_columns + c is row r, column c.
     """
     rays = plane_rays(geometry, grid)
     return ray_entries(rays, slice(0, len(rays.start)), grid.in_plane_shape)

@@ -19,7 +19,7 @@ DEVICES = ("cpu", "cuda")
 
 
 class XRayTransform(LinearOperator):
-    """A: volume (z, y, x) in 1/mm to line integrals (view, row, bin), with its exact adjoint.
+    """A: volume (z, y, x) in 1/mm to line integrals (view, row, column), with its exact adjoint.
 
     geometry, grid: what is measured, the grid centred on the geometry's origin. device, dtype:
     where and in what precision (float32 or float64) it computes. scale: multiplies every length;
@@ -78,7 +78,7 @@ class XRayTransform(LinearOperator):
 
     @property
     def matrix(self) -> torch.Tensor:
-        """A of one slice as a CSR matrix (views * bins, y * x), made when it is first asked for.
+        """A of one slice as a CSR matrix (views * columns, y * x), made when it is first asked for.
 
         Raises InputError where slices are coupled.
         """

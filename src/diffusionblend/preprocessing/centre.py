@@ -1,4 +1,4 @@
-"""The axis of rotation of a parallel beam: at which bin of the detector it is seen.
+"""The axis of rotation of a parallel beam: at which column of the detector it is seen.
 
 First a view and its opposite, mirrored, are registered. Then the place is refined by what a
 sinogram of a whole turn must look like: its two-dimensional Fourier transform lies in a double
@@ -31,62 +31,65 @@ SAME_ANGLE_RAD = 1e-9
 FEWEST_EVEN_VIEWS = 12
 ROWS = 24
 """How many rows, those with most in them, are looked at for the refinement."""
-REACH_BINS = 4.0
-COARSE_BINS, FINE_BINS = 0.5, 0.1
+REACH_COLUMNS = 4.0
+COARSE_COLUMNS, FINE_COLUMNS = 0.5, 0.1
 """How far and in which steps the refinement looks."""
 WEDGE_MARGIN = 3
 """Cycles a turn that are left to the wedge beyond its edge."""
 HIGHEST_FREQUENCY = 0.25
-"""Cycles a bin; above there is more noise than object."""
+"""Cycles a column; above there is more noise than object."""
 EDGE_SHARE = 50
-"""One bin in so many, at each end, is brought to zero, so that a sinogram may repeat itself."""
+"""One column in so many, at each end, is brought to zero, so that a sinogram may repeat itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Centre:
-    """The bin at which the axis is seen, and how it was found.
+    """The column at which the axis is seen, and how it was found.
 
-    method: "pairs", "pairs and wedge", "wedge" or "mass". pair_bin, mass_bin: what registration and
-    the centre of mass alone say, where they could be asked; the latter is only right where the
-    detector sees all of the object.
+    method: "pairs", "pairs and wedge", "wedge" or "mass". pair_column, mass_column: what
+    registration and the centre of mass alone say, where they could be asked; the latter is only
+    right where the detector sees all of the object.
     """
 
-    bin: float
+    column: float
     method: str
-    pair_bin: float | None = None
-    mass_bin: float | None = None
+    pair_column: float | None = None
+    mass_column: float | None = None
 
 
 def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
-    """The axis of rotation of line integrals (view, row, bin) of a parallel beam.
+    """The axis of rotation of line integrals (view, row, column) of a parallel beam.
 
     Raises InputError for fewer than 3 views, and where nothing tells the axis.
     """
     if len(lines) < 3 or lines.shape[2] < 8:
         raise InputError(
-            f"The axis of rotation was to be found in {len(lines)} views of {lines.shape[2]} bins.",
-            "3 views of 8 bins, better half a turn of many",
-            "--centre-bin with the bin at which the axis is seen",
+            f"The axis of rotation was to be found in {len(lines)} views of {lines.shape[2]} "
+            "columns.",
+            "3 views of 8 columns, better half a turn of many",
+            "--centre-column with the column at which the axis is seen",
         )
-    mass_bin = centre_of_mass_bin(lines, angles_rad)
+    mass_column = centre_of_mass_column(lines, angles_rad)
     pairs = opposite_pairs(angles_rad)
-    pair_bin = pair_centre_bin(lines, pairs) if pairs else None
-    start = mass_bin if pair_bin is None else pair_bin
+    pair_column = pair_centre_column(lines, pairs) if pairs else None
+    start = mass_column if pair_column is None else pair_column
     half_turn = even_half_turn(lines[:, _fullest_rows(lines)], angles_rad)
     if half_turn is not None and start is not None:
-        found = wedge_centre_bin(half_turn, start)
-        method = "wedge" if pair_bin is None else "pairs and wedge"
-        return Centre(bin=found, method=method, pair_bin=pair_bin, mass_bin=mass_bin)
-    if pair_bin is not None:
-        return Centre(bin=pair_bin, method="pairs", pair_bin=pair_bin, mass_bin=mass_bin)
-    if mass_bin is None:
+        found = wedge_centre_column(half_turn, start)
+        method = "wedge" if pair_column is None else "pairs and wedge"
+        return Centre(column=found, method=method, pair_column=pair_column, mass_column=mass_column)
+    if pair_column is not None:
+        return Centre(
+            column=pair_column, method="pairs", pair_column=pair_column, mass_column=mass_column
+        )
+    if mass_column is None:
         raise InputError(
             "The axis of rotation could not be found: no views are opposite each other, and the "
             "centre of mass lies outside the detector.",
             "views over half a turn, or an object that the detector sees whole",
-            "--centre-bin with the bin at which the axis is seen",
+            "--centre-column with the column at which the axis is seen",
         )
-    return Centre(bin=mass_bin, method="mass", mass_bin=mass_bin)
+    return Centre(column=mass_column, method="mass", mass_column=mass_column)
 
 
 def opposite_pairs(angles_rad: np.ndarray) -> list[tuple[int, int]]:
@@ -104,14 +107,15 @@ def opposite_pairs(angles_rad: np.ndarray) -> list[tuple[int, int]]:
     return [(int(first[i]), int(second[i])) for i in best[:MOST_PAIRS]]
 
 
-def pair_centre_bin(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float:
+def pair_centre_column(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float:
     """The median over pairs of opposite views of where mirroring one gives the other.
 
-    By the peak of the cross-correlation of their slopes along the bins, summed over the rows, and a
-    parabola through it: to about a tenth of a bin. Slopes, since views may differ in brightness.
+    By the peak of the cross-correlation of their slopes along the columns, summed over the rows,
+    and a parabola through it: to about a tenth of a column. Slopes, since views may differ in
+    brightness.
     """
-    n_bins = lines.shape[2]
-    length = 2 * n_bins
+    n_columns = lines.shape[2]
+    length = 2 * n_columns
     found = []
     for first, second in pairs:
         one = np.fft.rfft(np.diff(lines[first], axis=1), length)
@@ -119,11 +123,11 @@ def pair_centre_bin(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float:
         match = np.fft.irfft((one * other.conj()).sum(axis=0), length)
         peak = int(match.argmax())
         shift = peak + _summit(*match[(peak + np.arange(-1, 2)) % length])
-        found.append((n_bins - 1 + (shift - length if shift > n_bins else shift)) / 2)
+        found.append((n_columns - 1 + (shift - length if shift > n_columns else shift)) / 2)
     return float(np.median(found))
 
 
-def centre_of_mass_bin(lines: np.ndarray, angles_rad: np.ndarray) -> float | None:
+def centre_of_mass_column(lines: np.ndarray, angles_rad: np.ndarray) -> float | None:
     """The constant of the sine that the views' centre of mass follows; None outside the detector.
 
     The consistency condition of first order of Helgason and Ludwig (Natterer 1986, II.4).
@@ -139,7 +143,7 @@ def centre_of_mass_bin(lines: np.ndarray, angles_rad: np.ndarray) -> float | Non
 
 
 def even_half_turn(lines: np.ndarray, angles_rad: np.ndarray) -> np.ndarray | None:
-    """Half a turn of views in exactly even steps, (view, row, bin); None where there is none.
+    """Half a turn of views in exactly even steps, (view, row, column); None where there is none.
 
     The views lie between measured ones, linearly, where the steps do not divide half a turn or
     differ; none of the gaps between measured views may be above 1.5 median steps. The view that
@@ -167,49 +171,53 @@ def even_half_turn(lines: np.ndarray, angles_rad: np.ndarray) -> np.ndarray | No
     return lines[order[high - 1]] * (1 - share) + lines[order[high]] * share
 
 
-def wedge_centre_bin(lines: np.ndarray, start_bin: float) -> float:
-    """The axis near `start_bin` that leaves least outside the double wedge, to 0.1 bins or better.
+def wedge_centre_column(lines: np.ndarray, start_column: float) -> float:
+    """The axis near `start_column` that leaves least outside the double wedge, to 0.1 columns or
+    better.
 
-    lines: (view, row, bin), half a turn of parallel rays in even steps.
+    lines: (view, row, column), half a turn of parallel rays in even steps.
     """
     level = subtract_air(lines, max(1, lines.shape[2] // EDGE_SHARE))
     waves = np.fft.rfft(level, axis=2)
-    per_bin = np.fft.rfftfreq(lines.shape[2])
-    low = per_bin <= HIGHEST_FREQUENCY
-    halves = _Halves(waves[..., low].transpose(1, 2, 0), per_bin[low], lines.shape[2])
-    coarse = np.arange(-REACH_BINS, REACH_BINS + COARSE_BINS / 2, COARSE_BINS) + start_bin
+    per_column = np.fft.rfftfreq(lines.shape[2])
+    low = per_column <= HIGHEST_FREQUENCY
+    halves = _Halves(waves[..., low].transpose(1, 2, 0), per_column[low], lines.shape[2])
+    coarse = (
+        np.arange(-REACH_COLUMNS, REACH_COLUMNS + COARSE_COLUMNS / 2, COARSE_COLUMNS) + start_column
+    )
     best = coarse[np.argmin([halves.outside_wedge(c) for c in coarse])]
-    fine = np.arange(-COARSE_BINS, COARSE_BINS + FINE_BINS / 2, FINE_BINS) + best
+    fine = np.arange(-COARSE_COLUMNS, COARSE_COLUMNS + FINE_COLUMNS / 2, FINE_COLUMNS) + best
     left = [halves.outside_wedge(c) for c in fine]
     i = int(np.clip(np.argmin(left), 1, len(fine) - 2))
-    return float(fine[i] + np.clip(_summit(*left[i - 1 : i + 2]), -1, 1) * FINE_BINS)
+    return float(fine[i] + np.clip(_summit(*left[i - 1 : i + 2]), -1, 1) * FINE_COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
 class _Halves:
-    """Half a turn in Fourier space along the bins, (row, frequency, view), frequencies per bin."""
+    """Half a turn in Fourier space along the columns, (row, frequency, view), frequencies per
+    column."""
 
     waves: np.ndarray
-    per_bin: np.ndarray
-    n_bins: int
+    per_column: np.ndarray
+    n_columns: int
 
-    def outside_wedge(self, centre_bin: float) -> float:
+    def outside_wedge(self, centre_column: float) -> float:
         """The mean Fourier modulus outside the double wedge of it and its mirror image.
 
-        Mirroring about bin c takes l(k) to l(2 c - k), whose transform is the conjugate times a
+        Mirroring about column c takes l(k) to l(2 c - k), whose transform is the conjugate times a
         phase: exact for any c, so that no interpolation blurs the noise of some and not of others.
         """
-        phase = np.exp(-4j * math.pi * self.per_bin * centre_bin)[:, None]
+        phase = np.exp(-4j * math.pi * self.per_column * centre_column)[:, None]
         turn = np.concatenate([self.waves, self.waves.conj() * phase], axis=2)
         modulus = np.abs(np.fft.fft(turn, axis=2))
         n_views = turn.shape[2]
         per_turn = np.abs(np.fft.fftfreq(n_views) * n_views)
-        reach = math.pi * self.n_bins * self.per_bin[:, None] + WEDGE_MARGIN
+        reach = math.pi * self.n_columns * self.per_column[:, None] + WEDGE_MARGIN
         return float(modulus[:, per_turn > reach].mean())
 
 
 def _fullest_rows(lines: np.ndarray) -> np.ndarray:
-    """Up to 24 rows in which the views differ most from one another along the bins."""
+    """Up to 24 rows in which the views differ most from one another along the columns."""
     return np.sort(np.argsort(lines.var(axis=(0, 2)))[-ROWS:])
 
 

@@ -41,12 +41,12 @@ class Correction:
 
 
 def to_line_integrals(scan: RawScan) -> tuple[np.ndarray, Correction]:
-    """Line integrals (view, row, bin) float32, and what was found on the way.
+    """Line integrals (view, row, column) float32, and what was found on the way.
 
     -ln((counts - dark) / (flat - dark)), the mean of all flat and dark frames; the logarithm alone
     of transmission; line integrals as they are. Values that tell nothing come from their good
-    neighbours along the bins. Raises InputError where there are too many of them, where flats are
-    missing or disagree, and where flats, darks and counts do not belong together.
+    neighbours along the columns. Raises InputError where there are too many of them, where flats
+    are missing or disagree, and where flats, darks and counts do not belong together.
     """
     found = Correction(values=scan.data.size)
     dead = np.zeros(scan.data.shape[1:], dtype=bool)
@@ -67,28 +67,28 @@ def to_line_integrals(scan: RawScan) -> tuple[np.ndarray, Correction]:
     return np.ascontiguousarray(lines, dtype=np.float32), found
 
 
-def subtract_air(lines: np.ndarray, air_bins: int) -> np.ndarray:
-    """Line integrals less the air that the outer bins of every view and row see.
+def subtract_air(lines: np.ndarray, air_columns: int) -> np.ndarray:
+    """Line integrals less the air that the outer columns of every view and row see.
 
-    (view, row, bin). A straight line from the mean of the first `air_bins` bins to that of the last
-    is taken off, which mends a beam that grew or fell between the flats and a view. Raises
-    InputError where the bins at both ends would meet.
+    (view, row, column). A straight line from the mean of the first `air_columns` columns to that of
+    the last is taken off, which mends a beam that grew or fell between the flats and a view. Raises
+    InputError where the columns at both ends would meet.
     """
-    n_bins = lines.shape[2]
-    if not 0 < 2 * air_bins < n_bins:
+    n_columns = lines.shape[2]
+    if not 0 < 2 * air_columns < n_columns:
         raise InputError(
-            f"{air_bins} air bins were asked for at each end of {n_bins} bins.",
-            "at least 1, and fewer than half of the bins",
+            f"{air_columns} air columns were asked for at each end of {n_columns} columns.",
+            "at least 1, and fewer than half of the columns",
         )
-    left = lines[:, :, :air_bins].mean(axis=2, keepdims=True)
-    right = lines[:, :, -air_bins:].mean(axis=2, keepdims=True)
-    middle = (air_bins - 1) / 2
-    share = (np.arange(n_bins) - middle) / (n_bins - 1 - 2 * middle)
+    left = lines[:, :, :air_columns].mean(axis=2, keepdims=True)
+    right = lines[:, :, -air_columns:].mean(axis=2, keepdims=True)
+    middle = (air_columns - 1) / 2
+    share = (np.arange(n_columns) - middle) / (n_columns - 1 - 2 * middle)
     return (lines - left - (right - left) * share).astype(np.float32)
 
 
 def _transmission(scan: RawScan, found: Correction) -> tuple[np.ndarray, np.ndarray]:
-    """I / I0 with NaN at dead pixels, (view, row, bin), and those pixels, (row, bin)."""
+    """I / I0 with NaN at dead pixels, (view, row, column), and those pixels, (row, column)."""
     if scan.values == "transmission":
         return scan.data, np.zeros(scan.data.shape[1:], dtype=bool)
     if scan.flats is None:
@@ -117,7 +117,7 @@ def _transmission(scan: RawScan, found: Correction) -> tuple[np.ndarray, np.ndar
             f"{100 * dead.mean():.0f} % of the detector's pixels get less than "
             f"{100 * UNLIT_SHARE:.0f} % of the median beam in the flat frames.",
             f"at most {100 * MOST_DEAD_PIXELS:.0f} %, which are replaced by their neighbours",
-            "crop the detector to where the beam is, with --rows and --bins",
+            "crop the detector to where the beam is, with --rows and --columns",
         )
     _check_flats(scan.flats - dark, flat, dead, found)
     lit = np.where(dead, np.nan, flat).astype(np.float32)
@@ -139,7 +139,7 @@ def _check_flats(flats: np.ndarray, flat: np.ndarray, dead: np.ndarray, found: C
     if spread[worst] > TOLD_FLAT_SPREAD:
         found.notes.append(
             f"the flat frames' levels differ by up to {100 * spread[worst]:.1f} %: the beam was "
-            "not steady (air_bins follows it view by view)"
+            "not steady (air_columns follows it view by view)"
         )
     low, high = np.percentile(flat[~dead], (1, 99))
     if high > UNEVEN_BEAM * low:
@@ -150,7 +150,8 @@ def _check_flats(flats: np.ndarray, flat: np.ndarray, dead: np.ndarray, found: C
 
 
 def _mean_frame(frames: np.ndarray) -> np.ndarray:
-    """The mean of the frames that are finite at a pixel, NaN where none is, (row, bin) float64."""
+    """The mean of the frames that are finite at a pixel, NaN where none is, (row, column)
+    float64."""
     finite = np.isfinite(frames)
     total = np.where(finite, frames, 0.0).sum(axis=0, dtype=np.float64)
     count = finite.sum(axis=0)
@@ -186,6 +187,6 @@ def _check_bad(bad: np.ndarray, dead: np.ndarray, found: Correction) -> None:
             f"{100 * share:.0f} % of the values tell nothing: {found.zero_counts} are at or below "
             f"the dark frame, {found.not_finite} NaN or infinite.",
             f"at most {100 * MOST_BAD_VALUES:.0f} %, which are replaced by their neighbours",
-            "check that the dark frames belong to the scan; crop with --rows and --bins what no "
+            "check that the dark frames belong to the scan; crop with --rows and --columns what no "
             "light reaches",
         )

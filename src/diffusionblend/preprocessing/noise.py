@@ -1,4 +1,5 @@
-"""How many photons a bin of the open beam counts, by how flat frames differ from one another."""
+"""How many photons a detector pixel of the open beam counts, by how flat frames differ from one
+another."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ FEWEST_FRAMES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class CountingNoise:
-    """Photons of an unattenuated bin, and the electronic noise as so many of them."""
+    """Photons of an unattenuated detector pixel, and the electronic noise as so many of them."""
 
     photons: float
     electronic_counts: float
@@ -46,5 +47,5 @@ def counting_noise(scan: RawScan) -> CountingNoise | None:
 
 
 def _variance(frames: np.ndarray, lit: np.ndarray) -> float:
-    """The mean over pixels of the variance between frames (frame, row, bin)."""
+    """The mean over pixels of the variance between frames (frame, row, column)."""
     return float(frames[:, lit].var(axis=0, ddof=1, dtype=np.float64).mean())

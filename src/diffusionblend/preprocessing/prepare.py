@@ -20,7 +20,7 @@ from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
 from diffusionblend.preprocessing.rings import reduce_rings
 from diffusionblend.preprocessing.settings import PrepareSettings
 
-TOLD_DISAGREEMENT_BINS = 2.0
+TOLD_DISAGREEMENT_COLUMNS = 2.0
 """Two ways to find the axis that differ by more are told."""
 
 
@@ -28,7 +28,8 @@ TOLD_DISAGREEMENT_BINS = 2.0
 class Preparation:
     """What came of it: the projections, what was corrected, and how the axis was found.
 
-    centre: in bins of the source's detector, uncropped; None where the source or a person told it.
+    centre: in columns of the source's detector, uncropped; None where the source or a person told
+    it.
     """
 
     projections: Projections
@@ -47,13 +48,13 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     kind = _kind(scan, settings)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
-    if settings.air_bins:
-        lines = subtract_air(lines, settings.air_bins)
-    if settings.ring_bins:
-        lines = reduce_rings(lines, settings.ring_bins)
-    centre_bin, centre = _centre(scan, lines, kind, correction)
-    geometry = _geometry(scan, kind, centre_bin)
-    grid = _grid(scan, kind, centre_bin, settings)
+    if settings.air_columns:
+        lines = subtract_air(lines, settings.air_columns)
+    if settings.ring_columns:
+        lines = reduce_rings(lines, settings.ring_columns)
+    centre_column, centre = _centre(scan, lines, kind, correction)
+    geometry = _geometry(scan, kind, centre_column)
+    grid = _grid(scan, kind, centre_column, settings)
     check_sources(geometry, grid)
     missed = truncated_fraction(geometry, grid)
     if missed > WARNED_FRACTION:
@@ -71,7 +72,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     if noise is not None:
         notes |= asdict(noise)
     if centre is not None:
-        centre = _in_source_bins(centre, scan.first_bin, settings.binning[1])
+        centre = _in_source_columns(centre, scan.first_column, settings.binning[1])
         notes["centre"] = asdict(centre)
     projections = Projections(lines, geometry, grid, settings.mu_water_per_mm, notes)
     return Preparation(projections=projections, correction=correction, centre=centre)
@@ -79,26 +80,29 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
 
 def _with_told(scan: RawScan, settings: PrepareSettings) -> RawScan:
     """The scan with the lengths, the axis and the sense of rotation that a person told."""
-    names = ("source_to_axis_mm", "source_to_detector_mm", "bin_mm", "row_mm")
+    names = ("source_to_axis_mm", "source_to_detector_mm", "column_mm", "row_mm")
     told = {name: v for name in names if (v := getattr(settings, name)) is not None}
-    if settings.centre_bin is not None:
-        told["centre_bin"] = settings.centre_bin - scan.first_bin
+    if settings.centre_column is not None:
+        told["centre_column"] = settings.centre_column - scan.first_column
     if settings.reverse_angles:
         told["angles_rad"] = -scan.angles_rad
     scan = replace(scan, **told)
-    if scan.bin_mm is None:
+    if scan.column_mm is None:
         raise InputError(
-            "The source does not tell how wide its detector bins are.",
+            "The source does not tell how wide its detector columns are.",
             "a width in mm",
-            "--bin-mm; 1 leaves attenuation per bin, where it is not known",
+            "--column-mm; 1 leaves attenuation per column, where it is not known",
         )
-    if scan.centre_bin is not None and not -0.5 <= scan.centre_bin <= scan.data.shape[2] - 0.5:
+    if (
+        scan.centre_column is not None
+        and not -0.5 <= scan.centre_column <= scan.data.shape[2] - 0.5
+    ):
         raise InputError(
-            f"The axis of rotation is at bin {scan.centre_bin + scan.first_bin:g}.",
-            f"a bin from {scan.first_bin} to {scan.first_bin + scan.data.shape[2] - 1}, which are "
-            "taken",
+            f"The axis of rotation is at column {scan.centre_column + scan.first_column:g}.",
+            f"a column from {scan.first_column} to {scan.first_column + scan.data.shape[2] - 1}, "
+            "which are taken",
         )
-    return scan if scan.row_mm is not None else replace(scan, row_mm=scan.bin_mm)
+    return scan if scan.row_mm is not None else replace(scan, row_mm=scan.column_mm)
 
 
 def _noise(scan: RawScan, settings: PrepareSettings) -> CountingNoise | None:
@@ -132,48 +136,52 @@ def _kind(scan: RawScan, settings: PrepareSettings) -> str:
 def _centre(
     scan: RawScan, lines: np.ndarray, kind: str, correction: Correction
 ) -> tuple[float, Centre | None]:
-    """The bin of the axis: the known one, what is found, or the detector's middle (fan, cone)."""
-    if scan.centre_bin is not None:
-        return scan.centre_bin, None
+    """The column of the axis: the known one, what is found, or the detector's middle (fan,
+    cone)."""
+    if scan.centre_column is not None:
+        return scan.centre_column, None
     if kind != "parallel":
         correction.notes.append("the axis is taken to be seen in the middle of the detector")
         return (lines.shape[2] - 1) / 2, None
     centre = find_centre(lines, scan.angles_rad)
-    if centre.pair_bin is not None and abs(centre.pair_bin - centre.bin) > TOLD_DISAGREEMENT_BINS:
+    if (
+        centre.pair_column is not None
+        and abs(centre.pair_column - centre.column) > TOLD_DISAGREEMENT_COLUMNS
+    ):
         correction.notes.append(
-            f"the axis was found at bin {centre.bin:.2f}, but opposite views alone say "
-            f"{centre.pair_bin:.2f}: look at the reconstruction, and give centre_bin"
+            f"the axis was found at column {centre.column:.2f}, but opposite views alone say "
+            f"{centre.pair_column:.2f}: look at the reconstruction, and give centre_column"
         )
     if centre.method == "mass":
         correction.notes.append(
             "no views are opposite each other: the axis comes from the centre of mass, which is "
             "right only where the detector sees the whole object in air"
         )
-    return centre.bin, centre
+    return centre.column, centre
 
 
-def _in_source_bins(centre: Centre, first_bin: int, factor: int) -> Centre:
-    """A centre in bins of the source's detector, before cropping and binning."""
+def _in_source_columns(centre: Centre, first_column: int, factor: int) -> Centre:
+    """A centre in columns of the source's detector, before cropping and binning."""
 
     def placed(position: float | None) -> float | None:
-        return None if position is None else position * factor + (factor - 1) / 2 + first_bin
+        return None if position is None else position * factor + (factor - 1) / 2 + first_column
 
     return replace(
         centre,
-        bin=placed(centre.bin),
-        pair_bin=placed(centre.pair_bin),
-        mass_bin=placed(centre.mass_bin),
+        column=placed(centre.column),
+        pair_column=placed(centre.pair_column),
+        mass_column=placed(centre.mass_column),
     )
 
 
-def _geometry(scan: RawScan, kind: str, centre_bin: float) -> Geometry:
-    """The geometry, its detector shifted so that the axis is seen at its bin."""
-    n_rows, n_bins = scan.data.shape[1:]
+def _geometry(scan: RawScan, kind: str, centre_column: float) -> Geometry:
+    """The geometry, its detector shifted so that the axis is seen at its column."""
+    n_rows, n_columns = scan.data.shape[1:]
     turning = {
         "angles_rad": tuple(scan.angles_rad),
-        "n_bins": n_bins,
-        "bin_mm": scan.bin_mm,
-        "detector_shift_mm": ((n_bins - 1) / 2 - centre_bin) * scan.bin_mm,
+        "n_columns": n_columns,
+        "column_mm": scan.column_mm,
+        "detector_shift_mm": ((n_columns - 1) / 2 - centre_column) * scan.column_mm,
     }
     if kind == "parallel":
         return ParallelBeam(**turning)
@@ -184,10 +192,10 @@ def _geometry(scan: RawScan, kind: str, centre_bin: float) -> Geometry:
     return ConeBeam(**turning, n_rows=n_rows, row_mm=scan.row_mm)
 
 
-def _grid(scan: RawScan, kind: str, centre_bin: float, settings: PrepareSettings) -> Grid:
+def _grid(scan: RawScan, kind: str, centre_column: float, settings: PrepareSettings) -> Grid:
     """Square slices about the axis, one for every detector row, as wide as every view sees."""
-    n_rows, n_bins = scan.data.shape[1:]
-    half_mm = min(centre_bin + 0.5, n_bins - 0.5 - centre_bin) * scan.bin_mm
+    n_rows, n_columns = scan.data.shape[1:]
+    half_mm = min(centre_column + 0.5, n_columns - 0.5 - centre_column) * scan.column_mm
     magnification = 1.0
     if kind != "parallel":
         magnification = scan.source_to_detector_mm / scan.source_to_axis_mm
@@ -195,7 +203,7 @@ def _grid(scan: RawScan, kind: str, centre_bin: float, settings: PrepareSettings
         half_mm = scan.source_to_axis_mm * math.sin(fan_rad)
     pixel_mm = settings.pixel_mm
     if pixel_mm is None:
-        own_mm = scan.bin_mm / magnification
+        own_mm = scan.column_mm / magnification
         pixel_mm = own_mm if settings.size is None else 2 * half_mm / settings.size
     size = settings.size or max(1, math.floor(2 * half_mm / pixel_mm + 1e-6))
     spacing_mm = (scan.row_mm / magnification, pixel_mm, pixel_mm)

@@ -1,4 +1,4 @@
-"""Rings: detector bins that are always too bright or too dark, seen as stripes in sinograms."""
+"""Rings: detector columns that are always too bright or too dark, seen as stripes in sinograms."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from diffusionblend.errors import InputError
 
 
 def reduce_rings(lines: np.ndarray, width: int) -> np.ndarray:
-    """Line integrals (view, row, bin) without stripes up to about half of `width` bins wide.
+    """Line integrals (view, row, column) without stripes up to about half of `width` columns wide.
 
-    Algorithm 3 of Vo, Atwood, Drakopoulos (Optics Express 26, 2018): each bin's values are sorted
-    over the views, a median over `width` bins is taken of every rank, and the values go back to
-    their views. A bin's own response falls out, since neighbours share their distribution and not
-    their stripe. It smooths small features a little. Raises InputError unless `width` is odd and
-    above 1.
+    Algorithm 3 of Vo, Atwood, Drakopoulos (Optics Express 26, 2018): each column's values are
+    sorted over the views, a median over `width` columns is taken of every rank, and the values go
+    back to their views. A column's own response falls out, since neighbours share their
+    distribution and not their stripe. It smooths small features a little. Raises InputError unless
+    `width` is odd and above 1.
     """
     from scipy.ndimage import median_filter
 
     if width < 3 or width % 2 == 0 or width > lines.shape[2]:
         raise InputError(
-            f"Rings are to be reduced over {width} bins, of {lines.shape[2]}.",
-            "an odd number from 3 to that of the bins",
+            f"Rings are to be reduced over {width} columns, of {lines.shape[2]}.",
+            "an odd number from 3 to that of the columns",
             "9, or more for wider rings",
         )
     reduced = np.empty_like(lines)

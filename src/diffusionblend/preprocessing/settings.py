@@ -20,34 +20,43 @@ class PrepareSettings:
     """Of a fan or cone: from the source to the axis of rotation, where the source does not tell."""
     source_to_detector_mm: float | None = None
     """Of a fan or cone: from the source to the detector."""
-    bin_mm: float | None = None
-    """Width of a detector bin as the source has them, where it does not tell; 1 leaves attenuation
-    per bin."""
+    column_mm: float | None = None
+    """Width of a detector column as the source has them, where it does not tell; 1 leaves
+    attenuation per column."""
     row_mm: float | None = None
-    """Height of a detector row; by default that of a bin."""
+    """Height of a detector row; by default that of a column."""
     binning: tuple[int, int] = (1, 1)
-    """Rows and bins of the detector to take together, before the logarithm."""
-    air_bins: int = 0
-    """Outer bins at each end that see air: a line through them is taken off every view and row."""
-    ring_bins: int = 0
-    """Reduce rings, by a median over so many bins of sorted sinograms; an odd number, 0: leave."""
+    """Rows and columns of the detector to take together, before the logarithm."""
+    air_columns: int = 0
+    """Outer columns at each end that see air: a line through them is taken off every view and
+    row."""
+    ring_columns: int = 0
+    """Reduce rings, by a median over so many columns of sorted sinograms; an odd number, 0:
+    leave."""
     photons: float | None = None
-    """Counted by a bin, as taken together, of the open beam; by default what the flat frames tell,
-    where there are at least three."""
-    centre_bin: float | None = None
-    """Bin of the source's detector, from 0, at which the axis of rotation is seen; by default what
-    the source tells, or for a parallel beam what is found."""
+    """Counted by a detector pixel, as taken together, of the open beam; by default what the flat
+    frames tell, where there are at least three."""
+    centre_column: float | None = None
+    """Column of the source's detector, from 0, at which the axis of rotation is seen; by default
+    what the source tells, or for a parallel beam what is found."""
     reverse_angles: bool = False
     """The object turns the other way: take every angle with the other sign."""
     size: int | None = None
     """Pixels along a side of the slices; by default what every view sees whole."""
     pixel_mm: float | None = None
-    """Width of a pixel; by default a bin's at the axis, or what fits --size into what is seen."""
+    """Width of a pixel; by default a column's at the axis, or what fits --size into what is
+    seen."""
     mu_water_per_mm: float = MU_WATER_PER_MM
     """Attenuation in 1/mm that stands at 0 HU; by default that of water at 60 keV."""
 
     def __post_init__(self) -> None:
-        for name in ("source_to_axis_mm", "source_to_detector_mm", "bin_mm", "row_mm", "pixel_mm"):
+        for name in (
+            "source_to_axis_mm",
+            "source_to_detector_mm",
+            "column_mm",
+            "row_mm",
+            "pixel_mm",
+        ):
             length = getattr(self, name)
             if length is not None and not 0 < length < math.inf:
                 raise InputError(f"{name} is {length}.", "a positive length in mm")
@@ -57,9 +66,10 @@ class PrepareSettings:
             raise InputError(f"photons is {self.photons}.", "a positive number")
         if self.size is not None and self.size < 1:
             raise InputError(f"size is {self.size}.", "at least 1 pixel")
-        if self.air_bins < 0 or self.ring_bins < 0:
+        if self.air_columns < 0 or self.ring_columns < 0:
             raise InputError(
-                f"air_bins is {self.air_bins}, ring_bins {self.ring_bins}.", "numbers from 0"
+                f"air_columns is {self.air_columns}, ring_columns {self.ring_columns}.",
+                "numbers from 0",
             )
-        if self.centre_bin is not None and not math.isfinite(self.centre_bin):
-            raise InputError(f"centre_bin is {self.centre_bin}.", "a bin of the detector")
+        if self.centre_column is not None and not math.isfinite(self.centre_column):
+            raise InputError(f"centre_column is {self.centre_column}.", "a column of the detector")

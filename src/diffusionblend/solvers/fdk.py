@@ -19,12 +19,13 @@ VIEWS_AT_ONCE = 16
 def feldkamp_davis_kress(
     y: torch.Tensor, geometry: ConeBeam, grid: Grid, *, window: str = "ram-lak"
 ) -> torch.Tensor:
-    """Attenuation in 1/mm (z, y, x) from line integrals (view, row, bin) of a circular cone beam.
+    """Attenuation in 1/mm (z, y, x) from line integrals (view, row, column) of a circular cone
+    beam.
 
     Exact in the plane of the source's circle, approximate above and below; a whole turn, or a half
-    turn and the fan, of any angles. Bins and rows are read by bilinear interpolation, 0 outside the
-    panel. Computes in float32 on the CPU; the result lies on the data's device. Raises InputError
-    on an unknown window, and for another class than ConeBeam, a subclass too.
+    turn and the fan, of any angles. Columns and rows are read by bilinear interpolation, 0 outside
+    the panel. Computes in float32 on the CPU; the result lies on the data's device. Raises
+    InputError on an unknown window, and for another class than ConeBeam, a subclass too.
     """
     from diffusionblend.operators.kernels import cpu as kernels_cpu
 
@@ -40,7 +41,7 @@ def feldkamp_davis_kress(
     for first in range(0, geometry.n_views, VIEWS_AT_ONCE):
         part = slice(first, first + VIEWS_AT_ONCE)
         weighted = y[part].cpu().float() * torch.from_numpy(weights[part]).float()
-        filtered = ramp_filter(weighted, geometry.bin_mm, window)
+        filtered = ramp_filter(weighted, geometry.column_mm, window)
         arguments = (filtered.numpy() * np.float32(geometry.source_to_detector_mm), views[part])
         spacing = np.array(grid.spacing_mm)
         in_parts(kernels_cpu.back_project_filtered, grid.shape[1], *arguments, spacing, volume)
@@ -48,9 +49,9 @@ def feldkamp_davis_kress(
 
 
 def ray_weights(geometry: ConeBeam) -> np.ndarray:
-    """Weights (view, row, bin) before filtering: the view's arc, the ray's share, and the length
+    """Weights (view, row, column) before filtering: the view's arc, the ray's share, and the length
     along the ray from the source to the foot of the centre, over which rays spread."""
-    p, height = geometry.bin_positions_mm, geometry.row_positions_mm[:, None]
+    p, height = geometry.column_positions_mm, geometry.row_positions_mm[:, None]
     source, detector = geometry.source_to_axis_mm, geometry.source_to_detector_mm
     along = source * detector + geometry.axis_shift_mm * p
     lengths = along / np.sqrt(detector**2 + p**2 + height**2)

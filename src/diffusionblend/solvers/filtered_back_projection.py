@@ -29,7 +29,8 @@ def has_filtered_back_projection(geometry: Geometry) -> bool:
 def filtered_back_projection(
     y: torch.Tensor, geometry: Geometry, grid: Grid, *, window: str = "ram-lak"
 ) -> torch.Tensor:
-    """Attenuation in 1/mm (z, y, x) from line integrals (view, row, bin) (Kak, Slaney 1988, 3.3-4).
+    """Attenuation in 1/mm (z, y, x) from line integrals (view, row, column) (Kak, Slaney 1988,
+    3.3-4).
 
     The back-projection reads each filtered view by linear interpolation at the pixel's own place.
     A disc of value 1 comes back as 1, from a 180° scan of a parallel beam, and from 180° and the
@@ -52,7 +53,7 @@ def filtered_back_projection(
 def _from_parallel(
     y: torch.Tensor, geometry: ParallelBeam, grid: Grid, window: str
 ) -> torch.Tensor:
-    filtered = ramp_filter(y, geometry.bin_mm, window)
+    filtered = ramp_filter(y, geometry.column_mm, window)
     weights = torch.as_tensor(angular_weights(geometry.angles_rad)).to(filtered)
     return back_projection(filtered * weights[:, None, None], parallel_planes(geometry, grid), grid)
 
@@ -88,8 +89,10 @@ def filtered_fan(y: torch.Tensor, geometry: FanBeam, window: str) -> torch.Tenso
     weighted = y * torch.as_tensor(weights).to(y)[:, None]
     distance = geometry.source_to_detector_mm
     if geometry.curved:
-        return ramp_filter(weighted, geometry.bin_mm, window, bin_rad=geometry.bin_mm / distance)
-    return ramp_filter(weighted, geometry.bin_mm, window) * distance
+        return ramp_filter(
+            weighted, geometry.column_mm, window, column_rad=geometry.column_mm / distance
+        )
+    return ramp_filter(weighted, geometry.column_mm, window) * distance
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +101,15 @@ class DetectorPlanes:
 
     aside, ahead: planes over the slice, (view, 3), the value at pixel [0, 0] and the steps to the
     next column and row; a parallel beam is 1 ahead everywhere. distance_mm: the detector's.
-    n_bins, bin_mm, first_mm: its bins, their width, and where the first lies. curved: as of a fan.
+    n_columns, column_mm, first_mm: its columns, their width, and where the first lies. curved: as
+    of a fan.
     """
 
     aside: np.ndarray
     ahead: np.ndarray
     distance_mm: float
-    n_bins: int
-    bin_mm: float
+    n_columns: int
+    column_mm: float
     first_mm: float
     curved: bool = False
 
@@ -117,7 +121,12 @@ def parallel_planes(geometry: ParallelBeam, grid: Grid) -> DetectorPlanes:
     aside = np.column_stack([(corner * u).sum(1), u * steps])
     ahead = np.tile((1.0, 0.0, 0.0), (geometry.n_views, 1))
     return DetectorPlanes(
-        aside, ahead, 1.0, geometry.n_bins, geometry.bin_mm, float(geometry.bin_positions_mm[0])
+        aside,
+        ahead,
+        1.0,
+        geometry.n_columns,
+        geometry.column_mm,
+        float(geometry.column_positions_mm[0]),
     )
 
 
@@ -132,9 +141,9 @@ def fan_planes(geometry: FanBeam, grid: Grid) -> DetectorPlanes:
         aside,
         ahead,
         geometry.source_to_detector_mm,
-        geometry.n_bins,
-        geometry.bin_mm,
-        float(geometry.bin_positions_mm[0]),
+        geometry.n_columns,
+        geometry.column_mm,
+        float(geometry.column_positions_mm[0]),
         geometry.curved,
     )
 
@@ -148,12 +157,12 @@ def _corner_and_steps(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def back_projection(filtered: torch.Tensor, planes: DetectorPlanes, grid: Grid) -> torch.Tensor:
-    """Filtered views (view, row, bin) read at every pixel and added, (z, y, x)."""
-    views, slices, bins = filtered.shape
+    """Filtered views (view, row, column) read at every pixel and added, (z, y, x)."""
+    views, slices, columns = filtered.shape
     lines = filtered.transpose(1, 2).contiguous()
     if views * grid.shape[1] * grid.shape[2] <= MATRIX_READINGS:
         matrix = interpolation_matrix(planes, grid).to(filtered)
-        image = matrix @ lines.reshape(views * bins, slices)
+        image = matrix @ lines.reshape(views * columns, slices)
     else:
         image = _back_projection_by_kernel(lines, planes, grid)
     return image.T.reshape(grid.shape).contiguous()
@@ -162,27 +171,27 @@ def back_projection(filtered: torch.Tensor, planes: DetectorPlanes, grid: Grid) 
 def _back_projection_by_kernel(
     lines: torch.Tensor, planes: DetectorPlanes, grid: Grid
 ) -> torch.Tensor:
-    """Filtered views (view, bin, slice) read at every pixel, (pixel, slice), on the CPU."""
+    """Filtered views (view, column, slice) read at every pixel, (pixel, slice), on the CPU."""
     from diffusionblend.operators.kernels import cpu as kernels_cpu
 
     n_y, n_x = grid.in_plane_shape
     views = lines.cpu().numpy()
     image = np.zeros((n_y * n_x, views.shape[2]), views.dtype)
-    in_bins = planes.distance_mm / planes.bin_mm, planes.first_mm / planes.bin_mm
-    arguments = (views, planes.aside, planes.ahead, *in_bins, planes.curved, n_x, image)
+    in_columns = planes.distance_mm / planes.column_mm, planes.first_mm / planes.column_mm
+    arguments = (views, planes.aside, planes.ahead, *in_columns, planes.curved, n_x, image)
     in_parts(kernels_cpu.back_project_views, n_y, *arguments)
     return torch.from_numpy(image).to(lines.device)
 
 
 def interpolation_matrix(planes: DetectorPlanes, grid: Grid) -> torch.Tensor:
-    """CSR (y * x, views * bins) that reads every view at each pixel's detector position.
+    """CSR (y * x, views * columns) that reads every view at each pixel's detector position.
 
     For a fan the readings are divided by the pixel's squared distance from the source: along the
     beam on a flat detector, along the ray on a curved one.
     """
     y, x = np.indices(grid.in_plane_shape).reshape(2, -1)
     pixels = np.arange(len(x))
-    n_views, n_bins = len(planes.aside), planes.n_bins
+    n_views, n_columns = len(planes.aside), planes.n_columns
     entries = []
     for view in range(n_views):
         aside, ahead = (
@@ -193,12 +202,12 @@ def interpolation_matrix(planes: DetectorPlanes, grid: Grid) -> torch.Tensor:
             place, share = np.arctan2(aside, ahead), 1 / (aside**2 + ahead**2)
         else:
             place, share = aside / ahead, 1 / ahead**2
-        position = (place * planes.distance_mm - planes.first_mm) / planes.bin_mm
+        position = (place * planes.distance_mm - planes.first_mm) / planes.column_mm
         low = np.floor(position).astype(np.int64)
-        for bins, weight in ((low, low + 1 - position), (low + 1, position - low)):
-            inside = (bins >= 0) & (bins < n_bins)
-            column = view * n_bins + bins[inside]
-            entries.append((pixels[inside], column, (weight * share)[inside]))
+        for columns, weight in ((low, low + 1 - position), (low + 1, position - low)):
+            inside = (columns >= 0) & (columns < n_columns)
+            ray = view * n_columns + columns[inside]
+            entries.append((pixels[inside], ray, (weight * share)[inside]))
     rows, columns, values = (np.concatenate(part) for part in zip(*entries, strict=True))
-    shape = (len(pixels), n_views * n_bins)
+    shape = (len(pixels), n_views * n_columns)
     return csr_matrix(rows, columns, values, shape, dtype=torch.float32, device="cpu")

@@ -19,25 +19,25 @@ HAMMING_FLOOR = 0.54
 
 
 def ramp_filter(
-    y: torch.Tensor, bin_mm: float, window: str, *, bin_rad: float | None = None
+    y: torch.Tensor, column_mm: float, window: str, *, column_rad: float | None = None
 ) -> torch.Tensor:
-    """Ramp-filtered projections (view, row, bin), by the band-limited kernel in real space.
+    """Ramp-filtered projections (view, row, column), by the band-limited kernel in real space.
 
-    bin_mm: the bins' spacing. bin_rad: their angle, on a curved detector, whose kernel has sines in
-    place of lengths (Kak, Slaney 1988, 3.4.1); then the result is per radian. Raises InputError on
-    an unknown window.
+    column_mm: the columns' spacing. column_rad: their angle, on a curved detector, whose kernel has
+    sines in place of lengths (Kak, Slaney 1988, 3.4.1); then the result is per radian. Raises
+    InputError on an unknown window.
     """
     if window not in WINDOWS:
         raise InputError(f"The filter window is {window!r}.", f"one of {', '.join(WINDOWS)}")
     n = y.shape[-1]
     length = 2 ** math.ceil(math.log2(2 * n))
     offsets = np.fft.fftfreq(length, 1 / length)
-    step = bin_mm if bin_rad is None else bin_rad
+    step = column_mm if column_rad is None else column_rad
     kernel = np.zeros(length)
     kernel[0] = 1 / (4 * step**2)
     odd = offsets % 2 != 0
     distance = offsets[odd] * step
-    if bin_rad is not None:
+    if column_rad is not None:
         # offsets beyond the detector meet no data; a sine there could be zero
         distance = np.where(np.abs(offsets[odd]) < n, np.sin(distance), math.inf)
     kernel[odd] = -1 / (np.pi * distance) ** 2
@@ -76,13 +76,13 @@ def angular_weights(angles_rad: tuple[float, ...], period_rad: float = math.pi) 
 
 
 def turn_weights(angles_rad: tuple[float, ...], fan_rad: np.ndarray) -> np.ndarray:
-    """Weights (view, bin) of a turning source's rays: the view's arc times the ray's share of its
-    line, so that both measurements of a line together count once.
+    """Weights (view, column) of a turning source's rays: the view's arc times the ray's share of
+    its line, so that both measurements of a line together count once.
 
-    fan_rad: angle of each bin's ray to the line from the source through the axis, (bin,). A whole
-    turn shares evenly; from half a turn and the fan on, Parker 1982 (Med. Phys. 9), widened to the
-    arc as by Silver 2000 (Med. Phys. 27); a shorter arc shares smoothly what it has measured twice
-    (Noo et al. 2002, Phys. Med. Biol. 47, eq. 25).
+    fan_rad: angle of each column's ray to the line from the source through the axis, (column,). A
+    whole turn shares evenly; from half a turn and the fan on, Parker 1982 (Med. Phys. 9), widened
+    to the arc as by Silver 2000 (Med. Phys. 27); a shorter arc shares smoothly what it has measured
+    twice (Noo et al. 2002, Phys. Med. Biol. 47, eq. 25).
     """
     arcs = angular_weights(angles_rad, 2 * math.pi)
     arc = arcs.sum()
@@ -123,7 +123,7 @@ def _whole_turn_shares(fan_rad: np.ndarray) -> np.ndarray:
 
 
 def _parker_shares(turned: np.ndarray, fan_rad: np.ndarray, arc: float) -> np.ndarray:
-    """Parker's weights for an arc of pi and twice a widened fan; (view, 1) and (bin,) to both.
+    """Parker's weights for an arc of pi and twice a widened fan; (view, 1) and (column,) to both.
 
     Our ray (t, g) is measured again as (t + pi - 2 g, -g): Parker's with the fan's sign changed.
     """

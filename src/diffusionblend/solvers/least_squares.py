@@ -48,7 +48,7 @@ def cgls(
 ) -> torch.Tensor:
     """Conjugate gradients for min |Ax - y|^2 (Bjorck 1996, section 7.4.1).
 
-    y: (view, row, bin). start, result: (z, y, x). per_slice: every slice is a system of its own,
+    y: (view, row, column). start, result: (z, y, x). per_slice: every slice is a system of its own,
     row r of y that of slice r. The residual is carried among the data, which loses less to rounding
     than the normal equations; a system that is solved to rounding stays as it is.
     """

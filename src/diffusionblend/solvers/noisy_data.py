@@ -48,8 +48,8 @@ def fit_data(
 ) -> torch.Tensor:
     """CG steps on min over z of |W^(1/2) (Az - y)|^2 + rho |z - start|^2, from `start`.
 
-    start, result: (z, y, x). y: (view, row, bin). per_slice: A couples no two slices, and row r is
-    slice r's. weights: the diagonal of W, of y's shape. variance: that of the noise in y; each
+    start, result: (z, y, x). y: (view, row, column). per_slice: A couples no two slices, and row r
+    is slice r's. weights: the diagonal of W, of y's shape. variance: that of the noise in y; each
     system stops where |W^(1/2) (Az - y)| has come down to what the noise makes of it (the
     discrepancy principle), and at once if it is there already.
     """

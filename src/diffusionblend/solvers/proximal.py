@@ -15,7 +15,7 @@ MAX_RAYS = 8192
 class ExactProximal:
     """z = x0 + A*(AA* + rho I)^-1 (y - A x0), the minimiser of |Az - y|^2 + rho |z - x0|^2.
 
-    The matrix AA* of one slice (views * bins squared) is shared by all slices: its
+    The matrix AA* of one slice (views * columns squared) is shared by all slices: its
     eigendecomposition is made once and serves every rho. Raises InputError above MAX_RAYS rays.
     """
 
@@ -32,7 +32,7 @@ class ExactProximal:
         if n_rays > MAX_RAYS:
             raise InputError(
                 f"The exact proximal step was asked for {n_rays} rays a slice.",
-                f"at most {MAX_RAYS} (views times bins)",
+                f"at most {MAX_RAYS} (views times columns)",
                 "--consistency cg",
             )
         values, vectors = torch.linalg.eigh(torch.from_numpy(gram_matrix(operator.matrix)))
@@ -40,12 +40,13 @@ class ExactProximal:
         self.eigenvectors = vectors.to(operator.matrix)
 
     def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
-        """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row, bin)."""
+        """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
+        column)."""
         operator = self.operator.with_slices(len(x0))
-        views, slices, bins = operator.range_shape
-        difference = (y - operator.forward(x0)).transpose(1, 2).reshape(views * bins, slices)
+        views, slices, columns = operator.range_shape
+        difference = (y - operator.forward(x0)).transpose(1, 2).reshape(views * columns, slices)
         spectrum = (self.eigenvectors.T @ difference) / (self.eigenvalues + rho)[:, None]
-        lines = (self.eigenvectors @ spectrum).reshape(views, bins, slices).transpose(1, 2)
+        lines = (self.eigenvectors @ spectrum).reshape(views, columns, slices).transpose(1, 2)
         return x0 + operator.adjoint(lines.contiguous())
 
 

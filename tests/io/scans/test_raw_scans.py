@@ -13,9 +13,9 @@ from diffusionblend.io.scans.registry import is_projections_file, read_raw_scan
 from measured_scan import half_turn, lines_of, scan_of, write_data_exchange, write_tiff
 
 ANGLES = half_turn(9)
-LINES = lines_of(ANGLES, n_bins=20, centre_bin=9.5)
+LINES = lines_of(ANGLES, n_columns=20, centre_column=9.5)
 SCAN = scan_of(LINES, ANGLES)
-WINDOW = {"rows": (1, 3), "bins": (4, 17), "every": 2}
+WINDOW = {"rows": (1, 3), "columns": (4, 17), "every": 2}
 
 
 def refused(source, *words: str, **options) -> None:
@@ -41,7 +41,7 @@ def check_window(found, atol: float = 0.0) -> None:
     np.testing.assert_allclose(found.data, part, rtol=1e-6, atol=atol)
     np.testing.assert_allclose(found.flats, SCAN.flats[:, 1:3, 4:17], rtol=1e-6, atol=atol)
     np.testing.assert_allclose(found.angles_rad, ANGLES[::2])
-    assert found.first_bin == 4
+    assert found.first_column == 4
 
 
 # ---- Data Exchange
@@ -114,7 +114,7 @@ def test_data_exchange_that_does_not_fit(tmp_path, changes, words):
 
 
 def test_a_window_beyond_the_detector(exchange):
-    refused(exchange, "bins 4 to 21", "of 20", bins=(4, 21))
+    refused(exchange, "columns 4 to 21", "of 20", columns=(4, 21))
     refused(exchange, "rows 0 to 4", "of 3", rows=(0, 4))
     with pytest.raises(InputError, match="5 to 5"):
         ReadOptions(rows=(5, 5))
@@ -154,7 +154,7 @@ def test_nexus(tmp_path, entry):
     path = write_nexus(tmp_path / "scan.nxs", ALL_FRAMES, entry=entry)
     found = read_raw_scan(path)
     check(found)
-    assert found.bin_mm == pytest.approx(0.005) and found.row_mm is None
+    assert found.column_mm == pytest.approx(0.005) and found.row_mm is None
     check_window(read_raw_scan(path, ReadOptions(**WINDOW)))
 
 
@@ -296,11 +296,11 @@ def test_a_disc_of_the_challenge(tmp_path):
     found = read_raw_scan(path)
     np.testing.assert_allclose(found.data, LINES[:, :1], rtol=1e-6)
     np.testing.assert_allclose(found.angles_rad, ANGLES)
-    assert (found.values, found.bin_mm, found.centre_bin) == ("lines", 0.2, 9.5)
+    assert (found.values, found.column_mm, found.centre_column) == ("lines", 0.2, 9.5)
     assert (found.source_to_axis_mm, found.source_to_detector_mm) == (410.66, 553.74)
-    part = read_raw_scan(path, ReadOptions(bins=(4, 17), every=2))
+    part = read_raw_scan(path, ReadOptions(columns=(4, 17), every=2))
     np.testing.assert_allclose(part.data, LINES[::2, :1, 4:17], rtol=1e-6)
-    assert (part.centre_bin, part.first_bin) == (5.5, 4)
+    assert (part.centre_column, part.first_column) == (5.5, 4)
 
 
 def test_matlab_files_that_are_no_disc(tmp_path):

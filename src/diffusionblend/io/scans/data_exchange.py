@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 DATA, FLATS, DARKS = "exchange/data", "exchange/data_white", "exchange/data_dark"
 THETA = "exchange/theta"
 VIEW_AXES = ("theta", "view", "angle")
-LAYOUT = f"{DATA} (view, row, bin), {THETA}, and for counts {FLATS} and {DARKS}"
+LAYOUT = f"{DATA} (view, row, column), {THETA}, and for counts {FLATS} and {DARKS}"
 
 
 def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
     """A scan from the group /exchange: data, data_white, data_dark, theta.
 
-    Sinograms (row, view, bin) are turned, where the attribute `axes` of the data says that they
+    Sinograms (row, view, column) are turned, where the attribute `axes` of the data says that they
     are. Raises InputError for missing keys, shapes that disagree and angles of an unclear unit.
     """
     path = Path(path)
@@ -48,7 +48,7 @@ def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
             angles_rad=angles[views],
             flats=_frames(file, FLATS, options),
             darks=_frames(file, DARKS, options),
-            first_bin=options.window.first_bin,
+            first_column=options.window.first_column,
             facts={"format": "Data Exchange", "values_unit": text_attribute(data, "units")},
         )
 
@@ -62,12 +62,13 @@ def _frames(file: h5py.File, name: str, options: ReadOptions) -> np.ndarray | No
 
 
 def _part(data: h5py.Dataset, options: ReadOptions, frames: slice, turned: bool) -> np.ndarray:
-    """The window of a data set as (frame, row, bin); two dimensions are one row, (frame, bin)."""
+    """The window of a data set as (frame, row, column); two dimensions are one row, (frame,
+    column)."""
     n_rows = 1 if data.ndim == 2 else data.shape[0 if turned else 1]
-    rows, bins = options.window.of_detector(n_rows, data.shape[-1])
+    rows, columns = options.window.of_detector(n_rows, data.shape[-1])
     if data.ndim == 2:
-        return data[frames, bins][:, None]
-    return data[rows, frames, bins].swapaxes(0, 1) if turned else data[frames, rows, bins]
+        return data[frames, columns][:, None]
+    return data[rows, frames, columns].swapaxes(0, 1) if turned else data[frames, rows, columns]
 
 
 def _is_sinogram(data: h5py.Dataset) -> bool:

@@ -18,7 +18,7 @@ from diffusionblend.io.scans.options import ReadOptions, chosen_angles
 
 STRUCTS = ("CtDataFull", "CtDataLimited")
 PARAMETERS = {
-    "bin_mm": "pixelSizePost",
+    "column_mm": "pixelSizePost",
     "source_to_axis_mm": "distanceSourceOrigin",
     "source_to_detector_mm": "distanceSourceDetector",
 }
@@ -45,21 +45,21 @@ def read_htc2022(path: Path | str, options: ReadOptions) -> RawScan:
         raise InputError(
             f"{path} has a sinogram of shape {sinogram.shape}, lengths in "
             f"{parameters.get('distanceUnit')}.",
-            "(view, bin), and mm",
+            "(view, column), and mm",
         )
     angles = chosen_angles(options, path, len(sinogram), own, "degrees")
-    _, bins = options.window.of_detector(1, sinogram.shape[1])
+    _, columns = options.window.of_detector(1, sinogram.shape[1])
     views = options.window.views
     if len(angles) != len(sinogram):
         raise InputError(
             f"{path} has {len(sinogram)} views and {len(angles)} angles.", "an angle for every view"
         )
     return RawScan(
-        data=sinogram[views, None, bins],
+        data=sinogram[views, None, columns],
         values="lines",
         angles_rad=angles[views],
-        centre_bin=(sinogram.shape[1] - 1) / 2 - bins.start,
-        first_bin=options.window.first_bin,
+        centre_column=(sinogram.shape[1] - 1) / 2 - columns.start,
+        first_column=options.window.first_column,
         facts={"format": "Helsinki Tomography Challenge 2022"}
         | {name: parameters[key] for name, key in FACTS.items() if key in parameters},
         **lengths,

@@ -26,7 +26,7 @@ DEFINITION = "NXtomo"
 DETECTOR = "instrument/detector"
 DATA, KEY = f"{DETECTOR}/data", f"{DETECTOR}/image_key"
 ANGLES = "sample/rotation_angle"
-PIXEL_SIZES = {"bin_mm": f"{DETECTOR}/x_pixel_size", "row_mm": f"{DETECTOR}/y_pixel_size"}
+PIXEL_SIZES = {"column_mm": f"{DETECTOR}/x_pixel_size", "row_mm": f"{DETECTOR}/y_pixel_size"}
 MM_PER_UNIT = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "nm": 1e-6}
 
 
@@ -51,15 +51,15 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
         own, unit = _own_angles(entry)
         angles = chosen_angles(options, path, len(data), own, unit)
         angles, kinds = split_by_key(keys, angles, len(data), path)
-        rows, bins = options.window.of_detector(*data.shape[1:])
-        frames = {k: data[i, rows, bins] for k, i in _taken(kinds, options).items() if len(i)}
+        rows, columns = options.window.of_detector(*data.shape[1:])
+        frames = {k: data[i, rows, columns] for k, i in _taken(kinds, options).items() if len(i)}
         return RawScan(
             data=frames[PROJECTION_KEY],
             values=options.values or "counts",
             angles_rad=angles[options.window.views],
             flats=frames.get(FLAT_KEY),
             darks=frames.get(DARK_KEY),
-            first_bin=options.window.first_bin,
+            first_column=options.window.first_column,
             facts={"format": f"NeXus {DEFINITION}"},
             **_pixel_sizes(entry),
         )

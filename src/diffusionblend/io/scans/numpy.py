@@ -17,7 +17,7 @@ from diffusionblend.io.scans.options import ReadOptions, chosen_angles
 DATA, FLATS, DARKS = "data", "flats", "darks"
 ANGLES = {"angles_rad": "radians", "angles_degrees": "degrees"}
 """Names of the arrays of an .npz file, and the units of its angles."""
-LAYOUT = f"an array (view, row, bin) or (view, bin), in .npz named {DATA}"
+LAYOUT = f"an array (view, row, column) or (view, column), in .npz named {DATA}"
 
 
 def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
@@ -39,18 +39,18 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
             "an angle for every view, the views along the first axis",
             "turn the array with numpy.moveaxis, where the views are along another axis",
         )
-    rows, bins = options.window.of_detector(*data.shape[1:])
+    rows, columns = options.window.of_detector(*data.shape[1:])
     views = options.window.views
     frames = {
-        name: _three_axes(arrays[name], path)[:, rows, bins]
+        name: _three_axes(arrays[name], path)[:, rows, columns]
         for name in (FLATS, DARKS)
         if name in arrays
     }
     return RawScan(
-        data=data[views, rows, bins],
+        data=data[views, rows, columns],
         values=options.values or "counts",
         angles_rad=angles[views],
-        first_bin=options.window.first_bin,
+        first_column=options.window.first_column,
         facts={"format": "NumPy"},
         **frames,
     )
@@ -90,7 +90,7 @@ def _told_as_numpy(path: Path | str) -> Iterator[None]:
 
 
 def _three_axes(array: np.ndarray, path: Path) -> np.ndarray:
-    """(frame, row, bin); two axes are a single row. Raises InputError."""
+    """(frame, row, column); two axes are a single row. Raises InputError."""
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or 0 in array.shape:
         raise InputError(f"{path} holds {array.dtype} of shape {array.shape}.", LAYOUT)
     return array[:, None] if array.ndim == 2 else array

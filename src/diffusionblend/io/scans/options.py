@@ -39,15 +39,15 @@ class ReadOptions:
     """NeXus file whose image key tells a folder's views from its flats and darks."""
     rows: tuple[int, int] | None = None
     """Detector rows to take: the first, from 0, and the one behind the last."""
-    bins: tuple[int, int] | None = None
-    """Detector bins to take, likewise."""
+    columns: tuple[int, int] | None = None
+    """Detector columns to take, likewise."""
     every: int = 1
     """Take the first view, and every so many-th after it."""
 
     @property
     def window(self) -> Window:
         """The part of the scan to read."""
-        return Window(rows=self.rows, bins=self.bins, every=self.every)
+        return Window(rows=self.rows, columns=self.columns, every=self.every)
 
     def __post_init__(self) -> None:
         _ = self.window  # which checks itself

@@ -59,7 +59,7 @@ def read_tiff_projections(source: Path | str, options: ReadOptions) -> RawScan:
         angles_rad=angles[views],
         flats=_more(source, FLAT_NAMES, frames, kinds.get(FLAT_KEY), options.window),
         darks=_more(source, DARK_NAMES, frames, kinds.get(DARK_KEY), options.window),
-        first_bin=options.window.first_bin,
+        first_column=options.window.first_column,
         facts={"format": "TIFF frames"},
     )
 
@@ -83,7 +83,7 @@ def frame_paths(source: Path, options: ReadOptions) -> list[Path]:
 
 
 def read_frames(named: str | Path, folder: Path | None, window: Window) -> np.ndarray:
-    """Flat or dark frames (frame, row, bin): of a TIFF or .npy file, a folder, or a pattern.
+    """Flat or dark frames (frame, row, column): of a TIFF or .npy file, a folder, or a pattern.
 
     A pattern, and a name that is not found here, are looked for in `folder`. Raises InputError.
     """
@@ -131,7 +131,7 @@ class _Frames:
         return len(self.paths) if self.pages is None else len(self.pages)
 
     def read(self, frames: np.ndarray | None = None) -> np.ndarray:
-        """Some frames or all, (frame, row, bin). Raises InputError where their sizes differ."""
+        """Some frames or all, (frame, row, column). Raises InputError where their sizes differ."""
         if self.pages is not None:
             pages = self.pages if frames is None else self.pages[frames]
             return _windowed(pages, self.window, self.paths[0])
@@ -150,17 +150,17 @@ class _Frames:
 
 
 def _windowed(frames: np.ndarray, window: Window, path: Path) -> np.ndarray:
-    """The window's rows and bins of whole frames, float32."""
+    """The window's rows and columns of whole frames, float32."""
     if frames.ndim != 3 or frames.dtype.kind not in "fiu":
         raise InputError(
             f"{path} holds {frames.dtype} of shape {frames.shape}.", "grey frames of numbers"
         )
-    rows, bins = window.of_detector(*frames.shape[1:])
-    return frames[:, rows, bins].astype(np.float32)
+    rows, columns = window.of_detector(*frames.shape[1:])
+    return frames[:, rows, columns].astype(np.float32)
 
 
 def _read_tiff(path: Path) -> np.ndarray:
-    """All pages of a TIFF file, (page, row, bin). Raises InputError."""
+    """All pages of a TIFF file, (page, row, column). Raises InputError."""
     import SimpleITK as sitk
 
     check_readable(path)

@@ -1,4 +1,4 @@
-"""Compiled kernels for panels whose rows run along z: all rays of a column of bins together.
+"""Compiled kernels for panels whose rows run along z: all rays of a detector column together.
 
 They lie in one upright plane, cross it line by line at the same places, and differ in height alone.
 So a line's two neighbouring columns of voxels are blended once for all of them, and the rays read
@@ -28,18 +28,19 @@ def trace_column(
     view: int,
     b: int,
     n_rows: int,
-    n_bins: int,
+    n_columns: int,
     parallel: bool,
     size: np.ndarray,
     spacing_mm: np.ndarray,
 ) -> tuple[int, float, float, int, int, float, float, float, float, float]:
-    """The rays of bin b of a view, of n_bins, as `kernels_cpu.trace` tabulates them, together.
+    """The rays of column b of a view, of n_columns, as `kernels_cpu.trace` tabulates them,
+    together.
 
     The axis that they advance along; start and slope across; first and last plane, the last left
     out; the height of row r in plane k as (h0 + h1 r) + (s0 + s1 r) k; the square of a step's
     length in mm, but for its part along z, which is (s0 + s1 r) voxels.
     """
-    middle = (n_bins - 1) / 2
+    middle = (n_columns - 1) / 2
     z = views[view, 3] + (b - middle) * views[view, 6] - (n_rows - 1) / 2 * views[view, 9]
     y = views[view, 4] + (b - middle) * views[view, 7]
     x = views[view, 5] + (b - middle) * views[view, 8]
@@ -113,9 +114,10 @@ def project_columns(
     scale: float,
     lines: np.ndarray,
 ) -> None:
-    """lines (view, row, bin) = A volume (y, x, z), of some columns: bin by bin, view after view."""
+    """lines (view, row, column) = A volume (y, x, z), of some columns: column by column, view after
+    view."""
     n_y, n_x, n_z = volume.shape
-    _, n_rows, n_bins = lines.shape
+    _, n_rows, n_columns = lines.shape
     size = np.array((n_z, n_y, n_x))
     blend = np.zeros(n_z + 2 * PAD + SPARE, volume.dtype)
     low, part = np.empty(n_rows, np.uint32), np.empty(n_rows, volume.dtype)
@@ -123,9 +125,9 @@ def project_columns(
     kind, voxels = volume.dtype.type, volume.reshape(-1)
     whole_weight = kind(1.0)
     for column in range(first_column, last_column):
-        view, b = column // n_bins, column % n_bins
+        view, b = column // n_columns, column % n_columns
         axis, start, slope, first, last, h0, h1, s0, s1, square = trace_column(
-            views, view, b, n_rows, n_bins, parallel, size, spacing_mm
+            views, view, b, n_rows, n_columns, parallel, size, spacing_mm
         )
         n_across = n_x if axis == Y else n_y
         by_line, by_place = (n_x * n_z, n_z) if axis == Y else (n_z, n_x * n_z)
@@ -172,17 +174,17 @@ def back_project_columns(
 ) -> None:
     """volume (y, x, z) += A* lines, in some rows (along 1) or columns (2), by rays along them."""
     n_y, n_x, n_z = volume.shape
-    n_views, n_rows, n_bins = lines.shape
+    n_views, n_rows, n_columns = lines.shape
     size = np.array((n_z, n_y, n_x))
     blend = np.zeros(n_z + 2 * PAD + SPARE, volume.dtype)
     low = np.empty(n_rows, np.uint32)
     values, lower, upper = np.empty((3, n_rows), volume.dtype)
     kind, voxels = volume.dtype.type, volume.reshape(-1)
     whole_weight = kind(1.0)
-    for column in range(n_views * n_bins):
-        view, b = column // n_bins, column % n_bins
+    for column in range(n_views * n_columns):
+        view, b = column // n_columns, column % n_columns
         axis, start, slope, first, last, h0, h1, s0, s1, square = trace_column(
-            views, view, b, n_rows, n_bins, parallel, size, spacing_mm
+            views, view, b, n_rows, n_columns, parallel, size, spacing_mm
         )
         first, last = max(first, first_line), min(last, last_line)
         if axis != along or first >= last:

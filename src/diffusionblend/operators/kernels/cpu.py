@@ -47,7 +47,7 @@ def trace(
     first_line: int,
     views: np.ndarray,
     n_rows: int,
-    n_bins: int,
+    n_columns: int,
     parallel: bool,
     size: np.ndarray,
     spacing_mm: np.ndarray,
@@ -62,10 +62,10 @@ def trace(
     origin, ahead = np.empty(3), np.empty(3)
     for i in range(first, last):
         view, row = (first_line + i) // n_rows, (first_line + i) % n_rows
-        for b in range(n_bins):
+        for b in range(n_columns):
             length = 0.0
             for k in range(3):
-                place = views[view, 3 + k] + (b - (n_bins - 1) / 2) * views[view, 6 + k]
+                place = views[view, 3 + k] + (b - (n_columns - 1) / 2) * views[view, 6 + k]
                 place += (row - (n_rows - 1) / 2) * views[view, 9 + k]
                 origin[k] = place if parallel else views[view, k]
                 ahead[k] = views[view, k] if parallel else place - views[view, k]
@@ -77,7 +77,7 @@ def trace(
                     low = max(low, origin[axis])
                 else:
                     high = min(high, origin[axis])
-            ray, column = i * n_bins + b, 1
+            ray, column = i * n_columns + b, 1
             table[ray, 0] = axis
             for k in range(3):
                 if k != axis:
@@ -188,17 +188,18 @@ def back_project_filtered(
     spacing_mm: np.ndarray,
     volume: np.ndarray,
 ) -> None:
-    """volume (z, y, x) += filtered views (view, row, bin) over squared depths, in some rows y.
+    """volume (z, y, x) += filtered views (view, row, column) over squared depths, in some rows y.
 
-    Views as views_in_voxels gives them, of a panel whose rows run along z and whose bins run across
-    z. A voxel reads each view where its ray meets the panel; its depth is in mm along the beam.
+    Views as views_in_voxels gives them, of a panel whose rows run along z and whose columns run
+    across z. A voxel reads each view where its ray meets the panel; its depth is in mm along the
+    beam.
     """
-    n_views, n_rows, n_bins = filtered.shape
+    n_views, n_rows, n_columns = filtered.shape
     for view in range(n_views):
         source, middle = views[view, 0:3], views[view, 3:6]
         u = views[view, 6:9] * spacing_mm
-        bin_mm = math.sqrt(u[1] ** 2 + u[2] ** 2)
-        u_y, u_x = u[1] / bin_mm, u[2] / bin_mm
+        column_mm = math.sqrt(u[1] ** 2 + u[2] ** 2)
+        u_y, u_x = u[1] / column_mm, u[2] / column_mm
         row_mm = views[view, 9] * spacing_mm[0]
         middle_y = (middle[1] - source[1]) * spacing_mm[1]
         middle_x = (middle[2] - source[2]) * spacing_mm[2]
@@ -213,9 +214,9 @@ def back_project_filtered(
                 depth_mm = u_x * away_y - u_y * away_x
                 magnified = detector_mm / depth_mm
                 place = (u_x * away_x + u_y * away_y) * magnified - shift_mm
-                b = place / bin_mm + (n_bins - 1) / 2
+                b = place / column_mm + (n_columns - 1) / 2
                 low_b = math.floor(b)
-                if magnified <= 0 or low_b < -1 or low_b >= n_bins:
+                if magnified <= 0 or low_b < -1 or low_b >= n_columns:
                     continue
                 part_b, over = b - low_b, 1 / (depth_mm * depth_mm)
                 for z in range(volume.shape[0]):
@@ -225,7 +226,7 @@ def back_project_filtered(
                     part_r, total = r - low_r, 0.0
                     for i in range(2):
                         for j in range(2):
-                            if 0 <= low_r + i < n_rows and 0 <= low_b + j < n_bins:
+                            if 0 <= low_r + i < n_rows and 0 <= low_b + j < n_columns:
                                 weight_r = part_r if i else 1.0 - part_r
                                 weight_b = part_b if j else 1.0 - part_b
                                 reading = filtered[view, low_r + i, low_b + j]
@@ -241,17 +242,18 @@ def back_project_views(
     aside: np.ndarray,
     ahead: np.ndarray,
     distance: float,
-    first_bin: float,
+    first_column: float,
     curved: bool,
     n_x: int,
     pixels: np.ndarray,
 ) -> None:
-    """pixels (pixel, slice) += filtered views (view, bin, slice) over squared distances, some rows.
+    """pixels (pixel, slice) += filtered views (view, column, slice) over squared distances, some
+    rows.
 
     aside, ahead: planes (view, 3) over the slice, in mm from the source. distance: the detector's,
-    in bins. first_bin: where its first bin lies, in bins.
+    in columns. first_column: where its first column lies, in columns.
     """
-    n_views, n_bins, n_slices = lines.shape
+    n_views, n_columns, n_slices = lines.shape
     for y in range(first_row, last_row):
         for view in range(n_views):
             for x in range(n_x):
@@ -261,12 +263,12 @@ def back_project_views(
                     place, share = math.atan2(away, depth), 1.0 / (away * away + depth * depth)
                 else:
                     place, share = away / depth, 1.0 / (depth * depth)
-                b = place * distance - first_bin
-                if not -1.0 < b < n_bins:
+                b = place * distance - first_column
+                if not -1.0 < b < n_columns:
                     continue
                 low = math.floor(b)
                 for at in range(low, low + 2):
-                    if 0 <= at < n_bins:
+                    if 0 <= at < n_columns:
                         weight = share * (b - low if at > low else low + 1 - b)
                         for s in range(n_slices):
                             pixels[y * n_x + x, s] += weight * lines[view, at, s]

@@ -27,9 +27,9 @@ def project_volume(
     scale: float,
     parallel: bool,
 ) -> torch.Tensor:
-    """A volume (z, y, x) as lines (view, row, bin) on its device.
+    """A volume (z, y, x) as lines (view, row, column) on its device.
 
-    panel: rows and bins. views: (view, 12) as `views_in_voxels` gives them. scale multiplies
+    panel: rows and columns. views: (view, 12) as `views_in_voxels` gives them. scale multiplies
     lengths.
     """
     lines = volume.new_empty((len(views), *panel))
@@ -46,7 +46,8 @@ def back_project_volume(
     scale: float,
     parallel: bool,
 ) -> torch.Tensor:
-    """A* lines (view, row, bin) as a volume (z, y, x) of `shape`; the rest as `project_volume`."""
+    """A* lines (view, row, column) as a volume (z, y, x) of `shape`; the rest as
+    `project_volume`."""
     volume = lines.new_zeros(shape)
     _launch(_back_project_volume, lines.contiguous(), volume, views, spacing_mm, scale, parallel)
     return volume
@@ -77,15 +78,15 @@ def _launch(
     scale: float,
     parallel: bool,
 ) -> None:
-    """Run a kernel over all rays of (view, row, bin)."""
-    _, n_rows, n_bins = lines.shape
+    """Run a kernel over all rays of (view, row, column)."""
+    _, n_rows, n_columns = lines.shape
     # as tensors, since a kernel takes plain numbers in single precision
     doubles = {"device": lines.device, "dtype": torch.float64}
     lengths = torch.tensor([*spacing_mm, scale], **doubles)
     places = torch.tensor(views, **doubles)
     n_rays = lines.numel()
     grid = (triton.cdiv(n_rays, RAYS_PER_PROGRAM),)
-    arguments = (lines, volume, places, lengths, n_rays, n_rows, n_bins, *volume.shape)
+    arguments = (lines, volume, places, lengths, n_rays, n_rows, n_columns, *volume.shape)
     with torch.cuda.device_of(lines):
         kernel[grid](*arguments, PARALLEL=parallel, RAYS=RAYS_PER_PROGRAM, **OPTIONS)
 
@@ -142,11 +143,11 @@ def _component(views, view, row, column, mask, k: tl.constexpr, PARALLEL: tl.con
 
 
 @triton.jit
-def _trace(ray, mask, views, lengths, n_rows, n_bins, n_z, n_y, n_x, PARALLEL: tl.constexpr):
+def _trace(ray, mask, views, lengths, n_rows, n_columns, n_z, n_y, n_x, PARALLEL: tl.constexpr):
     """Rays as `kernels_cpu.trace` tabulates them: axis, two starts and slopes, step, planes."""
-    view = ray // (n_rows * n_bins)
-    row = ((ray // n_bins) % n_rows).to(tl.float64) - (n_rows - 1) / 2
-    column = (ray % n_bins).to(tl.float64) - (n_bins - 1) / 2
+    view = ray // (n_rows * n_columns)
+    row = ((ray // n_columns) % n_rows).to(tl.float64) - (n_rows - 1) / 2
+    column = (ray % n_columns).to(tl.float64) - (n_columns - 1) / 2
     from_z, ahead_z = _component(views, view, row, column, mask, 0, PARALLEL)
     from_y, ahead_y = _component(views, view, row, column, mask, 1, PARALLEL)
     from_x, ahead_x = _component(views, view, row, column, mask, 2, PARALLEL)
@@ -178,14 +179,14 @@ def _trace(ray, mask, views, lengths, n_rows, n_bins, n_z, n_y, n_x, PARALLEL: t
 
 @triton.jit
 def _project_volume(
-    lines, volume, views, lengths, n_rays, n_rows, n_bins, n_z, n_y, n_x,
+    lines, volume, views, lengths, n_rays, n_rows, n_columns, n_z, n_y, n_x,
     PARALLEL: tl.constexpr, RAYS: tl.constexpr,
 ):  # fmt: skip
     """lines (ray,) = A volume (voxel,), RAYS rays a program."""
     ray = tl.program_id(0).to(tl.int64) * RAYS + tl.arange(0, RAYS)
     mask = ray < n_rays
     axis, start_a, slope_a, start_b, slope_b, step, first, last = _trace(
-        ray, mask, views, lengths, n_rows, n_bins, n_z, n_y, n_x, PARALLEL
+        ray, mask, views, lengths, n_rows, n_columns, n_z, n_y, n_x, PARALLEL
     )
     by_plane, by_a, by_b = _by_axis(axis, n_y * n_x, n_x, 1)
     n_planes, n_a, n_b = _by_axis(axis, n_z, n_y, n_x)
@@ -210,14 +211,14 @@ def _project_volume(
 
 @triton.jit
 def _back_project_volume(
-    lines, volume, views, lengths, n_rays, n_rows, n_bins, n_z, n_y, n_x,
+    lines, volume, views, lengths, n_rays, n_rows, n_columns, n_z, n_y, n_x,
     PARALLEL: tl.constexpr, RAYS: tl.constexpr,
 ):  # fmt: skip
     """volume (voxel,) += A* lines (ray,), RAYS rays a program."""
     ray = tl.program_id(0).to(tl.int64) * RAYS + tl.arange(0, RAYS)
     mask = ray < n_rays
     axis, start_a, slope_a, start_b, slope_b, step, first, last = _trace(
-        ray, mask, views, lengths, n_rows, n_bins, n_z, n_y, n_x, PARALLEL
+        ray, mask, views, lengths, n_rows, n_columns, n_z, n_y, n_x, PARALLEL
     )
     by_plane, by_a, by_b = _by_axis(axis, n_y * n_x, n_x, 1)
     n_planes, n_a, n_b = _by_axis(axis, n_z, n_y, n_x)

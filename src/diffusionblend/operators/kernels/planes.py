@@ -27,7 +27,7 @@ _kept: deque[Room] = deque()
 
 
 def project(volume: np.ndarray, table: np.ndarray, n_views: int) -> np.ndarray:
-    """Lines (view, slice, bin) of a volume (z, y, x); table: PlaneRays.table of a slice."""
+    """Lines (view, slice, column) of a volume (z, y, x); table: PlaneRays.table of a slice."""
     from diffusionblend.operators.kernels import slices as kernels
 
     values = np.empty((n_views, len(volume), len(table) // n_views), volume.dtype)
@@ -43,7 +43,7 @@ def project(volume: np.ndarray, table: np.ndarray, n_views: int) -> np.ndarray:
 
 
 def back_project(values: np.ndarray, table: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A* of lines (view, slice, bin), (z, y, x); shape: of a slice. The adjoint of `project`."""
+    """A* of lines (view, slice, column), (z, y, x); shape: of a slice. The adjoint of `project`."""
     from diffusionblend.operators.kernels import slices as kernels
 
     volume = np.empty((values.shape[1], *shape), values.dtype)

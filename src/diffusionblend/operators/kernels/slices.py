@@ -243,15 +243,15 @@ def lines_in(
     table: np.ndarray,
     lines: np.ndarray,
 ) -> None:
-    """LANES slices of some views of (view, slice, bin), times steps, to lines (ray, LANES)."""
-    _, n_slices, n_bins = values.shape
+    """LANES slices of some views of (view, slice, column), times steps, to lines (ray, LANES)."""
+    _, n_slices, n_columns = values.shape
     n_slices = min(LANES, n_slices - first_slice)
     for view in range(first_view, last_view):
-        for first in range(0, n_bins, LANES):
-            last = min(n_bins, first + LANES)
+        for first in range(0, n_columns, LANES):
+            last = min(n_columns, first + LANES)
             for s in range(n_slices):
                 for b in range(first, last):
-                    ray = view * n_bins + b
+                    ray = view * n_columns + b
                     lines[ray, s] = values[view, first_slice + s, b] * table[ray, 3]
 
 
@@ -264,13 +264,13 @@ def lines_out(
     first_slice: int,
     values: np.ndarray,
 ) -> None:
-    """LANES slices of some views of (view, slice, bin) = lines (ray, LANES) times steps."""
-    _, n_slices, n_bins = values.shape
+    """LANES slices of some views of (view, slice, column) = lines (ray, LANES) times steps."""
+    _, n_slices, n_columns = values.shape
     n_slices = min(LANES, n_slices - first_slice)
     for view in range(first_view, last_view):
-        for first in range(0, n_bins, LANES):
-            last = min(n_bins, first + LANES)
+        for first in range(0, n_columns, LANES):
+            last = min(n_columns, first + LANES)
             for s in range(n_slices):
                 for b in range(first, last):
-                    ray = view * n_bins + b
+                    ray = view * n_columns + b
                     values[view, first_slice + s, b] = lines[ray, s] * table[ray, 3]
