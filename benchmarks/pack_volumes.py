@@ -113,10 +113,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check_outputs_absent([chosen.output], chosen.force)
         from diffusionblend.data.resample import to_square_slices
-        from diffusionblend.io.volumes import read_volume
-        from diffusionblend.training.cache import volume_paths
+        from diffusionblend.io.volumes import find_volumes, read_volume
 
-        paths = volume_paths(chosen.folder)
+        paths = find_volumes(chosen.folder)
         volumes = {p.name: to_square_slices(read_volume(p), chosen.size) for p in paths}
         n_bytes = write_pack(
             volumes,

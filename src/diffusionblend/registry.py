@@ -99,7 +99,7 @@ class Registry:
         return found
 
     def _suggestion(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self.names(), n=1)
+        near = difflib.get_close_matches(str(name), self.names(), n=1)
         return f"did you mean {near[0]!r}?" if near else ""
 
 

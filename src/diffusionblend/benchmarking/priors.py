@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from diffusionblend.benchmarking.tables import HALF_TURN_DEGREES
 from diffusionblend.errors import InputError
+from diffusionblend.priors.prior_types.registry import prior_type_of
 
 if TYPE_CHECKING:
     from diffusionblend.benchmarking.tables import Setting
     from diffusionblend.methods.method import Method
     from diffusionblend.priors.prior import Prior
+    from diffusionblend.priors.restorer import Restorer
 
 
 BUDGET = ("batch_size", "learning_rate", "warmup_steps", "decay_steps")
@@ -19,11 +21,11 @@ BUDGET = ("batch_size", "learning_rate", "warmup_steps", "decay_steps")
 
 
 class PriorShelf:
-    """Loaded priors by layout, those of layout fbp-unet by their views as well.
+    """Loaded priors by prior type, restorers by the views of their scans as well.
 
     names: shipped names, folders or hub ids. starts_coarse: whether methods that can are given the
-    shipped prior that goes with a shipped one. Raises InputError where two have the same layout, or
-    another slice size.
+    shipped prior that goes with a shipped one. Raises InputError where two are of the same type, or
+    of different slice sizes.
     """
 
     def __init__(self, names: Sequence[str], device: str, *, starts_coarse: bool) -> None:
@@ -31,19 +33,19 @@ class PriorShelf:
         from diffusionblend.priors.store import shipped_half_of
 
         self._coarse: dict[str, Prior] = {}
-        self._priors: dict[tuple[str, object], tuple[str, Prior]] = {}
+        self._priors: dict[tuple[str, object], tuple[str, Prior | Restorer]] = {}
         for name in names:
             prior = load_prior(name, device)
             key = _key(prior)
             if key in self._priors:
                 raise InputError(
-                    f"{self._priors[key][0]} and {name} are both of layout {key[0]!r}.",
-                    "one prior of each layout",
+                    f"{self._priors[key][0]} and {name} are both of prior type {key[0]!r}.",
+                    "one prior of each type",
                 )
             self._priors[key] = (name, prior)
             half = shipped_half_of(name) if starts_coarse else None
             if half is not None:
-                self._coarse[prior.config.layout] = load_prior(half, device)
+                self._coarse[prior.config.prior_type] = load_prior(half, device)
         sizes = {prior.config.image_size for _, prior in self._priors.values()}
         if len(sizes) > 1:
             raise InputError(f"The priors are for slices of {sorted(sizes)} pixels.", "one size")
@@ -67,7 +69,7 @@ class PriorShelf:
             without = {name for users in lacking.values() for name in users}
             raise InputError(
                 f"--priors does not have all that {', '.join(sorted(without))} need.",
-                "--priors with one of each layout that the methods need",
+                "--priors with one of each prior type that the methods need",
                 "\n  ".join([f"--methods without {' '.join(sorted(without))}, or train", *needed]),
             )
 
@@ -94,30 +96,32 @@ class PriorShelf:
         return [f"{name}: {_training(prior)}" for name, prior in self._priors.values()]
 
 
-def _key(prior: Prior) -> tuple[str, object]:
-    layout = prior.config.layout
-    return layout, prior.views if layout == "fbp-unet" else None
+def _key(prior: Prior | Restorer) -> tuple[str, object]:
+    name = prior.config.prior_type
+    return name, None if prior.config.type.is_diffusion else prior.views
 
 
-def _key_of(layout: str, setting: Setting) -> tuple[str, object]:
-    return layout, (setting.views, setting.arc_degrees) if layout == "fbp-unet" else None
+def _key_of(prior_type: str, setting: Setting) -> tuple[str, object]:
+    is_diffusion = prior_type_of(prior_type).is_diffusion
+    return prior_type, None if is_diffusion else (setting.views, setting.arc_degrees)
 
 
-def _training_command(layout: str, of_views: tuple[int, float] | None) -> str:
-    command = f"diffusionblend train VOLUMES -o priors/{layout}"
+def _training_command(prior_type: str, of_views: tuple[int, float] | None) -> str:
+    command = f"diffusionblend train VOLUMES -o priors/{prior_type}"
     if of_views is None:
-        return f"{command} --layout {layout}"
+        return f"{command} --prior-type {prior_type}"
     views, arc_degrees = of_views
     which = views if arc_degrees == HALF_TURN_DEGREES else arc_degrees
-    return f"{command}-{which:g} --layout {layout} --views {views} --arc-degrees {arc_degrees:g}"
+    of_views = f"--views {views} --arc-degrees {arc_degrees:g}"
+    return f"{command}-{which:g} --prior-type {prior_type} {of_views}"
 
 
 def _training(prior: Prior) -> str:
-    """Layout, size, budget, start, volumes and loss of a prior, as far as its facts tell."""
+    """Prior type, size, budget, start, volumes and loss of a prior, as far as its facts tell."""
     facts, settings = prior.trained, prior.trained.get("settings")
     settings = settings if isinstance(settings, dict) else {}
     channels = " ".join(str(c) for c in prior.config.channels)
-    parts = [f"layout {prior.config.layout}", f"{prior.config.image_size} pixels"]
+    parts = [f"prior type {prior.config.prior_type}", f"{prior.config.image_size} pixels"]
     parts += [f"channels {channels}"]
     parts += [f"{facts[name]} {name}" for name in ("steps", "blocks") if name in facts]
     parts += [f"{n.replace('_', ' ')} {settings[n]}" for n in BUDGET if n in settings]

@@ -66,7 +66,7 @@ class Benchmark:
     methods: tuple[MethodName | Literal["all"], ...] = ("fbp", "admm-tv", "diffusionblend++")
     """Which, or 'all'; see 'diffusionblend methods'."""
     priors: tuple[str, ...] = ("chest-128",)
-    """One of each layout that the methods need: shipped names, folders or hub ids."""
+    """One of each prior type that the methods need: shipped names, folders or hub ids."""
     seeds: int = 3
     """Runs of each method that draws noise, with seeds from 0."""
     steps: int | None = None
@@ -91,7 +91,7 @@ class Benchmark:
 
     def run(self) -> None:
         """Run every cell that is not there yet, then write the tables and figures."""
-        from diffusionblend.training.cache import volume_paths
+        from diffusionblend.io.volumes import find_volumes
 
         self._check_numbers()
         if not self.volumes.exists():
@@ -99,7 +99,7 @@ class Benchmark:
         names = self.priors if self._needs_priors() else ()
         shelf = PriorShelf(names, self._torch_device, starts_coarse=self.sampling == "own")
         shelf.check_all({n: find_method(n) for n in self._method_names()}, self._settings())
-        paths = volume_paths(self.volumes) if self.volumes.is_dir() else [self.volumes]
+        paths = find_volumes(self.volumes) if self.volumes.is_dir() else [self.volumes]
         self._check_tuning_apart(paths)
         searches = self._searches(shelf)
         if self.dry_run:

@@ -11,7 +11,7 @@ from diffusionblend.methods.registry import METHODS
 
 NAME_WIDTH = 17
 NOTE = (
-    "a prior of a layout: 'diffusionblend train VOLUMES -o PRIOR --layout LAYOUT'; chest-128, "
+    "a prior of a type: 'diffusionblend train VOLUMES -o PRIOR --prior-type TYPE'; chest-128, "
     "which comes with the package, is joint\nat length: docs/choosing-a-method.md"
 )
 

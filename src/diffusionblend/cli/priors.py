@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column(key="name", header="Prior"),
     Column(key="slice", header="Slice"),
-    Column(key="layout", header="Layout, slices"),
+    Column(key="type", header="Prior type, slices"),
     Column(key="millions", header="Parameters (millions)", digits=1),
     Column(key="file_mb", header="File (MB)", digits=1),
     Column(key="validation_loss", header="Validation loss", digits=4),
@@ -67,8 +67,9 @@ def _row(summary: PriorSummary) -> dict[str, object]:
     state = f"whole, {summary.weights_sha256[:SHOWN_DIGITS]}" if summary.whole else "NOT WHOLE"
     pixels = summary.slice_pixels
     slice_size = None if pixels is None else f"{pixels} x {pixels}"
-    layout = None if summary.layout is None else f"{summary.layout}, {summary.block_slices}"
-    shown = {"slice": slice_size, "millions": millions, "state": state, "layout": layout}
+    known = summary.prior_type is not None
+    prior_type = f"{summary.prior_type}, {summary.block_slices}" if known else None
+    shown = {"slice": slice_size, "millions": millions, "state": state, "type": prior_type}
     return asdict(summary) | shown
 
 
@@ -84,7 +85,7 @@ def _print_table(summaries: list[PriorSummary]) -> None:
             say(f"{summary.name}: trained on {summary.trained_on}")
         if summary.problem is not None:
             say(f"{summary.name}: {summary.problem}")
-    say("cards: README.md in each prior's folder; 'diffusionblend priors NAME' tells the folder")
+    say("cards: README.md in each prior's folder; 'diffusionblend priors NAME' prints the folder")
 
 
 def _describe(summary: PriorSummary) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,12 +21,15 @@ from diffusionblend.cli.common import (
 from diffusionblend.cli.progress import progress
 from diffusionblend.errors import InputError, OutputExistsError
 from diffusionblend.io.atomic import check_outputs_absent
+from diffusionblend.priors.config import NetworkConfig
+from diffusionblend.priors.prior_types.registry import PRIOR_TYPES
 from diffusionblend.ranks import rank_and_count
 from diffusionblend.runs.record import RunRecord, peak_memory_mb, run_record_path
 from diffusionblend.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from diffusionblend.priors.prior import Prior
+    from diffusionblend.priors.restorer import Restorer
     from diffusionblend.training.data import DataChoice, TrainingData
     from diffusionblend.training.loop import Trainer
     from diffusionblend.training.processes import Processes
@@ -33,6 +37,31 @@ if TYPE_CHECKING:
 SIGNAL_EXIT = 128
 DATA_FOLDER = "data"
 """In the output folder, for the volumes made ready."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(NetworkConfig):
+    """Size of the network."""
+
+    prior_type: Annotated[
+        str, tyro.conf.arg(prefix_name=False, metavar="|".join(PRIOR_TYPES.names()))
+    ] = NetworkConfig.prior_type
+    """What the network sees and returns: joint, blocks of axial slices denoised together; slices,
+    axial slices one by one; conditional, the middle slice of a block given its neighbours; coronal,
+    coronal slices one by one; fbp-unet, axial slices of an FBP to be restored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(TrainSettings):
+    """The settings of a run as the command line takes them."""
+
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    """Size of the network."""
+
+    def as_settings(self) -> TrainSettings:
+        """The same as plain settings."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return TrainSettings(**values | {"network": NetworkConfig(**asdict(self.network))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +85,12 @@ class Train:
     tensorboard: bool = False
     """Also write the metrics for TensorBoard, into <output>/tensorboard."""
     dry_run: bool = False
-    """Say what the run would cost in memory, time and disk, and write nothing."""
+    """Print what the run would cost in memory, time and disk, and write nothing."""
     device: Device = "auto"
     """Where to train; auto takes a GPU if there is one."""
     force: bool = False
     """Start anew in a folder that holds another run."""
-    settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = field(
-        default_factory=TrainSettings
-    )
+    settings: Annotated[TrainOptions, tyro.conf.arg(name="")] = field(default_factory=TrainOptions)
 
     def run(self) -> None:
         """Read the volumes, train or resume, write the prior."""
@@ -77,7 +104,7 @@ class Train:
             self._check_output()
         processes = Processes(device)
         initial = None if self.initial_prior is None else load_prior(self.initial_prior)
-        self._tell_estimate(processes)
+        self._print_estimate(processes)
         if self.dry_run:
             return
         record = RunRecord(
@@ -110,18 +137,21 @@ class Train:
         record.results = prior.trained
         write_record(record, self.output)
         loss = prior.trained.get("validation_loss")
-        told = "not measured" if loss is None else f"{loss:.4f}"
-        say(f"wrote the prior {self.output}; validation loss {told}")
+        shown = "not measured" if loss is None else f"{loss:.4f}"
+        say(f"wrote the prior {self.output}; validation loss {shown}")
 
-    def _trainer(self, processes: Processes, data: TrainingData, initial: Prior | None) -> Trainer:
+    def _trainer(
+        self, processes: Processes, data: TrainingData, initial: Prior | Restorer | None
+    ) -> Trainer:
         """The run, at its first step or where its checkpoint is."""
+        from diffusionblend.cli.training_samples import write_samples
         from diffusionblend.training.loop import Trainer
 
         facts = data.facts
         if initial is not None:
             facts = facts | {"initial_prior_sha256": initial.weights_sha256}
         return Trainer(
-            self.settings,
+            self.settings.as_settings(),
             data.train,
             data.validation,
             self.output,
@@ -129,10 +159,11 @@ class Train:
             processes=processes,
             initial=initial,
             tensorboard=self.tensorboard and processes.is_first,
+            draw_samples=partial(write_samples, self.output),
         )
 
-    def _tell_estimate(self, processes: Processes) -> None:
-        """Say what the run costs, before any long work."""
+    def _print_estimate(self, processes: Processes) -> None:
+        """Print what the run costs, before any long work."""
         from diffusionblend.training.cost import count_slices, estimate_run
         from diffusionblend.training.log import check_tensorboard
 
@@ -222,6 +253,10 @@ class Train:
         processes.wait()
         data = read_training_data(choice, self.settings, cache)
         if self.settings.synthetic_volumes:
+            say(
+                f"{self.settings.synthetic_share:.0%} of the blocks are drawn from "
+                f"{self.settings.synthetic_volumes} synthetic chests"
+            )
             with progress("synthetic chests") as on_step:
                 synthetic = synthetic_bank(self.settings, on_step)
             train = data.train.mixed_with(synthetic, self.settings.synthetic_share)

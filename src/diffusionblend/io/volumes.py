@@ -217,3 +217,21 @@ def _write_image(image: SimpleITK.Image, temporary: Path) -> None:
             check_nifti(temporary, finite=False)
     except (RuntimeError, InputError) as error:
         raise OSError(errno.EIO, str(error)) from error
+
+
+def find_volumes(folder: Path) -> list[Path]:
+    """The volumes of a folder, sorted by name: files, and subfolders with a DICOM series each.
+
+    Raises InputError if there is none.
+    """
+    folder = Path(folder)
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    paths = [p for p in paths if not p.name.startswith(".")]
+    paths = [p for p in paths if p.is_dir() or file_suffix(p) in READ_SUFFIXES]
+    if not paths:
+        raise InputError(
+            f"There are no volumes in {folder}.",
+            f"a folder of files ending in {', '.join(READ_SUFFIXES)}, or of DICOM folders",
+            "the folder above, where this is the folder of one DICOM series",
+        )
+    return paths

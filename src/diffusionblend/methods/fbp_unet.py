@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections
     from diffusionblend.methods.problem import Problem
     from diffusionblend.priors.prior import Prior
+    from diffusionblend.priors.restorer import Restorer
 
 BATCH_SLICES = 16
 
@@ -29,17 +30,21 @@ class FbpUnet(Method):
     when: ClassVar[str] = "one fixed set of views and no time to sample"
     prior: ClassVar[PriorSpec | None] = PriorSpec("fbp-unet")
 
-    def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
+    def run(
+        self, problem: Problem, priors: Mapping[str, Prior | Restorer], execution: Execution
+    ) -> Solution:
         """FBP and one pass of the network; nothing is resumed or shared.
 
         Raises InputError where the network was trained for slices of another size, or other views.
         """
         import torch
 
+        from diffusionblend.priors.restorer import Restorer
         from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
         from diffusionblend.units import hu_to_network, mu_to_hu
 
         scan, prior = problem.projections, priors["prior"]
+        assert isinstance(prior, Restorer), "resolved by prior type"
         check_prior_fits(prior, problem.shape)
         check_views(prior, scan)
         lines = torch.from_numpy(scan.values).to(prior.device)
@@ -54,7 +59,7 @@ class FbpUnet(Method):
         return Solution(torch.cat(restored), 1, {"network": network})
 
 
-def check_views(prior: Prior, projections: Projections) -> None:
+def check_views(prior: Restorer, projections: Projections) -> None:
     """Raise InputError unless the scan has the views that the network was trained for."""
     import numpy as np
 

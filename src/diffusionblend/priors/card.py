@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusionblend.errors import InputError
-from diffusionblend.priors.config import SINGLE_SLICES
+from diffusionblend.priors.config import with_prior_type
 from diffusionblend.priors.prior import WEIGHTS_FILE, read_facts, sha256_of_weights
+from diffusionblend.priors.prior_types.registry import prior_type_of
 from diffusionblend.priors.store import find_prior
 
 BYTES_PER_MB = 1e6
@@ -16,7 +17,7 @@ BYTES_PER_MB = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class PriorSummary:
-    """A prior in short; None where its files do not tell.
+    """A prior in short; None for what its files do not contain.
 
     slice_pixels: width and height of its slices. file_mb: the weight file's, in MB (10^6 bytes).
     whole: whether the weights have the SHA-256 that prior.json names. problem: why not.
@@ -27,7 +28,7 @@ class PriorSummary:
     slice_pixels: int | None = None
     parameters: int | None = None
     block_slices: int | None = None
-    layout: str | None = None
+    prior_type: str | None = None
     file_mb: float | None = None
     trained_on: str | None = None
     validation_loss: float | None = None
@@ -37,7 +38,7 @@ class PriorSummary:
 
 
 def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
-    """A prior by shipped name, folder or hub id, in short; a damaged one is told as such.
+    """A prior by shipped name, folder or hub id, in short; a damaged one is described as such.
 
     Raises InputError where there is no prior at all.
     """
@@ -47,7 +48,7 @@ def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
         facts = read_facts(folder)
     except InputError as error:
         return PriorSummary(name=name, folder=folder, problem=error.got)
-    network, trained = _mapping(facts.get("network")), _mapping(facts.get("trained"))
+    network, trained = _network(facts), _mapping(facts.get("trained"))
     digest = sha256_of_weights(folder)
     whole = digest == facts.get("weights_sha256")
     return PriorSummary(
@@ -56,7 +57,7 @@ def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
         slice_pixels=network.get("image_size"),
         parameters=_n_parameters(folder / WEIGHTS_FILE),
         block_slices=_block_slices(network),
-        layout=network.get("layout", "joint") if network else None,
+        prior_type=network.get("prior_type"),
         file_mb=round((folder / WEIGHTS_FILE).stat().st_size / BYTES_PER_MB, 1),
         trained_on=_training_in_short(trained),
         validation_loss=trained.get("validation_loss"),
@@ -66,8 +67,18 @@ def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
     )
 
 
+def _network(facts: dict) -> dict:
+    """The network's settings in prior.json; the first priors have no prior type, and are joint."""
+    network = _mapping(facts.get("network"))
+    return {"prior_type": "joint"} | with_prior_type(network) if network else {}
+
+
 def _block_slices(network: dict) -> int | None:
-    return 1 if network.get("layout") in SINGLE_SLICES else network.get("block_slices")
+    """Slices of a block; None where the settings are not those of a known prior type."""
+    try:
+        return prior_type_of(network["prior_type"]).slices_seen(network.get("block_slices"))
+    except (KeyError, TypeError, InputError):
+        return None
 
 
 def _n_parameters(weights: Path) -> int | None:

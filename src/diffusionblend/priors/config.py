@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal, get_args
-
-import tyro
+from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
+from diffusionblend.priors.prior_types.registry import prior_type_of
 
-Layout = Literal["joint", "slices", "conditional", "coronal", "fbp-unet"]
-LAYOUTS: tuple[str, ...] = get_args(Layout)
-SINGLE_SLICES = ("slices", "coronal", "fbp-unet")
-"""Layouts whose blocks are of one slice."""
+if TYPE_CHECKING:
+    from diffusionblend.priors.prior_types.base import PriorType
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
     """Size of the network."""
 
-    layout: Annotated[Layout, tyro.conf.arg(prefix_name=False)] = "joint"
-    """What it sees and gives: a block of slices together; axial slices one by one; the middle slice
-    of a block given its neighbours; coronal slices one by one; or an FBP to be restored."""
+    prior_type: str = "joint"
+    """What the network sees and returns: joint, blocks of axial slices denoised together; slices,
+    axial slices one by one; conditional, the middle slice of a block given its neighbours; coronal,
+    coronal slices one by one; fbp-unet, axial slices of an FBP to be restored."""
     image_size: int = 128
     """Pixels of a square slice."""
     block_slices: int = 3
-    """Slices k of a block; not looked at where the layout has slices one by one."""
+    """Slices k of a block; ignored by prior types that have slices one by one."""
     unshuffle: int = 2
     """Tiles of this many pixels a side become channels before the first layer."""
     channels: tuple[int, ...] = (48, 96, 160, 224)
@@ -41,7 +39,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         self._check_whole_numbers()
-        self._check_layout()
+        self.type.check(self.block_slices)
         multiple = self.pixel_multiple
         if self.image_size < multiple or self.image_size % multiple:
             raise InputError(
@@ -68,7 +66,7 @@ class NetworkConfig:
                 )
 
     def _check_whole_numbers(self) -> None:
-        names = [f.name for f in fields(self) if f.name not in ("channels", "layout")]
+        names = [f.name for f in fields(self) if f.name not in ("channels", "prior_type")]
         sizes = [getattr(self, name) for name in names]
         least = [int(name != "attention_levels") for name in names]
         sizes, least = [*sizes, *self.channels], [*least, *(1 for _ in self.channels)]
@@ -76,32 +74,32 @@ class NetworkConfig:
         if not self.channels or bad:
             raise InputError(f"The network is {self}.", "whole numbers from 1, at least one level")
 
-    def _check_layout(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise InputError(f"The layout is {self.layout!r}.", f"one of {', '.join(LAYOUTS)}")
-        if self.layout == "conditional" and (self.block_slices < 3 or self.block_slices % 2 == 0):
-            raise InputError(
-                f"The layout conditional was given blocks of {self.block_slices} slices.",
-                "an odd number from 3, a slice and its neighbours",
-            )
+    @property
+    def type(self) -> PriorType:
+        """The prior type itself. Raises InputError where there is none of that name."""
+        return prior_type_of(self.prior_type)
 
     @property
     def slices_seen(self) -> int:
-        """Slices of a block: block_slices, or 1 where the layout has slices one by one."""
-        return 1 if self.layout in SINGLE_SLICES else self.block_slices
+        """Slices of a block, the network's input: block_slices, or 1 for slices one by one."""
+        return self.type.slices_seen(self.block_slices)
 
     @property
-    def given(self) -> slice:
-        """The places of a block whose slices the network gives back."""
-        half = self.block_slices // 2
-        return slice(half, half + 1) if self.layout == "conditional" else slice(0, None)
+    def output_slices(self) -> slice:
+        """The places within a block of the slices that the network returns."""
+        return self.type.output_slices(self.block_slices)
 
     @property
-    def slices_given(self) -> int:
+    def n_output_slices(self) -> int:
         """How many those are."""
-        return len(range(self.slices_seen)[self.given])
+        return len(range(self.slices_seen)[self.output_slices])
 
     @property
     def pixel_multiple(self) -> int:
         """Slices must be a multiple of this many pixels wide and high."""
         return self.unshuffle * 2 ** (len(self.channels) - 1)
+
+
+def with_prior_type(network: dict) -> dict:
+    """Stored settings of a network, with `prior_type` where they have its old name, `layout`."""
+    return {"prior_type" if name == "layout" else name: value for name, value in network.items()}

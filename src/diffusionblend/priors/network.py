@@ -18,7 +18,7 @@ def build_unet(config: NetworkConfig) -> torch.nn.Module:
     return UNet2DModel(
         sample_size=config.image_size // config.unshuffle,
         in_channels=config.slices_seen * tiles,
-        out_channels=config.slices_given * tiles,
+        out_channels=config.n_output_slices * tiles,
         block_out_channels=config.channels,
         layers_per_block=config.layers,
         down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",) * attended,
@@ -40,7 +40,7 @@ def apply_unet(
 ) -> torch.Tensor:
     """The network's raw output, float32, for blocks x_t (B, k, H, W) at t (B,) with code (B,).
 
-    (B, slices given back, H, W): k, or 1 where only the middle slice is.
+    (B, output slices, H, W): k, or 1 where only the middle slice is returned.
 
     `bf16` runs it under autocast; the module stays in float32, since casting diffusers' UNet whole
     fails in its class embedding.

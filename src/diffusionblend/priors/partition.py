@@ -2,8 +2,9 @@
 
 A partition covers every slice. Adjacent partitions have stride 1; jump partitions of stride j join
 slices j apart, so that the borders of the adjacent blocks lie inside a jump block. The stride is
-the relative position code. Slices left over at the two ends are covered by extra blocks that
-overlap their neighbours; a slice that several blocks cover takes their mean.
+the relative position code, the input of the positional embedding. Slices left over at the two ends
+are covered by extra blocks that overlap their neighbours; a slice that several blocks cover takes
+their mean.
 
 Priors of single slices, of a slice between its neighbours, and of coronal slices have partitions of
 their own, without randomness.
@@ -30,27 +31,27 @@ AXIAL, CORONAL = 0, 1
 class Partition:
     """Blocks of slices: `blocks` (n_blocks, k) slice numbers, and their position `code`.
 
-    given: the places within a block whose slices the prior gives back. axis: along which slices are
-    counted. depth: axial slices of the volume, for slices along another axis.
+    output_slices: the places within a block whose slices the prior returns. axis: along which
+    slices are counted. depth: axial slices of the volume, for slices along another axis.
     """
 
     blocks: torch.Tensor
     code: int
-    given: slice = field(default_factory=lambda: slice(None))
+    output_slices: slice = field(default_factory=lambda: slice(None))
     axis: int = AXIAL
     depth: int = 0
 
     def gather(self, volume: torch.Tensor, blocks: torch.Tensor | None = None) -> torch.Tensor:
-        """The blocks of a volume, all or those given, (z, y, x) to (n_blocks, k, ...)."""
+        """The blocks of a volume, all or some of them, (z, y, x) to (n_blocks, k, ...)."""
         blocks = self.blocks if blocks is None else blocks
         return volume.movedim(self.axis, 0)[blocks.to(volume.device)]
 
     def scatter(self, blocks: torch.Tensor, n_slices: int) -> torch.Tensor:
-        """A volume (z, y, x) of `n_slices` along `axis` from what the prior gave of the blocks.
+        """A volume (z, y, x) of `n_slices` along `axis` from what the prior returned of the blocks.
 
-        (n_blocks, slices given, ...); the mean where two cover a slice.
+        (n_blocks, output slices, ...); the mean where two cover a slice.
         """
-        places = self.blocks[:, self.given].to(blocks.device).reshape(-1)
+        places = self.blocks[:, self.output_slices].to(blocks.device).reshape(-1)
         flat = blocks.reshape(len(places), *blocks.shape[2:])
         total = flat.new_zeros(n_slices, *flat.shape[1:]).index_add_(0, places, flat)
         count = torch.bincount(places, minlength=n_slices).to(flat)
@@ -135,7 +136,7 @@ def slice_partition(n_slices: int, *, axis: int = AXIAL, depth: int = 0) -> Part
 
 
 def neighbour_partition(n_slices: int, block_slices: int) -> Partition:
-    """Every slice in the middle of a block of its neighbours, and given back alone.
+    """Every slice in the middle of a block of its neighbours, and returned alone.
 
     Beyond the ends the slices are mirrored, so that the first lies between two copies of the
     second. Raises InputError where there are too few slices for that, or `block_slices` is even.
@@ -147,14 +148,15 @@ def neighbour_partition(n_slices: int, block_slices: int) -> Partition:
             f"{n_slices} slices.",
             f"an odd block, and at least {half + 1} slices",
         )
-    places = torch.arange(n_slices)[:, None] + torch.arange(-half, half + 1)[None, :]
-    return Partition(mirrored(places, n_slices), 1, given=slice(half, half + 1))
+    neighbours = range(-half, half + 1)
+    blocks = [[mirrored(middle + i, n_slices) for i in neighbours] for middle in range(n_slices)]
+    return Partition(torch.tensor(blocks), 1, output_slices=slice(half, half + 1))
 
 
-def mirrored(places: torch.Tensor, n_slices: int) -> torch.Tensor:
-    """Slice numbers, up to n_slices - 1 beyond either end, mirrored at the end slices."""
+def mirrored(place: int, n_slices: int) -> int:
+    """A slice number, up to n_slices - 1 beyond either end, mirrored at the end slices."""
     last = n_slices - 1
-    return last - (last - places.abs()).abs()
+    return last - abs(last - abs(place))
 
 
 def _run_blocks(start: int, k: int, stride: int) -> torch.Tensor:

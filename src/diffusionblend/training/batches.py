@@ -5,43 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
-from diffusionblend.methods.fbp_unet import fbp_of_slices
+from diffusionblend.priors.prior_types.batches import Batch, Draw
+from diffusionblend.solvers.fbp_of_slices import fbp_of_slices
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
 from diffusionblend.training.settings import Augmentation, TrainSettings
 
 MAX_WORKERS = 8
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Blocks x0 (n, k, H, W), network range, codes (n,), noise eps like x0, timesteps t (n,).
-
-    With layout fbp-unet eps is the FBP of x0, and t and the codes are 0.
-    """
-
-    x0: torch.Tensor
-    codes: torch.Tensor
-    eps: torch.Tensor
-    t: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.x0)
-
-    def part(self, blocks: slice) -> Batch:
-        """Some of the blocks."""
-        return Batch(self.x0[blocks], self.codes[blocks], self.eps[blocks], self.t[blocks])
-
-    def to(self, device: torch.device) -> Batch:
-        """The batch on a device; a copy to a GPU goes on while the caller does."""
-        parts = (self.x0, self.codes, self.eps, self.t)
-        if device.type == "cuda":
-            parts = tuple(p.pin_memory() for p in parts)
-        return Batch(*(p.to(device, non_blocking=True) for p in parts))
 
 
 def draw_batch(
@@ -55,28 +29,22 @@ def draw_batch(
     augmentation: Augmentation | None,
     share: slice = slice(None),
 ) -> Batch:
-    """The `share` of a batch of `n_blocks`, on the CPU; the timesteps are stratified."""
+    """The `share` of a batch of `n_blocks`, on the CPU, as the prior type forms it."""
     rng = np.random.default_rng([seed, step])
+    network = settings.network
     x0, codes = draw_blocks(
         bank,
         n_blocks=n_blocks,
-        block_slices=settings.network.slices_seen,
+        block_slices=network.slices_seen,
         strides=settings.strides,
-        layout=settings.network.layout,
+        prior_type=network.type,
         rng=rng,
         augmentation=augmentation,
         code=settings.code,
         share=share,
     )
-    if settings.network.layout == "fbp-unet":
-        image = fbp_of_slices(x0[:, 0], settings.views, settings.arc_degrees)[:, None]
-        nothing = torch.zeros(len(x0), dtype=torch.long)
-        return Batch(x0, nothing, image, nothing)
-    noise_generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    eps = torch.randn(n_blocks, *x0.shape[1:], generator=noise_generator)
-    strata = (np.arange(n_blocks) + rng.random(n_blocks)) / n_blocks
-    t = torch.from_numpy((strata * n_timesteps).astype(np.int64))
-    return Batch(x0, codes, eps[share], t[share])
+    fbp = partial(fbp_of_slices, n_views=settings.views, arc_degrees=settings.arc_degrees)
+    return network.type.draw_batch(x0, codes, Draw(n_blocks, share, rng, n_timesteps, fbp))
 
 
 class TrainingBatches:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.atomic import atomic_output, file_suffix, sha256_of
+from diffusionblend.io.atomic import atomic_output, sha256_of
 from diffusionblend.training.dataset import whole_hu
 
 INDEX_FILE = "index.json"
@@ -32,26 +32,6 @@ class CachedVolume:
     name: str
     values: np.ndarray
     slice_spacing_mm: float
-
-
-def volume_paths(folder: Path) -> list[Path]:
-    """The volumes of a folder, sorted by name: files, and subfolders with a DICOM series each.
-
-    Raises InputError if there is none.
-    """
-    from diffusionblend.io.volumes import READ_SUFFIXES
-
-    folder = Path(folder)
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    paths = [p for p in paths if not p.name.startswith(".")]
-    paths = [p for p in paths if p.is_dir() or file_suffix(p) in READ_SUFFIXES]
-    if not paths:
-        raise InputError(
-            f"There are no volumes in {folder}.",
-            f"a folder of files ending in {', '.join(READ_SUFFIXES)}, or of DICOM folders",
-            "the folder above, where this is the folder of one DICOM series",
-        )
-    return paths
 
 
 class VolumeCache:

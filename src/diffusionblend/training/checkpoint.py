@@ -11,6 +11,7 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import atomic_output
+from diffusionblend.priors.config import with_prior_type
 from diffusionblend.training.settings import TrainSettings
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -41,7 +42,8 @@ def read_checkpoint(path: Path, device: torch.device) -> dict:
 def check_same_settings(path: Path, settings: TrainSettings, stored: dict) -> None:
     """Raises InputError where a checkpoint had other settings; what it lacks had the default."""
     ours = plain_settings(settings)
-    theirs = _filled(stored, plain_settings(TrainSettings()))
+    network = with_prior_type(stored.get("network", {}))
+    theirs = _filled(stored | {"network": network}, plain_settings(TrainSettings()))
     changed = [k for k in ours if ours[k] != theirs.get(k) and k not in MAY_CHANGE]
     if changed:
         raise InputError(

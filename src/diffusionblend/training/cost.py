@@ -1,4 +1,4 @@
-"""What a run will cost, told before it starts."""
+"""What a run will cost, estimated before it starts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from diffusionblend.priors.network import build_unet
+from diffusionblend.priors.prior_types.batches import Batch, Draw
 from diffusionblend.priors.schedule import N_TIMESTEPS, NoiseSchedule
-from diffusionblend.training.batches import Batch
 from diffusionblend.training.objective import Objective
 from diffusionblend.training.processes import Processes
 from diffusionblend.training.settings import TrainSettings
@@ -97,9 +98,11 @@ def count_slices(path: Path) -> int:
 
 
 def _noise(n_blocks: int, settings: TrainSettings) -> Batch:
-    size = settings.network.image_size
-    x0, eps = torch.randn(2, n_blocks, settings.network.slices_seen, size, size)
-    return Batch(x0, torch.ones(n_blocks), eps, torch.randint(N_TIMESTEPS, (n_blocks,)))
+    """A batch of noise in place of slices, as the prior type forms it."""
+    size, rng = settings.network.image_size, np.random.default_rng(0)
+    x0 = torch.randn(n_blocks, settings.network.slices_seen, size, size)
+    draw = Draw(n_blocks, slice(None), rng, N_TIMESTEPS, fbp=lambda slices: slices)
+    return settings.network.type.draw_batch(x0, torch.ones(n_blocks), draw)
 
 
 def _now(device: torch.device) -> float:

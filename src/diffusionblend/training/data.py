@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusionblend.errors import InputError
-from diffusionblend.training.cache import CachedVolume, VolumeCache, volume_paths
+from diffusionblend.io.volumes import find_volumes
+from diffusionblend.training.cache import CachedVolume, VolumeCache
 from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.patients import check_apart, held_out, patient_of
 from diffusionblend.training.settings import TrainSettings
@@ -34,10 +35,10 @@ class DataChoice:
             raise InputError(
                 "Both a validation folder and a validation share are given.", "one of them"
             )
-        paths = volume_paths(self.volumes)
+        paths = find_volumes(self.volumes)
         patients = {p.name: patient_of(p, self.patient_pattern) for p in paths}
         if self.validation is not None:
-            others = volume_paths(self.validation)
+            others = find_volumes(self.validation)
             check_apart(patients, {p.name: patient_of(p, self.patient_pattern) for p in others})
             return paths, others
         if not self.validation_share:

@@ -11,16 +11,18 @@ import torch
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
+from diffusionblend.priors.prior_types.base import PriorType
+from diffusionblend.priors.prior_types.joint import Joint
 from diffusionblend.training.augmentation import (
     LOWEST_HU,
     change_block,
     draw_change,
     plain_block,
 )
-from diffusionblend.training.places import draw_place
 from diffusionblend.training.settings import Augmentation
 
 HIGHEST_HU = 32000.0
+JOINT = Joint()
 
 
 @dataclass(frozen=True)
@@ -102,20 +104,19 @@ def draw_blocks(
     rng: np.random.Generator,
     augmentation: Augmentation | None = None,
     code: str = "slices",
-    layout: str = "joint",
+    prior_type: PriorType = JOINT,
     share: slice = slice(None),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Random blocks (n, k, size, size) in the network's range, and their position codes (n,).
 
-    The code is the distance between neighbouring slices of the block: the stride, or for the code
-    "mm" the stride times the volume's slice spacing in mm. All `n_blocks` are drawn from `rng`;
-    those of the `share` alone are read and returned.
+    strides: distances between a block's slices, where the prior type uses them. The code is that
+    distance: the stride, or for the code "mm" the stride times the volume's slice spacing in mm.
+    All `n_blocks` are drawn from `rng`; those of the `share` alone are read and returned.
     """
-    strides = strides if layout == "joint" else (1,)
     drawn = []
     for _ in range(n_blocks):
         volume = int(rng.choice(len(bank.volumes), p=bank.chances))
-        place = draw_place(layout, bank.volumes[volume].shape, block_slices, strides, rng)
+        place = prior_type.draw_place(bank.volumes[volume].shape, block_slices, strides, rng)
         change = draw_change(augmentation, rng) if augmentation is not None else None
         drawn.append((volume, place, change))
     blocks, codes = [], []

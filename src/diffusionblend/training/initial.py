@@ -8,16 +8,19 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import Prior
+from diffusionblend.priors.restorer import Restorer
 from diffusionblend.training.settings import TrainSettings
 
 DOWN_LEVEL = re.compile(r"^down_blocks\.(\d+)\.")
 
 
-def take_weights(unet: torch.nn.Module, initial: Prior, settings: TrainSettings) -> float:
+def take_weights(
+    unet: torch.nn.Module, initial: Prior | Restorer, settings: TrainSettings
+) -> float:
     """Copy the weights of a prior's network that fit into `unet`; the share of `unet` they fill.
 
     A layer is taken where its name and shape are the same; the others stay as they are, so that the
-    image size, the layout, the stem, the levels and the attention may differ. Raises InputError
+    image size, the prior type, the stem, the levels and the attention may differ. Raises InputError
     where one predicts v and the other eps, or nothing fits.
     """
     predictions = {initial.prediction, settings.prediction}

@@ -15,9 +15,11 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.network import build_unet
-from diffusionblend.priors.prior import Prior
+from diffusionblend.priors.prior import Prior, make_prior
+from diffusionblend.priors.prior_types.batches import Batch
+from diffusionblend.priors.restorer import Restorer
 from diffusionblend.priors.schedule import NoiseSchedule
-from diffusionblend.training.batches import Batch, TrainingBatches, draw_batch
+from diffusionblend.training.batches import TrainingBatches, draw_batch
 from diffusionblend.training.checkpoint import (
     CHECKPOINT_FILE,
     check_same_data,
@@ -31,7 +33,6 @@ from diffusionblend.training.initial import take_weights
 from diffusionblend.training.log import Metrics
 from diffusionblend.training.objective import Objective
 from diffusionblend.training.processes import Processes
-from diffusionblend.training.samples import write_samples
 from diffusionblend.training.settings import TrainSettings
 
 VALIDATION_BLOCKS = 32
@@ -65,8 +66,10 @@ class Trainer:
     train, validation: banks of volumes; validation may be None. folder: takes the checkpoint,
     metrics and, at the end, the prior. processes: those that share the run, by default those
     that torchrun started; the first alone writes. initial: a prior whose weights a new run starts
-    from, as far as they fit; `initial_share` tells how far. Raises InputError where the folder's
-    run had other settings.
+    from, as far as they fit; `initial_share` is the share that did. draw_samples: is called where
+    the settings ask for pictures of samples, with the prior as it is, the position code of
+    neighbouring slices, and the step. Raises InputError where the folder's run had other settings,
+    or where pictures are asked for and nothing draws them.
     """
 
     def __init__(
@@ -79,12 +82,19 @@ class Trainer:
         data_facts: dict[str, object] | None = None,
         device: str = "cpu",
         processes: Processes | None = None,
-        initial: Prior | None = None,
+        initial: Prior | Restorer | None = None,
         tensorboard: bool = False,
+        draw_samples: Callable[[Prior, float, int], None] | None = None,
     ) -> None:
         from diffusers.training_utils import EMAModel
 
+        if settings.samples_every and draw_samples is None:
+            raise InputError(
+                f"samples_every is {settings.samples_every}, and nothing draws the pictures.",
+                "a function draw_samples, or samples_every 0",
+            )
         self.settings, self.train, self.validation = settings, train, validation
+        self._sample_drawer = draw_samples
         self.folder = Path(folder)
         self.data_facts = data_facts or {}
         self.processes = processes if processes is not None else Processes(device)
@@ -114,7 +124,7 @@ class Trainer:
         self._resume()
         self._shared_unet = self.processes.wrapped(self.unet)
 
-    def run(self, on_step: Callable[[Progress], None] = lambda progress: None) -> Prior:
+    def run(self, on_step: Callable[[Progress], None] = lambda progress: None) -> Prior | Restorer:
         """Train to the last step and write the prior; raises Stopped after a SIGINT or SIGTERM.
 
         A signal to any process stops all of them after the same step.
@@ -152,7 +162,7 @@ class Trainer:
                     self.save_checkpoint()
                     last_checkpoint = time.monotonic()
 
-    def export(self) -> Prior:
+    def export(self) -> Prior | Restorer:
         """Write the averaged weights as a prior into the folder, and return it."""
         prior = self._averaged_prior({} if self.validation is None else self.validation_losses())
         if self.processes.is_first:
@@ -160,7 +170,7 @@ class Trainer:
         self.processes.wait()
         return prior.to("cpu")
 
-    def _averaged_prior(self, more_facts: dict[str, object]) -> Prior:
+    def _averaged_prior(self, more_facts: dict[str, object]) -> Prior | Restorer:
         """The averaged weights so far as a prior, with its facts."""
         unet = build_unet(self.settings.network)
         unet.load_state_dict(self.unet.state_dict())
@@ -190,7 +200,7 @@ class Trainer:
                 part = batch.part(slice(starts[i], starts[i] + VALIDATION_PART)).to(self.device)
                 squares = self.objective.squared_error(self.unet, part)
                 losses[i] = squares.mean().item()
-                losses[len(starts) + i] = self.objective.eps_error(squares, part.t).mean().item()
+                losses[len(starts) + i] = self.objective.eps_error(squares, part).mean().item()
         parts = self.processes.gathered(*losses).sum(0).reshape(2, -1).mean(1)
         return {"validation_loss": float(parts[0]), "validation_eps_loss": float(parts[1])}
 
@@ -264,11 +274,12 @@ class Trainer:
     def _draw_samples(self) -> None:
         """Have the first process draw samples, where it is time to."""
         every = self.settings.samples_every * self.settings.validate_every
-        if not every or self.step % every or not self.processes.is_first:
+        due = every and self.step % every == 0 and self.processes.is_first
+        if not due or self._sample_drawer is None:
             return
         code = 1.0 if self.settings.code == "slices" else median(self.train.slice_spacing_mm)
         with self._averaged_weights():
-            write_samples(self._prior(self.unet, {}), code, self.folder, self.step)
+            self._sample_drawer(self._prior(self.unet, {}), code, self.step)
 
     def _keep_prior(self) -> None:
         """Have the first process keep the prior as it is now, where it is time to."""
@@ -276,9 +287,9 @@ class Trainer:
         if every and self.step % every == 0 and self.processes.is_first:
             self._averaged_prior({}).save(self.folder / STEPS_FOLDER / str(self.step))
 
-    def _prior(self, unet: torch.nn.Module, facts: dict[str, object]) -> Prior:
+    def _prior(self, unet: torch.nn.Module, facts: dict[str, object]) -> Prior | Restorer:
         s = self.settings
-        return Prior(
+        return make_prior(
             unet, s.network, facts, precision=s.precision, prediction=s.prediction, code_unit=s.code
         )
 

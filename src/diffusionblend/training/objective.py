@@ -6,8 +6,8 @@ import torch
 
 from diffusionblend.priors.network import apply_unet
 from diffusionblend.priors.precision import runs_bfloat16
+from diffusionblend.priors.prior_types.batches import Batch
 from diffusionblend.priors.schedule import NoiseSchedule
-from diffusionblend.training.batches import Batch
 from diffusionblend.training.settings import TrainSettings
 
 MIN_SNR_GAMMA = 5.0
@@ -28,26 +28,23 @@ class Objective:
         return (squares.flatten(1).mean(1) * self.weights(batch.t)).mean()
 
     def squared_error(self, unet: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """The squared error of the prediction for each pixel of the slices that are given back."""
-        restores = self._settings.prediction == "residual"
-        noisy = self._schedule.add_noise(batch.x0, batch.eps, batch.t)
+        """The squared error of the prediction for each pixel of the output slices."""
+        settings, network = self._settings, self._settings.network
+        blocks, t = network.type.network_input(batch, self._schedule)
         predicted = apply_unet(
             unet,
-            batch.eps if restores else noisy,
-            batch.t,
+            blocks,
+            t,
             batch.codes,
-            unshuffle=self._settings.network.unshuffle,
-            bf16=runs_bfloat16(self._settings.precision, batch.x0.device),
+            unshuffle=network.unshuffle,
+            bf16=runs_bfloat16(settings.precision, batch.x0.device),
         )
-        given = self._settings.network.given
-        x0, eps = batch.x0[:, given], batch.eps[:, given]
-        if restores:
-            return (predicted - (x0 - eps)).square()
-        if self._settings.prediction == "eps":
-            return (predicted - eps).square()
-        return (predicted - self._schedule.v_target(x0, eps, batch.t)).square()
+        target = network.type.target(
+            batch, self._schedule, settings.prediction, network.output_slices
+        )
+        return (predicted - target).square()
 
-    def eps_error(self, squares: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def eps_error(self, squares: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The squared error of eps that goes with that of the prediction, for each block (n,).
 
         eps = sqrt(1 - abar) x_t + sqrt(abar) v, so an error of v is one of eps times sqrt(abar): a
@@ -56,7 +53,7 @@ class Objective:
         errors = squares.flatten(1).mean(1)
         if self._settings.prediction != "v":
             return errors
-        return errors * self._schedule.alpha_bar[t.cpu()].to(errors)
+        return errors * self._schedule.alpha_bar[batch.t.cpu()].to(errors)
 
     def weights(self, t: torch.Tensor) -> torch.Tensor:
         """Min-SNR weights (n,) of blocks at timesteps t (n,) (Hang et al. 2023, section 3.4).

@@ -10,8 +10,6 @@ from diffusionblend.errors import InputError
 from diffusionblend.priors.config import NetworkConfig
 
 FULL_TURN_DEGREES = 360.0
-NO_SAMPLES = ("conditional", "fbp-unet")
-"""Layouts that cannot be sampled block by block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +51,9 @@ class TrainSettings:
     steps: int = 10_000
     """Optimiser steps in all."""
     predict: Literal["v", "eps"] = "v"
-    """What the network predicts: v, or the noise; with layout fbp-unet always what FBP lacks."""
+    """What the network predicts: v, or the noise; the prior type fbp-unet always the residual."""
     views: int = 8
-    """Views of the scans whose FBP a network of layout fbp-unet learns to restore."""
+    """Views of the scans whose FBP a network of prior type fbp-unet learns to restore."""
     arc_degrees: float = 180.0
     """Arc that they cover, in degrees."""
     loss_weighting: Literal["none", "min-snr"] = "none"
@@ -82,13 +80,13 @@ class TrainSettings:
     """Largest decay of the averaged weights, which are the ones kept."""
     strides: tuple[int, ...] = (1, 1, 2, 3, 3)
     """Distances in slices between the slices of a joint block, drawn evenly; repeat one to weight
-    it. Other layouts have neighbouring slices."""
+    it. Other prior types have neighbouring slices."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How blocks are varied."""
-    synthetic_volumes: int = 16
+    synthetic_volumes: int = 0
     """Procedural chests added to the data; 0 for none."""
     synthetic_share: float = 0.12
-    """Share of blocks drawn from them, 0 to 1."""
+    """Share of blocks drawn from them where there are any, 0 to 1."""
     validate_every: int = 500
     """Steps between validation losses."""
     samples_every: int = 0
@@ -132,28 +130,29 @@ class TrainSettings:
                 f"Asked for {self.views} views over {self.arc_degrees} degrees.",
                 "at least one view, and an arc above 0 and up to 360 degrees",
             )
-        self._check_layout()
+        self._check_prior_type()
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides are {self.strides}.", "one or more whole numbers from 1")
 
-    def _check_layout(self) -> None:
-        layout = self.network.layout
-        if self.samples_every and layout in NO_SAMPLES:
+    def _check_prior_type(self) -> None:
+        kind = self.network.type
+        if self.samples_every and not kind.samples_by_itself:
             raise InputError(
-                f"Pictures of samples were asked for with the layout {layout}.",
-                "a prior that samples blocks by itself: joint, slices or coronal",
+                f"Pictures of samples were asked for with the prior type {kind.name}.",
+                "a prior type that samples blocks by itself, such as joint, slices or coronal",
                 "--samples-every 0",
             )
-        if layout == "fbp-unet" and self.loss_weighting != "none":
+        if not kind.is_diffusion and self.loss_weighting != "none":
             raise InputError(
-                f"The layout fbp-unet was given the loss weighting {self.loss_weighting}.",
+                f"The prior type {kind.name} was given the loss weighting {self.loss_weighting}.",
                 "none, since there are no noise levels",
+                "--loss-weighting none",
             )
 
     @property
     def prediction(self) -> str:
-        """What the network's output is, as `Prior` names it."""
-        return "residual" if self.network.layout == "fbp-unet" else self.predict
+        """What the network's output is: "v", "eps", or "residual" where an FBP is restored."""
+        return self.network.type.prediction(self.predict)
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate at a step: linear warm-up, then the schedule's fall to zero at the end.

@@ -1,4 +1,4 @@
-"""A picture of unconditional samples, to watch a prior learn."""
+"""A picture of unconditional samples, to watch a prior learn during `train`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sample_blocks(prior: Prior, code: float) -> np.ndarray:
     return network_to_hu(volume.cpu().numpy()).reshape(N_BLOCKS, k, size, size)
 
 
-def write_samples(prior: Prior, code: float, folder: Path, step: int) -> Path:
+def write_samples(folder: Path, prior: Prior, code: float, step: int) -> Path:
     """Write samples/step-<step>.png into a folder, a row a block. Raises OutputWriteError."""
     from matplotlib.image import imsave
 

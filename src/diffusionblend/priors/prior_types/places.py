@@ -1,13 +1,26 @@
-"""Where in a training volume a block of slices lies, for each layout of prior."""
+"""Where in a training volume a block of slices lies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from diffusionblend.units import AIR_HU
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Place(Protocol):
+    """The place of a block; stride: the distance between its slices, counted in slices."""
+
+    @property
+    def stride(self) -> int: ...
+
+    def read(self, volume: np.ndarray) -> np.ndarray:
+        """The block (k, size, size) of a volume (z, size, size), in HU."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,8 @@ class CoronalPlace:
 
     def read(self, volume: np.ndarray) -> np.ndarray:
         """The block (1, size, size), rows along z, of a volume (z, size, size)."""
+        import numpy as np
+
         block = np.full((1, self.size, self.size), AIR_HU, volume.dtype)
         inside = slice(max(0, self.first), min(len(volume), self.first + self.size))
         begin = inside.start - self.first
@@ -43,31 +58,13 @@ class CoronalPlace:
         return block
 
 
-Place = AxialPlace | CoronalPlace
+def draw_axial_run(
+    n_slices: int, block_slices: int, strides: Sequence[int], rng: np.random.Generator
+) -> AxialPlace:
+    """A random run of equally distant axial slices, at the longest stride that fits or a shorter.
 
-
-def draw_place(
-    layout: str,
-    shape: tuple[int, int, int],
-    block_slices: int,
-    strides: Sequence[int],
-    rng: np.random.Generator,
-) -> Place:
-    """A random place in a volume (z, size, size) for a block of `block_slices`.
-
-    The neighbours of an end slice are mirrored for the layout "conditional", as the sampler does.
+    strides: drawn from evenly.
     """
-    n_slices, size, _ = shape
-    if layout == "coronal":
-        free = n_slices - size
-        first = int(rng.integers(min(0, free), max(0, free) + 1))
-        return CoronalPlace(int(rng.integers(size)), first, size)
-    if layout == "conditional":
-        half = block_slices // 2
-        places = np.arange(-half, half + 1) + int(rng.integers(n_slices))
-        last = n_slices - 1
-        mirrored = last - np.abs(last - np.abs(places))
-        return AxialPlace(tuple(int(i) for i in mirrored), 1)
     longest = max(1, (n_slices - 1) // max(1, block_slices - 1))
     stride = min(int(rng.choice(strides)), longest)
     first = int(rng.integers(n_slices - stride * (block_slices - 1)))

@@ -1,0 +1,1 @@
+"""Prior types: what a network sees of a volume, what it returns, and how it is trained."""

@@ -1,0 +1,44 @@
+"""The network of FBP-UNet: it adds to slices of an FBP what they lack (Jin et al. 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.priors.trained_network import TrainedNetwork
+
+
+@dataclass
+class Restorer(TrainedNetwork):
+    """A network that restores an FBP of certain views in one evaluation; not a diffusion prior."""
+
+    prediction: ClassVar[str] = "residual"
+
+    def restore(self, image: torch.Tensor) -> torch.Tensor:
+        """FBP images (B, 1, H, W), network range, with what they lack added.
+
+        Raises InputError where H or W does not suit the network.
+        """
+        times = torch.zeros(len(image), dtype=torch.long, device=image.device)
+        return image + self._predicted(image, times, 0.0)
+
+    @property
+    def views(self) -> tuple[int, float]:
+        """Views of the scans that it was trained for, and their arc in degrees.
+
+        Raises InputError where its facts do not contain them.
+        """
+        settings = self.trained.get("settings")
+        try:
+            return int(settings["views"]), float(settings["arc_degrees"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise InputError(
+                "The network's facts do not contain the views that it was trained for.",
+                "one written by 'diffusionblend train --prior-type fbp-unet'",
+            ) from error
+
+    def _facts(self) -> dict[str, object]:
+        return super()._facts() | {"prediction": self.prediction}

@@ -1,0 +1,114 @@
+"""A network trained on CT slices, with its facts: what priors and restorers have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import atomic_output
+from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
+from diffusionblend.priors.precision import Precision, runs_bfloat16
+
+if TYPE_CHECKING:
+    from typing import Self
+
+PRIOR_FILE = "prior.json"
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+SAFETENSORS_METADATA = {"format": "pt"}
+"""What diffusers and transformers want to read in a file of weights."""
+FORMAT_VERSION = 1
+RANGE = "HU / 1000"
+
+
+@dataclass
+class TrainedNetwork:
+    """A trained network and its facts.
+
+    unet: the network, in float32. config: its size and prior type. trained: facts of its training
+    (data, steps, validation loss), for the record. precision: of the network's arithmetic; "auto"
+    is bfloat16 where the device has it in hardware. source: the name, folder or hub id that it was
+    loaded by, None for one made in memory.
+    """
+
+    unet: torch.nn.Module
+    config: NetworkConfig
+    trained: dict[str, object] = field(default_factory=dict)
+    precision: Precision = "auto"
+    weights_sha256: str = ""
+    source: str | None = None
+
+    @property
+    def block_slices(self) -> int:
+        """Slices k in a block."""
+        return self.config.slices_seen
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.unet.parameters()).device
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the network to a device, in place, ready for inference; returns this same object.
+
+        As with `torch.nn.Module.to` there is no copy: whoever else has the object finds it moved.
+        """
+        self.unet.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return self
+
+    def _predicted(self, x: torch.Tensor, times: torch.Tensor, code: float) -> torch.Tensor:
+        """The network's output for blocks (B, k, H, W). Raises InputError on their size."""
+        multiple = self.config.pixel_multiple
+        if x.shape[-1] % multiple or x.shape[-2] % multiple:
+            raise InputError(
+                f"The prior was given slices of {x.shape[-2]} x {x.shape[-1]} pixels.",
+                f"multiples of {multiple} pixels (it was trained at {self.config.image_size})",
+            )
+        codes = torch.full((len(x),), code, device=x.device)
+        return apply_unet(
+            self.unet,
+            x,
+            times,
+            codes,
+            unshuffle=self.config.unshuffle,
+            bf16=runs_bfloat16(self.precision, x.device),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write network and facts to a folder: as diffusers does, float16 safetensors.
+
+        Each file appears whole or not at all, prior.json last, since it marks a finished prior.
+        Raises OutputWriteError.
+        """
+        from safetensors.torch import save
+
+        folder = Path(folder)
+        half = build_unet(self.config).half()
+        half.load_state_dict(self.unet.state_dict())
+        with ExitStack() as files:  # which take their places in the reverse of this order
+            facts, config, weights = (
+                files.enter_context(atomic_output(folder / name, force=True))
+                for name in (PRIOR_FILE, CONFIG_FILE, WEIGHTS_FILE)
+            )
+            content = save(half.state_dict(), metadata=SAFETENSORS_METADATA)
+            weights.write_bytes(content)
+            config.write_text(half.to_json_string())
+            self.weights_sha256 = hashlib.sha256(content).hexdigest()
+            facts.write_text(json.dumps(self._facts(), indent=2) + "\n")
+
+    def _facts(self) -> dict[str, object]:
+        """The content of prior.json."""
+        return {
+            "format": FORMAT_VERSION,
+            "range": RANGE,
+            "network": asdict(self.config),
+            "trained": self.trained,
+            "weights_sha256": self.weights_sha256,
+        }
