@@ -50,6 +50,7 @@ COMPILED = {
 ROOMS_WITH_TORCH = {"operators", "solvers", "priors", "methods", "training"}
 MAY_TOUCH_FILES = {
     "priors/prior.py",
+    "priors/trained_network.py",
     "priors/store.py",
     "training/loop.py",
     "training/cache.py",

@@ -6,14 +6,15 @@ import torch
 
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.priors.network import build_unet
-from diffusionblend.priors.prior import Prior
+from diffusionblend.priors.prior import Prior, make_prior
+from diffusionblend.priors.restorer import Restorer
 
 TINY = NetworkConfig(
     image_size=16, unshuffle=1, channels=(8, 16), norm_groups=4, attention_head_channels=8
 )
 
 
-def random_prior(seed: int = 0, config: NetworkConfig = TINY) -> Prior:
+def random_prior(seed: int = 0, config: NetworkConfig = TINY) -> Prior | Restorer:
     """A prior whose weights are random, in float32 throughout."""
     torch.manual_seed(seed)
-    return Prior(build_unet(config), config, trained={"seed": seed}, precision="float32").to("cpu")
+    return make_prior(build_unet(config), config, {"seed": seed}, precision="float32").to("cpu")

@@ -13,9 +13,9 @@ from diffusionblend.data.resample import to_square_slices
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.io.volumes import read_volume, write_volume
+from diffusionblend.io.volumes import find_volumes, read_volume, write_volume
 from diffusionblend.training import cache as cache_module
-from diffusionblend.training.cache import INDEX_FILE, VolumeCache, volume_paths
+from diffusionblend.training.cache import INDEX_FILE, VolumeCache
 from diffusionblend.training.dataset import VolumeBank, whole_hu
 
 SIZE = 8
@@ -50,13 +50,13 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def cached(folder: Path, source: Path, size: int = SIZE) -> list[cache_module.CachedVolume]:
-    return VolumeCache(folder, size).volumes(volume_paths(source))
+    return VolumeCache(folder, size).volumes(find_volumes(source))
 
 
 def assert_right(folder: Path, source: Path) -> None:
     """The cache gives what the files hold, with the same fingerprint as in memory."""
     found = cached(folder, source)
-    volumes = [to_square_slices(read_volume(p), SIZE) for p in volume_paths(source)]
+    volumes = [to_square_slices(read_volume(p), SIZE) for p in find_volumes(source)]
     assert [v.name for v in found] == ["a.mha", "b.nii.gz"]
     assert [v.slice_spacing_mm for v in found] == pytest.approx([0.8, 2.5])
     for got, expected in zip(found, volumes, strict=True):
@@ -132,7 +132,7 @@ def test_an_interrupted_build_goes_on(source: Path, tmp_path: Path, reads: list[
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        VolumeCache(folder, SIZE).volumes(volume_paths(source), stop)
+        VolumeCache(folder, SIZE).volumes(find_volumes(source), stop)
     assert reads == ["a.mha"]
     assert_right(folder, source)
     assert reads == ["a.mha", "b.nii.gz"]
@@ -157,4 +157,4 @@ def test_a_folder_without_volumes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(InputError, match="no volumes"):
-            volume_paths(folder)
+            find_volumes(folder)

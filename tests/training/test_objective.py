@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from diffusionblend.priors.prior import load_prior
+from diffusionblend.priors.prior_types.batches import NoisyBatch
 from diffusionblend.priors.schedule import NoiseSchedule
-from diffusionblend.training.batches import Batch
 from diffusionblend.training.loop import Trainer
 from diffusionblend.training.objective import Objective
 from diffusionblend.training.settings import TrainSettings
@@ -30,10 +30,10 @@ def snr() -> np.ndarray:
     return abar / (1 - abar)
 
 
-def batch() -> Batch:
+def batch() -> NoisyBatch:
     generator = torch.Generator().manual_seed(0)
     x0, eps = (torch.randn(6, 3, 16, 16, generator=generator) for _ in range(2))
-    return Batch(x0, torch.ones(6), eps, T)
+    return NoisyBatch(x0, torch.ones(6), eps, T)
 
 
 @pytest.mark.parametrize("predict", ["v", "eps"])
@@ -67,8 +67,8 @@ def test_the_error_of_eps_is_the_same_whatever_is_predicted() -> None:
     wrong_v = schedule.v_target(schedule.x0_from_eps(x_t, wrong_eps, T), wrong_eps, T)
     of_v = (wrong_v - schedule.v_target(given.x0, given.eps, T)).square()
     of_eps = (wrong_eps - given.eps).square()
-    one = objective(predict="v").eps_error(of_v, T)
-    other = objective(predict="eps").eps_error(of_eps, T)
+    one = objective(predict="v").eps_error(of_v, given)
+    other = objective(predict="eps").eps_error(of_eps, given)
     torch.testing.assert_close(one, other, rtol=1e-2, atol=0)
 
 

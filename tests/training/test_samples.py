@@ -1,4 +1,4 @@
-"""Pictures of samples, and TensorBoard's files, on the way of a run."""
+"""Samples, priors kept, and TensorBoard's files, on the way of a run."""
 
 from __future__ import annotations
 
@@ -6,30 +6,38 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.priors.prior import load_prior
-from diffusionblend.training import log, loop, samples
+from diffusionblend.priors.prior import Prior, load_prior
+from diffusionblend.training import log, loop
 from diffusionblend.training.loop import Trainer
 from easy_training import EASY_SETTINGS, easy_bank
-from tiny_network import random_prior
 
 
-def test_a_run_draws_samples_now_and_then(tmp_path: Path) -> None:
-    from matplotlib.image import imread
+def test_a_run_asks_for_samples_now_and_then(tmp_path: Path) -> None:
+    asked = []
+
+    def note(prior: Prior, code: float, step: int) -> None:
+        weights = next(prior.unet.parameters()).detach().clone()
+        asked.append((step, code, prior.prediction, weights))
 
     settings = replace(EASY_SETTINGS, steps=12, validate_every=3, samples_every=2)
-    Trainer(settings, easy_bank(), None, tmp_path).run()
-    pictures = sorted((tmp_path / samples.SAMPLES_FOLDER).iterdir())
-    assert [p.name for p in pictures] == ["step-00000006.png", "step-00000012.png"]
-    assert imread(pictures[0]).shape[:2] == (4 * 16, 3 * 16)  # a row a block, its slices in it
+    Trainer(settings, easy_bank(), None, tmp_path, draw_samples=note).run()
+    assert [(step, code, kind) for step, code, kind, _ in asked] == [(6, 1, "v"), (12, 1, "v")]
+    last = next(load_prior(tmp_path).unet.parameters())  # the averaged weights, in float16
+    torch.testing.assert_close(asked[-1][-1], last.detach(), rtol=1e-3, atol=1e-5)
     plain = replace(settings, samples_every=0)
-    Trainer(plain, easy_bank(), None, tmp_path / "plain").run()
-    assert not (tmp_path / "plain" / samples.SAMPLES_FOLDER).exists()
+    Trainer(plain, easy_bank(), None, tmp_path / "plain", draw_samples=note).run()
+    assert len(asked) == 2
     digests = [load_prior(f).weights_sha256 for f in (tmp_path, tmp_path / "plain")]
     assert digests[0] == digests[1]
+
+
+def test_pictures_that_nothing_draws_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing draws"):
+        Trainer(replace(EASY_SETTINGS, samples_every=1), easy_bank(), None, tmp_path)
 
 
 def test_priors_are_kept_now_and_then_as_a_shorter_run_would_end(tmp_path: Path) -> None:
@@ -43,14 +51,6 @@ def test_priors_are_kept_now_and_then_as_a_shorter_run_would_end(tmp_path: Path)
     assert load_prior(kept / "4").weights_sha256 == shorter.weights_sha256
     assert load_prior(kept / "4").trained["blocks"] == 4 * settings.batch_size
     assert not (tmp_path / "short" / loop.STEPS_FOLDER).exists()
-
-
-def test_samples_are_the_same_every_time_and_know_the_code() -> None:
-    prior = random_prior()
-    one, again = (samples.sample_blocks(prior, 1.0) for _ in range(2))
-    assert one.shape == (4, 3, 16, 16)
-    np.testing.assert_array_equal(one, again)
-    assert np.abs(samples.sample_blocks(prior, 2.5) - one).max() > 1e-3
 
 
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(

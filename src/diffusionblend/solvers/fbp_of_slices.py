@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from diffusionblend.geometry import equally_spaced_angles, parallel_beam_for
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.operators.parallel import ParallelBeamTransform
+from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
 from diffusionblend.units import AIR_HU, hu_to_network
 
@@ -20,8 +20,8 @@ def fbp_of_slices(x: torch.Tensor, n_views: int, arc_degrees: float) -> torch.Te
     pixel, which is taken as 1 mm.
     """
     grid = Grid(shape=tuple(x.shape), spacing_mm=(1.0, 1.0, 1.0))
-    geometry = parallel_beam_for(grid, equally_spaced_angles(n_views, arc_degrees))
-    operator = ParallelBeamTransform(geometry, grid, device=x.device)
+    geometry = ParallelBeam.fitting(grid, n_views, arc_degrees)
+    operator = XRayTransform(geometry, grid, device=x.device)
     attenuation = (x - NO_ATTENUATION).clamp(min=0)  # as a simulated scan has it
     fbp = filtered_back_projection(operator.forward(attenuation), geometry, grid)
     return fbp + NO_ATTENUATION

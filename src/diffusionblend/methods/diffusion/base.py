@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from diffusionblend.methods.problem import Problem
     from diffusionblend.priors.partition import Partition
     from diffusionblend.priors.prior import Prior
+    from diffusionblend.priors.trained_network import TrainedNetwork
 
 Init = Literal["noise", "fbp", "cg", "tv"]
 INIT_TIMESTEPS: dict[str, int | None] = {"noise": None, "fbp": 249, "cg": 249, "tv": 249}
@@ -153,7 +154,7 @@ class EstimateMethod(DiffusionMethod):
         }
 
 
-def check_prior_fits(prior: Prior, shape: tuple[int, int, int]) -> None:
+def check_prior_fits(prior: TrainedNetwork, shape: tuple[int, int, int]) -> None:
     """Raise InputError unless the prior was trained for slices of a volume (z, y, x)."""
     size, found = prior.config.image_size, shape[1:]
     if tuple(found) != (size, size):

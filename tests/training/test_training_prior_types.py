@@ -1,4 +1,4 @@
-"""Training blocks of each layout, and a short run of each that ends in a prior of its own."""
+"""Training blocks of each prior type, and a short run of each that ends in a prior of its own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.priors.config import LAYOUTS
+from diffusionblend.methods.api import reconstruct
 from diffusionblend.priors.prior import load_prior
+from diffusionblend.priors.prior_types.registry import PRIOR_TYPES, prior_type_of
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.simulation import simulate_projections
 from diffusionblend.training.batches import draw_batch
@@ -37,7 +38,7 @@ def numbered(n_slices: int) -> VolumeBank:
     return VolumeBank.of([Volume(values, grid)], block_slices=1)
 
 
-def drawn(layout: str, n_slices: int, k: int, **options: object) -> tuple[np.ndarray, list]:
+def drawn(prior_type: str, n_slices: int, k: int, **options: object) -> tuple[np.ndarray, list]:
     """Blocks in HU as whole numbers, and their codes."""
     blocks, codes = draw_blocks(
         numbered(n_slices),
@@ -45,7 +46,7 @@ def drawn(layout: str, n_slices: int, k: int, **options: object) -> tuple[np.nda
         block_slices=k,
         strides=(1, 2, 3),
         rng=np.random.default_rng(0),
-        layout=layout,
+        prior_type=prior_type_of(prior_type),
         **options,
     )
     return np.round(network_to_hu(blocks).numpy()).astype(int), codes.tolist()
@@ -94,8 +95,8 @@ def test_joint_blocks_are_drawn_as_ever() -> None:
         assert [int(s[0, 0]) // 64 for s in block] == [first + i * stride for i in range(3)]
 
 
-def settings_of(layout: str, **changes: object) -> TrainSettings:
-    network = replace(EASY_SETTINGS.network, layout=layout)
+def settings_of(prior_type: str, **changes: object) -> TrainSettings:
+    network = replace(EASY_SETTINGS.network, prior_type=prior_type)
     return replace(EASY_SETTINGS, network=network, steps=3, validate_every=2, **changes)
 
 
@@ -103,20 +104,20 @@ def test_fbp_unet_learns_from_the_fbp_of_its_views() -> None:
     settings = settings_of("fbp-unet", views=5, arc_degrees=120.0)
     options = {"seed": 0, "step": 0, "n_blocks": 4, "n_timesteps": 1000, "augmentation": None}
     batch = draw_batch(easy_bank(), settings, **options)
-    assert not batch.t.any() and not batch.codes.any()
+    assert not batch.codes.any()
     hu = network_to_hu(batch.x0[:, 0]).numpy()
     volume = Volume(hu, Grid(shape=hu.shape, spacing_mm=(3.0, 0.7, 0.7)))
     geometry = ParallelBeam.fitting(volume.grid, 5, 120.0)
-    fbp = reconstruct(simulate_projections(volume, geometry), method="fbp").volume
+    fbp = reconstruct(simulate_projections(volume, geometry), "fbp", device="cpu").volume
     expected = hu_to_network(fbp.values)
-    np.testing.assert_allclose(batch.eps[:, 0].numpy(), expected, atol=2e-3)
+    np.testing.assert_allclose(batch.image[:, 0].numpy(), expected, atol=2e-3)
     part = draw_batch(easy_bank(), settings, **options, share=slice(1, 3))
-    torch.testing.assert_close(part.eps, batch.eps[1:3])
+    torch.testing.assert_close(part.image, batch.image[1:3])
 
 
-@pytest.mark.parametrize("layout", ["conditional", "fbp-unet"])
-def test_the_error_is_of_what_is_given_back_alone(layout: str) -> None:
-    settings, schedule = settings_of(layout), NoiseSchedule()
+@pytest.mark.parametrize("prior_type", ["conditional", "fbp-unet"])
+def test_the_error_is_of_what_is_returned_alone(prior_type: str) -> None:
+    settings, schedule = settings_of(prior_type), NoiseSchedule()
     options = {"seed": 0, "step": 0, "n_blocks": 4, "n_timesteps": 1000, "augmentation": None}
     batch = draw_batch(easy_bank(), settings, **options)
 
@@ -128,9 +129,9 @@ def test_the_error_is_of_what_is_given_back_alone(layout: str) -> None:
 
     nothing = Nothing()
     squares = Objective(settings, schedule).squared_error(nothing, batch)
-    if layout == "fbp-unet":
-        assert torch.equal(nothing.seen, batch.eps)
-        expected = (batch.x0 - batch.eps).square()
+    if prior_type == "fbp-unet":
+        assert torch.equal(nothing.seen, batch.image)
+        expected = (batch.x0 - batch.image).square()
     else:
         assert nothing.seen.shape[1] == 3
         middle = (batch.x0[:, 1:2], batch.eps[:, 1:2], batch.t)
@@ -138,36 +139,39 @@ def test_the_error_is_of_what_is_given_back_alone(layout: str) -> None:
     torch.testing.assert_close(squares, expected)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_short_run_ends_in_a_prior_of_its_layout(layout: str, tmp_path: Path) -> None:
-    trainer = Trainer(settings_of(layout), easy_bank(), easy_bank(1), tmp_path)
+@pytest.mark.parametrize("prior_type", PRIOR_TYPES.names())
+def test_a_short_run_ends_in_a_prior_of_its_type(prior_type: str, tmp_path: Path) -> None:
+    trainer = Trainer(settings_of(prior_type), easy_bank(), easy_bank(1), tmp_path)
     prior = trainer.run()
     assert np.isfinite(prior.trained["validation_loss"])
     loaded = load_prior(tmp_path)
-    assert loaded.config.layout == layout
-    assert loaded.prediction == ("residual" if layout == "fbp-unet" else "v")
-    if layout == "fbp-unet":
+    assert loaded.config.prior_type == prior_type
+    assert loaded.prediction == ("residual" if prior_type == "fbp-unet" else "v")
+    if prior_type == "fbp-unet":
         assert loaded.views == (8, 180.0)
 
 
-def test_settings_without_a_layout_are_joint_ones() -> None:
-    """Checkpoints of before there were layouts."""
+def test_settings_without_a_prior_type_are_joint_ones() -> None:
+    """Checkpoints of before there were prior types, and of when those were called layouts."""
     stored = plain_settings(EASY_SETTINGS)
     for name in ("views", "arc_degrees"):
         del stored[name]
-    del stored["network"]["layout"]
+    del stored["network"]["prior_type"]
     check_same_settings(Path("checkpoint.pt"), EASY_SETTINGS, stored)
+    slices = replace(settings_of("slices"), steps=24)
     with pytest.raises(InputError, match="network"):
-        check_same_settings(Path("checkpoint.pt"), replace(settings_of("slices"), steps=24), stored)
+        check_same_settings(Path("checkpoint.pt"), slices, stored)
+    stored["network"]["layout"] = "slices"
+    check_same_settings(Path("checkpoint.pt"), slices, stored | {"validate_every": 2})
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        {"layout": "conditional", "samples_every": 1},
-        {"layout": "fbp-unet", "loss_weighting": "min-snr"},
-        {"layout": "fbp-unet", "views": 0},
-        {"layout": "fbp-unet", "arc_degrees": 400.0},
+        {"prior_type": "conditional", "samples_every": 1},
+        {"prior_type": "fbp-unet", "loss_weighting": "min-snr"},
+        {"prior_type": "fbp-unet", "views": 0},
+        {"prior_type": "fbp-unet", "arc_degrees": 400.0},
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(bad: dict) -> None:

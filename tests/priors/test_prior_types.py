@@ -1,7 +1,8 @@
-"""Layouts of priors: what a network sees and gives, and the partitions that go with it."""
+"""Prior types: what a network sees and returns, and the partitions that go with it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,37 +11,44 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.priors.config import LAYOUTS, NetworkConfig
+from diffusionblend.priors.card import summarise_prior
+from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.priors.network import apply_unet, build_unet
-from diffusionblend.priors.partition import neighbour_partition, slice_partition
-from diffusionblend.priors.prior import AIR, Prior, load_prior
+from diffusionblend.priors.partition import (
+    make_partition,
+    neighbour_partition,
+    slice_partition,
+)
+from diffusionblend.priors.prior import PRIOR_FILE, Prior, load_prior
+from diffusionblend.priors.prior_types.registry import PRIOR_TYPES, prior_type_of
+from diffusionblend.priors.restorer import Restorer
 from tiny_network import TINY, random_prior
 
 SLICES = {"joint": (3, 3), "slices": (1, 1), "conditional": (3, 1), "coronal": (1, 1)} | {
     "fbp-unet": (1, 1)
 }
-"""Slices that go in, and that come out, by layout."""
+"""Slices that go in, and that come out, by prior type."""
 
 
 def blocks(k: int, height: int = 16, width: int = 16, n: int = 3) -> torch.Tensor:
     return torch.randn(n, k, height, width, generator=torch.Generator().manual_seed(1))
 
 
-def prior_of(layout: str) -> Prior:
-    return random_prior(config=replace(TINY, layout=layout))
+def prior_of(prior_type: str) -> Prior | Restorer:
+    return random_prior(config=replace(TINY, prior_type=prior_type))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_network_has_the_channels_of_its_layout(layout: str) -> None:
-    seen, given = SLICES[layout]
-    unet = build_unet(replace(TINY, layout=layout, unshuffle=2))
+@pytest.mark.parametrize("prior_type", PRIOR_TYPES.names())
+def test_the_network_has_the_channels_of_its_type(prior_type: str) -> None:
+    seen, given = SLICES[prior_type]
+    unet = build_unet(replace(TINY, prior_type=prior_type, unshuffle=2))
     assert (unet.config.in_channels, unet.config.out_channels) == (4 * seen, 4 * given)
-    assert prior_of(layout).block_slices == seen
+    assert prior_of(prior_type).block_slices == seen
 
 
 def test_the_joint_network_is_what_it_was() -> None:
     torch.manual_seed(0)
-    explicit = build_unet(replace(TINY, layout="joint")).state_dict()
+    explicit = build_unet(replace(TINY, prior_type="joint")).state_dict()
     torch.manual_seed(0)
     for name, value in build_unet(TINY).state_dict().items():
         assert torch.equal(value, explicit[name])
@@ -68,7 +76,7 @@ def test_coronal_slices_are_padded_with_noised_air_and_cut_again() -> None:
     (padded,) = seen
     assert padded.shape == (3, 1, 12, 16)
     assert torch.equal(padded[..., :11, :], x)
-    noise = (padded[..., 11:, :] - prior.schedule.alpha_bar[t] ** 0.5 * AIR) / (
+    noise = (padded[..., 11:, :] - prior.schedule.alpha_bar[t] ** 0.5 * -1.0) / (
         1 - prior.schedule.alpha_bar[t]
     ) ** 0.5
     assert 0.5 < float(noise.std()) < 1.6 and abs(float(noise.mean())) < 1
@@ -88,6 +96,13 @@ def test_coronal_slices_that_fit_are_taken_as_they_are() -> None:
         plain.denoise(blocks(1, height=11), 40, 1)
 
 
+def test_a_restorer_says_where_its_views_are_missing() -> None:
+    restorer = prior_of("fbp-unet")
+    assert isinstance(restorer, Restorer)
+    with pytest.raises(InputError, match="views that it was trained for"):
+        _ = restorer.views
+
+
 def test_restoring_adds_to_the_image() -> None:
     prior, image = prior_of("fbp-unet"), blocks(1)
     zeros = torch.zeros(3, dtype=torch.long)
@@ -95,32 +110,72 @@ def test_restoring_adds_to_the_image() -> None:
     torch.testing.assert_close(prior.restore(image), image + added)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_saved_prior_keeps_its_layout(layout: str, tmp_path: Path) -> None:
-    prior = prior_of(layout)
-    if layout == "fbp-unet":
-        prior.prediction = "residual"
+@pytest.mark.parametrize("prior_type", PRIOR_TYPES.names())
+def test_a_saved_prior_keeps_its_type(prior_type: str, tmp_path: Path) -> None:
+    prior = prior_of(prior_type)
+    if prior_type == "fbp-unet":
         prior.trained["settings"] = {"views": 6, "arc_degrees": 90}
     prior.save(tmp_path)
     loaded = load_prior(tmp_path)
     assert loaded.config == prior.config
     assert loaded.prediction == prior.prediction
-    if layout == "fbp-unet":
+    assert isinstance(loaded, Restorer if prior_type == "fbp-unet" else Prior)
+    if prior_type == "fbp-unet":
         assert loaded.views == (6, 90.0)
-    else:
-        with pytest.raises(InputError, match="for which views"):
-            _ = loaded.views
+
+
+@pytest.mark.parametrize("prior_type", PRIOR_TYPES.names())
+def test_a_file_of_before_prior_types_were_called_so_is_read(
+    prior_type: str, tmp_path: Path
+) -> None:
+    prior = prior_of(prior_type)
+    prior.save(tmp_path)
+    facts = json.loads((tmp_path / PRIOR_FILE).read_text())
+    facts["network"]["layout"] = facts["network"].pop("prior_type")
+    (tmp_path / PRIOR_FILE).write_text(json.dumps(facts))
+    assert load_prior(tmp_path).config == prior.config
+    assert summarise_prior(tmp_path).prior_type == prior_type
+    assert summarise_prior(tmp_path).block_slices == SLICES[prior_type][0]
+
+
+@pytest.mark.parametrize(("prior_type", "wrong"), [("joint", "residual"), ("fbp-unet", "v")])
+def test_a_prediction_that_the_type_does_not_have_is_refused(
+    prior_type: str, wrong: str, tmp_path: Path
+) -> None:
+    prior_of(prior_type).save(tmp_path)
+    facts = json.loads((tmp_path / PRIOR_FILE).read_text())
+    (tmp_path / PRIOR_FILE).write_text(json.dumps(facts | {"prediction": wrong}))
+    with pytest.raises(InputError, match=f"predicts '{wrong}'"):
+        load_prior(tmp_path)
+
+
+@pytest.mark.parametrize("prior_type", PRIOR_TYPES.names())
+def test_the_partition_of_a_type_covers_every_slice_of_a_volume(prior_type: str) -> None:
+    """What the network returns of every block, put together, is the volume."""
+    kind, volume = prior_type_of(prior_type), torch.randn(7, 16, 16)
+    partition = kind.partition(tuple(volume.shape), 3)
+    assert partition.blocks.shape[1] == kind.slices_seen(3)
+    returned = partition.gather(volume)[:, kind.output_slices(3)]
+    n_slices = volume.shape[partition.axis]
+    torch.testing.assert_close(partition.scatter(returned, n_slices), volume)
+
+
+def test_joint_blocks_are_counted_as_partitions_have_them() -> None:
+    n, k = 20, 3
+    counts = [len(make_partition(n, k, 1, offset).blocks) for offset in range(k)]
+    assert prior_type_of("joint").mean_blocks(n, k) == pytest.approx(sum(counts) / k)
+    assert prior_type_of("slices").mean_blocks(n, 1) == n
 
 
 @pytest.mark.parametrize(
     ("bad", "word"),
     [
-        ({"layout": "sagittal"}, "joint, slices, conditional, coronal, fbp-unet"),
-        ({"layout": "conditional", "block_slices": 4}, "odd number"),
-        ({"layout": "conditional", "block_slices": 1}, "odd number"),
+        ({"prior_type": "sagittal"}, "joint, slices, conditional, coronal, fbp-unet"),
+        ({"prior_type": "conditional", "block_slices": 4}, "odd number"),
+        ({"prior_type": "conditional", "block_slices": 1}, "odd number"),
     ],
 )
-def test_impossible_layouts_are_refused(bad: dict, word: str) -> None:
+def test_impossible_types_are_refused(bad: dict, word: str) -> None:
     with pytest.raises(InputError, match=word):
         NetworkConfig(**bad)
 
@@ -131,13 +186,13 @@ def test_every_slice_is_given_once_among_its_neighbours(n_slices: int, k: int) -
     padded = np.pad(np.arange(n_slices), k // 2, mode="reflect")
     expected = [padded[i : i + k].tolist() for i in range(n_slices)]
     assert partition.blocks.tolist() == expected
-    assert partition.blocks[:, partition.given].flatten().tolist() == list(range(n_slices))
+    assert partition.blocks[:, partition.output_slices].flatten().tolist() == list(range(n_slices))
     x = torch.arange(n_slices * 6.0).reshape(n_slices, 2, 3)
-    given = partition.gather(x)[:, partition.given]
+    given = partition.gather(x)[:, partition.output_slices]
     torch.testing.assert_close(partition.scatter(given, n_slices), x)
     (slab,) = partition.slabs(1)
     assert (slab.slices.start, slab.slices.stop) == (0, n_slices)
-    assert slab.partition.given == partition.given
+    assert slab.partition.output_slices == partition.output_slices
 
 
 @pytest.mark.parametrize(("n_slices", "k"), [(5, 4), (1, 3), (2, 5)])
