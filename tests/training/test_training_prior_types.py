@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusionblend.methods.registry import reconstruct
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
