@@ -10,14 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
-from diffusionblend.methods.registry import METHODS, reconstruct
-
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
-from diffusionblend.geometry import (
-    ConeBeam,
-    FanBeam,
-)
+from diffusionblend.geometry import ConeBeam, FanBeam
+from diffusionblend.methods import METHODS
+from diffusionblend.methods.api import reconstruct
 from diffusionblend.priors.prior import Prior
 from diffusionblend.simulation import Noise, simulate_projections
 from small_scan import scan, small_volume
@@ -56,33 +53,33 @@ CASES = {
     "fbp-unet": Case("fbp-unet"),
     "dds-2d": Case("dds-2d", {"steps": 4}),
     "dds": Case("dds", {"steps": 4}),
-    "dds, variables kept": Case("dds", {"steps": 4, "tv_z_keeps": True}),
+    "dds, variables kept": Case("dds", {"steps": 4, "tv_z_keep": True}),
     "dds, cone beam": Case("dds", {"steps": 3}, scan="cone"),
     "dds, cg": Case("dds", {"steps": 3, "consistency": "cg"}),
     "dds, cg with rho": Case("dds", {"steps": 3, "consistency": "cg", "rho": 0.5}),
     "dds, cg weighted": Case("dds", {"steps": 3, "consistency": "cg", "weighted": True}, "noisy"),
     "dds, cg to the noise": Case(
-        "dds", {"steps": 3, "consistency": "cg", "cg_iterations": 20, "to_noise": True}, "noisy"
+        "dds", {"steps": 3, "consistency": "cg", "cg_iterations": 20, "stop_at_noise": True}, "noisy"
     ),
     "dds, prox": Case("dds", {"steps": 3, "consistency": "prox"}),
     "dds, hard": Case("dds", {"steps": 3, "consistency": "hard"}),
     "dds, dps": Case("dds", {"steps": 3, "consistency": "dps"}),
     "dds, none": Case("dds", {"steps": 3, "consistency": "none"}),
-    "dds, dual variable kept": Case("dds", {"steps": 4, "dual_decay": 0.85}),
-    "dds, mean of the last estimates": Case("dds", {"steps": 5, "average_below": 500}),
+    "dds, dual variable kept": Case("dds", {"steps": 4, "dual_damping": 0.85}),
+    "dds, mean of the last estimates": Case("dds", {"steps": 5, "tail_average_below": 500}),
     "dds, other times and noise": Case(
         "dds",
-        {"steps": 4, "time_power": 2.0, "eta": 0.5, "renewal": "ddim", "nonnegative": False},
+        {"steps": 4, "time_power": 2.0, "ddim_eta": 0.5, "nonnegative": False},
     ),
     "diffusion-mbir": Case("diffusion-mbir", {"steps": 3}),
     "diffusion-mbir, no corrector": Case("diffusion-mbir", {"steps": 3, "corrector_snr": 0.0}),
     "tpdm": Case("tpdm", {"steps": 6}),
     "tpdm, cg": Case("tpdm", {"steps": 4, "consistency": "cg", "seed": 2}),
     "diffusionblend": Case("diffusionblend", {"steps": 4}),
-    "diffusionblend++, from noise": Case("diffusionblend++", {"steps": 4, "start": "noise"}),
-    "diffusionblend++, from fbp": Case("diffusionblend++", {"steps": 4, "start": "fbp"}),
-    "diffusionblend++, from cg": Case("diffusionblend++", {"steps": 3, "start": "cg"}),
-    "diffusionblend++, from tv": Case("diffusionblend++", {"steps": 3, "start": "tv"}),
+    "diffusionblend++, from noise": Case("diffusionblend++", {"steps": 4, "init": "noise"}),
+    "diffusionblend++, from fbp": Case("diffusionblend++", {"steps": 4, "init": "fbp"}),
+    "diffusionblend++, from cg": Case("diffusionblend++", {"steps": 3, "init": "cg"}),
+    "diffusionblend++, from tv": Case("diffusionblend++", {"steps": 3, "init": "tv"}),
     "diffusionblend++, coarse start": Case(
         "diffusionblend++", {"steps": 4, "fine_steps": 3}, scan="fine"
     ),
@@ -108,9 +105,8 @@ class Golden:
 def run(case: Case, projections: Projections | None = None) -> Golden:
     """A case computed on the CPU; `projections` take the place of the scan, to try others."""
     projections = projections or scan_of(case.scan)
-    settings = METHODS[case.method].settings(**case.settings)
     result = reconstruct(
-        projections, method=case.method, settings=settings, **priors_for(case), device="cpu"
+        projections, case.method, **priors_for(case), device="cpu", **case.settings
     )
     hu = result.volume.values.astype(np.float64)
     mean_square = float(np.mean((hu - truth(case.scan).values) ** 2))
@@ -123,22 +119,22 @@ def run(case: Case, projections: Projections | None = None) -> Golden:
 
 def priors_for(case: Case) -> dict[str, Prior]:
     """Tiny networks of random weights for a case, as `reconstruct` takes them."""
-    method = METHODS[case.method]
-    if method.layout is None:
+    needed = METHODS.get(case.method).prior
+    if needed is None:
         return {}
     if case.scan == "fine":
-        fine = random_prior(0, replace(TINY, layout=method.layout, image_size=32))
-        return {"prior": fine, "coarse_prior": prior(method.layout)}
-    given = {"prior": prior(method.layout)}
-    if method.perpendicular is not None:
-        given["perpendicular_prior"] = prior(method.perpendicular)
+        fine = random_prior(0, replace(TINY, prior_type=needed.prior_type, image_size=32))
+        return {"prior": fine, "coarse_prior": prior(needed.prior_type)}
+    given = {"prior": prior(needed.prior_type)}
+    if needed.coronal:
+        given["coronal_prior"] = prior("coronal")
     return given
 
 
 @cache
-def prior(layout: str) -> Prior:
+def prior(prior_type: str) -> Prior:
     """A prior of random weights of a type, for 16 x 16 pixels."""
-    made = random_prior(1, replace(TINY, layout=layout))
+    made = random_prior(1, replace(TINY, prior_type=prior_type))
     made.trained = {"settings": {"views": VIEWS, "arc_degrees": 180.0}}
     return made
 

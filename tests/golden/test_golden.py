@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import pytest
 
-from diffusionblend.methods.registry import METHODS
-from diffusionblend.priors.config import LAYOUTS
+from diffusionblend.methods import METHODS
+from diffusionblend.priors.prior_types.registry import PRIOR_TYPES
 from golden.cases import CASES, Golden, priors_for, run
 
 TOLERANCE_HU = 0.5
@@ -49,8 +49,8 @@ def test_every_case_is_kept_and_no_other(kept: dict[str, Golden], updated: objec
 
 def test_every_method_and_prior_type_is_among_the_cases() -> None:
     assert {case.method for case in CASES.values()} == set(METHODS)
-    used = {p.config.layout for case in CASES.values() for p in priors_for(case).values()}
-    assert used == set(LAYOUTS)
+    used = {p.config.prior_type for case in CASES.values() for p in priors_for(case).values()}
+    assert used == set(PRIOR_TYPES)
 
 
 def test_settings_change_more_than_the_tolerances_allow(
