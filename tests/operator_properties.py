@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Geometry, Grid
-from diffusionblend.operators import LinearOperator, XRayTransform
+from diffusionblend.operators import LinearOperator, XRayTransform, stack
 
 SINGLE_PRECISION = 1e-6
 
@@ -49,10 +50,14 @@ def dense_matrix(operator: LinearOperator, dtype: torch.dtype = torch.float64) -
 def check_operator(
     operator: LinearOperator, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> None:
-    """Linearity, adjointness and shape errors."""
+    """Linearity, adjointness, the ways to call it, its algebra, and what it refuses."""
     check_linearity(operator, dtype=dtype, device=device)
     check_adjoint(operator, dtype=dtype, device=device)
     check_shape_errors(operator, dtype=dtype)
+    check_calls(operator, dtype=dtype, device=device)
+    check_algebra(operator, dtype=dtype, device=device)
+    check_arrays(operator)
+    check_refusals(operator)
 
 
 def check_linearity(
@@ -142,3 +147,98 @@ def check_shape_errors(operator: LinearOperator, *, dtype: torch.dtype = torch.f
                 apply(torch.zeros(wrong, dtype=dtype))
             assert str(wrong) in raised.value.got
             assert str(shape) in raised.value.expected
+
+
+def check_calls(
+    operator: LinearOperator, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> None:
+    """A @ x, A(x), A.H, A.T and A.normal are forward and adjoint under other names; short repr."""
+    x = random_array(operator.domain_shape, 3, dtype, device)
+    y = random_array(operator.range_shape, 4, dtype, device)
+    lines, back = operator.forward(x), operator.adjoint(y)
+    for found in (operator @ x, operator(x)):
+        torch.testing.assert_close(found, lines)
+    for transposed in (operator.H, operator.T):
+        assert tuple(transposed.domain_shape) == tuple(operator.range_shape)
+        assert tuple(transposed.range_shape) == tuple(operator.domain_shape)
+        torch.testing.assert_close(transposed @ y, back)
+        torch.testing.assert_close(transposed.adjoint(x), lines)
+        assert transposed.H is operator
+    torch.testing.assert_close(operator.normal(x), operator.adjoint(lines))
+    assert "\n" not in repr(operator) and len(repr(operator)) < 250
+    assert operator.to(device).range_shape == operator.range_shape
+
+
+def check_algebra(
+    operator: LinearOperator, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> None:
+    """Products, sums, multiples and stacks by their definitions, linear and with adjoints."""
+    x = random_array(operator.domain_shape, 5, dtype, device)
+    lines = operator.forward(x)
+    made = {
+        "product": (operator.H @ operator, operator.adjoint(lines)),
+        "sum": (operator + 2 * operator, 3 * lines),
+        "difference": (operator * 2 - operator, lines),
+        "negative": (-operator, -lines),
+        "NumPy's number": (np.float32(0.5) * operator, lines / 2),
+    }
+    for name, (combined, expected) in made.items():
+        limit = 1e-5 * (expected.double().norm() + lines.double().norm())
+        error = (combined @ x - expected).double().norm()
+        assert error <= limit, name
+        check_linearity(combined, dtype=dtype, device=device, tolerance=1e-5)
+        check_adjoint(combined, dtype=dtype, device=device, tolerance=1e-5)
+    stacked = stack(operator, -operator, operator.H @ operator)
+    check_adjoint(stacked, dtype=dtype, device=device, tolerance=1e-5)
+    first, second, third = stacked.split(stacked @ x)
+    torch.testing.assert_close(first, lines)
+    torch.testing.assert_close(second, -lines)
+    torch.testing.assert_close(third, operator.normal(x))
+    check_shape_errors(stacked, dtype=dtype)
+
+
+def check_arrays(operator: LinearOperator) -> None:
+    """NumPy arrays come back as such; other numbers are cast to the operator's precision."""
+    for apply, shape in (
+        (operator.forward, operator.domain_shape),
+        (operator.adjoint, operator.range_shape),
+    ):
+        whole = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape) % 7
+        kept = whole.copy()
+        expected = apply(torch.from_numpy(whole).to(operator.device or "cpu", torch.float32))
+        assert expected.dtype == (operator.dtype or torch.float32)
+        for array in (whole, whole.astype(np.float64), whole.astype(">f4"), whole[..., ::-1]):
+            found = apply(array)
+            assert isinstance(found, np.ndarray) and found.dtype.kind == "f"
+            if operator.dtype is not None:
+                assert found.dtype == expected.detach().cpu().numpy().dtype
+            if array.strides[-1] > 0:
+                scale = float(expected.abs().max()) + 1e-30
+                np.testing.assert_allclose(found / scale, expected.cpu() / scale, atol=1e-5)
+        assert (whole == kept).all()
+        assert apply(torch.from_numpy(whole).to(operator.device or "cpu")).dtype.is_floating_point
+
+
+def check_refusals(operator: LinearOperator) -> None:
+    """Complex numbers, what is no array, and data on another device, each in words."""
+    shape = tuple(operator.domain_shape)
+    for wrong, word in (
+        (np.zeros(shape, complex), "complex128"),
+        (torch.zeros(shape, dtype=torch.complex64), "complex64"),
+        (np.zeros(shape).tolist(), "list"),
+        (np.full(shape, "1"), "U1"),
+    ):
+        with pytest.raises(InputError) as raised:
+            operator @ wrong
+        assert word in raised.value.got and raised.value.expected
+    if operator.device is not None:
+        with pytest.raises(InputError, match="data on meta") as raised:
+            operator @ torch.zeros(shape, device="meta")
+        assert str(operator.device) in raised.value.expected
+
+
+def check_norm(operator: LinearOperator) -> None:
+    """`norm` is the largest singular value of the dense matrix. Small operators only."""
+    dense = dense_matrix(operator, operator.dtype or torch.float64)
+    expected = float(torch.linalg.matrix_norm(dense, 2))
+    assert operator.norm(iterations=2000, tolerance=1e-7) == pytest.approx(expected, rel=1e-3)
