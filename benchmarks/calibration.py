@@ -97,7 +97,7 @@ class CalibrationBenchmark:
         (self.output / TABLE_FILE).write_text(f"{table}\n{facts}\n")
         print(table)
 
-    def _samples(self, views: int, truth: Volume, prior: Prior):  # noqa: ANN202
+    def _samples(self, views: int, truth: Volume, prior: Prior):
         """The samples of a scan, one after the other, each made once."""
         geometry = ParallelBeam.fitting(truth.grid, views)
         projections = simulate_projections(truth, geometry)

@@ -24,18 +24,8 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
-
-from diffusionblend.benchmarking.cells import scan
-from diffusionblend.benchmarking.tables import Setting
-from diffusionblend.data.volume import Volume
-from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.geometry.grid import Grid
 from diffusionblend.methods.consistencies import make_consistency
-from diffusionblend.methods.diffusion.consistency import Consistency, OnScaledState
 from diffusionblend.methods.diffusion.sampler import Sampler
-from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
-from diffusionblend.methods.diffusion.tpdm import draw_planes
-from diffusionblend.methods.problem import Measurement
 from diffusionblend.methods.settings import (
     Dds2dSettings,
     DdsSettings,
@@ -45,6 +35,16 @@ from diffusionblend.methods.settings import (
     SamplingSettings,
     TpdmSettings,
 )
+
+from diffusionblend.benchmarking.cells import scan
+from diffusionblend.benchmarking.tables import Setting
+from diffusionblend.data.volume import Volume
+from diffusionblend.evaluation.tables import Column, format_table
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.methods.diffusion.consistency import Consistency, OnScaledState
+from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
+from diffusionblend.methods.diffusion.tpdm import draw_planes
+from diffusionblend.methods.problem import Measurement
 from diffusionblend.priors.partition import (
     Partition,
     draw_partitions,
@@ -55,7 +55,7 @@ from diffusionblend.priors.partition import (
 from diffusionblend.runs.record import versions
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from gaussian_prior import GaussianPrior, covariance  # noqa: E402
+from gaussian_prior import GaussianPrior, covariance
 
 HU_PER_UNIT = 1000.0
 SHAPE = (9, 12, 12)

@@ -207,7 +207,7 @@ class Benchmark:
         parts += [seed] if len(self.seeds) > 1 else []
         return ", ".join(["DiffusionBlend++", *parts])
 
-    def _cells(self, setting: str, size: int):  # noqa: ANN202
+    def _cells(self, setting: str, size: int):
         """Label, method and (made when wanted) settings of every cell of a setting."""
         if "fbp" in self.methods:
             yield "FBP", "fbp", FbpSettings

@@ -18,7 +18,8 @@ FIELD_MM, AXIS_OFF_COLUMNS = 48.0, 1.5
 
 def measure(angles_rad: np.ndarray, columns: int) -> dict[str, np.ndarray]:
     """Counts (view, row, column) of a rod, flats and darks (frame, row, column); the axis is
-    off."""
+    off.
+    """
     rng = np.random.default_rng(5)
     places_mm = (np.arange(columns) - (columns - 1) / 2 - AXIS_OFF_COLUMNS) * FIELD_MM / columns
     off_mm = places_mm - ROD_X_MM * np.cos(angles_rad)[:, None]

@@ -25,7 +25,7 @@ POLL_SECONDS = 0.05
 class Page:
     """One page: evaluate script, press keys, move the mouse, take pictures; errors are kept."""
 
-    def __init__(self, connection) -> None:  # noqa: ANN001
+    def __init__(self, connection) -> None:
         self._connection = connection
         self._numbers = itertools.count(1)
         self.errors: list[str] = []

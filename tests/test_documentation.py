@@ -184,7 +184,7 @@ def test_every_exported_name_stands_in_the_reference():
     homes = {f"{home}.{name}" for name, home in diffusionblend._HOMES.items()}
     assert homes <= documented
     for name in documented - homes:
-        module, _, attribute = name.rpartition(".")
+        module, _, _attribute = name.rpartition(".")
         assert (REPOSITORY / "src/diffusionblend" / module.replace(".", "/")).exists() or any(
             (REPOSITORY / "src/diffusionblend").glob(module.replace(".", "/") + ".py")
         )

@@ -121,7 +121,7 @@ def test_zero_counts_stay_finite():
     "wrong", [{"photons": 0.0}, {"photons": -1.0}, {"electronic_counts": -0.1}]
 )
 def test_bad_noise_is_an_error(wrong):
-    with pytest.raises(InputError, match="photons|electronic"):
+    with pytest.raises(InputError, match=r"photons|electronic"):
         Noise(**wrong)
 
 

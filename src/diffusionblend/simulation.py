@@ -31,7 +31,8 @@ VOLUMES_HELD, PROJECTIONS_HELD = 5, 12
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """Photons counted in an unattenuated detector pixel (Poisson), and electronic noise in counts
-    (Gauss)."""
+    (Gauss).
+    """
 
     photons: float = PAPER_PHOTONS
     electronic_counts: float = PAPER_ELECTRONIC_COUNTS

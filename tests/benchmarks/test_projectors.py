@@ -94,7 +94,7 @@ def test_ours_is_exact_and_its_own_adjoint(kind):
 
 def test_the_phantom_is_the_tests_own():
     width_mm = 24 * 1.5
-    x, y, z = (c * width_mm for c in CENTRE)
+    x, y, _z = (c * width_mm for c in CENTRE)
     radius = RADIUS * width_mm
     volume, lines = phantom(BEAM, GRID)
     disc = Ellipse(x_mm=x, y_mm=y, a_mm=radius, b_mm=radius, value=VALUE_PER_MM)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_a_tissue_has_its_lower_end_and_not_its_upper_one(name):
 
 def test_tissues_do_not_overlap():
     ranges = sorted((t.low_hu, t.high_hu) for t in TISSUES.values())
-    assert all(high <= low for (_, high), (low, _) in zip(ranges, ranges[1:], strict=False))
+    assert all(high <= low for (_, high), (low, _) in itertools.pairwise(ranges))
 
 
 def test_bias_and_calibration_count_the_same_voxels():

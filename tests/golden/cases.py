@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
+
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
 from diffusionblend.geometry import ConeBeam, FanBeam
@@ -59,7 +60,9 @@ CASES = {
     "dds, cg with rho": Case("dds", {"steps": 3, "consistency": "cg", "rho": 0.5}),
     "dds, cg weighted": Case("dds", {"steps": 3, "consistency": "cg", "weighted": True}, "noisy"),
     "dds, cg to the noise": Case(
-        "dds", {"steps": 3, "consistency": "cg", "cg_iterations": 20, "stop_at_noise": True}, "noisy"
+        "dds",
+        {"steps": 3, "consistency": "cg", "cg_iterations": 20, "stop_at_noise": True},
+        "noisy",
     ),
     "dds, prox": Case("dds", {"steps": 3, "consistency": "prox"}),
     "dds, hard": Case("dds", {"steps": 3, "consistency": "hard"}),

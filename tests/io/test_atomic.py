@@ -159,7 +159,7 @@ def test_a_librarys_own_error_on_a_full_disk_is_an_error(small_disk):
         pytest.raises(OutputWriteError, match="disk is full"),
         atomic_output(small_disk / "a") as temporary,
     ):
-        with open(temporary, "wb", buffering=0) as file:
+        with temporary.open("wb", buffering=0) as file:
             file.write(b"x" * 2_000_000)  # a short write, of which a raw file does not complain
         raise RuntimeError("write failed")
     assert names(small_disk) == []

@@ -9,7 +9,7 @@ from diffusionblend.priors.precision import has_bfloat16, runs_bfloat16
 from tiny_network import random_prior
 
 
-@pytest.mark.parametrize("amx, avx512", [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(("amx", "avx512"), [(False, False), (True, False), (False, True)])
 def test_auto_asks_the_processor(monkeypatch, amx, avx512):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
@@ -17,7 +17,7 @@ def test_auto_asks_the_processor(monkeypatch, amx, avx512):
     assert runs_bfloat16("auto", "cpu") == (amx or avx512)
 
 
-@pytest.mark.parametrize("precision, expected", [("float32", False), ("bfloat16", True)])
+@pytest.mark.parametrize(("precision", "expected"), [("float32", False), ("bfloat16", True)])
 def test_what_is_asked_for_is_taken(precision, expected):
     assert runs_bfloat16(precision, "cpu") is expected
 

@@ -230,7 +230,7 @@ def test_a_prior_killed_while_it_is_saved_is_the_old_one_or_no_finished_one(
     assert {p.name for p in saved.iterdir()} == set(before)
     assert (saved / PRIOR_FILE).read_bytes() == before[PRIOR_FILE]
     for folder in (new,) if at == 0 else (new, saved):
-        with pytest.raises(InputError, match="not found|corrupt"):
+        with pytest.raises(InputError, match=r"not found|corrupt"):
             load_prior(folder)
     if at == 0:
         load_prior(saved)

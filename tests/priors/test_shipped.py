@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -126,7 +125,7 @@ def test_weights_from_the_hub_are_checked_as_any(hub: list[dict], tmp_path: Path
         patch.setattr("huggingface_hub.snapshot_download", damage)
         with pytest.raises(InputError, match="corrupt"):
             load_prior("someone/chest")
-        os.unlink(weights.parent / PRIOR_FILE)
+        (weights.parent / PRIOR_FILE).unlink()
         with pytest.raises(InputError, match=f"{PRIOR_FILE} not found"):
             load_prior("someone/chest")
 

@@ -122,7 +122,7 @@ def test_every_window_has_its_picture_with_the_right_grey(full: str, volumes) ->
 
 def test_every_volume_has_its_line_in_every_profile(full: str) -> None:
     page = Page(full)
-    curves = [p for p in page.all("polyline")]
+    curves = list(page.all("polyline"))
     assert [p["class"] for p in curves] == ["curve curve-0", "curve curve-1"] * 3
     assert [len(p["points"].split()) for p in curves] == [12, 12, 8, 8, 10, 10]  # x, z, y
     assert page.text.count("<i>FBP") >= 3

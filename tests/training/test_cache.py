@@ -148,7 +148,7 @@ def test_the_cache_tells_nothing_of_a_patient(source: Path, tmp_path: Path) -> N
 
 def test_a_bad_volume_leaves_nothing(source: Path, tmp_path: Path) -> None:
     (source / "a.mha").write_bytes((source / "a.mha").read_bytes()[:-9])
-    with pytest.raises(InputError, match="a.mha"):
+    with pytest.raises(InputError, match=r"a\.mha"):
         cached(tmp_path / "cache", source)
     assert not (tmp_path / "cache").exists()
 

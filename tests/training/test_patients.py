@@ -60,7 +60,7 @@ def test_too_few_patients_or_no_share_are_refused() -> None:
 
 
 def test_a_patient_in_both_is_refused_by_the_volumes_name() -> None:
-    with pytest.raises(InputError, match="x1.nii is in training and validation") as refused:
+    with pytest.raises(InputError, match=r"x1\.nii is in training and validation") as refused:
         check_apart({"x1.nii": "secret", "x2.nii": "q"}, {"y.nii": "secret"})
     assert "secret" not in str(refused.value)
     check_apart({"x1.nii": "p"}, {"y.nii": "q"})

@@ -121,7 +121,7 @@ def test_the_error_is_of_what_is_returned_alone(prior_type: str) -> None:
     batch = draw_batch(easy_bank(), settings, **options)
 
     class Nothing(torch.nn.Module):
-        def forward(self, tiles, t, class_labels):  # noqa: ANN001, ANN202
+        def forward(self, tiles, t, class_labels):
             self.seen = tiles
             out = torch.zeros(len(tiles), 1, *tiles.shape[2:])
             return type("Output", (), {"sample": out})

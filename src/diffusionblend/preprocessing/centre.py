@@ -195,7 +195,8 @@ def wedge_centre_column(lines: np.ndarray, start_column: float) -> float:
 @dataclass(frozen=True, eq=False)
 class _Halves:
     """Half a turn in Fourier space along the columns, (row, frequency, view), frequencies per
-    column."""
+    column.
+    """
 
     waves: np.ndarray
     per_column: np.ndarray

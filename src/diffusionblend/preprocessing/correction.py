@@ -151,7 +151,8 @@ def _check_flats(flats: np.ndarray, flat: np.ndarray, dead: np.ndarray, found: C
 
 def _mean_frame(frames: np.ndarray) -> np.ndarray:
     """The mean of the frames that are finite at a pixel, NaN where none is, (row, column)
-    float64."""
+    float64.
+    """
     finite = np.isfinite(frames)
     total = np.where(finite, frames, 0.0).sum(axis=0, dtype=np.float64)
     count = finite.sum(axis=0)

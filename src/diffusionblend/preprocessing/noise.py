@@ -1,5 +1,6 @@
 """How many photons a detector pixel of the open beam counts, by how flat frames differ from one
-another."""
+another.
+"""
 
 from __future__ import annotations
 

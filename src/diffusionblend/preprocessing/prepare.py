@@ -137,7 +137,8 @@ def _centre(
     scan: RawScan, lines: np.ndarray, kind: str, correction: Correction
 ) -> tuple[float, Centre | None]:
     """The column of the axis: the known one, what is found, or the detector's middle (fan,
-    cone)."""
+    cone).
+    """
     if scan.centre_column is not None:
         return scan.centre_column, None
     if kind != "parallel":

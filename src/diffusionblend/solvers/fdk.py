@@ -50,7 +50,8 @@ def feldkamp_davis_kress(
 
 def ray_weights(geometry: ConeBeam) -> np.ndarray:
     """Weights (view, row, column) before filtering: the view's arc, the ray's share, and the length
-    along the ray from the source to the foot of the centre, over which rays spread."""
+    along the ray from the source to the foot of the centre, over which rays spread.
+    """
     p, height = geometry.column_positions_mm, geometry.row_positions_mm[:, None]
     source, detector = geometry.source_to_axis_mm, geometry.source_to_detector_mm
     along = source * detector + geometry.axis_shift_mm * p

@@ -41,7 +41,8 @@ class ExactProximal:
 
     def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
-        column)."""
+        column).
+        """
         operator = self.operator.with_slices(len(x0))
         views, slices, columns = operator.range_shape
         difference = (y - operator.forward(x0)).transpose(1, 2).reshape(views * columns, slices)

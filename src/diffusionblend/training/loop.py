@@ -349,7 +349,7 @@ class Trainer:
     def _signals_noted(self) -> Iterator[None]:
         """SIGINT and SIGTERM are noted, for the loop to stop after the step it is in."""
 
-        def note(number: int, frame: object) -> None:
+        def note(number: int, _frame: object) -> None:
             self._signal = number
 
         previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
@@ -65,7 +66,7 @@ class Processes:
         Raises InputError where there are fewer blocks than parts of all processes.
         """
         edges = _edges(n_blocks, self.count * parts)
-        if 0 in (b - a for a, b in zip(edges, edges[1:], strict=False)):
+        if 0 in (b - a for a, b in itertools.pairwise(edges)):
             raise InputError(
                 f"A batch of {n_blocks} blocks is to be cut into {parts} part(s) for each of "
                 f"{self.count} process(es).",
@@ -73,7 +74,7 @@ class Processes:
                 "a larger --batch-size, or fewer processes",
             )
         mine = edges[self.rank * parts : (self.rank + 1) * parts + 1]
-        return [slice(a, b) for a, b in zip(mine, mine[1:], strict=False)]
+        return [slice(a, b) for a, b in itertools.pairwise(mine)]
 
 
 def _edges(n: int, parts: int) -> list[int]:

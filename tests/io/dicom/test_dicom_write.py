@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 
@@ -176,7 +175,7 @@ def test_a_real_series_survives_with_its_study(tmp_path, shared_data):
     some = tmp_path / "source"
     some.mkdir()
     for path in sorted(source.iterdir())[:5]:
-        os.symlink(path, some / path.name)
+        (some / path.name).symlink_to(path)
     volume = read_volume(some)
     paths = write_dicom_series(volume, tmp_path / "out", template=some, n_views=8)
     assert_round_trip(read_volume(tmp_path / "out"), volume)

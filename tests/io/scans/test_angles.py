@@ -73,8 +73,8 @@ def test_lists_of_angles(tmp_path):
 def test_lists_that_are_none(tmp_path, content):
     path = tmp_path / "angles.txt"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="angles.txt"):
+    with pytest.raises(InputError, match=r"angles\.txt"):
         read_angle_list(path)
     path.rename(tmp_path / "angles.npy")
-    with pytest.raises(InputError, match="angles.npy"):
+    with pytest.raises(InputError, match=r"angles\.npy"):
         read_angle_list(tmp_path / "angles.npy")

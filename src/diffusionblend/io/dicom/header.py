@@ -159,7 +159,7 @@ def _read_header(path: Path) -> Header | None:
 
     named_dicom = path.suffix.lower() in DICOM_SUFFIXES
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd but readable values, such as too long a number
             tags = pydicom.dcmread(
                 file, stop_before_pixels=True, specific_tags=TAGS, force=named_dicom

@@ -63,7 +63,8 @@ def _frames(file: h5py.File, name: str, options: ReadOptions) -> np.ndarray | No
 
 def _part(data: h5py.Dataset, options: ReadOptions, frames: slice, turned: bool) -> np.ndarray:
     """The window of a data set as (frame, row, column); two dimensions are one row, (frame,
-    column)."""
+    column).
+    """
     n_rows = 1 if data.ndim == 2 else data.shape[0 if turned else 1]
     rows, columns = options.window.of_detector(n_rows, data.shape[-1])
     if data.ndim == 2:

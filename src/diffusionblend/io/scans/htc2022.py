@@ -23,6 +23,8 @@ PARAMETERS = {
     "source_to_detector_mm": "distanceSourceDetector",
 }
 FACTS = {"project": "projectName", "scanner": "scanner", "voltage_kv": "voltage", "date": "date"}
+READ_ERRORS = (ValueError, TypeError, IndexError, OSError, EOFError, zlib.error)
+"""What SciPy raises on damaged files; IndexError before 1.14."""
 LAYOUT = "a MATLAB file of the challenge, with CtDataFull or CtDataLimited"
 
 
@@ -78,7 +80,7 @@ def read_matlab(path: Path | str) -> dict[str, object]:
         raise InputError(
             f"{path} is a MATLAB file of version 7.3.", "version 5 to 7", "save it with '-v7'"
         ) from error
-    except (MatReadError, ValueError, TypeError, OSError, EOFError, zlib.error) as error:
+    except (MatReadError, *READ_ERRORS) as error:
         raise InputError(
             f"{path} could not be read as a MATLAB file: {error}.", LAYOUT, "copy it again"
         ) from error

@@ -70,7 +70,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     check_readable(path)
     with (
         _told_as_numpy(path),
-        open(path, "rb") as file,
+        path.open("rb") as file,
         np.load(file, allow_pickle=False) as found,
     ):
         return {name: found[name] for name in found.files}
