@@ -228,10 +228,10 @@ def _are_enough(ends: list[float]) -> bool:
 
 
 def _blocks(n_slices: int, prior: Prior | None) -> float:
-    """What time goes with: slices, or the blocks that cover them (a mean over random offsets)."""
-    return (
-        n_slices if prior is None else prior.config.type.mean_blocks(n_slices, prior.block_slices)
-    )
+    """What time goes with: slices, or the blocks that cover them."""
+    if prior is None:
+        return n_slices
+    return prior.config.type.mean_blocks(n_slices, prior.config.block_slices)
 
 
 def batch_that_fits(prior: Prior, shape: tuple[int, int, int]) -> int:
