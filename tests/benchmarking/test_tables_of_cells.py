@@ -8,13 +8,14 @@ import io
 import numpy as np
 import pytest
 
+from diffusionblend.benchmarking.setups import Setup
 from diffusionblend.benchmarking.tables import (
-    Setting,
     csv_table,
     markdown_tables,
     mean_and_interval,
     published_table,
     scores_of,
+    told_apart,
 )
 from diffusionblend.data.volume import Volume
 from diffusionblend.evaluation.metrics import evaluate_volume
@@ -22,11 +23,11 @@ from diffusionblend.geometry.grid import Grid
 
 
 def row(method: str, volume: str, seed: int, psnr: float, sd: float = 0.0, n: int = 4) -> dict:
-    entry = {"method": method, "setting": "8 views", "volume": volume, "seed": seed}
+    entry = {"label": method, "setup": "8 views", "volume": volume, "seed": seed}
     for plane in ("axial", "coronal", "sagittal"):
         entry |= {f"psnr_{plane}": psnr, f"psnr_{plane}_sd": sd, f"slices_{plane}": n}
         entry |= {f"ssim_{plane}": psnr / 40, f"ssim_{plane}_sd": 0.0}
-    return entry | {"seconds": 2.0, "network_calls": 50, "peak_memory_mb": 100.0}
+    return entry | {"seconds": 2.0, "network_evaluations": 50, "peak_memory_mb": 100.0}
 
 
 def test_the_mean_is_over_patients_however_many_seeds_each_has() -> None:
@@ -56,7 +57,7 @@ def test_what_no_row_has_is_left_out() -> None:
 
 def test_tables_have_a_row_a_method_and_columns_a_setting() -> None:
     rows = [row("fbp", "p", 0, 20.0), row("dds", "p", 0, 30.0, sd=1.0)]
-    rows.append(row("fbp", "p", 0, 15.0) | {"setting": "90 degrees"})
+    rows.append(row("fbp", "p", 0, 15.0) | {"setup": "90 degrees"})
     text = markdown_tables(rows)
     for title in ("Axial plane", "Coronal plane", "Sagittal plane", "Cost of one volume"):
         assert title in text
@@ -93,9 +94,28 @@ def test_scores_keep_the_spread_of_the_slices() -> None:
     assert same["psnr_axial"] is None and same["psnr_volume_db"] is None
 
 
-def test_settings_have_the_names_of_the_talk() -> None:
-    assert Setting(8).name == "8 views"
-    assert Setting(90, 90.0).name == "90 degrees"
+def test_setups_have_names_of_their_own() -> None:
+    assert Setup(views=8).name == "8 views"
+    assert Setup.of_arc(90.0).name == "90 degrees"
+    assert Setup(views=20, arc_degrees=90.0).name == "20 views over 90 degrees"
+    assert Setup(views=60, geometry="cone").name == "60 views, cone beam"
+    assert Setup(views=180, geometry="fan", arc_degrees=180).name == "180 degrees, fan beam"
+    assert Setup(views=8, photons=1e5).name == "8 views, 1e+05 photons"
+
+
+def test_runs_of_one_label_are_told_apart_by_what_differs() -> None:
+    def run(setup: str, psnr: float, **settings: object) -> dict:
+        return row("dds", "p", 0, psnr) | {"setup": setup, "settings": {"seed": 0} | settings}
+
+    rows = [run("8 views", 20, steps=2, weight=1.0), run("8 views", 30, steps=50, weight=1.0)]
+    rows += [run("4 views", 10, steps=2, weight=3.0)]
+    assert told_apart(rows) == ["dds (steps 2)", "dds (steps 50)", "dds (steps 2)"]
+    assert told_apart(rows[1:]) == ["dds", "dds"]  # a weight of its own for each setup
+    seeds = [run("8 views", 20, steps=2), run("8 views", 20, steps=2) | {"seed": 1}]
+    assert told_apart(seeds) == ["dds", "dds"]
+    found = list(csv.DictReader(io.StringIO(csv_table(rows))))
+    psnr = {(f["label"], f["setup"]): float(f["psnr"]) for f in found}
+    assert psnr["dds (steps 50)", "8 views"] == 30 and psnr["dds (steps 2)", "8 views"] == 20
 
 
 def test_the_published_table_stands_by_itself_with_its_difference() -> None:

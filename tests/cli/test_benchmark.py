@@ -11,27 +11,24 @@ import sys
 import numpy as np
 import pytest
 
-from diffusionblend.benchmarking.cells import Subject, middle_of, scan
+from diffusionblend import AdmmTv, Cgls, InputError, reconstruct
+from diffusionblend.benchmarking.cells import Subject, middle_of
 from diffusionblend.benchmarking.searches import SLICES
-from diffusionblend.benchmarking.tables import Setting
-from diffusionblend.benchmarking.tuning import SEARCHED, tune
+from diffusionblend.benchmarking.setups import Setup, simulated
+from diffusionblend.benchmarking.tuning import tune
 from diffusionblend.cli.plan import in_bytes
-from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import evaluate_volume
 from diffusionblend.io.jsonl import read_json_lines
 from diffusionblend.io.volumes import read_volume, write_volume
-from diffusionblend.methods import cgls
-from diffusionblend.methods.registry import reconstruct
-from diffusionblend.methods.settings import AdmmTvSettings
 from diffusionblend.phantom import synthetic_chest
 from easy_training import environment_of_a_script
 from tiny_network import random_prior
 
 KILLED = """
 import os, signal, sys
-from diffusionblend.cli import benchmark
+from diffusionblend.benchmarking import folder
 
-whole, written = benchmark.append_json_line, []
+whole, written = folder.append_json_line, []
 
 def killed_in_the_third(path, row):
     written.append(row)
@@ -42,7 +39,7 @@ def killed_in_the_third(path, row):
             os.kill(os.getpid(), signal.SIGKILL)
     whole(path, row)
 
-benchmark.append_json_line = killed_in_the_third
+folder.append_json_line = killed_in_the_third
 from diffusionblend.cli.main import main
 main(sys.argv[1:])
 """
@@ -65,17 +62,17 @@ def test_every_cell_is_run_once_and_told(cli, command, tmp_path, chest_file):
     out = tmp_path / "out"
     assert cli(*command, "-o", out, "--keep-volumes").code == 0
     rows = rows_of(out)
-    cells = [(r["setting"], r["method"], r["seed"]) for r in rows]
+    cells = [(r["setup"], r["method"], r["seed"]) for r in rows]
     per_setting = [("fbp", 0), ("cgls", 0), ("diffusionblend++", 0), ("diffusionblend++", 1)]
     assert cells == [(s, *c) for s in ("6 views", "90 degrees") for c in per_setting]
     truth = read_volume(chest_file)
-    for row, setting in ((rows[0], Setting(6)), (rows[4], Setting(90, 90.0))):
-        result = reconstruct(scan(truth, setting), method="fbp")
+    for row, setup in ((rows[0], Setup(views=6)), (rows[4], Setup.of_arc(90.0))):
+        result = reconstruct(simulated(truth, setup), "fbp")
         scores = evaluate_volume(result.volume, truth)
         assert row["psnr_coronal"] == pytest.approx(scores.planes["coronal"].psnr_db, abs=1e-6)
         kept = read_volume(next((out / "volumes").glob(f"*-{row['key']}.nii.gz")), check=False)
         np.testing.assert_allclose(kept.values, result.volume.values, atol=1e-3)
-    assert rows[2]["network_calls"] == 2 and rows[2]["peak_memory_mb"] > 0
+    assert rows[2]["network_evaluations"] == 2 and rows[2]["peak_memory_mb"] > 0
     assert rows[2]["psnr_axial"] != rows[3]["psnr_axial"]
     before = (out / "rows.jsonl").read_bytes()
     table = (out / "table.md").read_text()
@@ -95,16 +92,16 @@ def other_volume(tmp_path):
 def test_samplers_of_one_loop_can_be_made_alike(cli, command, tmp_path):
     out = tmp_path / "out"
     asked = (*command[:4], *command[6:], "--seeds", 1)  # 6 views alone
-    decays = {}
+    sampled = {}
     for sampling in ("own", "published", "equal"):
         assert cli(*asked, "--sampling", sampling, "-o", out).code == 0
         told = [r["settings"] for r in rows_of(out) if r["method"] == "diffusionblend++"]
-        names = ("dual_decay", "average_below", "eta", "start")
-        decays[sampling] = [tuple(s[name] for name in names) for s in told]
-    own, published, equal = (None, None, 1.0, None), (0.0, 0, 0.85, "noise"), (0.85, 100, 1.0)
-    assert decays["own"] == [own]
-    assert decays["published"] == [own, published]
-    assert decays["equal"] == [own, published, (*equal, "noise")]
+        names = ("dual_damping", "tail_average_below", "noise_fraction", "init")
+        sampled[sampling] = [tuple(s[name] for name in names) for s in told]
+    own, published = (0.85, 100, 1.0, "fbp"), (0.0, 0, 0.85, "noise")
+    assert sampled["own"] == [own]
+    assert sampled["published"] == [own, published]
+    assert sampled["equal"] == [own, published, (0.85, 100, 1.0, "noise")]
 
 
 def test_a_plan_counts_the_runs_that_are_left_and_writes_nothing(cli, command, tmp_path):
@@ -126,9 +123,7 @@ def test_a_plan_counts_the_runs_that_are_left_and_writes_nothing(cli, command, t
 def test_settings_are_searched_one_after_another(
     cli, tmp_path, chest_file, other_volume, monkeypatch
 ):
-    monkeypatch.setitem(
-        SEARCHED, "admm-tv", (("weight", (1e-4, 1e-3, 1e3)), ("iterations", (2, 3, 4)))
-    )
+    monkeypatch.setattr(AdmmTv, "tuned", {"weight": (1e-4, 1e-3, 1e3), "iterations": (2, 3, 4)})
     command = ("benchmark", chest_file, "--views", 6, "--methods", "admm-tv", "--device", "cpu")
     command = (*command, "-o", tmp_path / "out", "--tune-on", other_volume)
     assert "all 7 runs" in cli(*command, "--dry-run").out
@@ -142,13 +137,12 @@ def test_settings_are_searched_one_after_another(
     assert row["settings"]["iterations"] == iterations["value"]
     other = Subject.read(other_volume, size=None, n_slices=None).truth
     by_hand = tune(
-        "admm-tv",
-        scan(middle_of(other, SLICES), Setting(6)),
+        AdmmTv(weight=weight["value"]),
+        simulated(middle_of(other, SLICES), Setup(views=6)),
         middle_of(other, SLICES),
         name="iterations",
-        settings=AdmmTvSettings(weight=weight["value"]),
     )
-    assert by_hand.settings.iterations == iterations["value"]
+    assert by_hand.method.iterations == iterations["value"]
     assert iterations["psnr_volume_db"]["3"] == round(by_hand.psnr_by_value[3], 2)
     assert "searching" not in cli(*command).out
     assert "iterations of admm-tv is" in (tmp_path / "out" / "table.md").read_text()
@@ -163,8 +157,7 @@ def test_a_plan_counts_searches(cli, chest_file, tmp_path, other_volume):
     out, methods = tmp_path / "out", ("--methods", "fbp", "cgls", "--device", "cpu")
     command = ("benchmark", chest_file, "--views", 6, *methods, "--tune-on", other_volume)
     planned = cli(*command, "-o", out, "--dry-run")
-    ((_, values),) = SEARCHED["cgls"]
-    tried = len(values)
+    tried = len(Cgls.tuned["iterations"])
     assert planned.code == 0 and f"all {tried + 2} runs: about" in planned.out
     assert f"({tried + 1} runs)" in planned.out
     assert not out.exists()
@@ -176,14 +169,14 @@ def test_tables_and_figures_come_of_the_rows(cli, command, tmp_path):
     out = tmp_path / "out"
     assert cli(*command, "-o", out).code == 0
     text, rows = (out / "table.md").read_text(), rows_of(out)
-    fbp = next(r for r in rows if (r["method"], r["setting"]) == ("fbp", "6 views"))
+    fbp = next(r for r in rows if (r["method"], r["setup"]) == ("fbp", "6 views"))
     assert f"| fbp | {fbp['psnr_axial']:.2f} ±" in text
     assert "Published figures" in text and "DiffusionMBIR" in text
-    assert "layout joint" in text
+    assert "prior type joint" in text
     with (out / "table.csv").open() as file:
         lines = list(csv.DictReader(file))
-    mine = [x for x in lines if (x["method"], x["setting"]) == ("diffusionblend++", "90 degrees")]
-    psnr = [r["psnr_coronal"] for r in rows if r["setting"] == "90 degrees" and "++" in r["method"]]
+    mine = [x for x in lines if (x["label"], x["setup"]) == ("diffusionblend++", "90 degrees")]
+    psnr = [r["psnr_coronal"] for r in rows if r["setup"] == "90 degrees" and "++" in r["method"]]
     assert float(mine[1]["psnr"]) == pytest.approx(np.mean(psnr))
     assert mine[1]["plane"] == "coronal" and mine[1]["runs"] == "2"
     assert len(list(out.glob("coronal-*.png"))) == 2
@@ -222,10 +215,10 @@ def test_a_method_without_its_prior_is_refused_before_any_work(cli, command, tmp
     result = cli(*command, "-o", tmp_path / "out", *arguments)
     assert result.code == 1
     for users, of_what in {
-        "tpdm, dds": "slices --layout slices",
-        "tpdm": "coronal --layout coronal",
-        "fbp-unet": "fbp-unet-8 --layout fbp-unet --views 8 --arc-degrees 180",
-        "fbp-unet ": "fbp-unet-60 --layout fbp-unet --views 60 --arc-degrees 60",
+        "tpdm, dds": "slices --prior-type slices",
+        "tpdm": "coronal --prior-type coronal",
+        "fbp-unet": "fbp-unet-8 --prior-type fbp-unet --views 8 --arc-degrees 180",
+        "fbp-unet ": "fbp-unet-60 --prior-type fbp-unet --views 60 --arc-degrees 60",
     }.items():
         train = f"  {users.strip()}: diffusionblend train VOLUMES -o priors/{of_what}\n"
         assert train in result.err
@@ -259,17 +252,17 @@ def test_a_prior_that_knows_the_volume_is_told_and_a_failure_stands_in_the_table
     def refuse(*a, **k):
         raise InputError("CGLS is ill.", "health")
 
-    monkeypatch.setattr(cgls, "cgls", refuse)
+    monkeypatch.setattr(Cgls, "run", refuse)
     out = tmp_path / "out"
     result = cli(*command, "-o", out, "--priors", known)
     assert f"was trained on {chest_file.name}" in result.err
     assert result.code == 1 and "CGLS is ill" in result.err
-    assert "failed, and not in the tables: chest" in (out / "table.md").read_text()
+    assert "- failed: chest" in (out / "table.md").read_text()
 
 
 def test_unknown_methods_list_the_known_ones(cli, command, tmp_path):
     result = cli(*command, "-o", tmp_path / "out", "--methods", "magic")
-    assert result.code == 2
+    assert result.code == 1
     assert "admm-tv" in result.err and "diffusionblend++" in result.err
 
 
@@ -290,6 +283,7 @@ def test_weights_are_searched_on_another_volume_and_printed(
     others = [w if w != 6 else 5 for w in command]
     assert cli(*others, "--tune-on", other_volume, "--device", "cpu").code == 0
     told = (out / "table.md").read_text()
+    assert "| 6 views: PSNR" in told and "| 5 views: PSNR" in told  # those of both commands
     x, y, z = read_volume(chest_file).grid.shape[::-1]
     assert f"{chest_file.name}, {x} x {y} x {z} voxels" in told and "Whole volume" in told
     copy = tmp_path / "copy.nii.gz"
@@ -299,6 +293,6 @@ def test_weights_are_searched_on_another_volume_and_printed(
     for other in (("--slices", 3), ("--size", 8)):
         again = cli(*others, *other, "--tune-on", other_volume, "--device", "cpu")
         assert "searching iterations" in again.out
-    assert "- 5 views: iterations of cgls" in told and "- 6 views: iterations" not in told
+    assert "- 5 views: iterations of cgls" in told and "- 6 views: iterations" in told
     refused = cli(*command, "--tune-on", chest_file, "--device", "cpu")
     assert refused.code == 1 and "both compared on and searched on" in refused.err

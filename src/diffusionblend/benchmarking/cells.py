@@ -1,19 +1,23 @@
-"""A benchmark's cells: what is run on what, told apart by all that a result depends on."""
+"""What a benchmark runs: subjects (volumes or measured scans) and cells, told apart by all that
+decides a result."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from diffusionblend.benchmarking.tables import Setting
-from diffusionblend.methods.settings import MethodSettings, SamplingSettings
+from diffusionblend.benchmarking.setups import Setup, simulated
+from diffusionblend.errors import InputError
 
 if TYPE_CHECKING:
+    from diffusionblend.benchmarking.grid import CellSpec, ScanFile
     from diffusionblend.data.projections import Projections
     from diffusionblend.data.volume import Volume
+    from diffusionblend.methods.base import Method
     from diffusionblend.priors.prior import Prior
 
 KEY_DIGITS = 16
@@ -21,11 +25,18 @@ KEY_DIGITS = 16
 
 @dataclass(frozen=True)
 class Subject:
-    """A volume that is scanned, with the SHA-256 of its file."""
+    """What is compared on: a volume that is scanned, or a measured scan with its reference.
 
-    path: Path
-    sha256: str
+    name: of its file. sha256: of the file, or of both. truth: in HU. size, slices: as asked for,
+    None for the volume's own. projections: of a measured scan, None where they are simulated.
+    """
+
+    name: str
+    sha256: tuple[str, ...]
     truth: Volume
+    size: int | None = None
+    slices: int | None = None
+    projections: Projections | None = None
 
     @classmethod
     def read(cls, path: Path, *, size: int | None, n_slices: int | None) -> Subject:
@@ -37,32 +48,106 @@ class Subject:
         volume = read_volume(path)
         volume = volume if size is None else to_square_slices(volume, size)
         volume = volume if n_slices is None else middle_of(volume, n_slices)
-        return cls(path, sha256_of(path), volume)
+        return cls(path.name, (sha256_of(path),), volume, size, n_slices)
+
+    @classmethod
+    def measured(cls, scan: ScanFile) -> Subject:
+        """A measured scan and its reference. Raises InputError where their grids differ."""
+        from diffusionblend.io.atomic import sha256_of
+        from diffusionblend.io.projections import read_projections
+        from diffusionblend.io.volumes import read_volume
+
+        projections, truth = read_projections(scan.file), read_volume(scan.reference)
+        if projections.grid.shape != truth.grid.shape:
+            raise InputError(
+                f"{scan.reference.name} has {truth.grid.shape} voxels (z, y, x), and the scan "
+                f"{scan.file.name} is of {projections.grid.shape}.",
+                "a reference on the scan's grid",
+                "a reconstruction of all views of the same scan",
+            )
+        sha256 = sha256_of(scan.file), sha256_of(scan.reference)
+        return cls(scan.name, sha256, truth, projections=projections)
+
+    def scan(self, setup: Setup | None) -> Projections:
+        """Its projections: measured where there is no setup, else simulated."""
+        if setup is not None:
+            return simulated(self.truth, setup)
+        if self.projections is None:
+            raise InputError(f"{self.name} is no measured scan.", "a setup to simulate one")
+        return self.projections
+
+    def setup_name(self, setup: Setup | None) -> str:
+        """As the tables show it: a setup's name, or that of a measured scan by its views."""
+        if setup is not None:
+            return setup.name
+        return f"{self.scan(None).geometry.n_views} views, measured"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a method with its settings on a volume in a setting.
+    """One run: a method with its settings and loaded priors on a subject.
 
-    key: of all that its result depends on.
+    resolved: the method that draws the volume or the first sample, every default written out. key:
+    a short hash of all that the result depends on.
     """
 
-    volume: str
-    setting: Setting
-    method: str
+    subject: Subject
+    setup: Setup | None
+    label: str
+    method: Method
+    resolved: Method
     seed: int
-    settings: MethodSettings
-    options: dict[str, object]
+    samples: int
+    priors: Mapping[str, Prior]
     key: str
 
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        setup: Setup | None,
+        spec: CellSpec,
+        method: Method,
+        seed: int,
+        priors: Mapping[str, Prior],
+    ) -> Cell:
+        """The run of a specification's method, its settings searched, with a seed."""
+        seeded = method.with_seed(seed)
+        roles = frozenset(priors)
+        drawn = seeded.for_ensemble(seed, roles) if spec.samples > 1 else seeded
+        resolved = drawn.resolved(roles)
+        key = key_of(subject, setup, resolved, priors, {"samples": spec.samples})
+        return cls(subject, setup, spec.label, seeded, resolved, seed, spec.samples, priors, key)
 
-def scan(volume: Volume, setting: Setting) -> Projections:
-    """Noiseless projections of a volume."""
-    from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
-    from diffusionblend.simulation import simulate_projections
+    @property
+    def name(self) -> str:
+        """For messages and files."""
+        parts = [self.subject.name, self.subject.setup_name(self.setup), self.label]
+        return ", ".join([*parts, f"seed {self.seed}"] if self.method.is_random else parts)
 
-    angles = equally_spaced_angles(setting.views, setting.arc_degrees)
-    return simulate_projections(volume, ParallelBeam.fitting(volume.grid, angles_rad=angles))
+
+def key_of(
+    subject: Subject,
+    setup: Setup | None,
+    method: Method,
+    priors: Mapping[str, Prior],
+    more: Mapping[str, Any],
+) -> str:
+    """A short hash of all that decides a result: data, setup, settings and weights.
+
+    method: with resolved settings.
+    """
+    facts = {
+        "subject": list(subject.sha256),
+        "shape": list(subject.truth.grid.shape),
+        "setup": None if setup is None else asdict(setup),
+        "method": method.name,
+        "settings": method.settings(),
+        "priors": {role: prior.weights_sha256 for role, prior in priors.items()},
+        **more,
+    }
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
 
 def middle_of(volume: Volume, n_slices: int) -> Volume:
@@ -70,21 +155,3 @@ def middle_of(volume: Volume, n_slices: int) -> Volume:
     first = max(0, (volume.grid.shape[0] - n_slices) // 2)
     values = volume.values[first : first + n_slices]
     return replace(volume, values=values, grid=volume.grid.with_slices(len(values)))
-
-
-def key_of(
-    facts: list[object], settings: MethodSettings, options: dict[str, Prior], *more: object
-) -> str:
-    """A short hash of facts, a method's settings and its priors' weights."""
-    weights = [prior.weights_sha256 for prior in options.values()]
-    text = json.dumps([*facts, _plain(settings), *more, weights])
-    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
-
-
-def _plain(settings: MethodSettings) -> dict[str, object]:
-    """What decides a method's result."""
-    resolves = isinstance(settings, SamplingSettings)
-    plain = asdict(settings.resolved() if resolves else settings)
-    for name in ("batch_blocks", "batch_slices"):
-        plain.pop(name, None)
-    return plain

@@ -1,72 +1,83 @@
-"""What a benchmark's runs will cost, told before any of them starts."""
+"""What a benchmark's runs will cost, before any of them starts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffusionblend.cli.common import say
-from diffusionblend.cli.plan import (
-    MEGABYTE,
-    in_words,
-    tell_disk,
-    tell_memory,
-    volume_file_bytes,
-)
-
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from diffusionblend.data.projections import Projections
-    from diffusionblend.methods.planning import Plan
-    from diffusionblend.methods.settings import MethodSettings
+    from diffusionblend.methods.base import Method
+    from diffusionblend.methods.cost import Plan
+    from diffusionblend.priors.prior import Prior
+
+BYTES_PER_VALUE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Runs of one method in one setting that are still to be made.
+    """Runs of one cell in one setup that are still to be made.
 
-    steps: of each of them, None for the method's own.
+    steps: of each of them, None for the method's own. samples: reconstructions in each.
     """
 
-    setting: str
-    method: str
+    setup: str
+    label: str
     projections: Projections
-    settings: MethodSettings
-    options: dict[str, object]
+    method: Method
+    priors: Mapping[str, Prior]
     steps: tuple[int | None, ...]
+    samples: int = 1
+
+    @property
+    def runs(self) -> int:
+        """How many they are."""
+        return len(self.steps)
+
+    @property
+    def volume_bytes(self) -> int:
+        """The most that the file of one volume takes, uncompressed."""
+        return BYTES_PER_VALUE * math.prod(self.projections.grid.shape)
 
 
-def tell_benchmark(
-    work: Sequence[Work], output: Path, *, device: str, keeps_volumes: bool
-) -> dict[str, float]:
-    """Say what the runs will cost together, and return it: runs, seconds, memory_mb.
+@dataclass(frozen=True)
+class BenchmarkPlan:
+    """The cost of what is left: seconds and runs by setup and label, memory and disk in bytes.
 
-    A method is timed once in each setting; other volumes are taken to cost as their voxels.
+    disk_bytes: of all volumes, if they are kept.
     """
-    from diffusionblend.methods.planning import plan_reconstruction
+
+    seconds: dict[tuple[str, str], float]
+    runs: dict[tuple[str, str], int]
+    memory_bytes: int
+    disk_bytes: int
+
+
+def plan_benchmark(work: Sequence[Work], *, device: str) -> BenchmarkPlan:
+    """What the runs will cost together.
+
+    A cell is timed once in each setup; other volumes are taken to cost as their voxels.
+    """
+    from diffusionblend.methods.cost import plan_reconstruction
 
     plans: dict[tuple[str, str], tuple[Plan, int]] = {}
-    told: dict[tuple[str, str], float] = {}
+    seconds: dict[tuple[str, str], float] = {}
+    runs: dict[tuple[str, str], int] = {}
     for item in work:
-        cell = item.setting, item.method
+        cell = item.setup, item.label
         if cell not in plans:
-            settings, options = item.settings, item.options
-            plan = plan_reconstruction(
-                item.projections, method=item.method, settings=settings, device=device, **options
-            )
-            plans[cell] = plan, volume_file_bytes(item.projections)
+            plan = plan_reconstruction(item.projections, item.method, item.priors, device=device)
+            plans[cell] = plan, item.volume_bytes
         plan, size = plans[cell]
         steps = sum(plan.steps if n is None else n for n in item.steps)
-        seconds = len(item.steps) * plan.begin_seconds + steps * plan.step_seconds
-        told[cell] = told.get(cell, 0.0) + seconds * volume_file_bytes(item.projections) / size
-    for (setting, method), seconds in told.items():
-        runs = sum(len(w.steps) for w in work if (w.setting, w.method) == (setting, method))
-        say(f"{setting}, {method}: about {in_words(seconds)} ({runs} runs)")
-    runs, total = sum(len(w.steps) for w in work), sum(told.values())
+        of_each = item.runs * plan.begin_seconds + steps * plan.step_seconds
+        of_all = item.samples * of_each * item.volume_bytes / size
+        seconds[cell] = seconds.get(cell, 0.0) + of_all
+        runs[cell] = runs.get(cell, 0) + item.runs
     memory = max((plan.memory_bytes for plan, _ in plans.values()), default=0)
-    say(f"all {runs} runs: about {in_words(total)}")
-    tell_memory(memory)
-    kept = sum(volume_file_bytes(w.projections) * len(w.steps) for w in work)
-    tell_disk(output, kept if keeps_volumes else 0)
-    return {"runs": runs, "seconds": total, "memory_mb": memory / MEGABYTE}
+    disk = sum(item.volume_bytes * item.runs for item in work)
+    return BenchmarkPlan(seconds, runs, memory, disk)

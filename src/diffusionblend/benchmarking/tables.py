@@ -1,52 +1,40 @@
-"""The rows of a benchmark as tables: means over patients with their intervals, and the costs.
-
-The interval is that of the mean over the patients at hand: 1.96 standard errors from the spread of
-the seeds and of the slices, taken as independent. It does not tell how other patients would score,
-and since neighbouring slices are alike it is rather too narrow than too wide.
-"""
+"""The rows of a benchmark as tables: means over patients with their intervals, and the costs."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, variance
+from typing import Any
 
 from diffusionblend.evaluation.metrics import PLANE_AXES, Evaluation
 from diffusionblend.evaluation.tables import MISSING, Column, format_table
 
 NORMAL_95 = 1.96
-HALF_TURN_DEGREES = 180.0
 FIGURES = {"psnr": ("PSNR (dB)", 2), "ssim": ("SSIM", 3)}
 """Name and decimals of each figure of a plane."""
 WHOLE = {"psnr_volume_db": ("PSNR (dB)", 2)}
 """The same of the whole volume."""
-COSTS = {"seconds": ("Seconds", 1), "network_calls": ("Network calls", 0)} | {
-    "peak_memory_mb": ("Peak memory (MB)", 0)
+COSTS = {
+    "seconds": ("Seconds", 1),
+    "network_evaluations": ("Network evaluations", 0),
+    "peak_memory_mb": ("Peak memory (MB)", 0),
 }
+INTERVALS = (
+    "The interval is that of the mean over the patients at hand: 1.96 standard errors from the "
+    "variation of the seeds and of the slices, taken as independent. It does not say how other "
+    "patients would score, and since neighbouring slices are alike it is too narrow rather than "
+    "too wide."
+)
 
-Row = Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is measured: views, equally spaced over an arc."""
-
-    views: int
-    arc_degrees: float = HALF_TURN_DEGREES
-
-    @property
-    def name(self) -> str:
-        """ "8 views", or "90 degrees" for an arc below half a turn."""
-        if self.arc_degrees == HALF_TURN_DEGREES:
-            return f"{self.views} views"
-        return f"{self.arc_degrees:g} degrees"
+Row = Mapping[str, Any]
 
 
 def scores_of(evaluation: Evaluation) -> dict[str, float | int | None]:
-    """What a row keeps of an evaluation: each plane's means, the slices' spread and number."""
+    """What a row keeps of an evaluation: of each plane the means, with the standard deviation over
+    the slices and their number."""
     whole = evaluation.volume_psnr_db
     scores: dict[str, float | int | None] = {"psnr_volume_db": whole if isfinite(whole) else None}
     for plane, score in evaluation.planes.items():
@@ -66,7 +54,7 @@ def mean_and_interval(rows: Sequence[Row], figure: str, plane: str) -> tuple[flo
     by_patient: dict[str, list[Row]] = {}
     for row in rows:
         if row.get(key) is not None:
-            by_patient.setdefault(str(row["volume"]), []).append(row)
+            by_patient.setdefault(_patient(row), []).append(row)
     if not by_patient:
         return None
     means, squares = [], []
@@ -83,16 +71,19 @@ def mean_and_interval(rows: Sequence[Row], figure: str, plane: str) -> tuple[flo
 
 
 def summaries(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """One row for each method, setting and plane, in the order in which they first come."""
+    """One row for each label, setup and plane, in the order in which they first come.
+
+    Runs of one label with several settings or priors get labels of their own.
+    """
     groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((str(row["method"]), str(row["setting"])), []).append(row)
+    for label, row in zip(told_apart(rows), rows, strict=True):
+        groups.setdefault((label, str(row["setup"])), []).append(row)
     found = []
-    for (method, setting), mine in groups.items():
-        patients = {row["volume"] for row in mine}
+    for (label, setup), mine in groups.items():
+        patients = {_patient(row) for row in mine}
         means = {name: _mean(row.get(name) for row in mine) for name in (*WHOLE, *COSTS)}
         for plane in PLANE_AXES:
-            entry: dict[str, object] = {"method": method, "setting": setting, "plane": plane}
+            entry: dict[str, object] = {"label": label, "setup": setup, "plane": plane}
             for figure in FIGURES:
                 pair = mean_and_interval(mine, figure, plane)
                 entry[figure], entry[f"{figure}_ci95"] = pair or (None, None)
@@ -100,6 +91,49 @@ def summaries(rows: Sequence[Row]) -> list[dict[str, object]]:
             entry["slices"] = sum(int(row[f"slices_{plane}"]) for row in mine)
             found.append(entry | means)
     return found
+
+
+def told_apart(rows: Sequence[Row]) -> list[str]:
+    """The label of every row, with what differs where runs of one label and setup differ.
+
+    Seeds and volumes are what a mean is taken over, and do not count.
+    """
+    variants: dict[str, dict[str, list[dict[str, object]]]] = {}
+    for row in rows:
+        of_setup = variants.setdefault(str(row["label"]), {}).setdefault(str(row["setup"]), [])
+        facts = _facts(row)
+        of_setup += [] if facts in of_setup else [facts]
+    differing = {
+        label: dict.fromkeys(
+            name
+            for alternatives in setups.values()
+            for name in dict.fromkeys(n for facts in alternatives for n in facts)
+            if any(facts.get(name) != alternatives[0].get(name) for facts in alternatives)
+        )
+        for label, setups in variants.items()
+    }
+    labels = []
+    for row in rows:
+        label, facts = str(row["label"]), _facts(row)
+        parts = [
+            f"{name} {facts[name]}" for name in differing[label] if facts.get(name) is not None
+        ]
+        labels.append(f"{label} ({', '.join(parts)})" if parts else label)
+    return labels
+
+
+def _facts(row: Row) -> dict[str, object]:
+    """What decides a run beside its volume and seed: settings, priors and the volume's extent."""
+    settings: Mapping[str, object] = row.get("settings") or {}
+    priors: Mapping[str, Mapping[str, str]] = row.get("priors") or {}
+    facts = {name: value for name, value in settings.items() if name != "seed"}
+    for role, prior in priors.items():
+        facts[str(role).replace("_", " ")] = f"{prior['name']} {prior['weights_sha256'][:8]}"
+    return facts | {name: row.get(name) for name in ("size", "slices", "samples", "version")}
+
+
+def _patient(row: Row) -> str:
+    return str(row.get("volume_sha256") or row["volume"])
 
 
 def _mean(values: Iterable[object]) -> float | None:
@@ -119,13 +153,13 @@ def csv_table(rows: Sequence[Row]) -> str:
 
 
 def markdown_tables(rows: Sequence[Row]) -> str:
-    """For each plane and the whole volume a table of methods by settings, and one of costs."""
+    """For each plane and the whole volume a table of labels by setups, and one of costs."""
     found = summaries(rows)
-    settings = list(dict.fromkeys(str(s["setting"]) for s in found))
+    setups = list(dict.fromkeys(str(s["setup"]) for s in found))
     texts = [
-        _by_setting(
+        _by_setup(
             [s for s in found if s["plane"] == plane],
-            settings,
+            setups,
             {name: (title, digits, f"{name}_ci95") for name, (title, digits) in FIGURES.items()},
             f"{plane.capitalize()} plane",
         )
@@ -134,44 +168,44 @@ def markdown_tables(rows: Sequence[Row]) -> str:
     one_plane = [s for s in found if s["plane"] == next(iter(PLANE_AXES))]
     for title, figures in {"Whole volume": WHOLE, "Cost of one volume": COSTS}.items():
         plain = {name: (header, digits, None) for name, (header, digits) in figures.items()}
-        texts.append(_by_setting(one_plane, settings, plain, title))
+        texts.append(_by_setup(one_plane, setups, plain, title))
     return "\n".join(texts)
 
 
 def published_table(published: Mapping[str, object]) -> str:
     """The published figures, with how their data and training differ from ours."""
-    rows, settings = [], []
+    rows, setups = [], []
     for entry in published["rows"]:
         row: dict[str, object] = {"method": entry["method"]}
-        for setting, (psnr, ssim) in ((k, v) for k, v in entry.items() if k != "method"):
-            settings += [] if setting in settings else [setting]
-            row |= {f"{setting} psnr": f"{psnr:.2f}", f"{setting} ssim": f"{ssim:.3f}"}
+        for setup, (psnr, ssim) in ((k, v) for k, v in entry.items() if k != "method"):
+            setups += [] if setup in setups else [setup]
+            row |= {f"{setup} psnr": f"{psnr:.2f}", f"{setup} ssim": f"{ssim:.3f}"}
         rows.append(row)
     columns = [Column(key="method", header="Method")]
-    for setting in settings:
-        columns.append(Column(key=f"{setting} psnr", header=f"{setting}: PSNR (dB)"))
-        columns.append(Column(key=f"{setting} ssim", header=f"{setting}: SSIM"))
+    for setup in setups:
+        columns.append(Column(key=f"{setup} psnr", header=f"{setup}: PSNR (dB)"))
+        columns.append(Column(key=f"{setup} ssim", header=f"{setup}: SSIM"))
     table = format_table(rows, columns, "markdown", title="Published figures")
     return f"{table}\n{published['source']}. {published['difference']}\n"
 
 
-def _by_setting(
+def _by_setup(
     found: Sequence[Row],
-    settings: Sequence[str],
+    setups: Sequence[str],
     figures: Mapping[str, tuple[str, int, str | None]],
     title: str,
 ) -> str:
-    """Methods down, settings and figures across; a figure is (title, decimals, interval's key)."""
-    columns = [Column(key="method", header="Method")]
-    for setting in settings:
+    """Labels down, setups and figures across; a figure is (title, decimals, interval's key)."""
+    columns = [Column(key="label", header="Method")]
+    for setup in setups:
         for name, (header, _, _) in figures.items():
-            columns.append(Column(key=f"{setting} {name}", header=f"{setting}: {header}"))
+            columns.append(Column(key=f"{setup} {name}", header=f"{setup}: {header}"))
     rows: dict[str, dict[str, object]] = {}
     for entry in found:
-        row = rows.setdefault(str(entry["method"]), {"method": entry["method"]})
+        row = rows.setdefault(str(entry["label"]), {"label": entry["label"]})
         for name, (_, digits, interval) in figures.items():
             half = None if interval is None else entry[interval]
-            row[f"{entry['setting']} {name}"] = _text(entry[name], half, digits)
+            row[f"{entry['setup']} {name}"] = _text(entry[name], half, digits)
     return str(format_table(list(rows.values()), columns, "markdown", title=title))
 
 

@@ -3,75 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import evaluate_volume
-from diffusionblend.methods.registry import find_method, reconstruct
-from diffusionblend.methods.settings import MethodSettings
+from diffusionblend.methods import METHODS
+from diffusionblend.methods.api import make_method
+from diffusionblend.methods.base import Execution, Method, reconstruct_with
 
-TV_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-TV_Z_WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-TV_Z_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-DPS_STEPS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+if TYPE_CHECKING:
+    from diffusionblend.priors.prior import Prior
 
 LEVEL_DB = 0.1
-
-SEARCHED: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
-    "sirt": (("iterations", (5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)),),
-    "cgls": (("iterations", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)),),
-    "admm-tv": (("weight", TV_WEIGHTS),),
-    "dds": (("tv_z_penalty", TV_Z_PENALTIES), ("tv_z_weight", TV_Z_WEIGHTS)),
-    "diffusion-mbir": (("tv_z_weight", TV_Z_WEIGHTS),),
-    "tpdm": (("dps_step", DPS_STEPS),),
-}
-"""By method: the settings that the data's weight hangs on, and the values tried for each, rising.
-They are searched one after another, each with the best of those before it. ADMM's penalty changes
-what comes out where its variables are not kept (dds), and how soon where they are."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best settings found, and the whole-volume PSNR in dB of each value that was tried."""
+    """The method with the best setting found, and the PSNR in dB of each value that was tried.
 
-    settings: MethodSettings
+    PSNR is of the whole volume.
+    """
+
+    method: Method
     psnr_by_value: dict[float, float]
 
 
+def searched_settings(method: Method) -> dict[str, tuple[float, ...]]:
+    """What is searched of a method, in order: those of `tuned` that it has as it is set."""
+    there = method.settings()
+    return {name: values for name, values in method.tuned.items() if name in there}
+
+
 def tune(
-    method: str,
+    method: str | Method,
     projections: Projections,
     truth: Volume,
     values: Sequence[float] | None = None,
     *,
     name: str | None = None,
-    settings: MethodSettings | None = None,
-    options: Mapping[str, object] | None = None,
+    priors: Mapping[str, Prior] | None = None,
+    device: str = "cpu",
 ) -> Tuned:
     """One of the method's settings at the highest whole-volume PSNR against `truth`.
 
-    name: of the setting, by default the first that SEARCHED has for the method. values: in rising
-    order, by default those of SEARCHED, climbed from the middle one until both
-    neighbours are worse; a best one at either end raises InputError, since the true best may lie
-    beyond it, unless the figure has levelled off there (less than LEVEL_DB from its neighbour). The
-    most iterations are a best one too: of noiseless data they can rise for ever. settings: all
-    other settings, by default the method's own. options: of `reconstruct`, such as priors and the
-    device.
+    method: with all its other settings. values: in rising order, by default those that the method
+    names, climbed from the middle one until both neighbours are worse; a best one at either end
+    raises InputError, since the true best may lie beyond it, unless the figure has levelled off
+    there (less than LEVEL_DB from its neighbour). The most iterations are a best value too: with
+    noiseless data the PSNR can rise for ever. name: of the setting, by default the first that is
+    searched. priors: loaded, by their roles.
     """
-    if method not in SEARCHED:
-        raise InputError(f"{method} has nothing to search.", f"one of {', '.join(SEARCHED)}")
-    searched = dict(SEARCHED[method])
+    method = make_method(method)
+    searched = searched_settings(method)
+    if not searched:
+        known = [n for n in METHODS if METHODS.get(n).tuned]
+        raise InputError(f"{method.name} has nothing to search.", f"one of {', '.join(known)}")
     name = next(iter(searched)) if name is None else name
     values = searched[name] if values is None else values
-    settings = find_method(method).settings() if settings is None else settings
     scores: dict[float, float] = {}
     left = [values[len(values) // 2]]
     while left:
         for value in left:
-            tried = replace(settings, **{name: value})
-            result = reconstruct(projections, method=method, settings=tried, **(options or {}))
+            tried = make_method(method, **{name: value})
+            result = reconstruct_with(tried, projections, priors or {}, device, Execution())
             scores[value] = evaluate_volume(result.volume, truth).volume_psnr_db
         best = max(scores, key=scores.__getitem__)
         left = [value for value in _neighbours(best, values) if value not in scores]
@@ -79,11 +76,11 @@ def tune(
     if not is_most and _is_at_the_end(best, values, scores):
         tried = ", ".join(f"{value:g}: {scores[value]:.2f} dB" for value in sorted(scores))
         raise InputError(
-            f"The best {name} of {method}, {best:g}, is at the end of those tried ({tried}).",
+            f"The best {name} of {method.name}, {best:g}, is at the end of those tried ({tried}).",
             "a best value inside the range",
             "a wider range ('values' of tune, in Python)",
         )
-    return Tuned(replace(settings, **{name: best}), dict(sorted(scores.items())))
+    return Tuned(make_method(method, **{name: best}), dict(sorted(scores.items())))
 
 
 def _neighbours(value: float, values: Sequence[float]) -> list[float]:

@@ -1,0 +1,163 @@
+"""The priors of a benchmark, found by what a method needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from diffusionblend.benchmarking.setups import HALF_SCAN_DEGREES
+from diffusionblend.errors import InputError
+from diffusionblend.priors.prior_types.registry import prior_type_of
+
+if TYPE_CHECKING:
+    from diffusionblend.benchmarking.grid import CellSpec
+    from diffusionblend.benchmarking.setups import Setup
+    from diffusionblend.methods.base import Method
+    from diffusionblend.priors.prior import Prior
+    from diffusionblend.priors.restorer import Restorer
+
+BUDGET = ("batch_size", "learning_rate", "warmup_steps", "decay_steps")
+"""Settings of a training that a table shows, beside its steps."""
+PriorKey = tuple[str, tuple[int, float] | None]
+
+
+class PriorCollection:
+    """Loaded priors by prior type, restorers by the views of their scans as well.
+
+    names: shipped names, folders or hub ids. Raises InputError where two are of the same type, or
+    of different slice sizes.
+    """
+
+    def __init__(self, names: Sequence[str], device: str) -> None:
+        self.device = device
+        self._loaded: dict[str, Prior | Restorer] = {}
+        self._names: dict[PriorKey, str] = {}
+        for name in names:
+            key = _key(self._load(name))
+            if key in self._names:
+                raise InputError(
+                    f"{self._names[key]} and {name} are both of prior type {key[0]!r}.",
+                    "one prior of each type",
+                    "a [[cell]] of a grid with a prior of its own",
+                )
+            self._names[key] = name
+        sizes = {self._loaded[name].config.image_size for name in self._names.values()}
+        if len(sizes) > 1:
+            raise InputError(f"The priors are for slices of {sorted(sizes)} pixels.", "one size")
+        self.size: int | None = next(iter(sizes), None)
+
+    def check_all(self, cells: Iterable[CellSpec], setups: Sequence[Setup | None]) -> None:
+        """Raise InputError where cells lack priors, naming all and the commands that train them."""
+        lacking: dict[str, list[str]] = {}
+        for cell in cells:
+            for setup in setups:
+                for role, key in _wanted(cell.method, setup).items():
+                    if role not in cell.priors and key not in self._names:
+                        users = lacking.setdefault(_training_command(*key), [])
+                        users += [] if cell.label in users else [cell.label]
+        if lacking:
+            needed = [f"{', '.join(users)}: {command}" for command, users in lacking.items()]
+            without = sorted({label for users in lacking.values() for label in users})
+            raise InputError(
+                f"--priors does not contain all that {', '.join(without)} need.",
+                "--priors with one of each prior type that the methods need",
+                "\n  ".join([f"--methods without {' '.join(without)}, or train", *needed]),
+            )
+
+    def priors_of(
+        self, cell: CellSpec, setup: Setup | None, *, pixels: int
+    ) -> dict[str, Prior | Restorer]:
+        """The loaded priors of a cell by their roles; after `check_all`. Raises InputError.
+
+        pixels: of a slice, along x.
+        """
+        method = cell.method
+        given = {role: self._load(name) for role, name in cell.priors.items()}
+        for role, key in _wanted(method, setup).items():
+            if role not in given:
+                given[role] = self._load(self._names[key])
+        found = method.load_priors(
+            given | self._partner(method, given), pixels=pixels, device=self.device
+        )
+        return dict(found)
+
+    def _partner(
+        self, method: Method, given: Mapping[str, Prior | Restorer]
+    ) -> dict[str, Prior | Restorer]:
+        """The shipped coarse prior of a method that looks for one, kept loaded."""
+        from diffusionblend.priors.resolve import shipped_partner
+
+        wanted = method.prior is not None and method.prior.coarse and method.wants_coarse_prior
+        if not wanted or "coarse_prior" in given:
+            return {}
+        name = shipped_partner(given["prior"])
+        return {} if name is None else {"coarse_prior": self._load(name)}
+
+    def _load(self, name: str) -> Prior | Restorer:
+        from diffusionblend.priors.prior import load_prior
+
+        if name not in self._loaded:
+            self._loaded[name] = load_prior(name, self.device)
+        return self._loaded[name]
+
+    def trained_on(self, volume: str) -> list[str]:
+        """The priors that were trained on a volume of this file name."""
+        return [n for n, p in self._loaded.items() if volume in (p.trained.get("volumes") or ())]
+
+    def described(self, priors: Mapping[str, Prior | Restorer]) -> dict[str, dict[str, str]]:
+        """Name, hash and training of a run's priors by their roles, for its row."""
+        names = {id(prior): name for name, prior in self._loaded.items()}
+        return {
+            role: {
+                "name": names.get(id(prior), str(prior.source)),
+                "weights_sha256": prior.weights_sha256,
+                "training": training_in_short(prior),
+            }
+            for role, prior in priors.items()
+        }
+
+
+def _key(prior: Prior | Restorer) -> PriorKey:
+    is_diffusion = prior.config.type.is_diffusion
+    return prior.config.prior_type, None if is_diffusion else prior.views
+
+
+def _wanted(method: Method, setup: Setup | None) -> dict[str, PriorKey]:
+    """What a method's collection has to contain, by roles; the views of a measured scan are 0."""
+    spec = method.prior
+    if spec is None:
+        return {}
+    of_views = (0, 0.0) if setup is None else (setup.views, float(setup.arc_degrees or 0.0))
+    is_diffusion = prior_type_of(spec.prior_type).is_diffusion
+    wanted: dict[str, PriorKey] = {"prior": (spec.prior_type, None if is_diffusion else of_views)}
+    if spec.coronal:
+        wanted["coronal_prior"] = ("coronal", None)
+    return wanted
+
+
+def _training_command(prior_type: str, of_views: tuple[int, float] | None) -> str:
+    command = f"diffusionblend train VOLUMES -o priors/{prior_type}"
+    if of_views is None:
+        return f"{command} --prior-type {prior_type}"
+    views, arc_degrees = of_views
+    which = views if arc_degrees == HALF_SCAN_DEGREES else arc_degrees
+    scan = f"--views {views} --arc-degrees {arc_degrees:g}"
+    return f"{command}-{which:g} --prior-type {prior_type} {scan}"
+
+
+def training_in_short(prior: Prior | Restorer) -> str:
+    """Prior type, size, budget, start, volumes and loss of a prior, as far as its facts say."""
+    facts, settings = prior.trained, prior.trained.get("settings")
+    settings = settings if isinstance(settings, dict) else {}
+    channels = " ".join(str(c) for c in prior.config.channels)
+    parts = [f"prior type {prior.config.prior_type}", f"{prior.config.image_size} pixels"]
+    parts += [f"channels {channels}"]
+    parts += [f"{facts[name]} {name}" for name in ("steps", "blocks") if name in facts]
+    parts += [f"{n.replace('_', ' ')} {settings[n]}" for n in BUDGET if n in settings]
+    if "initial_prior_sha256" in facts:
+        parts.append(f"from the weights {facts['initial_prior_sha256'][:16]}")
+    if isinstance(facts.get("volumes"), list):
+        parts.append(f"{len(facts['volumes'])} volumes")
+    if isinstance(facts.get("validation_loss"), float):
+        parts.append(f"validation loss {facts['validation_loss']:.4f}")
+    return ", ".join([*parts, f"SHA-256 {prior.weights_sha256[:16]}"])

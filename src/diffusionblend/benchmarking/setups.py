@@ -1,0 +1,91 @@
+"""What is measured of a volume: views, arc, geometry and photons of a simulated scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from diffusionblend.errors import InputError
+from diffusionblend.methods.validation import AtLeastOne, NotNegative, Positive, check_fields
+
+if TYPE_CHECKING:
+    from diffusionblend.data.projections import Projections
+    from diffusionblend.data.volume import Volume
+
+GeometryName = Literal["parallel", "fan", "cone"]
+HALF_SCAN_DEGREES, FULL_SCAN_DEGREES = 180.0, 360.0
+FULL_ARC_DEGREES: dict[str, float] = {
+    "parallel": HALF_SCAN_DEGREES,
+    "fan": FULL_SCAN_DEGREES,
+    "cone": FULL_SCAN_DEGREES,
+}
+"""The arc that measures every line integral, which is left out of a setup's name."""
+NOISE_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A simulated scan.
+
+    views: equally spaced over the arc, its end left out. arc_degrees: by default 180 of a parallel
+    beam, 360 of a fan or cone. photons: counted in an unattenuated detector pixel, None for
+    noiseless projections. electronic_counts: standard deviation of the electronic noise. Raises
+    InputError.
+    """
+
+    views: Annotated[int, AtLeastOne] = 8
+    arc_degrees: Annotated[float | None, Positive] = None
+    geometry: GeometryName = "parallel"
+    photons: Annotated[float | None, Positive] = None
+    electronic_counts: Annotated[float, NotNegative] = 5.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not isinstance(self.views, int):
+            raise InputError(f"views is {self.views!r}.", "a whole number")
+        if self.arc_degrees is None:
+            object.__setattr__(self, "arc_degrees", FULL_ARC_DEGREES[self.geometry])
+        if self.arc_degrees > FULL_SCAN_DEGREES:
+            raise InputError(
+                f"An arc of {self.arc_degrees:g} degrees was asked for.", "up to 360 degrees"
+            )
+
+    @classmethod
+    def of_arc(cls, arc_degrees: float, **settings: object) -> Setup:
+        """A limited arc with one view a degree. Raises InputError unless it is below 180."""
+        if not 0 < arc_degrees < HALF_SCAN_DEGREES:
+            raise InputError(
+                f"An arc of {arc_degrees:g} degrees was asked for.",
+                "arcs above 0 and below 180 degrees, with one view a degree",
+                "[[setup]] with views and arc_degrees in a grid, for other scans",
+            )
+        return cls(views=max(1, round(arc_degrees)), arc_degrees=arc_degrees, **settings)
+
+    @property
+    def name(self) -> str:
+        """Such as "8 views", "90 degrees" (one view a degree) or "60 views, fan, 1e5 photons"."""
+        arc = float(self.arc_degrees or 0.0)
+        if arc == FULL_ARC_DEGREES[self.geometry]:
+            parts = [f"{self.views} views"]
+        elif self.views == max(1, round(arc)):
+            parts = [f"{arc:g} degrees"]
+        else:
+            parts = [f"{self.views} views over {arc:g} degrees"]
+        parts += [] if self.geometry == "parallel" else [f"{self.geometry} beam"]
+        parts += [] if self.photons is None else [f"{self.photons:.3g} photons"]
+        return ", ".join(parts)
+
+
+def simulated(volume: Volume, setup: Setup) -> Projections:
+    """Projections of a volume in HU, by the operator that reconstructs. Raises InputError."""
+    from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
+    from diffusionblend.simulation import Noise, simulate_projections
+
+    kinds = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
+    geometry = kinds[setup.geometry].fitting(
+        volume.grid, views=setup.views, arc_degrees=setup.arc_degrees
+    )
+    noise = None
+    if setup.photons is not None:
+        noise = Noise(photons=setup.photons, electronic_counts=setup.electronic_counts)
+    return simulate_projections(volume, geometry, noise=noise, seed=NOISE_SEED)

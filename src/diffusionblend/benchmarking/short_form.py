@@ -1,0 +1,55 @@
+"""Cells by the names of methods and settings for all that sample, without a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from diffusionblend.benchmarking.grid import CellSpec
+from diffusionblend.methods import METHODS
+from diffusionblend.methods.api import make_method
+from diffusionblend.methods.base import Method
+from diffusionblend.methods.diffusion.base import DiffusionMethod, EstimateMethod
+
+ALIKE: dict[str, dict[str, Any]] = {
+    "own": {},
+    "published": {"dual_damping": 0.0, "tail_average_below": 0, "noise_fraction": 0.85},
+    "equal": {"dual_damping": 0.85, "tail_average_below": 100, "noise_fraction": 1.0},
+}
+"""Settings that make methods of one loop alike: as DDS and DiffusionBlend were published, or as
+DiffusionBlend++ is here; both begin with noise."""
+
+
+def cells_of(
+    names: Sequence[str],
+    *,
+    steps: int | None = None,
+    sampling: Literal["own", "published", "equal"] = "own",
+) -> tuple[CellSpec, ...]:
+    """A cell for each method. Raises InputError for an unknown one.
+
+    steps: of every method that samples. sampling: applies to methods whose data-consistency step
+    acts on the estimate and that renew a fraction of the noise.
+    """
+    cells = []
+    for name in names:
+        method = METHODS.get(name)()
+        settings = settings_alike(method, sampling)
+        if steps is not None and isinstance(method, DiffusionMethod):
+            settings["steps"] = steps
+        label = name if not settings_alike(method, sampling) else f"{name}, {sampling} sampling"
+        method = make_method(method, **settings)
+        cells.append(CellSpec(label=label, method=method, given=frozenset(settings)))
+    return tuple(cells)
+
+
+def settings_alike(method: Method, sampling: str) -> dict[str, Any]:
+    """What `sampling` sets of a method; nothing for methods of another kind."""
+    of_the_kind = (
+        isinstance(method, EstimateMethod)
+        and method.consistency.on_estimate
+        and "noise_fraction" in method.default_noise
+    )
+    if not of_the_kind or sampling == "own":
+        return {}
+    return ALIKE[sampling] | {"init": "noise"}
