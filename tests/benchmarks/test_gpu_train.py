@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gpu_train
 from diffusionblend import Grid, Volume, load_prior
+from easy_training import environment_of_a_script
 from gpu_train import main
 from pack_volumes import write_pack
 
@@ -64,3 +69,24 @@ def test_slices_of_another_size_are_refused(tmp_path, options, capsys):
     other = ["--train", str(pack(tmp_path / "small.npz", ["a"], size=16)), "--minutes", "0.01"]
     assert main([*options, *other]) == 1
     assert "32 x 32" in capsys.readouterr().err
+
+
+def test_it_needs_neither_an_image_library_nor_those_of_the_command_line(tmp_path, options):
+    """As on a machine that has PyTorch, diffusers and accelerate alone."""
+    program = textwrap.dedent(
+        """
+        import sys
+
+        for absent in "tyro rich SimpleITK pydicom h5py skimage matplotlib jinja2".split():
+            sys.modules[absent] = None  # its import fails as that of a package that is not there
+        import gpu_train
+
+        gpu_train.FIRST_STEPS, gpu_train.TRIAL_STEPS = 1, 2
+        sys.exit(gpu_train.main(sys.argv[1:]))
+        """
+    )
+    command = [sys.executable, "-c", program, *options, "--minutes", "0.01"]
+    environment = environment_of_a_script(Path(gpu_train.__file__).parent)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "prior.json").is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diffusionblend.errors import InputError
 from diffusionblend.priors.config import with_prior_type
@@ -67,7 +68,7 @@ def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
     )
 
 
-def _network(facts: dict) -> dict:
+def _network(facts: dict) -> dict[str, Any]:
     """The network's settings in prior.json; the first priors have no prior type, and are joint."""
     network = _mapping(facts.get("network"))
     return {"prior_type": "joint"} | with_prior_type(network) if network else {}
@@ -76,7 +77,7 @@ def _network(facts: dict) -> dict:
 def _block_slices(network: dict) -> int | None:
     """Slices of a block; None where the settings are not those of a known prior type."""
     try:
-        return prior_type_of(network["prior_type"]).slices_seen(network.get("block_slices"))
+        return prior_type_of(network["prior_type"]).slices_seen(network["block_slices"])
     except (KeyError, TypeError, InputError):
         return None
 

@@ -15,7 +15,7 @@ def build_unet(config: NetworkConfig) -> torch.nn.Module:
     attended = config.attention_levels
     plain = len(config.channels) - attended
     tiles = config.unshuffle**2
-    return UNet2DModel(
+    return UNet2DModel(  # type: ignore[return-value]
         sample_size=config.image_size // config.unshuffle,
         in_channels=config.slices_seen * tiles,
         out_channels=config.n_output_slices * tiles,

@@ -90,7 +90,7 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
     folder = find_prior(name_or_folder)
     facts = read_facts(folder)
     config = _config_of(facts, folder)
-    prediction, code_unit = facts.get("prediction"), facts.get("code_unit", CODE_UNITS[0])
+    prediction, code_unit = str(facts.get("prediction")), facts.get("code_unit", CODE_UNITS[0])
     expected = PREDICTIONS if config.type.is_diffusion else (Restorer.prediction,)
     if prediction not in expected or facts.get("range") != RANGE or code_unit not in CODE_UNITS:
         raise InputError(
@@ -180,7 +180,7 @@ def _check_config(unet: torch.nn.Module, folder: Path) -> None:
             "the file as 'diffusionblend train' wrote it",
             "fetch or train the prior again",
         ) from error
-    own = json.loads(unet.to_json_string())
+    own = json.loads(unet.to_json_string())  # type: ignore[operator]
     other = sorted(key for key, value in told.items() if own.get(key, value) != value)
     if other:
         raise InputError(

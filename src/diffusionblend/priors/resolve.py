@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Union, cast
 
 from diffusionblend.errors import InputError
 
@@ -102,7 +102,7 @@ def _loaded(
         found = prior.to(device)
         what = f"the one given is of the type {found.config.prior_type!r}"
     if found is not None and found.config.prior_type == kind:
-        return found
+        return cast("Prior", found)  # of fbp-unet a Restorer, as its method expects
     option = _option(role)
     raise InputError(
         f"{method} needs a prior of the type {kind!r}, and {what}.",

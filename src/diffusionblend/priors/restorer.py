@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -31,7 +31,7 @@ class Restorer(TrainedNetwork):
 
         Raises InputError where its facts do not contain them.
         """
-        settings = self.trained.get("settings")
+        settings: Any = self.trained.get("settings")
         try:
             return int(settings["views"]), float(settings["arc_degrees"])
         except (TypeError, KeyError, ValueError) as error:

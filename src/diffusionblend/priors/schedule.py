@@ -24,7 +24,7 @@ class NoiseSchedule:
             beta_schedule="linear",
         )
         self.n_timesteps = n_timesteps
-        self.alpha_bar = scheduler.alphas_cumprod.double()
+        self.alpha_bar = scheduler.alphas_cumprod.double()  # type: ignore[attr-defined]
         self._alpha_bar_on: dict[torch.device, torch.Tensor] = {}
 
     def signal_and_noise(

@@ -60,7 +60,9 @@ class TrainedNetwork:
 
         As with `torch.nn.Module.to` there is no copy: whoever else has the object finds it moved.
         """
-        self.unet.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.unet.to(device)
+        self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.unet.eval().requires_grad_(False)
         return self
 
     def _predicted(self, x: torch.Tensor, times: torch.Tensor, code: float) -> torch.Tensor:
@@ -99,7 +101,7 @@ class TrainedNetwork:
             )
             content = save(half.state_dict(), metadata=SAFETENSORS_METADATA)
             weights.write_bytes(content)
-            config.write_text(half.to_json_string())
+            config.write_text(half.to_json_string())  # type: ignore[operator]
             self.weights_sha256 = hashlib.sha256(content).hexdigest()
             facts.write_text(json.dumps(self._facts(), indent=2) + "\n")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from diffusionblend.priors.network import apply_unet
 from diffusionblend.priors.precision import runs_bfloat16
-from diffusionblend.priors.prior_types.batches import Batch
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.training.settings import TrainSettings
 
@@ -15,19 +16,22 @@ MIN_SNR_GAMMA = 5.0
 
 
 class Objective:
-    """The error of a network's prediction, as a run's settings weigh it."""
+    """The error of a network's prediction, as a run's settings weigh it.
+
+    Batches are of the class that the prior type forms them in.
+    """
 
     def __init__(self, settings: TrainSettings, schedule: NoiseSchedule) -> None:
         self._settings, self._schedule = settings, schedule
 
-    def loss(self, unet: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    def loss(self, unet: torch.nn.Module, batch: Any) -> torch.Tensor:
         """The weighted mean squared error of the blocks, a scalar."""
         squares = self.squared_error(unet, batch)
         if self._settings.loss_weighting == "none":
             return squares.mean()
         return (squares.flatten(1).mean(1) * self.weights(batch.t)).mean()
 
-    def squared_error(self, unet: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    def squared_error(self, unet: torch.nn.Module, batch: Any) -> torch.Tensor:
         """The squared error of the prediction for each pixel of the output slices."""
         settings, network = self._settings, self._settings.network
         blocks, t = network.type.network_input(batch, self._schedule)
@@ -44,7 +48,7 @@ class Objective:
         )
         return (predicted - target).square()
 
-    def eps_error(self, squares: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def eps_error(self, squares: torch.Tensor, batch: Any) -> torch.Tensor:
         """The squared error of eps that goes with that of the prediction, for each block (n,).
 
         eps = sqrt(1 - abar) x_t + sqrt(abar) v, so an error of v is one of eps times sqrt(abar): a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,13 +104,16 @@ class PriorType:
         return NoisyBatch(x0, codes, eps[draw.share], t[draw.share])
 
     def network_input(
-        self, batch: Batch, schedule: NoiseSchedule
+        self, batch: Any, schedule: NoiseSchedule
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the network is given of a batch: blocks (n, k, H, W) and timesteps (n,)."""
+        """What the network is given of a batch: blocks (n, k, H, W) and timesteps (n,).
+
+        batch: of the class that `draw_batch` returns.
+        """
         return schedule.add_noise(batch.x0, batch.eps, batch.t), batch.t
 
     def target(
-        self, batch: Batch, schedule: NoiseSchedule, prediction: str, output: slice
+        self, batch: Any, schedule: NoiseSchedule, prediction: str, output: slice
     ) -> torch.Tensor:
         """What the network should return: v or eps of the output slices (n, slices, H, W)."""
         x0, eps = batch.x0[:, output], batch.eps[:, output]
