@@ -12,6 +12,7 @@ import io
 import os
 import posixpath
 import re
+from importlib import import_module
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -30,6 +31,8 @@ TAKEN_IN = {
 """Page of the site: file of the repository. The card of every shipped prior is among them."""
 MOVED = {"README.md": "index.md", "benchmarks/RESULTS.md": "results/index.md"}
 """File of the repository: the page of the site that says the same."""
+PYTHON = "python-api.md"
+NAMED = re.compile(r"^::: (diffusionblend[\w.]*)\.(\w+)$", re.MULTILINE)
 HELP_COLUMNS = "100"
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 SCHEME = re.compile(r"[a-z]+:")
@@ -48,6 +51,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The page with its links turned to pages of the site."""
     name = page.file.src_uri
+    if name == PYTHON:
+        markdown = NAMED.sub(directive, markdown)
     origin = TAKEN_IN.get(name, f"docs/{name}")
 
     def turned(match: re.Match[str]) -> str:
@@ -73,6 +78,15 @@ def page_of(path: str) -> tuple[str | None, str]:
     if path.startswith("examples/"):
         return "examples.md", f"#{posixpath.basename(path).replace('.', '')}".rstrip("#")
     return (path.removeprefix("docs/"), "") if path.startswith("docs/") else (None, "")
+
+
+def directive(match: re.Match[str]) -> str:
+    """The reference of a public name: taken from where it is defined, headed by its import path."""
+    module, name = match.groups()
+    found = getattr(import_module(module), name)
+    home = getattr(found, "__module__", module)
+    options = f'    options:\n      heading: "{module}.{name}"\n      toc_label: "{name}"'
+    return f"::: {home}.{name}\n{options}"
 
 
 def command_line_page() -> str:

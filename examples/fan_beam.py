@@ -1,4 +1,4 @@
-"""A fan beam over a whole turn and over a short scan, by FBP and by total variation.
+"""A fan beam over a full scan and over a short scan, by FBP and by total variation.
 
 Half a minute on two cores: python examples/fan_beam.py
 """
@@ -13,7 +13,7 @@ import diffusionblend as db
 
 FIELD_MM = 360.0
 SOURCE_TO_AXIS_MM, SOURCE_TO_DETECTOR_MM = 595.0, 1085.6
-METHODS = {"fbp": db.FbpSettings(), "admm-tv": db.AdmmTvSettings(weight=0.3, iterations=60)}
+METHODS = (db.Fbp(), db.AdmmTv(weight=0.3, iterations=60))
 
 
 def main(size: int = 128, slices: int = 8, views: int = 60) -> dict[str, float]:
@@ -29,9 +29,9 @@ def main(size: int = 128, slices: int = 8, views: int = 60) -> dict[str, float]:
     psnr_db = {}
     for arc, geometry in ((360, whole), (short_arc, short)):
         scan = db.simulate_projections(chest, geometry)
-        for method, settings in METHODS.items():
-            result = db.reconstruct(scan, method=method, settings=settings)
-            name = f"{arc} degrees, {method}"
+        for method in METHODS:
+            result = db.reconstruct(scan, method)
+            name = f"{arc} degrees, {method.name}"
             psnr_db[name] = db.evaluate_volume(result.volume, chest).volume_psnr_db
             print(f"{name}: {psnr_db[name]:.2f} dB")
     return psnr_db

@@ -43,11 +43,10 @@ def main(
     mask = nodule_mask(without, diameter_mm)
     chests = without, without.with_values(np.where(mask, NODULE_HU, without.values))
     geometry = db.ParallelBeam.fitting(without.grid, views)
-    settings = db.DiffusionBlendPPSettings(steps=steps, seed=0)
     means_hu = []
     for chest in chests:
         scan = db.simulate_projections(chest, geometry)
-        volume = db.reconstruct(scan, settings=settings, prior=prior).volume
+        volume = db.reconstruct(scan, "diffusionblend++", steps=steps, seed=0, prior=prior).volume
         means_hu.append((volume.values[mask].mean(), chest.values[mask].mean()))
     (found_without, true_without), (found_with, true_with) = means_hu
     share = float((found_with - found_without) / (true_with - true_without))

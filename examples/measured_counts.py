@@ -42,7 +42,7 @@ def main(columns: int = 96, views: int = 180) -> float:
         **counts, values="counts", angles_rad=angles_rad, column_mm=FIELD_MM / columns
     )
     done = db.prepare_scan(scan)
-    result = db.reconstruct(done.projections, method="fbp", settings=db.FbpSettings())
+    result = db.reconstruct(done.projections, "fbp")
     mu_per_mm = hu_to_mu(result.volume.values, done.projections.mu_water_per_mm)
 
     _, rows, columns = mu_per_mm.shape

@@ -1,4 +1,4 @@
-"""A method of one's own, composed of parts: blocks of stride 1, 2 and 3 in turn, exact data step.
+"""A method of one's own, composed of parts: blocks of stride 1, 2 and 3 in turn.
 
 Half a minute on two cores: python examples/own_method.py
 """
@@ -6,39 +6,42 @@ Half a minute on two cores: python examples/own_method.py
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import cycle
+from typing import Annotated, ClassVar
 
 import torch
 import tyro
-from diffusionblend.methods.diffusion.method import Scheme, sample_volume
 
 import diffusionblend as db
-from diffusionblend.data.result import OnStep, Reconstruction, ignore_progress
+from diffusionblend.methods import EstimateMethod, Prox
+from diffusionblend.methods.validation import AtLeastOne
 from diffusionblend.priors.partition import Partition, make_partition, offset_count
 from diffusionblend.priors.prior import Prior
+from diffusionblend.priors.resolve import PriorSpec
 
 FIELD_MM = 360.0
 
 
-def strides_in_turn(n_slices: int, block_slices: int, seed: int) -> Iterator[Partition]:
-    """A partition for every reverse step: stride 1, 2, 3, 1, ..., each from a random offset."""
-    generator = torch.Generator().manual_seed(seed)
-    for stride in cycle((1, 2, 3)):
-        n_offsets = offset_count(n_slices, block_slices, stride)
-        offset = int(torch.randint(n_offsets, (), generator=generator))
-        yield make_partition(n_slices, block_slices, stride, offset)
+@dataclass(frozen=True, kw_only=True)
+class Strides(EstimateMethod):
+    """As DiffusionBlend++, but with strides 1, 2, 3, ... in turn instead of 1 and 3."""
 
+    name: ClassVar[str] = "strides"
+    summary: ClassVar[str] = "joint block prior, blocks of stride 1, 2, 3 in turn"
+    when: ClassVar[str] = "comparison with diffusionblend++"
+    prior: ClassVar[PriorSpec | None] = PriorSpec("joint")
 
-def reconstruct_strides(
-    projections: db.Projections,
-    prior: Prior,
-    settings: db.DiffusionBlendPPSettings,
-    on_step: OnStep = ignore_progress,
-) -> Reconstruction:
-    """A volume in HU: as DiffusionBlend++, but with three strides in turn in place of two."""
-    n_slices = projections.grid.shape[0]
-    partitions = strides_in_turn(n_slices, prior.block_slices, settings.seed)
-    return sample_volume(projections, prior, settings, Scheme(partitions), on_step, None)
+    largest_stride: Annotated[int, AtLeastOne] = 3
+    """Largest distance between the slices of a block; the shipped prior was trained up to 3."""
+
+    def partitions(self, shape: tuple[int, int, int], prior: Prior) -> Iterator[Partition]:
+        """A partition for every reverse step, each from a random offset."""
+        generator = torch.Generator().manual_seed(self.seed)
+        for stride in cycle(range(1, self.largest_stride + 1)):
+            n_offsets = offset_count(shape[0], prior.block_slices, stride)
+            offset = int(torch.randint(n_offsets, (), generator=generator))
+            yield make_partition(shape[0], prior.block_slices, stride, offset)
 
 
 def main(
@@ -46,10 +49,10 @@ def main(
 ) -> float:
     """PSNR of the volume in dB."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
-    geometry = db.ParallelBeam.fitting(chest.grid, views)
-    settings = db.DiffusionBlendPPSettings(steps=steps, consistency="prox", seed=0)
+    geometry = db.ParallelBeam.fitting(chest.grid, views=views)
     scan = db.simulate_projections(chest, geometry)
-    result = reconstruct_strides(scan, db.load_prior(prior), settings)
+    method = Strides(steps=steps, init="fbp", noise_fraction=1.0, consistency=Prox(), seed=0)
+    result = method(scan, prior=prior)
     psnr_db = db.evaluate_volume(result.volume, chest).volume_psnr_db
     print(f"strides 1, 2, 3 in turn: {psnr_db:.2f} dB")
     return psnr_db

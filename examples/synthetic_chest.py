@@ -19,14 +19,15 @@ def main(
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
     geometry = db.ParallelBeam.fitting(chest.grid, views)
     scan = db.simulate_projections(chest, geometry, noise=db.Noise(photons=1e6), seed=1)
-    settings = {
-        "fbp": db.FbpSettings(window="hann"),
-        "admm-tv": db.AdmmTvSettings(weight=1.0),
-        "diffusionblend++": db.DiffusionBlendPPSettings(steps=steps, seed=0),
+    results = {
+        "fbp": db.reconstruct(scan, "fbp", window="hann"),
+        "admm-tv": db.reconstruct(scan, "admm-tv", weight=1.0),
+        "diffusionblend++": db.reconstruct(
+            scan, "diffusionblend++", steps=steps, seed=0, prior=prior
+        ),
     }
     psnr_db = {}
-    for method, chosen in settings.items():
-        result = db.reconstruct(scan, method=method, settings=chosen, prior=prior)
+    for method, result in results.items():
         psnr_db[method] = db.evaluate_volume(result.volume, chest).volume_psnr_db
         print(f"{method}: {psnr_db[method]:.2f} dB, residual {result.relative_residual:.2%}")
     return psnr_db

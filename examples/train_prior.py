@@ -30,17 +30,17 @@ def main(size: int = 32, slices: int = 24, steps: int = 600, chests: int = 6) ->
     settings = TrainSettings(network=network, steps=steps, learning_rate=1e-3, precision="float32")
     bank = VolumeBank.of(volumes[1:], block_slices=network.block_slices)
     with tempfile.TemporaryDirectory() as folder:
-        prior = Trainer(settings, bank, None, Path(folder)).run(tell)
+        prior = Trainer(settings, bank, None, Path(folder)).run(report)
 
     unseen = volumes[0]
     scan = db.simulate_projections(unseen, db.ParallelBeam.fitting(unseen.grid, 12))
-    result = db.reconstruct(scan, prior=prior, settings=db.DiffusionBlendPPSettings(steps=20))
+    result = db.reconstruct(scan, "diffusionblend++", steps=20, prior=prior)
     psnr_db = db.evaluate_volume(result.volume, unseen).volume_psnr_db
     print(f"after {steps} steps: {psnr_db:.2f} dB")
     return psnr_db
 
 
-def tell(state: object) -> None:
+def report(state: object) -> None:
     """A line now and then."""
     if state.step % 100 == 0:
         print(f"step {state.step} of {state.steps}: loss {state.loss:.3f}")
