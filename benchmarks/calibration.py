@@ -28,7 +28,7 @@ from diffusionblend import (
     load_prior,
     read_volume,
     reconstruct,
-    simulate_projections,
+    simulate,
     write_volume,
 )
 from diffusionblend.cli.allocator import keep_freed_memory
@@ -100,7 +100,7 @@ class CalibrationBenchmark:
     def _samples(self, views: int, truth: Volume, prior: Prior):
         """The samples of a scan, one after the other, each made once."""
         geometry = ParallelBeam.fitting(truth.grid, views)
-        projections = simulate_projections(truth, geometry)
+        projections = simulate(truth, geometry)
         folder = self.output / SAMPLES_FOLDER / self._mark(truth, prior)
         for number in range(self.samples):
             settings = replace(self.blend, seed=self.blend.seed + number)

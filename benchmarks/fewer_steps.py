@@ -23,7 +23,7 @@ from diffusionblend import (
     load_prior,
     read_volume,
     reconstruct,
-    simulate_projections,
+    simulate,
 )
 from diffusionblend.cli.allocator import keep_freed_memory
 from diffusionblend.cli.progress import progress
@@ -76,7 +76,7 @@ class FewerSteps:
         )
         for views in self.views:
             geometry = ParallelBeam.fitting(truth.grid, views)
-            projections = simulate_projections(truth, geometry)
+            projections = simulate(truth, geometry)
             for label, values in self._cells(prior.schedule.n_timesteps):
                 if any(r["views"] == views and r["method"] == label for r in self._rows()):
                     continue

@@ -28,7 +28,7 @@ from diffusionblend import (
     ParallelBeam,
     load_prior,
     read_volume,
-    simulate_projections,
+    simulate,
     synthetic_chest,
     write_projections,
     write_volume,
@@ -146,7 +146,7 @@ def reconstruction(folder: Path, steps: int) -> Experiment:
     chest = synthetic_chest(1, shape=(SCAN_SLICES, size, size))
     geometry = ParallelBeam.fitting(chest.grid, 8)
     scan = folder / "scan.h5"
-    write_projections(simulate_projections(chest, geometry), scan)
+    write_projections(simulate(chest, geometry), scan)
 
     def command(output: Path) -> list[str]:
         words = ["reconstruct", str(scan), "-o", str(output / "volume.nii.gz")]

@@ -33,7 +33,7 @@ from diffusionblend import (
     Volume,
     evaluate_volume,
     read_volume,
-    simulate_projections,
+    simulate,
     synthetic_chest,
 )
 from diffusionblend.cli.allocator import keep_freed_memory
@@ -159,7 +159,7 @@ def read_truth(path: Path | None, size: int) -> Volume:
 
 def scan_of(truth: Volume, n_views: int) -> Projections:
     """Noiseless projections by the operator that reconstructs."""
-    return simulate_projections(truth, ParallelBeam.fitting(truth.grid, n_views))
+    return simulate(truth, ParallelBeam.fitting(truth.grid, n_views))
 
 
 def measure(chosen: argparse.Namespace, prior: Prior, truth: Volume) -> dict[str, object]:

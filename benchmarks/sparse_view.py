@@ -32,7 +32,7 @@ from diffusionblend import (
     load_prior,
     read_volume,
     reconstruct,
-    simulate_projections,
+    simulate,
     write_volume,
 )
 from diffusionblend.benchmarking.tuning import tune
@@ -247,7 +247,7 @@ def scan(volume: Volume, setting: str) -> Projections:
     """Noiseless projections of a volume in a named setting."""
     views, arc_degrees = SETTINGS[setting]
     geometry = ParallelBeam.fitting(volume.grid, views, arc_degrees)
-    return simulate_projections(volume, geometry)
+    return simulate(volume, geometry)
 
 
 if __name__ == "__main__":

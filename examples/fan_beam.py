@@ -28,7 +28,7 @@ def main(size: int = 128, slices: int = 8, views: int = 60) -> dict[str, float]:
     short = db.FanBeam.fitting(chest.grid, views, short_arc, **distances)
     psnr_db = {}
     for arc, geometry in ((360, whole), (short_arc, short)):
-        scan = db.simulate_projections(chest, geometry)
+        scan = db.simulate(chest, geometry)
         for method in METHODS:
             result = db.reconstruct(scan, method)
             name = f"{arc} degrees, {method.name}"

@@ -45,7 +45,7 @@ def main(
     geometry = db.ParallelBeam.fitting(without.grid, views)
     means_hu = []
     for chest in chests:
-        scan = db.simulate_projections(chest, geometry)
+        scan = db.simulate(chest, geometry)
         volume = db.reconstruct(scan, "diffusionblend++", steps=steps, seed=0, prior=prior).volume
         means_hu.append((volume.values[mask].mean(), chest.values[mask].mean()))
     (found_without, true_without), (found_with, true_with) = means_hu

@@ -50,7 +50,7 @@ def main(
     """PSNR of the volume in dB."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
     geometry = db.ParallelBeam.fitting(chest.grid, views=views)
-    scan = db.simulate_projections(chest, geometry)
+    scan = db.simulate(chest, geometry)
     method = Strides(steps=steps, init="fbp", noise_fraction=1.0, consistency=Prox(), seed=0)
     result = method(scan, prior=prior)
     psnr_db = db.evaluate_volume(result.volume, chest).volume_psnr_db

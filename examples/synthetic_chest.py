@@ -18,7 +18,7 @@ def main(
     """PSNR of the volume (dB) by method; size must be that of the prior."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
     geometry = db.ParallelBeam.fitting(chest.grid, views)
-    scan = db.simulate_projections(chest, geometry, noise=db.Noise(photons=1e6), seed=1)
+    scan = db.simulate(chest, geometry, photons=1e6, seed=1)
     results = {
         "fbp": db.reconstruct(scan, "fbp", window="hann"),
         "admm-tv": db.reconstruct(scan, "admm-tv", weight=1.0),

@@ -18,7 +18,7 @@ def main(
 ) -> dict[str, float]:
     """PSNR of the mean and of the first sample (dB), and how often the truth lies within 2 sd."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
-    scan = db.simulate_projections(chest, db.ParallelBeam.fitting(chest.grid, 8))
+    scan = db.simulate(chest, db.ParallelBeam.fitting(chest.grid, 8))
     ensemble = db.sample(scan, n=samples, steps=steps, init="noise", prior=prior, keep_samples=True)
     mean, deviation = ensemble.mean, ensemble.standard_deviation
     body = calibrate(mean, deviation, chest, n_samples=samples).tissues["whole body"]

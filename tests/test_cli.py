@@ -131,12 +131,12 @@ def test_a_warning_is_one_plain_line(cli, tmp_path, chest_file):
     from diffusionblend.geometry import ParallelBeam
     from diffusionblend.io.projections import write_projections
     from diffusionblend.io.volumes import read_volume
-    from diffusionblend.simulation import simulate_projections
+    from diffusionblend.simulation import simulate
 
     chest, scan = read_volume(chest_file), tmp_path / "scan.h5"
     narrow = replace(ParallelBeam.fitting(chest.grid, 6), n_columns=9)
     with pytest.warns(UserWarning, match="too small"):
-        write_projections(simulate_projections(chest, narrow), scan)
+        write_projections(simulate(chest, narrow), scan)
     result = cli("reconstruct", scan, "-o", tmp_path / "a.nii.gz", "--method", "fbp")
     assert result.code == 0
     told = [line for line in result.err.splitlines() if "detector is too small" in line]
@@ -202,7 +202,7 @@ def test_ctrl_c_while_it_starts_is_quiet(module):
 
 
 def test_every_exported_name_is_there():
-    assert set(diffusionblend.__all__) >= {"reconstruct", "simulate_projections", "Volume"}
+    assert set(diffusionblend.__all__) >= {"reconstruct", "simulate", "Volume"}
     for name in diffusionblend.__all__:
         found = getattr(diffusionblend, name)
         home = diffusionblend._HOMES.get(name)

@@ -13,12 +13,11 @@ from diffusionblend import (
     FbpSettings,
     Grid,
     InputError,
-    Noise,
     ParallelBeam,
     Volume,
     evaluate_volume,
     reconstruct,
-    simulate_projections,
+    simulate,
 )
 from tiny_network import random_prior
 
@@ -48,7 +47,7 @@ def no_writing(monkeypatch):
 def test_arrays_go_in_and_out_without_a_file(disc, no_writing, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     geometry = ParallelBeam.fitting(disc.grid, 60)
-    scan = simulate_projections(disc, geometry, noise=Noise(photons=1e6), seed=4)
+    scan = simulate(disc, geometry, photons=1e6, seed=4)
     found = {
         "fbp": reconstruct(scan, method="fbp", settings=FbpSettings(window="hann")),
         "admm-tv": reconstruct(
@@ -76,7 +75,7 @@ def test_arrays_go_in_and_out_without_a_file(disc, no_writing, tmp_path, monkeyp
 def test_a_prior_may_be_given_as_an_object_or_as_its_folder(disc, tiny_prior):
     from diffusionblend import load_prior
 
-    scan = simulate_projections(disc, ParallelBeam.fitting(disc.grid, 4))
+    scan = simulate(disc, ParallelBeam.fitting(disc.grid, 4))
     settings = DiffusionBlendPPSettings(steps=2, seed=1)
     volumes = [
         reconstruct(scan, prior=prior, settings=settings).volume.values
@@ -87,7 +86,7 @@ def test_a_prior_may_be_given_as_an_object_or_as_its_folder(disc, tiny_prior):
 
 
 def test_a_method_wants_its_own_settings(disc):
-    scan = simulate_projections(disc, ParallelBeam.fitting(disc.grid, 4))
+    scan = simulate(disc, ParallelBeam.fitting(disc.grid, 4))
     with pytest.raises(InputError, match=r"(?s)fbp was given AdmmTvSettings.*FbpSettings"):
         reconstruct(scan, method="fbp", settings=AdmmTvSettings())
     with pytest.raises(InputError, match=r"(?s)no method 'sart'.*fbp, .*admm-tv, .*diffusionblend"):
@@ -95,7 +94,7 @@ def test_a_method_wants_its_own_settings(disc):
 
 
 def test_progress_is_told_step_by_step(disc):
-    scan = simulate_projections(disc, ParallelBeam.fitting(disc.grid, 4))
+    scan = simulate(disc, ParallelBeam.fitting(disc.grid, 4))
     told = []
     reconstruct(
         scan,

@@ -13,7 +13,13 @@ from diffusionblend.errors import InputError
 from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.phantom import synthetic_chest
-from diffusionblend.simulation import Noise, add_noise, planned_seconds, simulate_projections
+from diffusionblend.simulation import (
+    PAPER_ELECTRONIC_COUNTS,
+    PAPER_PHOTONS,
+    add_noise,
+    planned_seconds,
+    simulate,
+)
 from diffusionblend.units import MU_WATER_PER_MM
 
 AIR_HU = -1000.0
@@ -31,7 +37,7 @@ def water_box(pixel_mm: float = 2.0, n: int = 70, hu: float = 0.0, outside=AIR_H
 def test_100_mm_of_water(pixel_mm, n):
     volume = water_box(pixel_mm, n)
     geometry = ParallelBeam.fitting(volume.grid, angles_rad=(0.0, math.pi / 2, math.pi / 4))
-    found = simulate_projections(volume, geometry)
+    found = simulate(volume, geometry)
     middle = geometry.n_columns // 2
     assert found.values.shape == (3, 3, geometry.n_columns)
     np.testing.assert_allclose(found.values[:2, :, middle], 100 * MU_WATER_PER_MM, rtol=1e-5)
@@ -44,15 +50,15 @@ def test_100_mm_of_water(pixel_mm, n):
 def test_the_water_attenuation_scales_the_lines():
     volume = water_box(hu=500.0)
     geometry = ParallelBeam.fitting(volume.grid, angles_rad=(0.0,))
-    found = simulate_projections(volume, geometry, mu_water_per_mm=0.01)
+    found = simulate(volume, geometry, mu_water_per_mm=0.01)
     assert found.mu_water_per_mm == 0.01
     assert found.values.max() == pytest.approx(100 * 0.01 * 1.5, rel=1e-5)
 
 
 def test_values_below_air_count_as_air():
     geometry = ParallelBeam.fitting(water_box().grid, 3)
-    air = simulate_projections(water_box(), geometry)
-    below = simulate_projections(water_box(outside=-3024.0), geometry)
+    air = simulate(water_box(), geometry)
+    below = simulate(water_box(outside=-3024.0), geometry)
     np.testing.assert_array_equal(air.values, below.values)
 
 
@@ -60,12 +66,10 @@ def test_values_below_air_count_as_air():
 @pytest.mark.parametrize("electronic_counts", [0.0, 60.0])
 def test_mean_and_variance_follow_beers_law(line, electronic_counts):
     """To first order var(line) = (N + sigma^2) / N^2 and bias = var / 2, with N = I0 exp(-line)."""
-    noise = Noise(photons=2e4, electronic_counts=electronic_counts)
     samples = 200_000
-    found = add_noise(
-        np.full((1, 1, samples), line, dtype=np.float32), noise, np.random.default_rng(1)
-    ).astype(np.float64)
-    counts = noise.photons * math.exp(-line)
+    lines = np.full((1, 1, samples), line, dtype=np.float32)
+    found = add_noise(lines, 2e4, electronic_counts, np.random.default_rng(1)).astype(np.float64)
+    counts = 2e4 * math.exp(-line)
     variance = (counts + electronic_counts**2) / counts**2
     assert found.var() == pytest.approx(variance, rel=0.03)
     standard_error = math.sqrt(variance / samples)
@@ -75,8 +79,10 @@ def test_mean_and_variance_follow_beers_law(line, electronic_counts):
 def test_the_paper_noise_is_slight():
     volume = water_box()
     geometry = ParallelBeam.fitting(volume.grid, 5)
-    clean = simulate_projections(volume, geometry)
-    noisy = simulate_projections(volume, geometry, noise=Noise())
+    clean = simulate(volume, geometry)
+    noisy = simulate(
+        volume, geometry, photons=PAPER_PHOTONS, electronic_counts=PAPER_ELECTRONIC_COUNTS
+    )
     difference = noisy.values - clean.values
     assert 0.5e-3 < difference.std() < 5e-3
     open_beam = clean.values == 0
@@ -86,19 +92,16 @@ def test_the_paper_noise_is_slight():
 def test_the_seed_decides_the_noise():
     volume = water_box()
     geometry = ParallelBeam.fitting(volume.grid, 4)
-    first, again, other = (
-        simulate_projections(volume, geometry, noise=Noise(photons=1e4), seed=seed)
-        for seed in (5, 5, 6)
-    )
+    first, again, other = (simulate(volume, geometry, photons=1e4, seed=seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first.values, again.values)
     assert (first.values != other.values).mean() > 0.9
     assert first.notes["seed"] == 5
     assert first.notes["photons"] == 1e4
-    assert "seed" not in simulate_projections(volume, geometry).notes
+    assert "seed" not in simulate(volume, geometry).notes
 
 
 def test_noise_is_independent_in_every_column():
-    noisy = add_noise(np.ones((40, 30, 50)), Noise(photons=1e4), np.random.default_rng(0))
+    noisy = add_noise(np.ones((40, 30, 50)), 1e4, 0.0, np.random.default_rng(0))
     residual = noisy - noisy.mean()
     for axis in range(3):
         near = np.take(residual, range(noisy.shape[axis] - 1), axis=axis)
@@ -107,22 +110,36 @@ def test_noise_is_independent_in_every_column():
 
 
 def test_zero_counts_stay_finite():
-    noise = Noise(photons=100.0, electronic_counts=2.0)
-    noisy = add_noise(np.full((1, 1, 1000), 50.0), noise, np.random.default_rng(0))
+    noisy = add_noise(np.full((1, 1, 1000), 50.0), 100.0, 2.0, np.random.default_rng(0))
     assert np.isfinite(noisy).all()
     assert noisy.max() == pytest.approx(math.log(100))
     metal = water_box(hu=30_000.0)
     geometry = ParallelBeam.fitting(metal.grid, angles_rad=(0.0,))
-    found = simulate_projections(metal, geometry, noise=noise)
+    found = simulate(metal, geometry, photons=100.0, electronic_counts=2.0)
     assert np.isfinite(found.values).all()
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"photons": 0.0}, {"photons": -1.0}, {"electronic_counts": -0.1}]
+    ("wrong", "words"),
+    [
+        ({"photons": 0.0}, "0.0 photons"),
+        ({"photons": -1.0}, "-1.0 photons"),
+        ({"photons": 1e30}, "1e.30 photons"),
+        ({"photons": 1e4, "electronic_counts": -0.1}, "-0.1 counts"),
+        ({"photons": 1e4, "electronic_counts": math.nan}, "nan counts"),
+        ({"electronic_counts": 5.0}, "without photons"),
+    ],
 )
-def test_bad_noise_is_an_error(wrong):
-    with pytest.raises(InputError, match=r"photons|electronic"):
-        Noise(**wrong)
+def test_bad_noise_is_an_error(wrong, words):
+    volume = water_box()
+    with pytest.raises(InputError, match=words) as raised:
+        simulate(volume, ParallelBeam.fitting(volume.grid, 3), **wrong)
+    assert raised.value.expected
+
+
+def test_no_electronic_noise_is_poissons_alone():
+    noisy = add_noise(np.zeros((1, 1, 100_000)), 1e4, 0.0, np.random.default_rng(0))
+    assert noisy.std() == pytest.approx(1e-2, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +154,12 @@ def test_bad_noise_is_an_error(wrong):
 def test_the_time_that_is_told_is_that_of_all_views(monkeypatch, compile_s, cost):
     clock, compiled = [0.0], set()
 
-    def simulate(volume, geometry, **options):
+    def simulate(volume, geometry, *noise):
         n, way = geometry.n_views, geometry.n_views < 10
         clock[0] += cost(n) + (0.0 if way in compiled else compile_s)
         compiled.add(way)
 
-    monkeypatch.setattr(simulation, "simulate_projections", simulate)
+    monkeypatch.setattr(simulation, "simulate", simulate)
     monkeypatch.setattr(simulation.time, "perf_counter", lambda: clock[0])
     chest = synthetic_chest(0, shape=(3, 8, 8))
     geometry = ParallelBeam.fitting(chest.grid, 500)

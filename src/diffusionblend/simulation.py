@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,44 +27,28 @@ VOLUMES_HELD, PROJECTIONS_HELD = 5, 12
 """Float32 volumes and projections alive at once; noise is drawn in double precision."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Noise:
-    """Photons counted in an unattenuated detector pixel (Poisson), and electronic noise in counts
-    (Gauss).
-    """
-
-    photons: float = PAPER_PHOTONS
-    electronic_counts: float = PAPER_ELECTRONIC_COUNTS
-
-    def __post_init__(self) -> None:
-        if not 0 < self.photons <= MOST_PHOTONS:
-            raise InputError(
-                f"Asked for {self.photons} photons per detector pixel.",
-                f"a number above 0 and up to {MOST_PHOTONS:g}",
-                "no noise at all instead",
-            )
-        if not 0 <= self.electronic_counts < np.inf:
-            raise InputError(
-                f"The electronic noise is {self.electronic_counts} counts.", "a number from 0"
-            )
-
-
-def simulate_projections(
+def simulate(
     volume: Volume,
     geometry: Geometry,
-    *,
-    noise: Noise | None = None,
+    photons: float | None = None,
+    electronic_counts: float = 0.0,
     seed: int = 0,
+    *,
     mu_water_per_mm: float = MU_WATER_PER_MM,
 ) -> Projections:
-    """Line integrals (view, row, column) of a volume in HU, by the operator that reconstructs.
+    """Projections (view, row, column) of a volume in HU, by the operator that reconstructs.
 
-    Attenuation below zero (HU under -1000) counts as none. With `noise` the seed decides it.
+    photons: counted by an unattenuated detector pixel, which draws Poisson noise by `seed`; None:
+    no noise. electronic_counts: standard deviation of the electronic noise (Gauss), in counts.
+    mu_water_per_mm: attenuation of water, which ties HU to 1/mm. Attenuation below zero (HU under
+    -1000) counts as none. Raises InputError for numbers that no scan has, and for
+    electronic_counts without photons.
     """
     import torch
 
     from diffusionblend.operators import XRayTransform
 
+    check_noise(photons, electronic_counts)
     mu = hu_to_mu(volume.values, mu_water_per_mm).clip(min=0)
     operator = XRayTransform(geometry, volume.grid)
     lines = operator.forward(torch.from_numpy(mu)).numpy()
@@ -74,38 +57,56 @@ def simulate_projections(
         "simulator": type(operator).__name__,
         "rays": operator.description,
     }
-    if noise is not None:
-        lines = add_noise(lines, noise, np.random.default_rng(seed))
-        notes |= {
-            "photons": noise.photons,
-            "electronic_counts": noise.electronic_counts,
-            "seed": seed,
-        }
+    if photons is not None:
+        lines = add_noise(lines, photons, electronic_counts, np.random.default_rng(seed))
+        noise = {"photons": float(photons), "electronic_counts": float(electronic_counts)}
+        notes |= noise | {"seed": seed}
     return Projections(lines, geometry, volume.grid, mu_water_per_mm, notes)
 
 
-def add_noise(lines: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
+def check_noise(photons: float | None, electronic_counts: float) -> None:
+    """Raise InputError for noise that no scan has, and for electronic noise without photons."""
+    if photons is not None and not 0 < photons <= MOST_PHOTONS:
+        raise InputError(
+            f"Asked for {photons} photons per detector pixel.",
+            f"a number above 0 and up to {MOST_PHOTONS:g}",
+            "no noise at all instead",
+        )
+    if not 0 <= electronic_counts < np.inf:
+        raise InputError(f"The electronic noise is {electronic_counts} counts.", "a number from 0")
+    if photons is None and electronic_counts:
+        raise InputError(
+            f"Electronic noise of {electronic_counts:g} counts was asked for without photons.",
+            "photons, the counts of an unattenuated detector pixel",
+            f"photons {PAPER_PHOTONS:g}, as in the paper",
+        )
+
+
+def add_noise(
+    lines: np.ndarray, photons: float, electronic_counts: float, rng: np.random.Generator
+) -> np.ndarray:
     """Noisy line integrals -log(counts / I0), counts ~ Poisson(I0 exp(-line)) + N(0, sigma^2).
 
-    Counts below one are taken as one, so that every value is finite.
+    photons: I0. electronic_counts: sigma. Counts below one are taken as one, so that every value is
+    finite. Raises InputError as `check_noise`.
     """
-    counts = rng.poisson(noise.photons * np.exp(-lines.astype(np.float64))).astype(np.float64)
-    counts += rng.normal(0.0, noise.electronic_counts, size=counts.shape)
-    return -np.log(np.maximum(counts, FEWEST_COUNTS) / noise.photons).astype(np.float32)
+    check_noise(photons, electronic_counts)
+    counts = rng.poisson(photons * np.exp(-lines.astype(np.float64))).astype(np.float64)
+    counts += rng.normal(0.0, electronic_counts, size=counts.shape)
+    return -np.log(np.maximum(counts, FEWEST_COUNTS) / photons).astype(np.float32)
 
 
-def planned_seconds(volume: Volume, geometry: Geometry, *, noise: Noise | None = None) -> float:
-    """About how long `simulate_projections` takes, by a few views; geometry with angles.
-
-    Time grows linearly with the views.
-    """
+def planned_seconds(
+    volume: Volume, geometry: Geometry, photons: float | None = None, electronic_counts: float = 0.0
+) -> float:
+    """About how long `simulate` takes, by a few views; time grows linearly with the views."""
 
     def timed(n_views: int) -> float:
-        few = replace(geometry, angles_rad=geometry.angles_rad[:n_views])
+        few = geometry.of_views(np.arange(n_views))
         seconds = []
         for _ in range(2):  # the first may have to compile
             started = time.perf_counter()
-            simulate_projections(volume, few, noise=noise)
+            simulate(volume, few, photons, electronic_counts)
             seconds.append(time.perf_counter() - started)
         return min(seconds)
 

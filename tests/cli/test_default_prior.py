@@ -14,12 +14,12 @@ from diffusionblend.phantom import synthetic_chest
 from diffusionblend.priors.prior import sha256_of_weights
 from diffusionblend.priors.store import find_prior
 from diffusionblend.runs.record import read_run_record, run_record_path
-from diffusionblend.simulation import simulate_projections
+from diffusionblend.simulation import simulate
 
 
 def scan_of(size):
     chest = synthetic_chest(1, shape=(3, size, size))
-    return simulate_projections(chest, ParallelBeam.fitting(chest.grid, 4))
+    return simulate(chest, ParallelBeam.fitting(chest.grid, 4))
 
 
 @pytest.mark.parametrize("size", [128, 256])

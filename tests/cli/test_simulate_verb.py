@@ -61,11 +61,22 @@ def test_a_fan_or_a_cone_sees_all_of_the_volume(cli, tmp_path, chest_file, scan_
     assert scan.values.max() == pytest.approx(parallel.values.max(), rel=0.3)
 
 
+@pytest.mark.parametrize(("kind", "arc"), [("parallel", 180), ("fan", 360), ("cone", 360)])
+def test_the_default_arc_is_that_of_the_geometry(cli, tmp_path, chest_file, kind, arc):
+    output = tmp_path / "scan.h5"
+    assert_succeeded(cli("simulate", chest_file, "-o", output, "--views", 4, "--geometry", kind))
+    angles = np.degrees(read_projections(output).geometry.angles_rad)
+    np.testing.assert_allclose(angles, np.arange(4) * arc / 4)
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
         (("--geometry", "cone", "--source-to-axis-mm", 20), "corners"),
-        (("--geometry", "fan", "--source-to-detector-mm", "nan"), "nan from the detector"),
+        (("--geometry", "fan", "--source-to-detector-mm", "nan"), "source-to-detector-mm is nan"),
+        (("--source-to-axis-mm", 500), "parallel beam was asked for with --source-to-axis-mm 500"),
+        (("--source-to-detector-mm", 800), "--source-to-detector-mm 800"),
+        (("--electronic-counts", 5), "without photons"),
         (("--geometry", "cone", "--curved"), "--geometry cone"),
         (("--views", 0), "0 views"),
         (("--arc-degrees", "nan"), "nan degrees"),

@@ -273,3 +273,30 @@ def test_vectors_of_another_type_print_as_plain_numbers():
         n_columns=4,
     )
     assert "float" not in repr(geometry) and "int64" not in repr(geometry)
+
+
+@pytest.mark.parametrize(
+    ("cls", "arc"), [(ParallelBeam, 180), (FanBeam, 360), (ConeBeam, 360)], ids=str
+)
+def test_a_fitted_scan_covers_its_own_arc_unless_angles_are_given(cls, arc):
+    fitted = cls.fitting(GRID)
+    np.testing.assert_allclose(np.degrees(fitted.angles_rad), np.arange(8) * arc / 8)
+    short = cls.fitting(GRID, 4, 90)
+    np.testing.assert_allclose(np.degrees(short.angles_rad), [0, 22.5, 45, 67.5])
+    assert cls.fitting(GRID, angles_rad=ANGLES).angles_rad == ANGLES
+    for views, degrees in ((0, 90), (3, 0), (3, 361), (3, math.nan)):
+        with pytest.raises(InputError, match="views over"):
+            cls.fitting(GRID, views, degrees)
+    for both in ({"views": 3}, {"arc_degrees": 90}):
+        with pytest.raises(InputError, match="Both angles_rad"):
+            cls.fitting(GRID, angles_rad=ANGLES, **both)
+
+
+@pytest.mark.parametrize("geometry", [FAN, CONE, PARALLEL, CONE.to_vectors()], ids=repr)
+def test_some_views_are_those_views(geometry):
+    some = geometry.of_views(np.array([4, 0]))
+    assert type(some) is type(geometry) and some.n_views == 2
+    whole = geometry.to_vectors()
+    for name in ("sources_mm", "detectors_mm", "column_steps_mm"):
+        expected = [getattr(whole, name)[i] for i in (4, 0)]
+        assert list(getattr(some.to_vectors(), name)) == expected

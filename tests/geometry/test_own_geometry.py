@@ -261,3 +261,11 @@ def test_vectors_that_leave_the_slice_or_disagree_in_shape_are_refused():
     assert "couples_slices" in raised.value.try_
     with pytest.raises(InputError, match="vectors of Wider"):
         transform_of(Wider(**vars(helix())), GRID)
+
+
+def test_some_views_of_a_helix_stay_where_they_were():
+    whole, some = helix(), helix().of_views(np.array([3, 17]))
+    assert type(some) is VectorGeometry
+    assert some.sources_mm == tuple(whole.to_vectors().sources_mm[i] for i in (3, 17))
+    with pytest.raises(InputError, match="views of a Line"):
+        LINE.of_views(np.array([0]))

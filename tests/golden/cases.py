@@ -17,7 +17,7 @@ from diffusionblend.geometry import ConeBeam, FanBeam
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.api import reconstruct
 from diffusionblend.priors.prior import Prior
-from diffusionblend.simulation import Noise, simulate_projections
+from diffusionblend.simulation import simulate
 from small_scan import scan, small_volume
 from tiny_network import TINY, random_prior
 
@@ -25,7 +25,7 @@ VIEWS = 6
 N_SLICES = 11
 """Enough for blocks of three slices that jump, and no multiple of a block."""
 SOURCE_MM = {"source_to_axis_mm": 300.0, "source_to_detector_mm": 500.0}
-NOISE = Noise(photons=1e4, electronic_counts=5.0)
+NOISE = {"photons": 1e4, "electronic_counts": 5.0}
 PICKS = 40
 """About so many voxels are kept of each volume, at equal strides through it."""
 RANGE_HU = 2000.0
@@ -156,6 +156,6 @@ def scan_of(name: str) -> Projections:
         return scan(volume, VIEWS)
     if name == "noisy":
         geometry = scan(volume, VIEWS).geometry
-        return simulate_projections(volume, geometry, noise=NOISE, seed=4)
+        return simulate(volume, geometry, **NOISE, seed=4)
     make = {"fan": FanBeam, "cone": ConeBeam}[name]
-    return simulate_projections(volume, make.fitting(volume.grid, 12, **SOURCE_MM))
+    return simulate(volume, make.fitting(volume.grid, 12, **SOURCE_MM))

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusionblend.methods.settings import CONSISTENCIES, ConsistencySettings
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
 from diffusionblend.methods import consistencies
 from diffusionblend.methods.diffusion.consistency import Consistency
 from diffusionblend.methods.problem import Measurement
-from diffusionblend.methods.settings import CONSISTENCIES, ConsistencySettings
-from diffusionblend.simulation import Noise, add_noise
+from diffusionblend.simulation import add_noise
 from small_scan import dense_system, scan, small_volume
 
 SHAPE = (4, 8, 8)
@@ -180,9 +180,9 @@ def test_slices_by_themselves_come_out_as_in_the_whole_volume(
 
 def noisy_measurement(photons: float = 4e4) -> tuple[Measurement, Projections]:
     clean = scan(small_volume(SHAPE), n_views=4)
-    noise, rng = Noise(photons=photons, electronic_counts=3), np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     notes = {"photons": photons, "electronic_counts": 3}
-    noisy = replace(clean, values=add_noise(clean.values, noise, rng), notes=notes)
+    noisy = replace(clean, values=add_noise(clean.values, photons, 3, rng), notes=notes)
     return Measurement.of(noisy, with_noise=True), noisy
 
 

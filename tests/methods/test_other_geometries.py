@@ -25,7 +25,7 @@ from diffusionblend.methods.diffusion.diffusionblend_pp import reconstruct_diffu
 from diffusionblend.methods.diffusion.init import warm_start
 from diffusionblend.methods.fbp import reconstruct_fbp
 from diffusionblend.methods.problem import Measurement
-from diffusionblend.simulation import Noise, simulate_projections
+from diffusionblend.simulation import simulate
 from diffusionblend.units import hu_to_network
 from operator_properties import random_array
 from small_scan import MU_WATER, small_volume
@@ -45,7 +45,7 @@ def geometry_of(kind: str, volume: Volume, n_views: int, arc_degrees: float = 36
 
 def scan(kind: str, volume: Volume, n_views: int = 24) -> Projections:
     geometry = geometry_of(kind, volume, n_views)
-    return simulate_projections(volume, geometry, mu_water_per_mm=MU_WATER)
+    return simulate(volume, geometry, mu_water_per_mm=MU_WATER)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -177,8 +177,8 @@ def test_least_squares_run_unchanged(kind: str, method: str) -> None:
 
 def test_the_sampler_knows_the_noise_of_a_cone() -> None:
     volume = small_volume()
-    geometry, noise = geometry_of("cone", volume, 12), Noise(photons=2e4, electronic_counts=2)
-    noisy = simulate_projections(volume, geometry, noise=noise, mu_water_per_mm=MU_WATER)
+    geometry = geometry_of("cone", volume, 12)
+    noisy = simulate(volume, geometry, 2e4, 2, mu_water_per_mm=MU_WATER)
     settings = DiffusionBlendPPSettings(steps=3, seed=1, cg_iterations=40)
     plain, known = (
         reconstruct_diffusionblend_pp(noisy, random_prior(), replace(settings, **options))

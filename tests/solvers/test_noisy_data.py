@@ -10,7 +10,7 @@ from analytic import Ellipse
 from diffusionblend.geometry import ConeBeam, ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import XRayTransform
-from diffusionblend.simulation import Noise, add_noise
+from diffusionblend.simulation import add_noise
 from diffusionblend.solvers.noisy_data import (
     DISCREPANCY,
     fit_data,
@@ -139,7 +139,7 @@ def test_a_start_that_fits_already_stays():
 
 def test_the_variance_is_that_of_simulated_counts():
     lines = np.repeat(np.array([0.0, 1.0, 3.0, 5.0]), 40_000)
-    noisy = add_noise(lines, Noise(photons=2e4, electronic_counts=8), np.random.default_rng(0))
+    noisy = add_noise(lines, 2e4, 8, np.random.default_rng(0))
     measured = noisy.reshape(4, -1).var(axis=1)
     expected = line_variance(torch.tensor([0.0, 1.0, 3.0, 5.0], dtype=DOUBLE), 2e4, 8.0)
     np.testing.assert_allclose(measured, expected.numpy(), rtol=0.05)
@@ -165,7 +165,7 @@ def test_known_noise_gives_a_better_image_of_a_dense_body():
         e.column_means(geometry.angles_rad, geometry.column_positions_mm, 1.0)
         for e in (body, organ)
     )[:, None]
-    noisy = add_noise(lines, Noise(photons=2e3, electronic_counts=2), np.random.default_rng(1))
+    noisy = add_noise(lines, 2e3, 2, np.random.default_rng(1))
     operator, y = XRayTransform(geometry, grid), torch.from_numpy(noisy)
     variance = line_variance(y, 2e3, 2.0)
     weights = statistical_weights(variance)

@@ -17,7 +17,7 @@ from diffusionblend.methods.api import reconstruct
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.priors.prior_types.registry import PRIOR_TYPES, prior_type_of
 from diffusionblend.priors.schedule import NoiseSchedule
-from diffusionblend.simulation import simulate_projections
+from diffusionblend.simulation import simulate
 from diffusionblend.training.batches import draw_batch
 from diffusionblend.training.checkpoint import check_same_settings, plain_settings
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
@@ -107,7 +107,7 @@ def test_fbp_unet_learns_from_the_fbp_of_its_views() -> None:
     hu = network_to_hu(batch.x0[:, 0]).numpy()
     volume = Volume(hu, Grid(shape=hu.shape, spacing_mm=(3.0, 0.7, 0.7)))
     geometry = ParallelBeam.fitting(volume.grid, 5, 120.0)
-    fbp = reconstruct(simulate_projections(volume, geometry), "fbp", device="cpu").volume
+    fbp = reconstruct(simulate(volume, geometry), "fbp", device="cpu").volume
     expected = hu_to_network(fbp.values)
     np.testing.assert_allclose(batch.image[:, 0].numpy(), expected, atol=2e-3)
     part = draw_batch(easy_bank(), settings, **options, share=slice(1, 3))

@@ -79,13 +79,11 @@ class Setup:
 def simulated(volume: Volume, setup: Setup) -> Projections:
     """Projections of a volume in HU, by the operator that reconstructs. Raises InputError."""
     from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
-    from diffusionblend.simulation import Noise, simulate_projections
+    from diffusionblend.simulation import simulate
 
     kinds = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
     geometry = kinds[setup.geometry].fitting(
         volume.grid, views=setup.views, arc_degrees=setup.arc_degrees
     )
-    noise = None
-    if setup.photons is not None:
-        noise = Noise(photons=setup.photons, electronic_counts=setup.electronic_counts)
-    return simulate_projections(volume, geometry, noise=noise, seed=NOISE_SEED)
+    electronic_counts = 0.0 if setup.photons is None else setup.electronic_counts
+    return simulate(volume, geometry, setup.photons, electronic_counts, NOISE_SEED)

@@ -118,15 +118,14 @@ class Demo:
 
     def _scan(self, truth: Volume) -> Projections:
         from diffusionblend.geometry import ParallelBeam
-        from diffusionblend.simulation import Noise, simulate_projections
+        from diffusionblend.simulation import PAPER_ELECTRONIC_COUNTS, simulate
 
         say(
             f"scan: {self.views} views over 180 degrees, "
             f"{self.photons:g} photons per detector pixel"
         )
         geometry = ParallelBeam.fitting(truth.grid, self.views)
-        noise = Noise(photons=self.photons)
-        return simulate_projections(truth, geometry, noise=noise, seed=self.seed)
+        return simulate(truth, geometry, self.photons, PAPER_ELECTRONIC_COUNTS, self.seed)
 
     def _tell_plan(self, projections: Projections, prior: Prior, record: RunRecord) -> None:
         """Say, and record, what the run will cost, where it is long or only that is wanted."""

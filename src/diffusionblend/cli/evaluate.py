@@ -126,7 +126,7 @@ class Evaluate:
             return None
         import torch
 
-        from diffusionblend.evaluation.metrics import check_same_grid
+        from diffusionblend.geometry.grid import check_same_grid
         from diffusionblend.io.projections import read_projections
         from diffusionblend.methods.problem import Measurement
         from diffusionblend.units import hu_to_network

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
     from diffusionblend.geometry import Geometry
     from diffusionblend.geometry.grid import Grid
-    from diffusionblend.simulation import Noise
 
 HALF_TURN_DEGREES = 180.0
 MOST_MU_PER_MM = 1.0
@@ -48,22 +47,24 @@ class Simulate:
     """Projections file to write (.h5)."""
     views: int = 8
     """Views, equally spaced over the arc from 0 degrees, its end left out."""
-    arc_degrees: float = HALF_TURN_DEGREES
-    """Arc that they cover, in degrees: 180 for sparse view (360 with a source), less for limited
-    angle."""
+    arc_degrees: float | None = None
+    """Arc that they cover, in degrees; by default 180 for a parallel beam and 360 for a fan or
+    cone. Less is a limited angle."""
     geometry: Literal["parallel", "fan", "cone"] = "parallel"
     """Parallel and fan beams measure slice by slice, a cone beam the whole volume at once."""
-    source_to_axis_mm: float = 595.0
-    """Of a fan or cone: from the source to the axis of rotation. The default is a CT scanner's."""
-    source_to_detector_mm: float = 1085.6
-    """Of a fan or cone: from the source to the middle of the detector."""
+    source_to_axis_mm: float | None = None
+    """Of a fan or cone: from the source to the axis of rotation; by default 595, as in a clinical
+    scanner."""
+    source_to_detector_mm: float | None = None
+    """Of a fan or cone: from the source to the middle of the detector; by default 1085.6."""
     curved: bool = False
     """Of a fan: a detector curved about the source, in place of a flat one."""
     photons: float | None = None
     """Photons an unattenuated detector pixel counts (Poisson noise), 1.11e6 in the paper; none: no
     noise."""
-    electronic_counts: float = 5.0
-    """Standard deviation of the electronic noise, in counts; only with --photons."""
+    electronic_counts: float = 0.0
+    """Standard deviation of the electronic noise, in counts (5 in the paper); only with
+    --photons."""
     mu_water_per_mm: float = MU_WATER_PER_MM
     """Attenuation of water in 1/mm, which ties HU to line integrals; by default at 60 keV."""
     seed: int = 0
@@ -77,30 +78,29 @@ class Simulate:
         """Read, project, add noise, write."""
         from diffusionblend.io.projections import check_projections_suffix, write_projections
         from diffusionblend.io.volumes import read_volume
-        from diffusionblend.simulation import Noise, simulate_projections
+        from diffusionblend.simulation import check_noise, simulate
 
         check_output_and_record(self.output, self.force)
         check_outputs_are_no_inputs([self.output], [self.volume])
         check_projections_suffix(self.output)
         self._check_numbers()
-        noise = None
-        if self.photons is not None:
-            noise = Noise(photons=self.photons, electronic_counts=self.electronic_counts)
+        check_noise(self.photons, self.electronic_counts)
         record = RunRecord(verb="simulate", settings=asdict(self), seed=self.seed)
         add_input(record, self.volume)
         with timed_part(record, "read", self.volume.name) as on_step:
             volume = read_volume(self.volume, on_step=on_step)
         geometry = self._geometry_for(volume.grid)
         if self.dry_run or geometry.n_views * volume.values.size >= LONG_RUN_VOXEL_VIEWS:
-            self._tell_plan(volume, geometry, noise)
+            self._tell_plan(volume, geometry)
         if self.dry_run:
             return
         with timed_part(record, "simulate"):
-            projections = simulate_projections(
+            projections = simulate(
                 volume,
                 geometry,
-                noise=noise,
-                seed=self.seed,
+                self.photons,
+                self.electronic_counts,
+                self.seed,
                 mu_water_per_mm=self.mu_water_per_mm,
             )
         with timed_part(record, "write", self.output.name):
@@ -112,51 +112,58 @@ class Simulate:
             f"{projections.geometry.column_mm:g} mm, lines up to {projections.values.max():.2f}"
         )
 
-    def _tell_plan(self, volume: Volume, geometry: Geometry, noise: Noise | None) -> None:
+    def _tell_plan(self, volume: Volume, geometry: Geometry) -> None:
         """Say what the run will cost."""
         from diffusionblend.simulation import planned_bytes, planned_seconds
 
         tell_memory(planned_bytes(volume, geometry))
-        seconds = planned_seconds(volume, geometry, noise=noise)
+        seconds = planned_seconds(volume, geometry, self.photons, self.electronic_counts)
         say(f"about {in_words(seconds)} for {geometry.n_views} views (a few were tried)")
         lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_columns
         tell_disk(self.output, BYTES_PER_VALUE * lines)
 
     def _geometry_for(self, grid: Grid) -> Geometry:
         """The geometry asked for, with a detector that sees all of the volume."""
-        from diffusionblend.geometry import (
-            ConeBeam,
-            FanBeam,
-            ParallelBeam,
-            equally_spaced_angles,
-        )
+        from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
 
-        angles = equally_spaced_angles(self.views, self.arc_degrees)
-        if self.geometry == "parallel":
-            return ParallelBeam.fitting(grid, angles_rad=angles)
-        distances = {
+        kind = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}[self.geometry]
+        given = {"arc_degrees": self.arc_degrees} | self._distances
+        options = {name: value for name, value in given.items() if value is not None}
+        if self.curved:
+            options["curved"] = True
+        return kind.fitting(grid, self.views, **options)
+
+    @property
+    def _distances(self) -> dict[str, float | None]:
+        """The distances of the source that were given."""
+        return {
             "source_to_axis_mm": self.source_to_axis_mm,
             "source_to_detector_mm": self.source_to_detector_mm,
         }
-        if self.geometry == "fan":
-            return FanBeam.fitting(grid, angles_rad=angles, curved=self.curved, **distances)
-        return ConeBeam.fitting(grid, angles_rad=angles, **distances)
 
     def _check_numbers(self) -> None:
         """Raise InputError for options that no scan could have."""
         check_seed(self.seed)
-        if self.views < 1 or not 0 < self.arc_degrees <= 2 * HALF_TURN_DEGREES:
+        arc = HALF_TURN_DEGREES if self.arc_degrees is None else self.arc_degrees
+        if self.views < 1 or not 0 < arc <= 2 * HALF_TURN_DEGREES:
             raise InputError(
-                f"Asked for {self.views} views over {self.arc_degrees} degrees.",
+                f"Asked for {self.views} views over {arc} degrees.",
                 "at least one view, and an arc above 0 and up to 360 degrees",
                 "--views 8 --arc-degrees 180",
             )
-        distances = self.source_to_axis_mm, self.source_to_detector_mm
-        if not all(0 < d < math.inf for d in distances):
+        distances = {name: mm for name, mm in self._distances.items() if mm is not None}
+        if distances and self.geometry == "parallel":
+            name, mm = next(iter(distances.items()))
             raise InputError(
-                f"The source is {distances[0]} mm from the axis, {distances[1]} from the detector.",
-                "positive distances in mm",
+                f"A parallel beam was asked for with --{name.replace('_', '-')} {mm:g}.",
+                "distances of the source with a fan or cone only",
+                "--geometry fan, or leave the distance out",
             )
+        for name, mm in distances.items():
+            if not 0 < mm < math.inf:
+                raise InputError(
+                    f"--{name.replace('_', '-')} is {mm}.", "a positive distance in mm"
+                )
         if self.curved and self.geometry != "fan":
             raise InputError(
                 f"A curved detector was asked for with --geometry {self.geometry}.",
@@ -167,8 +174,4 @@ class Simulate:
                 f"Water attenuates by {self.mu_water_per_mm} per mm.",
                 f"a number above 0 and up to {MOST_MU_PER_MM:g}, in 1/mm",
                 f"{MU_WATER_PER_MM}, that at 60 keV; a value in 1/cm is ten times as large",
-            )
-        if not 0 <= self.electronic_counts < math.inf:
-            raise InputError(
-                f"The electronic noise is {self.electronic_counts} counts.", "a number from 0"
             )

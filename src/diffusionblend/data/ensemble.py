@@ -8,7 +8,7 @@ import numpy as np
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import check_same_grid
+from diffusionblend.geometry.grid import check_same_grid
 
 
 def mean_and_deviation(samples: Iterable[Volume]) -> tuple[Volume, Volume]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,14 +15,15 @@ HIGHEST_LINE_INTEGRAL = 100.0
 """Above this no photon passes: values are counts, or in another unit."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Projections:
     """Measured line integrals with all that is needed to reconstruct them.
 
     values: (view, row, column) float32, dimensionless (1/mm times mm); in parallel and fan beams
     row r belongs to slice r. geometry: how they were taken. grid: the volume to reconstruct,
     centred on the geometry's origin. mu_water_per_mm: ties 1/mm to HU. notes: how they came about
-    (simulation settings, source), no patient data. Raises InputError.
+    (simulation settings, source), no patient data. `scan[::2]` and `scan[[0, 3]]` are the scan of
+    some of its views. Raises InputError.
     """
 
     values: np.ndarray
@@ -59,3 +61,35 @@ class Projections:
                 "take the logarithm of counts over the flat field first",
             )
         object.__setattr__(self, "values", values)
+
+    def __len__(self) -> int:
+        """Views."""
+        return len(self.values)
+
+    def __getitem__(self, views: slice | Sequence[int] | np.ndarray) -> Projections:
+        """The scan of some of its views, in the order given: a slice, numbers, or True and False.
+
+        Raises InputError for any other index, and where no view is left.
+        """
+        if isinstance(views, tuple | int | np.integer):
+            raise InputError(
+                f"Projections were indexed by {views!r}.",
+                "a slice or a list of views, such as scan[::2] or scan[[0, 3]]",
+                "scan.values for the array's own indexing",
+            )
+        try:
+            taken = np.arange(len(self))[views]
+        except (IndexError, TypeError, ValueError) as error:
+            raise InputError(f"Some views were asked for: {error}.", "views of the scan") from error
+        if not taken.size:
+            raise InputError("No view is left of the scan.", "at least one view")
+        return replace(self, values=self.values[taken], geometry=self.geometry.of_views(taken))
+
+    def __repr__(self) -> str:
+        low, high = float(self.values.min()), float(self.values.max())
+        volume = " x ".join(map(str, self.grid.shape))
+        return (
+            f"Projections{self.values.shape} (views, rows, columns) of a "
+            f"{type(self.geometry).__name__}, line integrals {low:.3g} to {high:.3g}, "
+            f"for a volume of {volume} voxels"
+        )

@@ -56,7 +56,7 @@ class Window:
         return self.columns[0] if self.columns else 0
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class RawScan:
     """What a detector measured, view by view, with its flat and dark frames.
 
@@ -105,6 +105,13 @@ class RawScan:
                     f"{self.data.shape[1:]}, as the views have",
                     f"{name} of the same scan, with the same binning",
                 )
+
+    def __repr__(self) -> str:
+        flats, darks = (0 if part is None else len(part) for part in (self.flats, self.darks))
+        return (
+            f"RawScan{self.data.shape} (views, rows, columns) of {self.values}, "
+            f"{flats} flat and {darks} dark frames"
+        )
 
 
 def _frames(frames: np.ndarray, name: str) -> np.ndarray:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from diffusionblend.data.picture import grey_png
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
 
+SHOWN_HU = (-1000.0, 1000.0)
+"""Black and white of the picture in a notebook."""
+SHOWN_PIXELS = 256
+"""Width of that picture on the screen."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Volume:
-    """A CT volume: `values` (z, y, x) float32 in HU on `grid`. Raises InputError on a mismatch."""
+    """A CT volume: `values` (z, y, x) float32 in HU on `grid`. Raises InputError on a mismatch.
+
+    `volume[10:20]` is a volume of some slices, `volume[10:20, :, 5:50]` a part of them, both in
+    their place in patient space; `volume[3]` is a volume of one slice. `np.asarray(volume)` is its
+    array.
+    """
 
     values: np.ndarray
     grid: Grid
@@ -28,6 +41,88 @@ class Volume:
     def with_values(self, values: np.ndarray) -> Volume:
         """Other values (z, y, x), in HU, on the same grid."""
         return Volume(values, self.grid)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) voxels."""
+        return self.grid.shape
+
+    def __len__(self) -> int:
+        """Slices."""
+        return self.grid.shape[0]
+
+    def __iter__(self) -> Iterator[Volume]:
+        """Its slices, each a volume."""
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, part: int | slice | tuple[int | slice, ...]) -> Volume:
+        """The volume of some slices, rows and columns, where they lie in patient space.
+
+        Raises InputError for other indices than numbers and slices in rising order, and IndexError
+        for a number outside the volume.
+        """
+        indices = part if isinstance(part, tuple) else (part,)
+        if len(indices) > len(self.shape):
+            raise InputError(f"{len(indices)} indices were given.", "up to three: z, y, x")
+        slices = tuple(_as_slice(i, n) for i, n in zip(indices, self.shape, strict=False))
+        return Volume(self.values[slices], self.grid.part(*slices))
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """Its values in HU, (z, y, x); not copied unless asked for or needed for the dtype."""
+        if copy is None:
+            return self.values.astype(dtype or np.float32, copy=False)
+        if not copy and dtype is not None and np.dtype(dtype) != self.values.dtype:
+            raise ValueError(f"values of {self.values.dtype} cannot be {dtype} without a copy")
+        return np.array(self.values, dtype=dtype) if copy else self.values
+
+    def __repr__(self) -> str:
+        return f"Volume{self.shape} {self._size()}, {self._range()}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sizes, and the middle slice as it lies in space."""
+        middle = self.values[len(self) // 2]
+        picture = base64.b64encode(grey_png(middle, *SHOWN_HU)).decode()
+        width_mm, height_mm = (
+            n * mm for n, mm in zip(self.shape[:0:-1], self.grid.spacing_mm[:0:-1], strict=True)
+        )
+        height = max(1, round(SHOWN_PIXELS * height_mm / width_mm))
+        facts = {
+            "voxels (z, y, x)": " x ".join(map(str, self.shape)),
+            "spacing (z, y, x)": self._size(),
+            "values": self._range(),
+            "picture": f"slice {len(self) // 2}, {SHOWN_HU[0]:g} to {SHOWN_HU[1]:g} HU",
+        }
+        rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
+        return (
+            f"<table>{rows}</table>"
+            f'<img src="data:image/png;base64,{picture}" width="{SHOWN_PIXELS}" height="{height}" '
+            'alt="middle slice">'
+        )
+
+    def _size(self) -> str:
+        return " x ".join(f"{mm:.3g}" for mm in self.grid.spacing_mm) + " mm"
+
+    def _range(self) -> str:
+        if not np.isfinite(self.values).any():
+            return "no finite values"
+        low, high = np.nanmin(self.values), np.nanmax(self.values)
+        return f"{low:.0f} to {high:.0f} HU"
+
+
+def _as_slice(index: object, n: int) -> slice:
+    """An index along an axis of n voxels as a slice; a number takes one voxel."""
+    if isinstance(index, slice):
+        return index
+    if not isinstance(index, int | np.integer) or isinstance(index, bool):
+        raise InputError(
+            f"A volume was indexed by a {type(index).__name__}.",
+            "whole numbers and slices, such as volume[10:20]",
+            "volume.values for the array's own indexing",
+        )
+    if not -n <= index < n:
+        raise IndexError(f"index {index} lies outside an axis of {n} voxels")
+    first = int(index) % n
+    return slice(first, first + 1)
 
 
 def downsample_in_plane(volume: Volume, factor: int) -> Volume:

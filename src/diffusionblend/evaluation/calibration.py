@@ -19,9 +19,9 @@ from diffusionblend.data.ensemble import check_deviation
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.body import body_mask
-from diffusionblend.evaluation.metrics import check_same_grid
 from diffusionblend.evaluation.tables import Column
 from diffusionblend.evaluation.tissues import TISSUES, Tissue
+from diffusionblend.geometry.grid import check_same_grid
 
 WIDTHS = (1, 2)
 """In standard deviations to either side of the mean."""

@@ -24,21 +24,12 @@ import numpy as np
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
-from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.grid import Grid, check_same_grid
 
 CLIP_HU = (-1000.0, 1000.0)
 SSIM_WINDOW = 7
 PLANE_AXES = {"axial": 0, "coronal": 1, "sagittal": 2}
 """The array axis along which the slices of each plane are counted."""
-
-SPACING_TOLERANCE = 1e-3
-"""Largest relative difference of two grids' spacings that passes for rounding."""
-
-ORIGIN_TOLERANCE_VOXELS = 0.01
-"""Largest distance of two grids' first voxels, in the smallest spacing."""
-
-DIRECTION_TOLERANCE = 1e-3
-"""Largest difference of two grids' direction cosines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,39 +140,6 @@ def unit_range(values_hu: np.ndarray) -> np.ndarray:
     """HU clipped to [-1000, 1000] and mapped to [0, 1], float64, any shape."""
     low, high = CLIP_HU
     return (np.clip(values_hu.astype(np.float64), low, high) - low) / (high - low)
-
-
-def check_same_grid(grid: Grid, reference: Grid) -> None:
-    """Raises InputError unless both grids have the same voxels in space, within the tolerances."""
-    voxels = "the same voxels in space for both"
-    if grid.shape != reference.shape:
-        raise InputError(
-            f"The volumes have {grid.shape} and {reference.shape} voxels (z, y, x).",
-            voxels,
-            "bring both to one size and spacing, or cut both to the same slices",
-        )
-    spacing = np.array(reference.spacing_mm)
-    if (np.abs(np.array(grid.spacing_mm) - spacing) > SPACING_TOLERANCE * spacing).any():
-        raise InputError(
-            f"The volumes' spacings are {grid.spacing_mm} and {reference.spacing_mm} mm (z, y, x).",
-            voxels,
-            "resample one to the spacing of the other",
-        )
-    apart_mm = float(np.linalg.norm(np.subtract(grid.origin_mm, reference.origin_mm)))
-    if apart_mm > ORIGIN_TOLERANCE_VOXELS * spacing.min():
-        raise InputError(
-            f"The volumes' origins lie {apart_mm:.3g} mm apart: {grid.origin_mm} and "
-            f"{reference.origin_mm} mm.",
-            voxels,
-            "make sure that both come from the same scan",
-        )
-    if np.abs(np.subtract(grid.direction, reference.direction)).max() > DIRECTION_TOLERANCE:
-        raise InputError(
-            f"The volumes' axes point in different directions: {grid.direction} and "
-            f"{reference.direction}.",
-            voxels,
-            "import both in the same orientation",
-        )
 
 
 def _plane_score(

@@ -82,6 +82,18 @@ class Geometry(ABC):
         """
         return self.to_vectors().sees(points_mm, views)
 
+    def of_views(self, views: np.ndarray) -> Geometry:
+        """The geometry of some of the views, by number, in the order given: by its vectors.
+
+        Raises InputError where slices are independent, which vectors are not.
+        """
+        if not self.couples_slices:
+            raise InputError(
+                f"Some views of a {type(self).__name__} were asked for.",
+                "a class that picks them itself, by of_views",
+            )
+        return self.to_vectors().of_views(views)
+
     def to_dict(self) -> dict[str, Any]:
         """Its registered name as "type" and its fields as plain values (numbers, text, tuples).
 

@@ -21,6 +21,12 @@ IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 DIRECTION_TOLERANCE = 0.01
 """How far the axes' lengths and scalar products may lie from those of perpendicular unit vectors;
 rounded headers reach about 0.001."""
+SAME_SPACING = 1e-3
+"""Largest relative difference of two grids' spacings that passes for rounding."""
+SAME_ORIGIN_VOXELS = 0.01
+"""Largest distance of two grids' first voxels, in the smallest spacing."""
+SAME_DIRECTION = 1e-3
+"""Largest difference of two grids' direction cosines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,32 @@ class Grid:
         """The same grid with another number of slices, starting at the same first slice."""
         return replace(self, shape=(n_slices, *self.shape[1:]))
 
+    def part(self, *parts: slice) -> Grid:
+        """The grid of some voxels, by a slice for z, y and x (all of an axis that is left out).
+
+        Its origin is the first voxel taken, its spacing that of the voxels taken. Raises InputError
+        for a step below 1 and where nothing is left.
+        """
+        first, shape, spacing_mm = [], [], []
+        for n, mm, taken in zip(
+            self.shape, self.spacing_mm, (*parts, *[slice(None)] * (3 - len(parts))), strict=True
+        ):
+            start, stop, step = taken.indices(n)
+            count = len(range(start, stop, step))
+            if step < 1 or not count:
+                raise InputError(
+                    f"The voxels {taken.start}:{taken.stop}:{taken.step} were asked for, of {n}.",
+                    "at least one voxel, in rising order",
+                )
+            first.append(start * mm)
+            shape.append(count)
+            spacing_mm.append(mm * step)
+        direction = np.array(self.direction).reshape(3, 3)
+        origin = np.array(self.origin_mm) + direction @ first[::-1]
+        return replace(
+            self, shape=tuple(shape), spacing_mm=tuple(spacing_mm), origin_mm=tuple(origin)
+        )
+
     def coarser(self, factor: int) -> Grid:
         """The grid whose voxels are `factor` x `factor` pixels of every slice from the first one.
 
@@ -102,3 +134,36 @@ def grids_overlap(a: Grid, b: Grid) -> bool:
     """Whether the upright boxes around two grids have a part of the patient in common."""
     (low_a, high_a), (low_b, high_b) = bounding_box_mm(a), bounding_box_mm(b)
     return bool((np.maximum(low_a, low_b) < np.minimum(high_a, high_b)).all())
+
+
+def check_same_grid(grid: Grid, reference: Grid) -> None:
+    """Raise InputError unless both grids have the same voxels in space, within the tolerances."""
+    voxels = "the same voxels in space for both"
+    if grid.shape != reference.shape:
+        raise InputError(
+            f"The volumes have {grid.shape} and {reference.shape} voxels (z, y, x).",
+            voxels,
+            "bring both to one size and spacing, or cut both to the same slices",
+        )
+    spacing = np.array(reference.spacing_mm)
+    if (np.abs(np.array(grid.spacing_mm) - spacing) > SAME_SPACING * spacing).any():
+        raise InputError(
+            f"The volumes' spacings are {grid.spacing_mm} and {reference.spacing_mm} mm (z, y, x).",
+            voxels,
+            "resample one to the spacing of the other",
+        )
+    apart_mm = float(np.linalg.norm(np.subtract(grid.origin_mm, reference.origin_mm)))
+    if apart_mm > SAME_ORIGIN_VOXELS * spacing.min():
+        raise InputError(
+            f"The volumes' origins lie {apart_mm:.3g} mm apart: {grid.origin_mm} and "
+            f"{reference.origin_mm} mm.",
+            voxels,
+            "make sure that both come from the same scan",
+        )
+    if np.abs(np.subtract(grid.direction, reference.direction)).max() > SAME_DIRECTION:
+        raise InputError(
+            f"The volumes' axes point in different directions: {grid.direction} and "
+            f"{reference.direction}.",
+            voxels,
+            "import both in the same orientation",
+        )

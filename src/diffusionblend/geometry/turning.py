@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from diffusionblend.geometry.vectors import VectorGeometry
 MOST_LIKELY_RADIANS = 4 * math.pi
 """Angles beyond two turns are more often degrees than a long helix."""
 DEFAULT_VIEWS = 8
+BY_ANGLES = ("parallel", "fan", "cone")
+"""Registered names of the scans whose views their angles make, each by itself."""
 SCANNER_SOURCE_TO_AXIS_MM, SCANNER_SOURCE_TO_DETECTOR_MM = 595.0, 1085.6
 """Distances of a clinical CT scanner, the default of a fitted fan or cone."""
 SQUARE_PIXELS = 1e-3
@@ -67,6 +69,12 @@ class Turning(Geometry):
         """Detector position p of every column in mm, shape (column,)."""
         middle = (self.n_columns - 1) / 2
         return (np.arange(self.n_columns) - middle) * self.column_mm + self.detector_shift_mm
+
+    def of_views(self, views: np.ndarray) -> Geometry:
+        """The same scan at some of its angles, by number; a subclass's by its vectors."""
+        if self.registered_name not in BY_ANGLES:
+            return super().of_views(views)
+        return replace(self, angles_rad=np.array(self.angles_rad)[views])
 
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
         """u, along which the columns run, and n, along which the beam travels, each (view, 3)."""

@@ -104,6 +104,10 @@ class VectorGeometry(Geometry, name="vectors"):
             detectors_mm=np.array(self.detectors_mm) - step,
         )
 
+    def of_views(self, views: np.ndarray) -> VectorGeometry:
+        """The geometry of some of the views, by number, in the order given."""
+        return replace(self, **{name: np.array(getattr(self, name))[views] for name in PER_VIEW})
+
     def to_vectors(self) -> VectorGeometry:
         """Itself."""
         return self

@@ -16,7 +16,8 @@ import numpy as np
 from diffusionblend.data.ensemble import check_deviation
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import PLANE_AXES, Evaluation, check_same_grid
+from diffusionblend.evaluation.metrics import PLANE_AXES, Evaluation
+from diffusionblend.geometry.grid import check_same_grid
 from diffusionblend.report.colours import deviation_limit_hu, on_black, overlay_rgba
 from diffusionblend.report.planes import PlaneImage, middle_slices
 from diffusionblend.units import WINDOWS_HU

@@ -12,8 +12,8 @@ from diffusionblend.data.ensemble import check_deviation
 from diffusionblend.data.resample import resample_onto
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import PLANE_AXES, check_same_grid
-from diffusionblend.geometry.grid import Grid
+from diffusionblend.evaluation.metrics import PLANE_AXES
+from diffusionblend.geometry.grid import Grid, check_same_grid
 from diffusionblend.report import colours as uncertainty
 from diffusionblend.report.figures import ERROR_LIMIT_HU
 from diffusionblend.report.planes import plane_layout
