@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from contextlib import contextmanager
+from dataclasses import fields
 
 import pytest
 
@@ -16,10 +17,13 @@ from command_line import (
     assert_succeeded,
     working_process,
 )
+from diffusionblend.cli.train import NetworkOptions, TrainOptions
+from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
 from diffusionblend.runs.record import run_record_path
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE
 from diffusionblend.training.log import METRICS_FILE
+from diffusionblend.training.settings import TrainSettings
 
 SIX_STEPS = ("--steps", 6, "--synthetic-volumes", 0, "--validate-every", 3)
 
@@ -266,3 +270,20 @@ def test_synthetic_chests_join_the_volumes(cli, command, tmp_path, monkeypatch):
     assert all(shape[1:] == (16, 16) for _, shape in made)
     assert Demo().seed < FIRST_SEED  # the demo's chest is never trained on
     assert "synthetic chests: 2/2" in result.err
+    assert "12% of the blocks are drawn from 2 synthetic chests" in result.out
+
+
+def test_by_default_there_are_none():
+    assert TrainSettings().synthetic_volumes == TrainOptions().synthetic_volumes == 0
+
+
+def test_the_options_of_a_run_are_its_settings():
+    options = TrainOptions(network=NetworkOptions(prior_type="coronal", layers=2), steps=3)
+    network = NetworkConfig(prior_type="coronal", layers=2)
+    assert options.as_settings() == TrainSettings(network=network, steps=3)
+    assert {f.name for f in fields(NetworkOptions)} == {f.name for f in fields(NetworkConfig)}
+
+
+def test_an_unknown_prior_type_is_refused_with_a_near_one(cli, command):
+    result = cli(*command, "--prior-type", "slice")
+    assert_refused(result, "no prior type 'slice'", "did you mean 'slices'?")

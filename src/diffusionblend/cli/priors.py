@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column(key="name", header="Prior"),
     Column(key="slice", header="Slice"),
-    Column(key="type", header="Prior type, slices"),
+    Column(key="type", header="Type, slices"),
     Column(key="millions", header="Parameters (millions)", digits=1),
     Column(key="file_mb", header="File (MB)", digits=1),
     Column(key="validation_loss", header="Validation loss", digits=4),

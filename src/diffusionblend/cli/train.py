@@ -253,10 +253,8 @@ class Train:
         processes.wait()
         data = read_training_data(choice, self.settings, cache)
         if self.settings.synthetic_volumes:
-            say(
-                f"{self.settings.synthetic_share:.0%} of the blocks are drawn from "
-                f"{self.settings.synthetic_volumes} synthetic chests"
-            )
+            n, share = self.settings.synthetic_volumes, self.settings.synthetic_share
+            say(f"{share:.0%} of the blocks are drawn from {n} synthetic chest{'s' * (n > 1)}")
             with progress("synthetic chests") as on_step:
                 synthetic = synthetic_bank(self.settings, on_step)
             train = data.train.mixed_with(synthetic, self.settings.synthetic_share)
