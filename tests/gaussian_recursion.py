@@ -62,12 +62,12 @@ def carried(
     partitions: Sequence[Partition],
     n_slices: int,
     *,
-    eta: float,
-    renewal: str = "share",
+    noise_fraction: float = 0.0,
+    ddim_eta: float | None = None,
     estimate: AffineStep | None = None,
     on_state: Callable[[float], AffineStep] | None = None,
     snr: float = 0.0,
-    perpendicular: GaussianPrior | None = None,
+    coronal_prior: GaussianPrior | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean (Z,) and covariance (Z, Z) of the result, from white noise, at equal times."""
     mean, cov, one = np.zeros(n_slices), np.eye(n_slices), np.eye(n_slices)
@@ -76,14 +76,14 @@ def carried(
     for i, partition in enumerate(partitions):
         last = i + 1 == len(times)
         abar, after = ABAR[times[i]], 1.0 if last else ABAR[times[i + 1]]
-        chosen = perpendicular if partition.axis else prior
+        chosen = coronal_prior if partition.axis else prior
         w, o = denoiser(chosen, partition, abar, n_slices)
         to_eps, eps_o = (one - abar**0.5 * w) / (1 - abar) ** 0.5, -(abar**0.5) * o
         eps_o = eps_o / (1 - abar) ** 0.5
-        if renewal == "ddim":
-            variance = eta**2 * (1 - after) / (1 - abar) * (1 - abar / after)
+        if ddim_eta is not None:
+            variance = ddim_eta**2 * (1 - after) / (1 - abar) * (1 - abar / after)
         else:
-            variance = eta**2 * (1 - after)
+            variance = noise_fraction**2 * (1 - after)
         kept = (1 - after - variance) ** 0.5
         m = after**0.5 * estimate.gain @ w + kept * to_eps
         v = after**0.5 * (estimate.gain @ o + estimate.shift) + kept * eps_o

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from diffusionblend import (
-    AdmmTvSettings,
-    DiffusionBlendPPSettings,
-    FbpSettings,
+    DiffusionBlendPP,
+    Fbp,
     Grid,
     InputError,
     ParallelBeam,
@@ -19,6 +19,7 @@ from diffusionblend import (
     reconstruct,
     simulate,
 )
+from diffusionblend.methods import Cg
 from tiny_network import random_prior
 
 
@@ -49,15 +50,9 @@ def test_arrays_go_in_and_out_without_a_file(disc, no_writing, tmp_path, monkeyp
     geometry = ParallelBeam.fitting(disc.grid, 60)
     scan = simulate(disc, geometry, photons=1e6, seed=4)
     found = {
-        "fbp": reconstruct(scan, method="fbp", settings=FbpSettings(window="hann")),
-        "admm-tv": reconstruct(
-            scan, method="admm-tv", settings=AdmmTvSettings(weight=0.05, iterations=40)
-        ),
-        "diffusionblend++": reconstruct(
-            scan,
-            prior=random_prior(),
-            settings=DiffusionBlendPPSettings(steps=3, cg_iterations=20),
-        ),
+        "fbp": reconstruct(scan, "fbp", window="hann"),
+        "admm-tv": reconstruct(scan, "admm-tv", weight=0.05, iterations=40),
+        "diffusionblend++": reconstruct(scan, prior=random_prior(), steps=3, cg_iterations=20),
     }
     for result in found.values():
         assert result.volume.grid == disc.grid
@@ -67,7 +62,7 @@ def test_arrays_go_in_and_out_without_a_file(disc, no_writing, tmp_path, monkeyp
     worst = evaluate_volume(nothing, disc).volume_psnr_db
     assert scores["admm-tv"] > 25 > worst + 15
     assert scores["fbp"] > worst + 8
-    assert found["diffusionblend++"].network_calls == 3
+    assert found["diffusionblend++"].network_evaluations == 3
     assert 0 < found["diffusionblend++"].network_share < 1
     assert not list(tmp_path.iterdir())
 
@@ -76,30 +71,45 @@ def test_a_prior_may_be_given_as_an_object_or_as_its_folder(disc, tiny_prior):
     from diffusionblend import load_prior
 
     scan = simulate(disc, ParallelBeam.fitting(disc.grid, 4))
-    settings = DiffusionBlendPPSettings(steps=2, seed=1)
     volumes = [
-        reconstruct(scan, prior=prior, settings=settings).volume.values
+        reconstruct(scan, prior=prior, steps=2, seed=1).volume.values
         for prior in (load_prior(tiny_prior), tiny_prior, str(tiny_prior))
     ]
     np.testing.assert_array_equal(volumes[0], volumes[1])
     np.testing.assert_array_equal(volumes[0], volumes[2])
 
 
-def test_a_method_wants_its_own_settings(disc):
+def test_a_name_with_settings_and_an_instance_are_the_same(disc):
+    scan = simulate(disc, ParallelBeam.fitting(disc.grid, views=4))
+    given, prior = {"steps": 2, "seed": 1}, random_prior()
+    instance = DiffusionBlendPP(**given, consistency=Cg(cg_iterations=3))
+    volumes = [
+        run(prior).volume.values
+        for run in (
+            lambda p: reconstruct(scan, "diffusionblend++", prior=p, cg_iterations=3, **given),
+            lambda p: reconstruct(scan, instance, prior=p),
+            lambda p: instance(scan, prior=p),
+            lambda p: reconstruct(scan, replace(instance, seed=9), prior=p, seed=1),
+        )
+    ]
+    for other in volumes[1:]:
+        np.testing.assert_array_equal(other, volumes[0])
+
+
+def test_a_method_takes_its_own_settings_alone(disc):
     scan = simulate(disc, ParallelBeam.fitting(disc.grid, 4))
-    with pytest.raises(InputError, match=r"(?s)fbp was given AdmmTvSettings.*FbpSettings"):
-        reconstruct(scan, method="fbp", settings=AdmmTvSettings())
+    with pytest.raises(InputError, match=r"(?s)fbp has no setting 'weight'.*one of window"):
+        reconstruct(scan, "fbp", weight=1.0)
+    with pytest.raises(InputError, match=r"(?s)did you mean 'window'|did you mean window"):
+        reconstruct(scan, Fbp(), windows="hann")
+    with pytest.raises(InputError, match=r"(?s)'prox' has no setting 'cg_iterations'"):
+        reconstruct(scan, "dds", consistency="prox", cg_iterations=3)
     with pytest.raises(InputError, match=r"(?s)no method 'sart'.*fbp, .*admm-tv, .*diffusionblend"):
-        reconstruct(scan, method="sart")
+        reconstruct(scan, "sart")
 
 
-def test_progress_is_told_step_by_step(disc):
+def test_progress_is_reported_step_by_step(disc):
     scan = simulate(disc, ParallelBeam.fitting(disc.grid, 4))
-    told = []
-    reconstruct(
-        scan,
-        method="admm-tv",
-        settings=AdmmTvSettings(iterations=4),
-        on_step=lambda done, total: told.append((done, total)),
-    )
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    seen = []
+    reconstruct(scan, "admm-tv", iterations=4, on_step=lambda *done: seen.append(done))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]

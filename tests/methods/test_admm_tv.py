@@ -10,12 +10,11 @@ import pytest
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.methods.admm_tv import reconstruct_admm_tv
-from diffusionblend.methods.fbp import reconstruct_fbp
-from diffusionblend.methods.settings import AdmmTvSettings, FbpSettings
+from diffusionblend.methods import AdmmTv
+from diffusionblend.methods.api import reconstruct
 from small_scan import residual_by_hand, scan, small_volume
 
-SETTINGS = AdmmTvSettings(weight=0.02, iterations=60)
+SETTINGS = AdmmTv(weight=0.02, iterations=60)
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +36,8 @@ def test_it_is_closer_to_the_truth_than_fbp_and_reports_its_residual(
     projections: Projections,
 ) -> None:
     seen = []
-    result = reconstruct_admm_tv(projections, SETTINGS, on_step=lambda *done: seen.append(done))
-    fbp = reconstruct_fbp(projections, FbpSettings())
+    result = reconstruct(projections, SETTINGS, on_step=lambda *done: seen.append(done))
+    fbp = reconstruct(projections, "fbp")
     assert rms_hu(result.volume.values) < 0.6 * rms_hu(fbp.volume.values)
     expected = residual_by_hand(projections, result.volume.values)
     assert result.relative_residual == pytest.approx(expected, rel=1e-3, abs=1e-6)
@@ -50,9 +49,7 @@ def test_it_is_closer_to_the_truth_than_fbp_and_reports_its_residual(
 def test_a_larger_weight_gives_less_variation_and_a_larger_residual(
     projections: Projections,
 ) -> None:
-    results = [
-        reconstruct_admm_tv(projections, replace(SETTINGS, weight=w)) for w in (0.01, 0.3, 10)
-    ]
+    results = [reconstruct(projections, replace(SETTINGS, weight=w)) for w in (0.01, 0.3, 10)]
     variations = [total_variation(r.volume.values) for r in results]
     residuals = [r.relative_residual for r in results]
     assert variations == sorted(variations, reverse=True)
@@ -65,7 +62,7 @@ def test_the_objective_is_lower_than_at_the_truth_and_at_other_weights(
 ) -> None:
     """What minimises 1/2 |Ax - y|^2 + weight TV beats every other volume at its own weight."""
     weight = 0.5
-    result = reconstruct_admm_tv(projections, replace(SETTINGS, weight=weight, iterations=80))
+    result = reconstruct(projections, replace(SETTINGS, weight=weight, iterations=80))
     y_norm = np.linalg.norm(projections.values) / (
         projections.mu_water_per_mm * projections.grid.spacing_mm[2]
     )
@@ -78,7 +75,7 @@ def test_the_objective_is_lower_than_at_the_truth_and_at_other_weights(
     others = [small_volume().values]
     for other in (weight / 3, weight * 3):
         settings = replace(SETTINGS, weight=other, iterations=80)
-        others.append(reconstruct_admm_tv(projections, settings).volume.values)
+        others.append(reconstruct(projections, settings).volume.values)
     rng = np.random.default_rng(0)
     others.append(result.volume.values + rng.normal(0, 5, projections.grid.shape))
     assert all(best < objective(hu) for hu in others)
@@ -87,19 +84,19 @@ def test_the_objective_is_lower_than_at_the_truth_and_at_other_weights(
 def test_attenuation_stays_at_or_above_zero_unless_told_otherwise(
     projections: Projections,
 ) -> None:
-    bounded = reconstruct_admm_tv(projections, SETTINGS)
-    free = reconstruct_admm_tv(projections, replace(SETTINGS, nonnegative=False))
+    bounded = reconstruct(projections, SETTINGS)
+    free = reconstruct(projections, replace(SETTINGS, nonnegative=False))
     assert bounded.volume.values.min() >= -1000
     assert free.volume.values.min() < -1000
 
 
 def test_values_stay_at_or_below_the_highest_that_is_told(projections: Projections) -> None:
-    free = reconstruct_admm_tv(projections, SETTINGS).volume.values
+    free = reconstruct(projections, SETTINGS).volume.values
     highest = float(free.max()) / 2
-    bounded = reconstruct_admm_tv(projections, replace(SETTINGS, highest_hu=highest))
+    bounded = reconstruct(projections, replace(SETTINGS, highest_hu=highest))
     assert bounded.volume.values.max() <= highest + 1e-3
     assert bounded.volume.values.min() >= -1000
-    out_of_reach = reconstruct_admm_tv(projections, replace(SETTINGS, highest_hu=1e5))
+    out_of_reach = reconstruct(projections, replace(SETTINGS, highest_hu=1e5))
     np.testing.assert_array_equal(out_of_reach.volume.values, free)
 
 
@@ -116,4 +113,4 @@ def test_values_stay_at_or_below_the_highest_that_is_told(projections: Projectio
 )
 def test_settings_that_make_no_sense_are_refused(bad: dict) -> None:
     with pytest.raises(InputError):
-        AdmmTvSettings(**bad)
+        AdmmTv(**bad)

@@ -7,24 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusionblend.methods.consistencies import make_consistency
-from diffusionblend.methods.registry import find_method, reconstruct
-from diffusionblend.methods.settings import (
-    AdmmTvSettings,
-    ConsistencySettings,
-    DiffusionBlendPPSettings,
-    FbpSettings,
-)
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, equally_spaced_angles
-from diffusionblend.methods.admm_tv import reconstruct_admm_tv
-from diffusionblend.methods.diffusion.diffusionblend_pp import reconstruct_diffusionblend_pp
-from diffusionblend.methods.diffusion.init import warm_start
-from diffusionblend.methods.fbp import reconstruct_fbp
-from diffusionblend.methods.problem import Measurement
+from diffusionblend.methods import METHODS, Cg, DiffusionBlendPP, Prox
+from diffusionblend.methods.api import make_method, reconstruct
+from diffusionblend.methods.diffusion.init import initial_image
+from diffusionblend.methods.problem import Problem
 from diffusionblend.simulation import simulate
 from diffusionblend.units import hu_to_network
 from operator_properties import random_array
@@ -53,18 +44,18 @@ def test_the_truth_solves_the_system(kind: str) -> None:
     volume = small_volume()
     projections = scan(kind, volume)
     assert isinstance(projections.notes["simulator"], str)
-    measurement = Measurement.of(projections)
+    problem = Problem.of(projections)
     u = torch.from_numpy(hu_to_network(volume.values))
-    assert measurement.relative_residual(u) < 1e-5
-    scale = (measurement.y + measurement.water).abs().max()
-    assert (measurement.operator.forward(u) - measurement.y).abs().max() < 1e-4 * scale
+    assert problem.relative_residual(u) < 1e-5
+    scale = (problem.y + problem.water).abs().max()
+    assert (problem.operator.forward(u) - problem.y).abs().max() < 1e-4 * scale
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_conjugate_gradients_reach_the_truth_where_views_abound(kind: str) -> None:
     volume = small_volume((3, 10, 10))
-    measurement = Measurement.of(scan(kind, volume, 40))
-    step = make_consistency(ConsistencySettings(cg_iterations=60), measurement)
+    problem = Problem.of(scan(kind, volume, 40))
+    step = Cg(cg_iterations=60).step(problem)
     assert step.couples_slices == (kind in ("cone", "vectors"))
     truth = torch.from_numpy(hu_to_network(volume.values))
     found = step(torch.full_like(truth, -1.0), slice(0, 3))
@@ -72,22 +63,22 @@ def test_conjugate_gradients_reach_the_truth_where_views_abound(kind: str) -> No
 
 
 def test_a_fan_has_the_exact_prox_and_a_cone_says_why_not() -> None:
-    fan, cone = (Measurement.of(scan(kind, small_volume(), 5)) for kind in ("fan", "cone"))
-    prox = ConsistencySettings(consistency="prox", rho=0.3)
-    step = make_consistency(prox, fan)
+    fan, cone = (Problem.of(scan(kind, small_volume(), 5)) for kind in ("fan", "cone"))
+    prox = Prox(rho=0.3)
+    step = prox.step(fan)
     x0 = random_array((5, 16, 16), 0)
     z = step(x0, slice(0, 5))
     gradient = fan.operator.adjoint(fan.operator.forward(z) - fan.y) + 0.3 * (z - x0)
     assert gradient.abs().max() < 1e-3
     with pytest.raises(InputError, match="measured together"):
-        make_consistency(prox, cone)
+        prox.step(cone)
 
 
 def test_part_of_a_cone_cannot_be_taken() -> None:
-    measurement = Measurement.of(scan("cone", small_volume(), 3))
-    assert measurement.of_slices(slice(0, 5)) is measurement
+    problem = Problem.of(scan("cone", small_volume(), 3))
+    assert problem.of_slices(slice(0, 5)) is problem
     with pytest.raises(InputError, match="whole volume"):
-        measurement.of_slices(slice(0, 2))
+        problem.of_slices(slice(0, 2))
 
 
 @pytest.mark.parametrize("kind", ["fan", "curved", "cone"])
@@ -98,7 +89,7 @@ def test_fbp_comes_back_in_hu(kind: str) -> None:
     smooth[:, np.hypot(x, y) < 11] = 200.0
     volume = volume.with_values(smooth)
     projections = scan(kind, volume, 120)
-    result = reconstruct_fbp(projections, FbpSettings())
+    result = reconstruct(projections, "fbp")
     inside = np.hypot(x, y) < 8
     assert result.volume.values[2, inside].mean() == pytest.approx(200, abs=25)
     assert result.relative_residual < 0.2
@@ -106,16 +97,16 @@ def test_fbp_comes_back_in_hu(kind: str) -> None:
 
 def test_vectors_have_no_fbp() -> None:
     with pytest.raises(InputError, match="admm-tv"):
-        reconstruct_fbp(scan("vectors", small_volume(), 3), FbpSettings())
+        reconstruct(scan("vectors", small_volume(), 3), "fbp")
 
 
 def test_cg_stands_in_for_the_fbp_that_a_preset_starts_from() -> None:
     projections = scan("vectors", small_volume(), 6)
-    measurement = Measurement.of(projections)
-    fbp, cg = (warm_start(name, projections, measurement) for name in ("fbp", "cg"))
+    problem = Problem.of(projections)
+    fbp, cg = (initial_image(name, problem) for name in ("fbp", "cg"))
     np.testing.assert_array_equal(fbp, cg)
-    settings = DiffusionBlendPPSettings(steps=2, preset="balanced")
-    sampled = reconstruct_diffusionblend_pp(projections, random_prior(), settings)
+    settings = DiffusionBlendPP(steps=2, preset="balanced")
+    sampled = reconstruct(projections, settings, prior=random_prior())
     assert np.isfinite(sampled.volume.values).all()
 
 
@@ -123,66 +114,63 @@ def test_cg_stands_in_for_the_fbp_that_a_preset_starts_from() -> None:
 def test_admm_tv_and_the_sampler_run_unchanged(kind: str) -> None:
     volume = small_volume()
     projections = scan(kind, volume, 12)
-    tv = reconstruct_admm_tv(projections, AdmmTvSettings(weight=0.01, iterations=15))
+    tv = reconstruct(projections, "admm-tv", weight=0.01, iterations=15)
     assert tv.relative_residual < 0.1
-    settings = DiffusionBlendPPSettings(steps=3, seed=1)
-    sampled = reconstruct_diffusionblend_pp(projections, random_prior(), settings)
+    settings = DiffusionBlendPP(steps=3, seed=1)
+    sampled = reconstruct(projections, settings, prior=random_prior())
     assert sampled.volume.grid == volume.grid
     assert np.isfinite(sampled.volume.values).all()
-    more = replace(settings, cg_iterations=40)
-    closer = reconstruct_diffusionblend_pp(projections, random_prior(), more)
+    more = replace(settings, consistency=Cg(cg_iterations=40))
+    closer = reconstruct(projections, more, prior=random_prior())
     assert closer.relative_residual < 0.5 * sampled.relative_residual
 
 
 @pytest.mark.parametrize("method", ["dds", "dds-2d", "diffusionblend"])
 @pytest.mark.parametrize("kind", ["fan", "cone"])
 def test_the_other_samplers_run_unchanged(kind: str, method: str) -> None:
-    volume, chosen = small_volume(), find_method(method)
-    prior = random_prior(config=replace(TINY, layout=chosen.layout))
-    settings = chosen.settings(steps=3, seed=1)
+    volume, chosen = small_volume(), METHODS.get(method)
+    prior = random_prior(config=replace(TINY, prior_type=chosen.prior.prior_type))
+    settings = chosen(steps=3, seed=1)
     projections = scan(kind, volume, 12)
-    sampled = reconstruct(projections, method=method, settings=settings, prior=prior)
+    sampled = reconstruct(projections, settings, prior=prior)
     assert sampled.volume.grid == volume.grid
-    free = replace(settings, consistency="none")
-    unmoved = reconstruct(projections, method=method, settings=free, prior=prior)
+    unmoved = reconstruct(projections, settings, prior=prior, consistency="none")
     assert sampled.relative_residual < 0.5 * unmoved.relative_residual
 
 
 @pytest.mark.parametrize("name", ["admm-tv-z", "hard"])
 @pytest.mark.parametrize("kind", ["fan", "cone"])
 def test_the_other_data_steps_run_unchanged(kind: str, name: str) -> None:
-    settings = DiffusionBlendPPSettings(steps=3, consistency=name)
-    sampled = reconstruct_diffusionblend_pp(
-        scan(kind, small_volume(), 12), random_prior(), settings
+    sampled, unmoved = (
+        reconstruct(scan(kind, small_volume(), 12), prior=random_prior(), steps=3, consistency=step)
+        for step in (name, "none")
     )
-    free = replace(settings, consistency="none")
-    unmoved = reconstruct_diffusionblend_pp(scan(kind, small_volume(), 12), random_prior(), free)
     assert sampled.relative_residual < 0.5 * unmoved.relative_residual
 
 
 def test_the_gradient_step_is_for_independent_slices() -> None:
-    dps = DiffusionBlendPPSettings(steps=2, consistency="dps")
+    dps = make_method(steps=2, consistency="dps")
     fan, cone = (scan(kind, small_volume(), 4) for kind in ("fan", "cone"))
-    assert np.isfinite(reconstruct_diffusionblend_pp(fan, random_prior(), dps).volume.values).all()
+    assert np.isfinite(reconstruct(fan, dps, prior=random_prior()).volume.values).all()
     with pytest.raises(InputError, match="couples slices"):
-        reconstruct_diffusionblend_pp(cone, random_prior(), dps)
+        reconstruct(cone, dps, prior=random_prior())
 
 
 @pytest.mark.parametrize("method", ["sirt", "cgls"])
 @pytest.mark.parametrize("kind", ["fan", "cone"])
 def test_least_squares_run_unchanged(kind: str, method: str) -> None:
     projections = scan(kind, small_volume(), 12)
-    assert reconstruct(projections, method=method).relative_residual < 0.2
+    assert reconstruct(projections, method).relative_residual < 0.2
 
 
 def test_the_sampler_knows_the_noise_of_a_cone() -> None:
     volume = small_volume()
     geometry = geometry_of("cone", volume, 12)
     noisy = simulate(volume, geometry, 2e4, 2, mu_water_per_mm=MU_WATER)
-    settings = DiffusionBlendPPSettings(steps=3, seed=1, cg_iterations=40)
+    settings = {"steps": 3, "seed": 1, "cg_iterations": 40}
     plain, known = (
-        reconstruct_diffusionblend_pp(noisy, random_prior(), replace(settings, **options))
-        for options in ({}, {"weighted": True, "to_noise": True})
+        reconstruct(noisy, prior=random_prior(), **settings, **options)
+        for options in ({}, {"weighted": True, "stop_at_noise": True})
     )
     assert np.isfinite(known.volume.values).all()
     # stopped at the noise, it does not fit the noise as well

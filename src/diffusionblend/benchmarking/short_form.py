@@ -49,6 +49,7 @@ def settings_alike(method: Method, sampling: str) -> dict[str, Any]:
         isinstance(method, EstimateMethod)
         and method.consistency.on_estimate
         and "noise_fraction" in method.default_noise
+        and method.ddim_eta is None
     )
     if not of_the_kind or sampling == "own":
         return {}

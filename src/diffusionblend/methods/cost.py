@@ -112,7 +112,9 @@ def plan_reconstruction(
         return _one_after_another(
             planned_bytes(projections, method) + start_bytes,
             [
-                plan_reconstruction(scan, part, with_priors, device=device, clock=clock)
+                plan_reconstruction(
+                    scan, part, with_priors, device=device, execution=execution, clock=clock
+                )
                 for scan, part, with_priors in parts
             ],
         )

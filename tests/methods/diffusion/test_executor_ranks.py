@@ -8,19 +8,19 @@ from itertools import islice
 
 import torch
 
-from diffusionblend.methods.diffusion.consistency import Consistency
-from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions
 from diffusionblend.ranks import Ranks
 from gaussian_prior import GaussianPrior
+from reverse_process import reverse_process
 
 Z = 7
 SHAPE = (Z, 64, 64)
-KEEPING = {"dual_decay": 0.6, "average_below": 400}
+KEEPING = {"dual_damping": 0.6, "tail_average_below": 400}
 
 
-class Shift(Consistency):
+class Shift(ConsistencyStep):
     """A consistency step that moves every slice by an amount of its own."""
 
     def __init__(self, couples_slices: bool) -> None:
@@ -59,12 +59,12 @@ def test_three_ranks_share_every_slab_and_meet_in_the_same_volume() -> None:
 
 def _one_rank(partitions: list[Partition], consistency: Shift, ranks: Ranks) -> torch.Tensor:
     times = sampling_timesteps(len(partitions), 1000)
-    mine = Sampler(
+    mine = reverse_process(
         *(GaussianPrior(), consistency, times, partitions, 0.85, 1),
         ranks=ranks,
         **KEEPING,
     )
-    return mine.run(mine.start(SHAPE, torch.Generator().manual_seed(5)))[0]
+    return mine.run(mine.start(SHAPE, torch.Generator().manual_seed(5)))
 
 
 class Meeting:

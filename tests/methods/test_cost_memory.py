@@ -8,31 +8,30 @@ import sys
 
 import numpy as np
 import pytest
-from diffusionblend.methods.memory import batch_that_fits, home_of_volume, planned_bytes
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.methods import DiffusionBlendPP
+from diffusionblend.methods.cost import batch_that_fits, home_of_volume, planned_bytes
 from tiny_network import random_prior
 
 RUN = """
 import json, sys
 import h5py, scipy.sparse, SimpleITK  # as the command line does, to read and write
 import numpy as np
-from diffusionblend import (AdmmTvSettings, DiffusionBlendPPSettings, Projections,
-                            equally_spaced_angles, load_prior, ParallelBeam, reconstruct)
-from diffusionblend.methods.memory import planned_bytes
+from diffusionblend import Grid, ParallelBeam, Projections, load_prior, make_method
+from diffusionblend.methods.cost import planned_bytes
 from diffusionblend.runs.record import peak_memory_mb
-from diffusionblend.geometry.grid import Grid
 
-method, (slices, size, views) = sys.argv[1], map(int, sys.argv[2:])
-prior = load_prior("chest-128") if method == "diffusionblend++" else None
-settings = DiffusionBlendPPSettings(steps=1) if prior else AdmmTvSettings(iterations=1)
+name, (slices, size, views) = sys.argv[1], map(int, sys.argv[2:])
+prior = load_prior("chest-128") if name == "diffusionblend++" else None
+method = make_method(name, **({"steps": 1} if prior else {"iterations": 1}))
 grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 1.0, 1.0))
 geometry = ParallelBeam.fitting(grid, views)
 values = np.ones((views, slices, geometry.n_columns), np.float32)
 scan = Projections(values, geometry, grid, 0.02)
-reconstruct(scan, method=method, prior=prior, settings=settings)
+method(scan, prior=prior)
 print(json.dumps([planned_bytes(scan, method), 1e6 * peak_memory_mb()["process"]]))
 """
 
@@ -46,7 +45,7 @@ def a_scan(slices: int, size: int, views: int) -> Projections:
 
 
 def test_the_plan_grows_linearly_with_the_slices() -> None:
-    plans = [planned_bytes(a_scan(n, 64, 8)) for n in (200, 300, 400)]
+    plans = [planned_bytes(a_scan(n, 64, 8), DiffusionBlendPP()) for n in (200, 300, 400)]
     assert plans[2] - plans[1] == pytest.approx(plans[1] - plans[0], abs=2)
     assert plans[1] > plans[0] + 3 * 4 * 100 * 64 * 64
 

@@ -11,15 +11,11 @@ import pytest
 import torch
 
 from diffusionblend.data.volume import Volume
-from diffusionblend.methods.diffusion.consistency import (
-    Consistency,
-    HardStep,
-    ProximalStep,
-    Unconditional,
-)
-from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
+from diffusionblend.methods.diffusion.consistency.hard import HardStep
+from diffusionblend.methods.diffusion.consistency.prox import ProximalStep
 from diffusionblend.methods.diffusion.tpdm import draw_planes
-from diffusionblend.methods.problem import Measurement
+from diffusionblend.methods.problem import Problem
 from diffusionblend.priors.partition import (
     Partition,
     draw_partitions,
@@ -29,6 +25,7 @@ from diffusionblend.priors.partition import (
 )
 from gaussian_prior import GaussianPrior, covariance
 from gaussian_recursion import AffineStep, carried, equal_times, nothing
+from reverse_process import reverse_process
 from small_scan import dense_system, scan, small_volume
 
 Z = 6
@@ -60,27 +57,31 @@ def scheme(name: str, steps: int) -> Scheme:
     """Prior, partitions and the sampler's options of a method."""
     alone = GaussianPrior(block_slices=1)
     if name == "dds-2d":
-        return alone, [slice_partition(Z)] * steps, {"eta": 0.85}
+        return alone, [slice_partition(Z)] * steps, {"noise_fraction": 0.85}
     if name in ("diffusion-mbir", "strong-corrector"):
         snr = 0.16 if name == "diffusion-mbir" else 0.4
-        options = {"eta": 1.0, "renewal": "ddim", "corrector_snr": snr}
+        options = {"ddim_eta": 1.0, "corrector_snr": snr}
         return alone, [slice_partition(Z)] * steps, options
     if name == "tpdm":
-        options = {"eta": 1.0, "renewal": "ddim", "perpendicular": GaussianPrior(along_rows=True)}
+        options = {"ddim_eta": 1.0, "coronal_prior": GaussianPrior(along_rows=True)}
         return alone, planes(steps), options
     if name == "diffusionblend":
-        return GaussianPrior(middle_alone=True), [neighbour_partition(Z, 3)] * steps, {"eta": 0.85}
+        return (
+            GaussianPrior(middle_alone=True),
+            [neighbour_partition(Z, 3)] * steps,
+            {"noise_fraction": 0.85},
+        )
     if name == "ancestral":
-        return GaussianPrior(), joint(steps), {"eta": 1.0, "renewal": "ddim"}
+        return GaussianPrior(), joint(steps), {"ddim_eta": 1.0}
     if name == "half-ddim":
-        return GaussianPrior(), joint(steps), {"eta": 0.5, "renewal": "ddim"}
-    return GaussianPrior(), joint(steps), {"eta": 1.0}
+        return GaussianPrior(), joint(steps), {"ddim_eta": 0.5}
+    return GaussianPrior(), joint(steps), {"noise_fraction": 1.0}
 
 
 SCHEMES = ["dds-2d", "diffusion-mbir", "tpdm", "diffusionblend", "diffusionblend++"]
 
 
-class AffineData(Consistency):
+class AffineData(ConsistencyStep):
     """An affine step on the estimate and one on the state, with noise of its own."""
 
     moves_state = True
@@ -112,11 +113,13 @@ class AffineData(Consistency):
         return {"estimate": AffineStep(self.matrix, SHIFT, nothing(Z).spread), "on_state": on_state}
 
 
-def run(chosen: Scheme, consistency: Consistency, *, batch_blocks: int = 100) -> torch.Tensor:
+def run(chosen: Scheme, consistency: ConsistencyStep, *, batch_blocks: int = 100) -> torch.Tensor:
     prior, partitions, options = chosen
     times = equal_times(len(partitions))
-    whole = Sampler(prior, consistency, times, partitions, batch_blocks=batch_blocks, **options)
-    return whole.run(whole.start(SHAPE, torch.Generator().manual_seed(8)))[0]
+    whole = reverse_process(
+        prior, consistency, times, partitions, batch_blocks=batch_blocks, **options
+    )
+    return whole.run(whole.start(SHAPE, torch.Generator().manual_seed(8)))
 
 
 def in_closed_form(chosen: Scheme, **steps: object) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +143,7 @@ def assert_distribution(x: torch.Tensor, mean: np.ndarray, cov: np.ndarray) -> N
 @pytest.mark.parametrize("name", [*SCHEMES, "ancestral", "half-ddim", "strong-corrector"])
 def test_without_data_mean_and_covariance_follow_the_closed_form(name: str, steps: int) -> None:
     chosen = scheme(name, steps)
-    assert_distribution(run(chosen, Unconditional()), *in_closed_form(chosen))
+    assert_distribution(run(chosen, ConsistencyStep()), *in_closed_form(chosen))
 
 
 @pytest.mark.parametrize("couples", [True, False])
@@ -180,11 +183,11 @@ def broken(name: str) -> Callable[[Scheme], Scheme]:
 
     def noise_variance(chosen: Scheme) -> Scheme:
         prior, partitions, options = chosen
-        return prior, partitions, options | {"eta": 0.9 * options["eta"]}
+        return prior, partitions, options | {"noise_fraction": 0.9 * options["noise_fraction"]}
 
     def other_eta(chosen: Scheme) -> Scheme:
         prior, partitions, options = chosen
-        return prior, partitions, options | {"renewal": "share"}
+        return prior, partitions, {"noise_fraction": options["ddim_eta"]}
 
     def no_corrector(chosen: Scheme) -> Scheme:
         prior, partitions, options = chosen
@@ -206,7 +209,7 @@ def broken(name: str) -> Callable[[Scheme], Scheme]:
 )
 def test_a_mistake_is_seen(name: str, mistake: str) -> None:
     chosen = scheme(name, 12)
-    x = run(broken(mistake)(chosen), Unconditional())
+    x = run(broken(mistake)(chosen), ConsistencyStep())
     with pytest.raises(AssertionError):
         assert_distribution(x, *in_closed_form(chosen))
 
@@ -214,30 +217,30 @@ def test_a_mistake_is_seen(name: str, mistake: str) -> None:
 WHOLE = make_partition(Z, Z, 1, 0)
 
 
-@pytest.mark.parametrize(("eta", "renewal"), [(0.0, "ddim"), (0.0, "share"), (1.0, "ddim")])
-def test_with_one_block_the_exact_forms_tend_to_the_prior(eta: float, renewal: str) -> None:
+@pytest.mark.parametrize("noise", [{"ddim_eta": 0.0}, {"noise_fraction": 0.0}, {"ddim_eta": 1.0}])
+def test_with_one_block_the_exact_forms_tend_to_the_prior(noise: dict[str, float]) -> None:
     prior = GaussianPrior(block_slices=Z)
     gaps = []
     for steps in (10, 50, 500):
-        mean, cov = carried(prior, [WHOLE] * steps, Z, eta=eta, renewal=renewal)
+        mean, cov = carried(prior, [WHOLE] * steps, Z, **noise)
         gaps.append(np.abs(cov - TARGET).max() + np.abs(mean - prior.mean).max())
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 0.03 * prior.variance
 
 
-def test_the_share_form_shrinks_the_spread_however_many_the_steps() -> None:
+def test_a_noise_fraction_shrinks_the_variance_however_many_the_steps() -> None:
     """The variance settles at three quarters of the prior's; the exact forms tend to all of it."""
     prior = GaussianPrior(block_slices=Z)
     left = {}
     for steps in (200, 500):
-        for renewal, eta in (("share", 0.85), ("ddim", 1.0)):
-            _, cov = carried(prior, [WHOLE] * steps, Z, eta=eta, renewal=renewal)
-            left[renewal, steps] = np.trace(cov) / np.trace(TARGET)
-    assert 0.7 < left["share", 200] < left["share", 500] < 0.78
-    assert left["share", 500] - left["share", 200] < 0.02
-    assert left["ddim", 500] > 0.97
-    chosen = (prior, [WHOLE] * 50, {"eta": 0.85})
-    assert_distribution(run(chosen, Unconditional()), *in_closed_form(chosen))
+        for form, value in (("noise_fraction", 0.85), ("ddim_eta", 1.0)):
+            _, cov = carried(prior, [WHOLE] * steps, Z, **{form: value})
+            left[form, steps] = np.trace(cov) / np.trace(TARGET)
+    assert 0.7 < left["noise_fraction", 200] < left["noise_fraction", 500] < 0.78
+    assert left["noise_fraction", 500] - left["noise_fraction", 200] < 0.02
+    assert left["ddim_eta", 500] > 0.97
+    chosen = (prior, [WHOLE] * 50, {"noise_fraction": 0.85})
+    assert_distribution(run(chosen, ConsistencyStep()), *in_closed_form(chosen))
 
 
 @pytest.mark.parametrize("name", ["prox", "hard"])
@@ -245,28 +248,27 @@ def test_real_data_steps_follow_the_closed_form(name: str) -> None:
     """Many slices with the same projections; a state of `carried` is one slice's pixels here."""
     one = small_volume((1, 6, 6))
     many = Volume(np.repeat(one.values, 4000, 0), replace(one.grid, shape=(4000, 6, 6)))
-    measurement = Measurement.of(scan(many, n_views=3))
-    operator, rho = measurement.operator, 0.4
+    problem = Problem.of(scan(many, n_views=3))
+    operator, rho = problem.operator, 0.4
     a = dense_system(operator.geometry, operator.grid) / operator.grid.spacing_mm[2]
-    y = measurement.y[:, 0].double().numpy().ravel()
+    y = problem.y[:, 0].double().numpy().ravel()
     inverse = np.linalg.inv(a.T @ a + rho * np.eye(36))
     prior, steps, weight = GaussianPrior(block_slices=1), 8, rho / (1 + rho)
     if name == "prox":
-        data = ProximalStep(measurement, rho)
+        data = ProximalStep(problem, rho)
         form = {"estimate": AffineStep(rho * inverse, inverse @ a.T @ y, nothing(36).spread)}
     else:
-        data = HardStep(measurement, weight)
+        data = HardStep(problem, weight)
 
         def on_state(abar: float) -> AffineStep:
             spread = (1 - abar) ** 0.5 * inverse @ a.T @ a
             return AffineStep(rho * inverse, abar**0.5 * inverse @ a.T @ y, spread)
 
         form = {"on_state": on_state}
-    sampler = Sampler(
-        prior, data, equal_times(steps), [slice_partition(4000)] * steps, eta=0.8, batch_blocks=4000
-    )
-    x, _ = sampler.run(sampler.start((4000, 6, 6), torch.Generator().manual_seed(5)))
-    mean, cov = carried(prior, [slice_partition(36)] * steps, 36, eta=0.8, **form)
+    partitions = [slice_partition(4000)] * steps
+    whole = reverse_process(prior, data, equal_times(steps), partitions, 0.8, batch_blocks=4000)
+    x = whole.run(whole.start((4000, 6, 6), torch.Generator().manual_seed(5)))
+    mean, cov = carried(prior, [slice_partition(36)] * steps, 36, noise_fraction=0.8, **form)
     pixels = x.reshape(4000, 36).double().numpy().T
     variance = np.diag(cov)
     assert (np.abs(pixels.mean(1) - mean) < 5 * np.sqrt(variance / 4000) + 1e-3).all()

@@ -12,25 +12,27 @@ import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods.diffusion.consistency import Consistency
-from diffusionblend.methods.diffusion.sampler import Sampler, SamplerState
+from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
+from diffusionblend.methods.diffusion.executor import Executor
+from diffusionblend.methods.diffusion.loop import ReverseLoop, State
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions, make_partition
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
+from reverse_process import ReverseProcess, reverse_process
 from tiny_network import random_prior
 
 Z = 7
 SHAPE = (Z, 64, 64)
 """Each of the 4096 pixels is an independent draw of Z slices."""
 
-KEEPING = {"dual_decay": 0.6, "average_below": 400}
+KEEPING = {"dual_damping": 0.6, "tail_average_below": 400}
 """A dual variable and a sum, which a resumed run and other ranks need too."""
 
 ABAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 
 
 @dataclass
-class Affine(Consistency):
+class Affine(ConsistencyStep):
     """A consistency step that is affine in the slices; notes what it returned."""
 
     gain: np.ndarray
@@ -73,18 +75,18 @@ def drawn_partitions(n: int, k: int = 3, n_slices: int = Z) -> list[Partition]:
     return list(islice(drawn, n))
 
 
-def sampler(
+def process(
     prior: GaussianPrior,
     partitions: list[Partition],
     consistency: Affine | None = None,
     *,
-    eta: float = 0.85,
+    noise_fraction: float = 0.85,
     batch_blocks: int = 100,
     **options: float,
-) -> Sampler:
+) -> ReverseProcess:
     times = sampling_timesteps(len(partitions), 1000)
     step = consistency or unchanged()
-    return Sampler(prior, step, times, partitions, eta, batch_blocks, **options)
+    return reverse_process(prior, step, times, partitions, noise_fraction, batch_blocks, **options)
 
 
 def run(
@@ -96,9 +98,9 @@ def run(
     shape: tuple[int, int, int] = SHAPE,
     **options: float,
 ) -> torch.Tensor:
-    whole = sampler(prior, partitions, consistency, **options)
-    x, cost = whole.run(whole.start(shape, torch.Generator().manual_seed(seed)))
-    assert cost.network_calls == len(partitions)
+    whole = process(prior, partitions, consistency, **options)
+    x = whole.run(whole.start(shape, torch.Generator().manual_seed(seed)))
+    assert whole.executor.evaluations == len(partitions)
     return x
 
 
@@ -160,7 +162,7 @@ def test_mean_and_covariance_follow_the_closed_form(
     consistency = make()
     prior, partitions = GaussianPrior(), drawn_partitions(steps)
     mean, cov = closed_form(prior, partitions, consistency.gain, consistency.shift, eta)
-    x = run(prior, partitions, consistency, eta=eta)
+    x = run(prior, partitions, consistency, noise_fraction=eta)
     assert_distribution(x, mean, cov, slack=1e-4)
 
 
@@ -205,7 +207,7 @@ def steps_of(
 
 def test_without_fresh_noise_every_step_is_the_formula_exactly() -> None:
     prior, partitions = GaussianPrior(), drawn_partitions(20)
-    last = run(prior, partitions, coupled(), eta=0.0)
+    last = run(prior, partitions, coupled(), noise_fraction=0.0)
     for x0, eps, following, abar in steps_of(prior, partitions, last, MIXING, SHIFT):
         expected = x0 if abar is None else abar**0.5 * x0 + (1 - abar) ** 0.5 * eps
         np.testing.assert_allclose(following, expected, atol=2e-4, rtol=0)
@@ -214,7 +216,7 @@ def test_without_fresh_noise_every_step_is_the_formula_exactly() -> None:
 def test_fresh_noise_of_every_step_is_white_and_of_the_right_size() -> None:
     eta = 0.85
     prior, partitions = GaussianPrior(), drawn_partitions(10)
-    last = run(prior, partitions, coupled(), eta=eta)
+    last = run(prior, partitions, coupled(), noise_fraction=eta)
     drawn = []
     for x0, eps, following, abar in steps_of(prior, partitions, last, MIXING, SHIFT):
         if abar is None:
@@ -242,7 +244,7 @@ def test_one_block_of_all_slices_samples_the_prior_itself() -> None:
         gaps.append(np.abs(cov - target).max())
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 0.02 * prior.variance
-    x = run(prior, [partition] * 400, eta=0.0)
+    x = run(prior, [partition] * 400, noise_fraction=0.0)
     assert_distribution(x, np.full(Z, prior.mean), target, slack=0.02 * prior.variance)
 
 
@@ -273,25 +275,25 @@ def test_a_run_resumed_from_a_state_ends_where_the_whole_run_does(
 ) -> None:
     partitions = drawn_partitions(12)
     whole = run(GaussianPrior(), partitions, make(), **KEEPING)
-    kept: list[SamplerState] = []
+    kept: list[State] = []
 
-    def keep(state: SamplerState) -> None:
+    def keep(state: State) -> None:
         if state.done == stopped_after:
             kept.append(deepcopy(state))
 
-    first = sampler(GaussianPrior(), partitions, make(), **KEEPING)
+    first = process(GaussianPrior(), partitions, make(), **KEEPING)
     first.run(first.start(SHAPE, torch.Generator().manual_seed(5)), keep)
-    x, cost = sampler(GaussianPrior(), partitions, make(), **KEEPING).run(kept[0])
-    assert torch.equal(x, whole)
-    assert cost.network_calls == 12 - stopped_after
+    second = process(GaussianPrior(), partitions, make(), **KEEPING)
+    assert torch.equal(second.run(kept[0]), whole)
+    assert second.executor.evaluations == 12 - stopped_after
 
 
-def test_a_warm_start_is_noised_to_the_first_timestep() -> None:
+def test_an_initial_image_is_noised_to_the_first_timestep() -> None:
     partitions = drawn_partitions(4)
     times = sampling_timesteps(4, 1000, first=299)
-    warm = torch.linspace(-1, 1, Z)[:, None, None].expand(SHAPE)
-    warmed = Sampler(GaussianPrior(), unchanged(), times, partitions, 0.85, 100)
-    x = warmed.start(SHAPE, torch.Generator().manual_seed(0), warm).x
+    image = torch.linspace(-1, 1, Z)[:, None, None].expand(SHAPE)
+    whole = reverse_process(GaussianPrior(), unchanged(), times, partitions, 0.85, 100)
+    x = whole.start(SHAPE, torch.Generator().manual_seed(0), image).x
     mean = ABAR[299] ** 0.5 * np.linspace(-1, 1, Z)
     assert_distribution(x, mean, (1 - ABAR[299]) * np.eye(Z), slack=0)
 
@@ -330,7 +332,7 @@ def test_the_last_step_returns_the_consistent_estimate_itself() -> None:
 
 def test_codes_timesteps_and_progress_come_in_order() -> None:
     prior, partitions, steps = GaussianPrior(), drawn_partitions(8), []
-    whole = sampler(prior, partitions)
+    whole = process(prior, partitions)
     start = whole.start(SHAPE, torch.Generator().manual_seed(5))
     whole.run(start, lambda state: steps.append(state.done))
     assert [code for _, _, code in prior.seen] == [1, 2] * 4
@@ -349,9 +351,12 @@ def test_overlapping_blocks_are_averaged() -> None:
     np.testing.assert_allclose(x.numpy(), expected, atol=1e-5)
 
 
-def test_the_sampler_takes_no_reference() -> None:
-    assert set(inspect.signature(Sampler).parameters) == {
-        "prior", "consistency", "times", "partitions", "eta", "batch_blocks", "device", "ranks",
-        "code_scale", "renewal", "perpendicular", "corrector_snr",
-        "dual_decay", "lowest", "average_below",
+def test_neither_loop_nor_executor_takes_a_reference() -> None:
+    assert set(inspect.signature(ReverseLoop).parameters) == {
+        "abar", "consistency", "noise_fraction", "ddim_eta", "dual_damping", "lowest", "averaged",
+        "corrector_snr",
+    }  # fmt: skip
+    assert set(inspect.signature(Executor).parameters) == {
+        "prior", "times", "partitions", "batch_blocks", "device", "ranks", "position_unit",
+        "coronal_prior", "evaluations",
     }  # fmt: skip

@@ -12,33 +12,39 @@ import torch
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.result import Reconstruction
 from diffusionblend.errors import InputError
-from diffusionblend.methods.diffusion.sampler import Execution, SamplerState
-from diffusionblend.methods.registry import METHODS, reconstruct
-from diffusionblend.methods.settings import (
-    CONSISTENCIES,
-    Dds2dSettings,
-    DdsSettings,
-    DiffusionBlendPPSettings,
-    DiffusionBlendSettings,
-    DiffusionMbirSettings,
-    SamplingSettings,
-    TpdmSettings,
+from diffusionblend.methods import (
+    METHODS,
+    Dds,
+    Dds2d,
+    DiffusionBlend,
+    DiffusionBlendPP,
+    DiffusionMbir,
+    DiffusionMethod,
+    Dps,
+    Execution,
+    Hard,
+    Tpdm,
+    TvZ,
 )
+from diffusionblend.methods.api import reconstruct
+from diffusionblend.methods.diffusion.consistency import CONSISTENCY_STEPS
+from diffusionblend.methods.diffusion.loop import State
 from diffusionblend.priors.prior import Prior
+from diffusionblend.priors.prior_types.registry import PRIOR_TYPES
 from small_scan import residual_by_hand, scan, small_volume
 from tiny_network import TINY, random_prior
 
-SETTINGS: dict[str, SamplingSettings] = {
-    "dds-2d": Dds2dSettings(steps=4),
-    "dds": DdsSettings(steps=4, tv_z_keeps=True),
-    "diffusion-mbir": DiffusionMbirSettings(steps=4),
-    "tpdm": TpdmSettings(steps=4),
-    "diffusionblend": DiffusionBlendSettings(steps=4),
-    "diffusionblend++": DiffusionBlendPPSettings(steps=4),
+SETTINGS: dict[str, DiffusionMethod] = {
+    "dds-2d": Dds2d(steps=4),
+    "dds": Dds(steps=4, consistency=TvZ(tv_z_keep=True)),
+    "diffusion-mbir": DiffusionMbir(steps=4),
+    "tpdm": Tpdm(steps=4),
+    "diffusionblend": DiffusionBlend(steps=4),
+    "diffusionblend++": DiffusionBlendPP(steps=4),
 }
 """Every method that samples, quick."""
-CALLS = {"diffusion-mbir": 7}
-"""Network calls in 4 steps, where not 4: a corrector after each step but the last."""
+EVALUATIONS = {"diffusion-mbir": 7}
+"""Network evaluations in 4 steps, where not 4: a corrector after each step but the last."""
 
 
 @pytest.fixture(scope="module")
@@ -48,29 +54,24 @@ def projections() -> Projections:
 
 @pytest.fixture(scope="module")
 def priors() -> dict[str, Prior]:
-    layouts = ("joint", "slices", "conditional", "coronal", "fbp-unet")
-    return {n: random_prior(config=replace(TINY, layout=n)) for n in layouts}
+    return {n: random_prior(config=replace(TINY, prior_type=n)) for n in PRIOR_TYPES}
 
 
 def run(
     name: str,
     projections: Projections,
     priors: dict[str, Prior],
-    settings: SamplingSettings | None = None,
     **options: object,
 ) -> Reconstruction:
-    return reconstruct(
-        projections,
-        method=name,
-        settings=settings or SETTINGS[name],
-        prior=priors[METHODS[name].layout],
-        perpendicular_prior=priors["coronal"],
-        **options,
-    )
+    needed = SETTINGS[name].prior
+    given = {"prior": priors[needed.prior_type]}
+    if needed.coronal:
+        given["coronal_prior"] = priors["coronal"]
+    return reconstruct(projections, SETTINGS[name], **given, **options)
 
 
 def test_every_method_that_samples_is_tested_here() -> None:
-    sampling = {n for n, m in METHODS.items() if issubclass(m.settings, SamplingSettings)}
+    sampling = {n for n in METHODS if issubclass(METHODS.get(n), DiffusionMethod)}
     assert set(SETTINGS) == sampling
 
 
@@ -83,12 +84,12 @@ def test_it_gives_a_volume_and_what_it_cost(
     assert result.volume.grid == projections.grid
     assert np.isfinite(result.volume.values).all()
     assert told == [(i, 4) for i in range(1, 5)]
-    assert result.network_calls == CALLS.get(name, 4)
+    assert result.network_evaluations == EVALUATIONS.get(name, 4)
     expected = residual_by_hand(projections, result.volume.values)
     assert result.relative_residual == pytest.approx(expected, rel=1e-3)
     again = run(name, projections, priors)
     np.testing.assert_array_equal(again.volume.values, result.volume.values)
-    other = run(name, projections, priors, replace(SETTINGS[name], seed=1))
+    other = run(name, projections, priors, seed=1)
     assert np.abs(other.volume.values - result.volume.values).max() > 10
 
 
@@ -96,9 +97,9 @@ def test_it_gives_a_volume_and_what_it_cost(
 def test_a_run_goes_on_from_any_state_to_the_same_volume(
     name: str, projections: Projections, priors: dict[str, Prior]
 ) -> None:
-    kept: list[SamplerState] = []
+    kept: list[State] = []
 
-    def keep(state: SamplerState) -> None:
+    def keep(state: State) -> None:
         if state.done == 2:
             kept.append(deepcopy(state))
 
@@ -108,15 +109,14 @@ def test_a_run_goes_on_from_any_state_to_the_same_volume(
     np.testing.assert_array_equal(resumed.volume.values, whole.volume.values)
 
 
-@pytest.mark.parametrize("consistency", CONSISTENCIES)
+@pytest.mark.parametrize("consistency", CONSISTENCY_STEPS.names())
 @pytest.mark.parametrize("name", ["dds-2d", "diffusionblend", "diffusionblend++"])
-def test_every_data_step_goes_with_every_prior(
+def test_every_consistency_step_goes_with_every_prior(
     name: str, consistency: str, projections: Projections, priors: dict[str, Prior]
 ) -> None:
-    settings = replace(SETTINGS[name], consistency=consistency, steps=3)
-    result = run(name, projections, priors, settings)
+    result = run(name, projections, priors, consistency=consistency, steps=3)
     assert np.isfinite(result.volume.values).all()
-    free = run(name, projections, priors, replace(settings, consistency="none"))
+    free = run(name, projections, priors, consistency="none", steps=3)
     if consistency == "none":
         np.testing.assert_array_equal(result.volume.values, free.volume.values)
     else:
@@ -145,40 +145,37 @@ def test_tpdm_takes_coronal_slices_to_the_coronal_prior(
         )
         for n in seen
     ]
-    tall = replace(SETTINGS["tpdm"], steps=8)
-    run("tpdm", projections, priors, tall)
+    run("tpdm", projections, priors, steps=8)
     for handle in handles:
         handle.remove()
     assert seen == {"slices": {(1, 16, 16)}, "coronal": {(1, 6, 16)}}
 
 
-@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.needs_prior])
-def test_a_prior_of_another_layout_is_refused_with_the_command_that_trains_one(
+@pytest.mark.parametrize("name", [n for n in METHODS if METHODS.get(n).prior is not None])
+def test_a_prior_of_another_type_is_refused_with_the_command_that_trains_one(
     name: str, projections: Projections, priors: dict[str, Prior]
 ) -> None:
-    layout = METHODS[name].layout
-    wrong = priors["slices" if layout == "joint" else "joint"]
-    with pytest.raises(InputError, match=f"--layout {layout}") as caught:
-        reconstruct(projections, method=name, prior=wrong)
-    assert f"{name} needs a prior of layout '{layout}'" in caught.value.got
-    if layout != "joint":
+    kind = METHODS.get(name).prior.prior_type
+    wrong = priors["slices" if kind == "joint" else "joint"]
+    with pytest.raises(InputError, match=f"--prior-type {kind}") as caught:
+        reconstruct(projections, name, prior=wrong)
+    assert f"{name} needs a prior of the type '{kind}'" in caught.value.got
+    if kind != "joint":
         with pytest.raises(InputError, match="none was given"):
-            reconstruct(projections, method=name)
+            reconstruct(projections, name)
 
 
 def test_tpdm_without_its_second_prior_says_so(
     projections: Projections, priors: dict[str, Prior]
 ) -> None:
     for second in (None, priors["slices"]):
-        with pytest.raises(InputError, match="--perpendicular-prior priors/coronal"):
-            reconstruct(
-                projections, method="tpdm", prior=priors["slices"], perpendicular_prior=second
-            )
+        with pytest.raises(InputError, match="--coronal-prior priors/coronal"):
+            reconstruct(projections, "tpdm", prior=priors["slices"], coronal_prior=second)
 
 
 def test_an_unknown_method_lists_the_known_ones(projections: Projections) -> None:
     with pytest.raises(InputError) as caught:
-        reconstruct(projections, method="magic")
+        reconstruct(projections, "magic")
     for name in METHODS:
         assert name in caught.value.expected
 
@@ -186,12 +183,13 @@ def test_an_unknown_method_lists_the_known_ones(projections: Projections) -> Non
 @pytest.mark.parametrize(
     "bad",
     [
-        lambda: DiffusionMbirSettings(consistency="hard"),
-        lambda: DiffusionMbirSettings(consistency="dps"),
-        lambda: DiffusionMbirSettings(corrector_snr=-0.1),
-        lambda: TpdmSettings(plane_ratio=0),
-        lambda: DdsSettings(eta=1.5),
-        lambda: Dds2dSettings(first_timestep=300),
+        lambda: DiffusionMbir(consistency=Hard()),
+        lambda: DiffusionMbir(consistency=Dps()),
+        lambda: DiffusionMbir(corrector_snr=-0.1),
+        lambda: Tpdm(plane_ratio=0),
+        lambda: Dds(noise_fraction=1.5),
+        lambda: Dds(noise_fraction=0.5, ddim_eta=0.5),
+        lambda: Dds2d(init_timestep=300),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(bad) -> None:  # noqa: ANN001
@@ -205,20 +203,19 @@ def test_fbp_unet_adds_the_network_s_output_to_the_fbp(
     prior = priors["fbp-unet"]
     prior.trained["settings"] = {"views": 6, "arc_degrees": 180.0}
     told: list[tuple[int, int]] = []
-    settings = METHODS["fbp-unet"].settings(batch_slices=2)
     result = reconstruct(
         projections,
-        method="fbp-unet",
+        "fbp-unet",
         prior=prior,
-        settings=settings,
+        execution=Execution(batch_blocks=2),
         on_step=lambda *done: told.append(done),
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
-    fbp = reconstruct(projections, method="fbp").volume.values / 1000
+    fbp = reconstruct(projections, "fbp").volume.values / 1000
     with torch.no_grad():
         expected = 1000 * prior.restore(torch.from_numpy(fbp)[:, None])[:, 0].numpy()
     np.testing.assert_allclose(result.volume.values, expected, atol=0.1)
     for views in ({"views": 8, "arc_degrees": 180.0}, {"views": 6, "arc_degrees": 90.0}):
         prior.trained["settings"] = views
         with pytest.raises(InputError, match="--views 6"):
-            reconstruct(projections, method="fbp-unet", prior=prior)
+            reconstruct(projections, "fbp-unet", prior=prior)

@@ -1,4 +1,4 @@
-"""The sampler with a dual variable against its recursion, written out in numpy."""
+"""The loop with a dual variable against its recursion, written out in numpy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods.diffusion.consistency import Consistency
-from diffusionblend.methods.diffusion.sampler import Sampler
+from diffusionblend.methods import DiffusionBlendPP
+from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
+from reverse_process import reverse_process
 
 Z = 6
 SHAPE = (Z, 8, 8)
@@ -23,7 +23,7 @@ GAIN = 0.7 * np.eye(Z) + 0.2 * np.eye(Z, k=1)
 SHIFT = np.linspace(-0.4, 0.6, Z)
 
 
-class Affine(Consistency):
+class Affine(ConsistencyStep):
     """A consistency step that is affine in the slices."""
 
     def __init__(self, gain: np.ndarray, couples_slices: bool) -> None:
@@ -48,7 +48,7 @@ def by_hand(
     step: Affine,
     start: np.ndarray,
     times: list[int],
-    decay: float,
+    damping: float,
     lowest: float,
     average_below: int,
 ) -> np.ndarray:
@@ -66,7 +66,7 @@ def by_hand(
         eps = (x - a**0.5 * x0) / (1 - a) ** 0.5
         wanted = np.maximum(x0, lowest) + u
         data = step.gain @ wanted + SHIFT[:, None]
-        u = decay * (wanted - data)
+        u = damping * (wanted - data)
         if t < average_below or i + 1 == len(times):
             estimates.append(data)
         if i + 1 == len(times):
@@ -77,34 +77,34 @@ def by_hand(
 
 
 @pytest.mark.parametrize("make", [coupled, slicewise])
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize("damping", [0.0, 0.5, 0.95])
 @pytest.mark.parametrize("lowest", [-10.0, 0.2])
 @pytest.mark.parametrize(
     ("batch_blocks", "average_below"), [(1, 0), (1, 500), (100, 500), (100, 1)]
 )
 def test_every_step_is_the_formula(
-    make: Callable[[], Affine], decay: float, lowest: float, batch_blocks: int, average_below: int
+    make: Callable[[], Affine], damping: float, lowest: float, batch_blocks: int, average_below: int
 ) -> None:
     from diffusionblend.priors.partition import make_partition
 
     prior, step = GaussianPrior(), make()
     times = sampling_timesteps(STEPS, 1000)
     partitions = [make_partition(Z, 3, 1, 0)] * STEPS
-    sampler = Sampler(
+    process = reverse_process(
         *(prior, step, times, partitions, 0.0, batch_blocks),
-        dual_decay=decay,
+        dual_damping=damping,
         lowest=lowest,
-        average_below=average_below,
+        tail_average_below=average_below,
     )
-    state = sampler.start(SHAPE, torch.Generator().manual_seed(3))
-    assert (state.dual is None) == (decay == 0)
+    state = process.start(SHAPE, torch.Generator().manual_seed(3))
+    assert (state.dual is None) == (damping == 0)
     start = state.x.clone().numpy()
-    got, _ = sampler.run(state)
-    expected = by_hand(prior, step, start, times, decay, lowest, average_below)
+    got = process.run(state)
+    expected = by_hand(prior, step, start, times, damping, lowest, average_below)
     np.testing.assert_allclose(got.reshape(Z, -1).numpy(), expected, atol=3e-4)
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.0, 2.0])
-def test_an_impossible_share_is_refused(bad: float) -> None:
-    with pytest.raises(InputError, match="dual_decay"):
-        DiffusionBlendPPSettings(dual_decay=bad)
+def test_an_impossible_damping_is_refused(bad: float) -> None:
+    with pytest.raises(InputError, match="dual_damping"):
+        DiffusionBlendPP(dual_damping=bad)

@@ -11,14 +11,15 @@ import torch
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.methods.diffusion.diffusionblend_pp import reconstruct_diffusionblend_pp
-from diffusionblend.methods.diffusion.method import check_prior_fits
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
+from diffusionblend.methods import DiffusionBlendPP
+from diffusionblend.methods.api import reconstruct
+from diffusionblend.methods.base import Execution, Method
+from diffusionblend.methods.diffusion.base import check_prior_fits
 from diffusionblend.priors.prior import Prior
 from small_scan import residual_by_hand, scan, small_volume
 from tiny_network import TINY, random_prior
 
-SETTINGS = DiffusionBlendPPSettings(steps=6, seed=11)
+SETTINGS = DiffusionBlendPP(steps=6, seed=11)
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +33,17 @@ def prior() -> Prior:
 
 
 def values(projections: Projections, prior: Prior, **changes: object) -> np.ndarray:
-    settings = replace(SETTINGS, **changes)
-    return reconstruct_diffusionblend_pp(projections, prior, settings).volume.values
+    return reconstruct(projections, SETTINGS, prior=prior, **changes).volume.values
 
 
 def test_it_returns_a_volume_with_what_it_cost(projections: Projections, prior: Prior) -> None:
     seen = []
-    result = reconstruct_diffusionblend_pp(
-        projections, prior, SETTINGS, on_step=lambda *done: seen.append(done)
+    result = reconstruct(
+        projections, SETTINGS, prior=prior, on_step=lambda *done: seen.append(done)
     )
     assert result.volume.grid == projections.grid
     assert np.isfinite(result.volume.values).all()
-    assert result.network_calls == 6
+    assert result.network_evaluations == 6
     assert seen == [(i, 6) for i in range(1, 7)]
     assert 0 < result.network_share < 1
     parts = result.seconds["network"] + result.seconds["consistency"]
@@ -64,12 +64,10 @@ def test_any_number_of_slices_and_every_partition(
 
 
 def test_data_consistency_reaches_the_result(projections: Projections, prior: Prior) -> None:
-    weak = reconstruct_diffusionblend_pp(projections, prior, replace(SETTINGS, rho=1e6))
-    five = reconstruct_diffusionblend_pp(projections, prior, SETTINGS)
-    many = reconstruct_diffusionblend_pp(projections, prior, replace(SETTINGS, cg_iterations=200))
-    prox = reconstruct_diffusionblend_pp(
-        projections, prior, replace(SETTINGS, consistency="prox", rho=1e-4)
-    )
+    weak = reconstruct(projections, SETTINGS, prior=prior, rho=1e6)
+    five = reconstruct(projections, SETTINGS, prior=prior)
+    many = reconstruct(projections, SETTINGS, prior=prior, cg_iterations=200)
+    prox = reconstruct(projections, SETTINGS, prior=prior, consistency="prox", rho=1e-4)
     assert five.relative_residual < 0.3 * weak.relative_residual
     assert many.relative_residual < 1e-3
     assert prox.relative_residual < 1e-3
@@ -82,7 +80,8 @@ def test_seed_and_settings_decide_the_volume(prior: Prior) -> None:
     assert np.array_equal(values(projections, prior), base)
     for change in (
         {"seed": 12},
-        {"eta": 0.2},
+        {"noise_fraction": 0.2},
+        {"ddim_eta": 0.2},
         {"nonnegative": False},
         {"steps": 5},
         {"partition": "fixed"},
@@ -100,15 +99,17 @@ def test_batch_size_does_not_change_the_volume(
     projections: Projections, prior: Prior, batch_blocks: int
 ) -> None:
     base = values(projections, prior)
-    got = values(projections, prior, batch_blocks=batch_blocks)
+    got = reconstruct(
+        projections, SETTINGS, prior=prior, execution=Execution(batch_blocks=batch_blocks)
+    ).volume.values
     np.testing.assert_allclose(got, base, atol=1e-4 * np.abs(base).max())
 
 
 def test_a_prior_of_another_size_is_refused(projections: Projections, prior: Prior) -> None:
     with pytest.raises(InputError, match="16 x 16"):
-        check_prior_fits(random_prior(config=replace(TINY, image_size=32)), projections)
+        check_prior_fits(random_prior(config=replace(TINY, image_size=32)), projections.grid.shape)
     with pytest.raises(InputError, match="16 x 12"):
-        reconstruct_diffusionblend_pp(scan(small_volume((3, 16, 12))), prior, SETTINGS)
+        reconstruct(scan(small_volume((3, 16, 12))), SETTINGS, prior=prior)
 
 
 def test_a_prior_that_counts_in_mm_is_told_the_distance_in_mm(prior: Prior) -> None:
@@ -118,7 +119,7 @@ def test_a_prior_that_counts_in_mm_is_told_the_distance_in_mm(prior: Prior) -> N
         other = replace(prior, code_unit=unit)
         denoise = other.denoise
         other.denoise = lambda x, t, code, d=denoise, s=seen: s.append(code) or d(x, t, code)
-        reconstruct_diffusionblend_pp(projections, other, replace(SETTINGS, steps=2))
+        reconstruct(projections, SETTINGS, prior=other, steps=2)
     spacing_mm = projections.grid.spacing_mm[0]
     assert codes["slices"] == [1, 3]
     assert codes["mm"] == [spacing_mm, 3 * spacing_mm]
@@ -126,7 +127,7 @@ def test_a_prior_that_counts_in_mm_is_told_the_distance_in_mm(prior: Prior) -> N
 
 def test_too_few_slices_are_refused(prior: Prior) -> None:
     with pytest.raises(InputError, match="2 slices"):
-        reconstruct_diffusionblend_pp(scan(small_volume((2, 16, 16))), prior, SETTINGS)
+        reconstruct(scan(small_volume((2, 16, 16))), SETTINGS, prior=prior)
 
 
 @pytest.mark.parametrize(
@@ -144,16 +145,19 @@ def test_settings_that_cannot_be_followed_are_refused(
     projections: Projections, prior: Prior, bad: dict
 ) -> None:
     with pytest.raises(InputError):
-        reconstruct_diffusionblend_pp(projections, prior, replace(SETTINGS, **bad))
+        reconstruct(projections, SETTINGS, prior=prior, **bad)
 
 
-@pytest.mark.parametrize("bad", [{"steps": 0}, {"eta": -0.1}, {"eta": 1.1}, {"batch_blocks": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"steps": 0}, {"noise_fraction": -0.1}, {"noise_fraction": 1.1}, {"ddim_eta": 1.1}]
+)
 def test_settings_that_make_no_sense_are_refused(bad: dict) -> None:
     with pytest.raises(InputError):
-        DiffusionBlendPPSettings(**bad)
+        DiffusionBlendPP(**bad)
 
 
 def test_the_method_takes_no_reference() -> None:
-    parameters = inspect.signature(reconstruct_diffusionblend_pp).parameters
-    priors = {"prior", "coarse_prior"}
-    assert set(parameters) == {"projections", "settings", "on_step", "execution"} | priors
+    called, run = (inspect.signature(f).parameters for f in (Method.__call__, DiffusionBlendPP.run))
+    priors = {"prior", "coarse_prior", "coronal_prior"}
+    assert set(called) == {"self", "scan", "device", "execution"} | priors
+    assert set(run) == {"self", "problem", "priors", "execution"}

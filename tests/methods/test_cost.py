@@ -1,0 +1,224 @@
+"""What a run is said to cost: by the clock of a made-up method exactly, of real ones loosely."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffusionblend.data.projections import Projections
+from diffusionblend.geometry import ConeBeam, ParallelBeam, equally_spaced_angles
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.methods import (
+    METHODS,
+    AdmmTv,
+    DiffusionBlendPP,
+    DiffusionMethod,
+    Execution,
+    Fbp,
+    cost,
+)
+from diffusionblend.methods.api import reconstruct
+from diffusionblend.methods.cost import (
+    BATCH_BYTES_PER_PIXEL,
+    LEAST_SLICES,
+    LIBRARIES_BYTES,
+    NO_PRIOR_BYTES,
+    Plan,
+    is_long,
+    middle_slices,
+    plan_reconstruction,
+    planned_bytes,
+)
+from diffusionblend.priors.prior import load_prior
+from tiny_network import TINY, random_prior
+
+LOOSELY = 5.0
+"""By which factor an estimate of some milliseconds may be wrong on a busy machine."""
+
+
+class Clock:
+    """A clock that goes on only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def a_scan(slices: int = 100, size: int = 16, views: int = 6, *, cone: bool = False) -> Projections:
+    grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 2.0, 2.0))
+    angles = equally_spaced_angles(views)
+    geometry = ParallelBeam.fitting(grid, angles_rad=angles)
+    if cone:
+        distances = {"source_to_axis_mm": 600.0, "source_to_detector_mm": 1000.0}
+        geometry = ConeBeam.fitting(grid, angles_rad=angles, **distances)
+    shape = (views, geometry.detector_rows(grid), geometry.n_columns)
+    values = np.random.default_rng(0).uniform(0.1, 1, shape)
+    return Projections(values, geometry, grid, 0.02)
+
+
+@dataclass
+class MadeUp:
+    """A method of 10 s a slice before its first step and 2 s a slice a step, twice that at first.
+
+    runs: the slices of each of its runs.
+    """
+
+    clock: Clock = field(default_factory=Clock)
+    runs: list[int] = field(default_factory=list)
+
+    def run(self, method, projections, priors, device, execution) -> None:
+        slices = projections.grid.shape[0]
+        self.runs.append(slices)
+        self.clock.now += 10 * slices * (2 if len(self.runs) == 1 else 1)
+        for step in range(40):
+            self.clock.now += 2 * slices
+            execution.on_step(step + 1, 40)
+
+    def plan(self, scan: Projections, priors: dict | None = None) -> Plan:
+        return plan_reconstruction(scan, Fbp(), priors or {}, clock=self.clock.perf_counter)
+
+
+@pytest.fixture
+def made_up(monkeypatch) -> MadeUp:
+    method = MadeUp()
+    monkeypatch.setattr(cost, "BEYOND_CACHE_BYTES", 4 * 16 * 16 * LEAST_SLICES)
+    monkeypatch.setattr(cost, "reconstruct_with", method.run)
+    return method
+
+
+def test_time_goes_with_slices_and_steps(made_up, monkeypatch) -> None:
+    monkeypatch.setattr(cost, "PATIENCE_SECONDS", 1e6)
+    plan = made_up.plan(a_scan())
+    assert made_up.runs == [LEAST_SLICES] * 2  # the first run warms up
+    assert plan.steps == 40 and plan.step_seconds == pytest.approx(200)
+    assert plan.begin_seconds == pytest.approx(1000)
+    assert plan.seconds() == pytest.approx(1000 + 40 * 200)
+    assert plan.seconds(30) == pytest.approx(10 * 200)
+    assert (plan.timed_slices, plan.slices) == (LEAST_SLICES, 100)
+
+
+def test_a_slow_first_step_is_taken_for_all(made_up) -> None:
+    plan = made_up.plan(a_scan())
+    assert made_up.runs == [LEAST_SLICES]
+    assert plan.seconds() == pytest.approx(40 * (2 * 1000 + 200))
+
+
+@pytest.mark.parametrize(("size", "timed"), [(16, 100), (256, 62), (512, LEAST_SLICES)])
+def test_without_a_network_more_is_timed_than_a_cache_holds(
+    made_up, monkeypatch, size, timed
+) -> None:
+    monkeypatch.setattr(cost, "BEYOND_CACHE_BYTES", 16e6)
+    made_up.plan(a_scan(size=size))
+    assert made_up.runs == [timed]
+
+
+def test_coupled_slices_are_timed_together(made_up) -> None:
+    scan = a_scan(40, cone=True)
+    assert middle_slices(scan, 3) is scan
+    made_up.plan(scan)
+    assert made_up.runs == [40]
+
+
+def test_the_middle_of_a_scan_is_that_of_the_whole() -> None:
+    scan = a_scan(10)
+    part = middle_slices(scan, 4)
+    np.testing.assert_array_equal(part.values, scan.values[:, 3:7])
+    whole, few = (reconstruct(s, "fbp").volume.values for s in (scan, part))
+    np.testing.assert_allclose(few, whole[3:7], atol=1e-3)
+    assert middle_slices(scan, 10) is scan and middle_slices(scan, 99) is scan
+
+
+@pytest.mark.parametrize(
+    ("method", "batch_blocks"),
+    [
+        (DiffusionBlendPP(steps=12), 8),
+        (DiffusionBlendPP(steps=6, init="tv", init_timestep=400), None),
+        (AdmmTv(iterations=40), None),
+    ],
+)
+def test_estimates_are_near_the_truth(tiny_prior: Path, method, batch_blocks) -> None:
+    """The better of two tries, since the machine may be busy in either."""
+    priors = {"prior": load_prior(tiny_prior)} if method.prior is not None else {}
+    execution = Execution(batch_blocks=batch_blocks)
+    scan, ratios = a_scan(90), []
+    for _ in range(2):
+        plan = plan_reconstruction(scan, method, priors, execution=execution)
+        started = time.perf_counter()
+        reconstruct(scan, method, execution=execution, **priors)
+        ratios.append(plan.seconds() / (time.perf_counter() - started))
+        if 1 / LOOSELY < ratios[-1] < LOOSELY:
+            return
+    raise AssertionError(f"estimates over the truth: {ratios}")
+
+
+def test_only_long_runs_are_worth_an_estimate() -> None:
+    best, fast = (DiffusionBlendPP(preset=p).resolved() for p in ("best", "fast"))
+    assert is_long(a_scan(100, 128), best)
+    assert not is_long(a_scan(10, 128), best)
+    assert not is_long(a_scan(100, 128), fast)
+    assert not is_long(a_scan(100, 128), Fbp())
+
+
+def test_memory_goes_with_the_method_and_the_views() -> None:
+    volume = 4 * 100 * 16 * 16
+    of_fbp, of_tv = (planned_bytes(a_scan(), m) for m in (Fbp(), AdmmTv()))
+    assert of_tv - of_fbp == pytest.approx(33 * volume, abs=2)
+    sampled = DiffusionBlendPP()
+    few, many = (planned_bytes(a_scan(views=n), sampled) for n in (6, 60))
+    extra_lines = 4 * 4 * (54 * 100 * a_scan().geometry.n_columns)
+    assert many - few == pytest.approx(extra_lines, abs=2)
+    cone = a_scan(40, cone=True)
+    held = 4 * cone.values.nbytes
+    voxels = 40 * 16 * 16
+    parts = BATCH_BYTES_PER_PIXEL * voxels + 5 * 4 * voxels + held
+    assert planned_bytes(cone, sampled) == pytest.approx(LIBRARIES_BYTES + parts, abs=2)
+    assert planned_bytes(cone, Fbp()) < NO_PRIOR_BYTES + 6 * 4 * 40 * 256 + held
+
+
+def test_coronal_slices_are_timed_whole(made_up) -> None:
+    made_up.plan(a_scan(), {"coronal_prior": "one"})
+    assert made_up.runs == [100]
+
+
+def test_a_batch_size_holds_for_the_runs_of_a_coarse_initialisation_too(monkeypatch) -> None:
+    seen = []
+    whole = cost.reconstruct_with
+
+    def run(method, projections, priors, device, execution):
+        seen.append(execution.batch_blocks)
+        return whole(method, projections, priors, device, execution)
+
+    monkeypatch.setattr(cost, "reconstruct_with", run)
+    fine, coarse = random_prior(), random_prior(config=replace(TINY, image_size=8))
+    method, priors = (
+        DiffusionBlendPP(steps=2, fine_steps=2),
+        {"prior": fine, "coarse_prior": coarse},
+    )
+    plan_reconstruction(a_scan(30), method, priors, execution=Execution(batch_blocks=7))
+    assert set(seen) == {7}
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_method_can_be_planned(name: str) -> None:
+    kind = METHODS.get(name)
+    has_steps = issubclass(kind, DiffusionMethod)
+    method = kind(steps=3) if has_steps else kind()
+    types = {"prior": kind.prior.prior_type} if kind.prior is not None else {}
+    if kind.prior is not None and kind.prior.coronal:
+        types["coronal_prior"] = "coronal"
+    priors = {
+        role: random_prior(config=replace(TINY, prior_type=prior_type))
+        for role, prior_type in types.items()
+    }
+    for prior in priors.values():
+        prior.trained["settings"] = {"views": 6, "arc_degrees": 180.0}
+    plan = plan_reconstruction(a_scan(30), method, priors)
+    assert plan.seconds() > 0 and plan.memory_bytes > 1e8
+    if has_steps:
+        assert plan.steps == 3
