@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -71,9 +72,9 @@ def resampled_grid(
 ) -> Grid:
     """The grid around the same centre with another spacing or shape, (z, y, x); see `resample`."""
     extent = np.array(grid.shape) * np.array(grid.spacing_mm)
-    if spacing_mm is None and shape is None:
-        return grid
     if spacing_mm is None:
+        if shape is None:
+            return grid
         if min(shape) < 1:
             raise InputError(f"The shape asked for is {shape}.", "at least one voxel per axis")
         spacing_mm = extent / shape
@@ -108,8 +109,9 @@ def _interpolate(
     volume: Volume, grid: Grid, factors: np.ndarray, outside_hu: float = AIR_HU
 ) -> Volume:
     """Blur along the axes whose voxels grow by `factors` (z, y, x), then interpolate linearly."""
-    import SimpleITK as sitk
+    import SimpleITK
 
+    sitk: Any = SimpleITK  # its stubs have no lists
     image = image_from_volume(volume)
     sigma_voxels = np.sqrt(np.maximum(factors**2 - 1, 0)) * SIGMAS_PER_FWHM
     if sigma_voxels.max() > 0:

@@ -39,10 +39,11 @@ def volume_from_image(image: SimpleITK.Image, source: Path | str) -> Volume:
         )
     image = sitk.DICOMOrient(image, "LPS")
     values = sitk.GetArrayFromImage(image).astype(np.float32)
+    x, y, z = _without_minus_zero(image.GetOrigin())
     grid = Grid(
         shape=values.shape,
         spacing_mm=image.GetSpacing()[::-1],
-        origin_mm=_without_minus_zero(image.GetOrigin()),
+        origin_mm=(x, y, z),
         direction=_without_minus_zero(image.GetDirection()),
     )
     return Volume(values, grid)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import Field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -104,14 +104,14 @@ class Geometry(ABC):
             raise InputError(
                 f"The geometry {cls.__name__} is not registered, so no file can store it.",
                 "a frozen dataclass with a name in its class statement",
-                f'class {cls.__name__}({cls.__base__.__name__}, name="{cls.__name__.lower()}")',
+                f'class {cls.__name__}({cls.__mro__[1].__name__}, name="{cls.__name__.lower()}")',
             )
         if "__dataclass_fields__" not in vars(cls):
             raise InputError(
                 f"The geometry {cls.__name__} is no dataclass itself, so its fields are unknown.",
                 "@dataclass(frozen=True, kw_only=True) above its class statement",
             )
-        values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        values = {field.name: _plain(getattr(self, field.name)) for field in fields_of(cls)}
         if cls(**values) != self:
             raise InputError(
                 f"The fields of this {cls.__name__} do not make an equal one.",
@@ -132,7 +132,7 @@ class Geometry(ABC):
         try:
             return cls(**values)
         except (TypeError, ValueError) as error:
-            known = ", ".join(field.name for field in fields(cls))
+            known = ", ".join(field.name for field in fields_of(cls))
             raise InputError(
                 f"The geometry {cls.registered_name!r} cannot be made of its fields: {error}.",
                 f"the fields {known}",
@@ -150,6 +150,11 @@ def geometry_class(name: object) -> type[Geometry]:
             "import the module that defines it first",
         )
     return cls
+
+
+def fields_of(cls: type[Geometry]) -> tuple[Field[Any], ...]:
+    """The fields of a geometry's class, which is a dataclass."""
+    return fields(cast("Any", cls))
 
 
 def _place(cls: type) -> str:

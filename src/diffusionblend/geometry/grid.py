@@ -85,7 +85,9 @@ class Grid:
         Its origin is the first voxel taken, its spacing that of the voxels taken. Raises InputError
         for a step below 1 and where nothing is left.
         """
-        first, shape, spacing_mm = [], [], []
+        first: list[float] = []
+        shape: list[int] = []
+        spacing_mm: list[float] = []
         for n, mm, taken in zip(
             self.shape, self.spacing_mm, (*parts, *[slice(None)] * (3 - len(parts))), strict=True
         ):
@@ -101,8 +103,12 @@ class Grid:
             spacing_mm.append(mm * step)
         direction = np.array(self.direction).reshape(3, 3)
         origin = np.array(self.origin_mm) + direction @ first[::-1]
+        (n_z, n_y, n_x), (mm_z, mm_y, mm_x) = shape, spacing_mm
         return replace(
-            self, shape=tuple(shape), spacing_mm=tuple(spacing_mm), origin_mm=tuple(origin)
+            self,
+            shape=(n_z, n_y, n_x),
+            spacing_mm=(mm_z, mm_y, mm_x),
+            origin_mm=tuple(origin),
         )
 
     def coarser(self, factor: int) -> Grid:

@@ -21,7 +21,7 @@ from diffusionblend.geometry.cone import ConeBeam
 from diffusionblend.geometry.fan import FanBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.parallel import ParallelBeam
-from diffusionblend.geometry.vectors import PER_VIEW, VectorGeometry
+from diffusionblend.geometry.vectors import PER_VIEW, VectorGeometry, triples
 
 QUARTER_TURN = math.pi / 2
 TIGRE_PARALLEL_MM = 1000.0
@@ -140,7 +140,7 @@ def from_astra(proj_geom: dict[str, Any]) -> Geometry:
             flat = kind == "parallel"
             angles = np.asarray(proj_geom["ProjectionAngles"], dtype=float)
             return ParallelBeam(
-                angles_rad=-angles if flat else angles,
+                angles_rad=tuple(-angles if flat else angles),
                 n_columns=proj_geom["DetectorCount" if flat else "DetectorColCount"],
                 column_mm=proj_geom["DetectorWidth" if flat else "DetectorSpacingX"],
             )
@@ -160,7 +160,7 @@ def _from_columns(
     parts: np.ndarray, n_rows: int, n_columns: int, *, parallel: bool
 ) -> VectorGeometry:
     """A vector geometry from its columns (view, 4, 3)."""
-    columns = {name: parts[:, i] for i, name in enumerate(PER_VIEW)}
+    columns: dict[str, Any] = {name: triples(parts[:, i]) for i, name in enumerate(PER_VIEW)}
     return VectorGeometry(**columns, n_rows=n_rows, n_columns=n_columns, parallel=parallel)
 
 
@@ -175,7 +175,7 @@ def _from_flat(flat: np.ndarray, n_columns: int, *, parallel: bool) -> VectorGeo
 def _from_distances(proj_geom: dict[str, Any], *, flat: bool) -> Geometry:
     """ASTRA's `cone` or `fanflat`."""
     source = float(proj_geom["DistanceOriginSource"])
-    shared = {
+    shared: dict[str, Any] = {
         "angles_rad": np.asarray(proj_geom["ProjectionAngles"], dtype=float),
         "source_to_axis_mm": source,
         "source_to_detector_mm": source + float(proj_geom["DistanceOriginDetector"]),
@@ -213,7 +213,6 @@ def to_tigre(geometry: Geometry, grid: Grid) -> dict[str, Any]:
         "offOrigin": np.zeros(3),
         "rotDetector": np.zeros(3),
         "accuracy": 0.5,
-        "angles": np.array(geometry.angles_rad) - QUARTER_TURN,
     } | describe(geometry, grid)
     return described | {"sDetector": described["nDetector"] * described["dDetector"]}
 
@@ -227,6 +226,7 @@ def _tigre_parallel(geometry: ParallelBeam, grid: Grid) -> dict[str, Any]:
         "dDetector": np.array((grid.spacing_mm[0], geometry.column_mm)),
         "offDetector": np.array((0.0, geometry.detector_shift_mm)),
         "COR": 0.0,
+        "angles": np.array(geometry.angles_rad) - QUARTER_TURN,
     }
 
 
@@ -261,6 +261,7 @@ def _tigre_from_source(
         "dDetector": np.array((row_mm, geometry.column_mm)),
         "offDetector": np.array((lift_mm, geometry.detector_shift_mm)),
         "COR": -geometry.axis_shift_mm,
+        "angles": np.array(geometry.angles_rad) - QUARTER_TURN,
     }
 
 
@@ -295,13 +296,13 @@ def from_tigre(described: dict[str, Any]) -> tuple[Geometry, Grid]:
     n_rows, n_columns = (int(n) for n in described["nDetector"])
     row_mm, column_mm = (float(s) for s in described["dDetector"])
     angles = np.ravel(described["angles"]) + QUARTER_TURN
-    shared = {"angles_rad": angles, "n_columns": n_columns, "column_mm": column_mm}
+    shared: dict[str, Any] = {"angles_rad": angles, "n_columns": n_columns, "column_mm": column_mm}
     if described["mode"] == "parallel":
-        geometry = ParallelBeam(**shared, detector_shift_mm=shift_mm + axis_moves_mm)
+        beam = ParallelBeam(**shared, detector_shift_mm=shift_mm + axis_moves_mm)
         row_per_slice = (n_rows, row_mm) == (grid.shape[0], grid.spacing_mm[0])
         if row_per_slice and not (lift_mm or off_z or off_x or off_y):
-            return geometry, grid
-        vectors = geometry.to_vectors(n_rows, row_mm).moved(0.0, 0.0, -lift_mm)
+            return beam, grid
+        vectors = beam.to_vectors(n_rows, row_mm).moved(0.0, 0.0, -lift_mm)
         return vectors.moved(off_x, off_y, off_z), grid
     geometry = ConeBeam(
         **shared,

@@ -16,7 +16,7 @@ from diffusionblend.geometry.turning import (
     fitted_angles,
     square_pixel_mm,
 )
-from diffusionblend.geometry.vectors import VectorGeometry
+from diffusionblend.geometry.vectors import VectorGeometry, triples
 
 DEFAULT_ARC_DEGREES = 180.0
 
@@ -62,10 +62,10 @@ class ParallelBeam(Turning, name="parallel"):
         """The same rays as directions and detectors, with rows of their own about z = 0."""
         u, n = self.axes()
         return VectorGeometry(
-            sources_mm=n,
-            detectors_mm=self.detector_shift_mm * u,
-            column_steps_mm=self.column_mm * u,
-            row_steps_mm=np.tile((0.0, 0.0, row_mm), (self.n_views, 1)),
+            sources_mm=triples(n),
+            detectors_mm=triples(self.detector_shift_mm * u),
+            column_steps_mm=triples(self.column_mm * u),
+            row_steps_mm=triples(np.tile((0.0, 0.0, row_mm), (self.n_views, 1))),
             n_rows=n_rows,
             n_columns=self.n_columns,
             parallel=True,

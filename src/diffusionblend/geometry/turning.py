@@ -18,7 +18,7 @@ import numpy as np
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.base import Geometry, settle
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.geometry.vectors import VectorGeometry
+from diffusionblend.geometry.vectors import VectorGeometry, triples
 
 MOST_LIKELY_RADIANS = 4 * math.pi
 """Angles beyond two turns are more often degrees than a long helix."""
@@ -121,10 +121,10 @@ class FromSource(Turning):
         behind = self.source_to_detector_mm - self.source_to_axis_mm
         middle = behind * n + (self.detector_shift_mm - self.axis_shift_mm) * u
         return VectorGeometry(
-            sources_mm=self.circle_mm(),
-            detectors_mm=middle + (0.0, 0.0, lift_mm),
-            column_steps_mm=self.column_mm * u,
-            row_steps_mm=np.tile((0.0, 0.0, row_mm), (self.n_views, 1)),
+            sources_mm=triples(self.circle_mm()),
+            detectors_mm=triples(middle + (0.0, 0.0, lift_mm)),
+            column_steps_mm=triples(self.column_mm * u),
+            row_steps_mm=triples(np.tile((0.0, 0.0, row_mm), (self.n_views, 1))),
             n_rows=n_rows,
             n_columns=self.n_columns,
         )

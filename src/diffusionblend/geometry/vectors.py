@@ -19,6 +19,11 @@ line or seen edge on."""
 Triples = tuple[tuple[float, float, float], ...]
 
 
+def triples(values: np.ndarray) -> Triples:
+    """An array (view, 3) as the numbers that a VectorGeometry keeps."""
+    return tuple((float(x), float(y), float(z)) for x, y, z in values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class VectorGeometry(Geometry, name="vectors"):
     """Rays from a source to a flat panel, both given view by view: a calibrated scan, or a helix.
@@ -100,13 +105,22 @@ class VectorGeometry(Geometry, name="vectors"):
         sources = np.array(self.sources_mm)
         return replace(
             self,
-            sources_mm=sources if self.parallel else sources - step,
-            detectors_mm=np.array(self.detectors_mm) - step,
+            sources_mm=triples(sources if self.parallel else sources - step),
+            detectors_mm=triples(np.array(self.detectors_mm) - step),
         )
 
     def of_views(self, views: np.ndarray) -> VectorGeometry:
         """The geometry of some of the views, by number, in the order given."""
-        return replace(self, **{name: np.array(getattr(self, name))[views] for name in PER_VIEW})
+        sources, detectors, columns, rows = (
+            triples(np.array(getattr(self, name))[views]) for name in PER_VIEW
+        )
+        return replace(
+            self,
+            sources_mm=sources,
+            detectors_mm=detectors,
+            column_steps_mm=columns,
+            row_steps_mm=rows,
+        )
 
     def to_vectors(self) -> VectorGeometry:
         """Itself."""

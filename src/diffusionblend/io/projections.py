@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from diffusionblend import __version__
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Geometry
-from diffusionblend.geometry.base import TYPE_KEY, geometry_class
+from diffusionblend.geometry.base import TYPE_KEY, fields_of, geometry_class
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_output
 from diffusionblend.io.scans.hdf5 import open_hdf5
@@ -236,7 +236,7 @@ def _described_geometry(file: h5py.File, path: Path) -> dict[str, object]:
         raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
     described: dict[str, object] = {TYPE_KEY: kind}
     old = FIRST_VERSION_NAMES if group.attrs["format_version"] == 1 else {}
-    for field in fields(cls):
+    for field in fields_of(cls):
         stored = old.get(field.name, field.name)
         name = f"{GROUP}/{stored}"
         if name == ANGLES_RAD:
@@ -254,7 +254,7 @@ def _described_geometry(file: h5py.File, path: Path) -> dict[str, object]:
     return described
 
 
-def _attribute(attrs: h5py.AttributeManager, name: str, path: Path) -> object:
+def _attribute(attrs: h5py.AttributeManager, name: str, path: Path) -> Any:
     """An attribute of our group; raises InputError where it is missing."""
     if name not in attrs:
         raise InputError(

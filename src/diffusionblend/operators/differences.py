@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from diffusionblend.operators.linear import LinearOperator
@@ -13,7 +15,7 @@ class FiniteDifferences(LinearOperator):
     Neighbouring voxels are taken one apart along every axis, whatever the spacing.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    def __init__(self, shape: Sequence[int]) -> None:
         self.domain_shape = tuple(shape)
         self.range_shape = (3, *shape)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class LinearOperator(ABC):
     def __matmul__(self, other: LinearOperator) -> LinearOperator: ...
     @overload
     def __matmul__(self, other: Array) -> Array: ...
-    def __matmul__(self, other):
+    def __matmul__(self, other: Any) -> Any:
         """A x of an array, or the product of two operators."""
         if isinstance(other, LinearOperator):
             return _Product(self, other)
@@ -202,7 +202,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx,
+        ctx: Any,
         x: torch.Tensor,
         apply: Callable[[torch.Tensor], torch.Tensor],
         transpose: Callable[[torch.Tensor], torch.Tensor],
@@ -211,7 +211,7 @@ class _Linear(torch.autograd.Function):
         return apply(x)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor) -> tuple:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
         return _Linear.apply(gradient, ctx.transpose_map, ctx.apply_map), None, None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import torch
 
 from diffusionblend.geometry import Geometry
@@ -55,7 +56,7 @@ class SliceRays:
         self.matrix_bytes = matrix_bytes(rays, dtype)
         limit = MATRIX_LIMIT_BYTES["cpu" if device.type == "cpu" else "cuda"]
         self.storage = storage or (MATRIX if self.matrix_bytes <= limit else RAYS)
-        self._table = rays.table(scale) if self.storage == RAYS else None
+        self._table = rays.table(scale) if self.storage == RAYS else np.empty(0)
         self._made: dict[str | torch.device, torch.Tensor] = {}
         if self.storage == MATRIX:
             matrix = self._scipy_matrix(rays)
@@ -81,9 +82,9 @@ class SliceRays:
     @property
     def held_bytes(self) -> int:
         """Bytes of what is kept: the matrices, or the table of rays."""
-        total = 0 if self._table is None else self._table.nbytes
+        total = self._table.nbytes
         for kept in self._made.values():
-            parts = (kept,)
+            parts: tuple[torch.Tensor, ...] = (kept,)
             if kept.layout == torch.sparse_csr:
                 parts = (kept.values(), kept.col_indices(), kept.crow_indices())
             total += sum(part.numel() * part.element_size() for part in parts)

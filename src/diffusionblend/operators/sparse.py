@@ -51,7 +51,8 @@ def ray_entries(rays: PlaneRays, part: slice, shape: tuple[int, int]) -> Entries
             pixel = at * n_x + place if along_rows else place * n_x + at
             weights = weight[inside] * rays.step_mm[chosen[ray]]
             entries.append((chosen[ray] - part.start, pixel, weights))
-    return tuple(np.concatenate(parts) for parts in zip(*entries, strict=True))
+    numbered, pixels, weighed = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    return numbered, pixels, weighed
 
 
 def ray_matrix(

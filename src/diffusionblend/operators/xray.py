@@ -49,7 +49,8 @@ class XRayTransform(LinearOperator):
                 f"{' or '.join(map(repr, kind.storages))}, or None",
             )
         check_scan(geometry, grid)
-        self.geometry, self.grid, self.scale, self.dtype = geometry, grid, scale, dtype
+        self.geometry, self.grid, self.scale = geometry, grid, scale
+        self.dtype = self._precision = dtype
         self._asked = storage
         self._trace(known_device(device))
 
@@ -58,12 +59,18 @@ class XRayTransform(LinearOperator):
         if device.type not in DEVICES:
             raise InputError(f"The device is {str(device)!r}.", "'cpu', 'cuda' or 'cuda:N'")
         self.device = device
-        options = {"scale": self.scale, "storage": self._asked}
+        self._rays: PanelRays | SliceRays
         if self.geometry.couples_slices:
-            self._rays = PanelRays(self.geometry, self.grid, **options)
+            self._rays = PanelRays(self.geometry, self.grid, scale=self.scale, storage=self._asked)
         else:
-            options |= {"device": device, "dtype": self.dtype}
-            self._rays = SliceRays(self.geometry, self.grid, **options)
+            self._rays = SliceRays(
+                self.geometry,
+                self.grid,
+                device=device,
+                dtype=self._precision,
+                scale=self.scale,
+                storage=self._asked,
+            )
         self.domain_shape, self.range_shape = self.grid.shape, self._rays.shape
 
     @property

@@ -19,7 +19,8 @@ def fbp_of_slices(x: torch.Tensor, n_views: int, arc_degrees: float) -> torch.Te
     The views are equally spaced over the arc, in a parallel beam. Nothing depends on the size of a
     pixel, which is taken as 1 mm.
     """
-    grid = Grid(shape=tuple(x.shape), spacing_mm=(1.0, 1.0, 1.0))
+    n, height, width = x.shape
+    grid = Grid(shape=(n, height, width), spacing_mm=(1.0, 1.0, 1.0))
     geometry = ParallelBeam.fitting(grid, n_views, arc_degrees)
     operator = XRayTransform(geometry, grid, device=x.device)
     attenuation = (x - NO_ATTENUATION).clamp(min=0)  # as a simulated scan has it
