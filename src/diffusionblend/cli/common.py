@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what follows from them."""
+"""Options that several commands share, and what follows from them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 import tyro
 
 from diffusionblend.cli.progress import PATIENCE_SECONDS, Advance, progress
+from diffusionblend.devices import choose_device as choose_device
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import atomic_output, check_outputs_absent
-from diffusionblend.ranks import local_rank, rank_and_count
+from diffusionblend.ranks import rank_and_count
 from diffusionblend.runs.record import RunRecord, run_record_path
 
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
@@ -22,33 +23,18 @@ SEED_BITS = 63
 """What NumPy's and torch's generators both take."""
 
 
-def choose_device(device: Device) -> str:
-    """The torch device of an option: "auto" takes a GPU where there is one. Raises InputError.
-
-    Under torchrun each process takes the GPU of its own number.
-    """
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("There is no CUDA device here.", try_="--device cpu")
-    if device == "cpu" or not torch.cuda.is_available():
-        return "cpu"
-    number = local_rank()
-    return "cuda" if number is None else f"cuda:{number % torch.cuda.device_count()}"
-
-
 def check_seed(seed: int) -> None:
     """Raises InputError for a seed that a generator would refuse or wrap around."""
     if not 0 <= seed < 2**SEED_BITS:
         raise InputError(f"The seed is {seed}.", f"a whole number from 0 to 2^{SEED_BITS} - 1")
 
 
-def parsed_share(share: str) -> tuple[int, int]:
+def parsed_shard(shard: str) -> tuple[int, int]:
     """I and N of "I/N". Raises InputError."""
-    first, slash, count = share.partition("/")
+    first, slash, count = shard.partition("/")
     if slash and first.isdecimal() and count.isdecimal() and int(first) < int(count):
         return int(first), int(count)
-    raise InputError(f"--share is {share!r}.", "I/N with I from 0 to N - 1", "--share 0/4")
+    raise InputError(f"--shard is {shard!r}.", "I/N with I from 0 to N - 1", "--shard 0/4")
 
 
 def check_output_and_record(output: Path, force: bool) -> None:

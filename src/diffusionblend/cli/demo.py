@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,12 +17,12 @@ from diffusionblend.cli.common import (
     say,
     write_record,
 )
-from diffusionblend.cli.plan import plan_and_tell
+from diffusionblend.cli.plan import Files, plan_and_report
 from diffusionblend.cli.progress import PATIENCE_SECONDS, progress
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, evaluation_row, format_table
 from diffusionblend.io.atomic import check_outputs_absent
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
+from diffusionblend.methods.diffusion.diffusionblend_pp import DiffusionBlendPP
 from diffusionblend.runs.record import RunRecord, peak_memory_mb, plain_value, run_record_path
 from diffusionblend.simulation import PAPER_PHOTONS
 
@@ -53,14 +54,14 @@ class Demo:
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     dry_run: bool = False
-    """Say what the run would cost in memory, time and disk, and write nothing."""
+    """Print what the run would cost in memory, time and disk, and write nothing."""
     seed: int = 7
     """Of the synthetic chest, the noise and the sampler."""
     force: bool = False
     """Overwrite the outputs."""
 
     def run(self) -> None:
-        """Make or read the volume, scan it, reconstruct it, score, write, and tell."""
+        """Make or read the volume, scan it, reconstruct it, score, and write."""
         from diffusionblend.io.projections import write_projections
         from diffusionblend.io.volumes import write_volume
         from diffusionblend.priors.prior import load_prior
@@ -73,14 +74,17 @@ class Demo:
         device = choose_device(self.device)
         prior = load_prior(self.prior, device)
         record = RunRecord(verb="demo", settings=asdict(self), seed=self.seed, device=device)
-        record.weights_sha256 = prior.weights_sha256
         with record.timed("reference"):
             truth = self._reference(prior, record)
         projections = self._scan(truth)
-        self._tell_plan(projections, prior, record)
+        priors = self._method.load_priors(
+            {"prior": prior}, pixels=truth.grid.shape[2], device=device
+        )
+        record.add_priors(priors)
+        self._report_plan(projections, priors, record)
         if self.dry_run:
             return
-        results = self._reconstruct(projections, prior)
+        results = self._reconstruct(projections, priors, device)
         write_volume(truth, paths["reference"], force=self.force)
         write_projections(projections, paths["projections"], force=self.force)
         for name, result in results.items():
@@ -127,30 +131,33 @@ class Demo:
         geometry = ParallelBeam.fitting(truth.grid, self.views)
         return simulate(truth, geometry, self.photons, PAPER_ELECTRONIC_COUNTS, self.seed)
 
-    def _tell_plan(self, projections: Projections, prior: Prior, record: RunRecord) -> None:
-        """Say, and record, what the run will cost, where it is long or only that is wanted."""
-        plan_and_tell(
+    def _report_plan(
+        self, projections: Projections, priors: Mapping[str, Prior], record: RunRecord
+    ) -> None:
+        """Print, and record, what the run will cost, where it is long or only that is wanted."""
+        plan_and_report(
             projections,
-            {"prior": prior},
-            self.output,
+            self._method.resolved(frozenset(priors)),
+            priors,
             record,
-            method="diffusionblend++",
-            settings=self._settings,
+            Files(self.output, volumes=3),
             always=self.dry_run,
-            volumes=3,
         )
 
     @property
-    def _settings(self) -> DiffusionBlendPPSettings:
-        return DiffusionBlendPPSettings(steps=self.steps, seed=self.seed)
+    def _method(self) -> DiffusionBlendPP:
+        return DiffusionBlendPP(steps=self.steps, seed=self.seed)
 
-    def _reconstruct(self, projections: Projections, prior: Prior) -> dict[str, Reconstruction]:
-        from diffusionblend.methods.registry import reconstruct
+    def _reconstruct(
+        self, projections: Projections, priors: Mapping[str, Prior], device: str
+    ) -> dict[str, Reconstruction]:
+        from diffusionblend.methods.base import Execution, reconstruct_with
+        from diffusionblend.methods.fbp import Fbp
 
-        settings = self._settings
-        fbp = reconstruct(projections, method="fbp")
+        fbp = reconstruct_with(Fbp(), projections, {}, "cpu", Execution())
         with progress("diffusionblend++") as on_step:
-            blend = reconstruct(projections, settings=settings, prior=prior, on_step=on_step)
+            execution = Execution(on_step=on_step)
+            blend = reconstruct_with(self._method, projections, priors, device, execution)
         return {"fbp": fbp, "diffusionblend++": blend}
 
     def _report(
@@ -177,13 +184,13 @@ class Demo:
         Console().print(format_table(rows, METRIC_COLUMNS))
         for name, result in results.items():
             say(
-                f"{name}: {result.seconds['total']:.1f} s, {result.network_calls} network calls, "
-                f"residual |Ax - y| / |y| {result.relative_residual:.1e}"
+                f"{name}: {result.seconds['total']:.1f} s, {result.network_evaluations} network "
+                f"evaluations, residual |Ax - y| / |y| {result.relative_residual:.1e}"
             )
         record.results |= {name: e.to_dict() for name, e in evaluations.items()}
         record.results["network_share"] = results["diffusionblend++"].network_share
         whole = plain_value(record) | {"peak_memory_mb": peak_memory_mb()}
-        del whole["seconds"]  # the methods' own tell more
+        del whole["seconds"]  # the methods' own are finer
         write_report(
             path,
             title=f"{self.views} views of {self.input.name if self.input else 'a synthetic chest'}",

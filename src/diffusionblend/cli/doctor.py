@@ -91,7 +91,7 @@ class Doctor:
 
         from diffusionblend.geometry import ParallelBeam
         from diffusionblend.geometry.grid import Grid
-        from diffusionblend.methods.memory import batch_that_fits
+        from diffusionblend.methods.cost import batch_that_fits
         from diffusionblend.operators import XRayTransform
 
         size, k = prior.config.image_size, prior.block_slices

@@ -68,7 +68,7 @@ class Evaluate:
         from diffusionblend.evaluation.metrics import evaluate_volume
         from diffusionblend.io.volumes import read_volume
 
-        spread_file = find_deviation(self.reconstruction, self.deviation)
+        spread_file = find_deviation(self.reconstruction, say, self.deviation)
         outputs = self._checked_outputs(spread_file)
         record = RunRecord(verb="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
@@ -128,19 +128,19 @@ class Evaluate:
 
         from diffusionblend.geometry.grid import check_same_grid
         from diffusionblend.io.projections import read_projections
-        from diffusionblend.methods.problem import Measurement
+        from diffusionblend.methods.problem import Problem
         from diffusionblend.units import hu_to_network
 
         projections = read_projections(self.projections)
         check_same_grid(volume.grid, projections.grid)
         x = hu_to_network(torch.from_numpy(volume.values))
-        return Measurement.of(projections).relative_residual(x)
+        return Problem.of(projections).relative_residual(x)
 
     def _deviation(self, path: Path | None, volume: Volume) -> Volume | None:
         """The standard deviation that was given or found."""
         if path is None:
             return None
-        return read_deviation(path, volume, is_given=self.deviation is not None)
+        return read_deviation(path, volume, say, is_given=self.deviation is not None)
 
     def _calibration(
         self, volume: Volume, deviation: Volume | None, reference: Volume

@@ -1,4 +1,4 @@
-"""The command line: one subcommand a verb, exit codes, and messages instead of tracebacks.
+"""The command line: one command a word, exit codes, and messages instead of tracebacks.
 
 Exit codes: 0 done; 1 bad input or an output that cannot be written; 2 wrong usage; 130 stopped by
 Ctrl-C; 143 by SIGTERM; 141 where nobody reads the output any more.
@@ -12,42 +12,26 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-import tyro
-
 from diffusionblend import __version__
 from diffusionblend.cli.allocator import keep_freed_memory
-from diffusionblend.cli.doctor import Doctor
-from diffusionblend.cli.methods import Methods
-from diffusionblend.cli.priors import Priors
-from diffusionblend.cli.projections import ProjectionFiles
-from diffusionblend.cli.recorded import RECORDED, Verb
-from diffusionblend.cli.repeat import Repeat
+from diffusionblend.cli.commands import COMMANDS, Command, first_words, subcommands_of
+from diffusionblend.cli.stopping import EXIT_INTERRUPTED, EXIT_TERMINATED, Stopped, Terminated
+from diffusionblend.cli.usage import UsageError, did_you_mean
 from diffusionblend.errors import InputError
 
-VERBS: dict[str, type[Verb]] = {name: RECORDED[name] for name in RECORDED if " " not in name} | {
-    "projections": ProjectionFiles,
-    "methods": Methods,
-    "repeat": Repeat,
-    "priors": Priors,
-    "doctor": Doctor,
-}
-
-EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_BROKEN_PIPE = 141
 """128 and SIGPIPE, which not all systems have."""
-
-
-class Terminated(BaseException):
-    """SIGTERM, as an exception, so that temporary files are removed on the way out."""
+DESCRIPTION = "3D CT volumes from few or limited-angle projections, with a diffusion prior."
+NAME_WIDTH = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     keep_freed_memory()
+    code: int | str | None
     try:
         code = run(sys.argv[1:] if arguments is None else list(arguments))
-    except SystemExit as wanted:  # of the parser, which has told help or wrong usage
+    except SystemExit as wanted:  # of the parser, which has printed wrong usage
         code = wanted.code
     try:
         sys.stdout.flush()
@@ -59,16 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line and return its exit code; usage errors exit with 2 by themselves."""
-    if list(arguments) in (["--version"], ["-V"]):
-        print(f"diffusionblend {__version__}")
-        return 0
+    """Run the command line and return its exit code; the parser's usage errors exit by themselves.
+
+    Their code is 2.
+    """
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse")
-            warnings.showwarning = _tell_warning
-            _verb(arguments).run()
+            warnings.showwarning = _report_warning
+            command = command_of(arguments)
+            if isinstance(command, str):
+                print(command)
+                return 0
+            command.run()
     except InputError as error:
         print(f"diffusionblend: {error}", file=sys.stderr)
         return error.exit_code
@@ -77,6 +65,9 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         print(f"diffusionblend: the system reports: {error}", file=sys.stderr)
         return InputError.exit_code
+    except Stopped as stopped:
+        print(f"diffusionblend: {stopped}", file=sys.stderr)
+        return stopped.exit_code
     except KeyboardInterrupt:
         print("diffusionblend: interrupted; no half-written file is left", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -88,17 +79,85 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _verb(arguments: Sequence[str]) -> Verb:
-    """The verb that the arguments name, with its options; the settings check themselves."""
-    return tyro.extras.subcommand_cli_from_dict(
-        VERBS,
-        args=arguments,
-        prog="diffusionblend",
-        description="3D CT volumes from few or limited-angle projections, with a diffusion prior.",
+def command_of(arguments: Sequence[str]) -> Command | str:
+    """The command that the arguments name, with its options; or a text to print.
+
+    Raises UsageError, InputError, and SystemExit by the parser.
+    """
+    if not arguments:
+        raise UsageError("No command was given.", "one of those below", _list_of_commands())
+    first, *rest = arguments
+    if first in ("--version", "-V"):
+        return f"diffusionblend {__version__}"
+    if first in ("--help", "-h", "--help-all"):
+        return _list_of_commands()
+    inner = subcommands_of(first)
+    if inner:
+        return _subcommand_of(first, inner, rest)
+    if first not in COMMANDS:
+        raise UsageError(
+            f"There is no command {first!r}.",
+            f"one of {', '.join(first_words())}",
+            did_you_mean(first, first_words()),
+        )
+    return _parsed(first, rest)
+
+
+def _subcommand_of(first: str, inner: tuple[str, ...], rest: Sequence[str]) -> Command | str:
+    """A command of two words, or the list of those that begin with the first."""
+    if rest and rest[0] in inner:
+        return _parsed(f"{first} {rest[0]}", rest[1:])
+    if rest and rest[0] in ("--help", "-h", "--help-all"):
+        return _list_of(first, [f"{first} {name}" for name in inner])
+    raise UsageError(
+        f"{first} was given {rest[0]!r}." if rest else f"{first} was given no subcommand.",
+        f"one of {', '.join(inner)}",
+        (did_you_mean(rest[0], inner) if rest else "") or f"diffusionblend {first} {inner[0]}",
     )
 
 
-def _tell_warning(message: Warning | str, *_: object, **__: object) -> None:
+def _parsed(name: str, arguments: Sequence[str]) -> Command | str:
+    from diffusionblend.cli.parse import parsed_command
+
+    return parsed_command(name, arguments)
+
+
+def _list_of_commands() -> str:
+    """The help of the program: its commands, a line each."""
+    lines = ["usage: diffusionblend COMMAND [options]", "", DESCRIPTION, "", "commands:"]
+    for word in first_words():
+        inner = subcommands_of(word)
+        summary = COMMANDS[word].summary if not inner else _either(word, inner)
+        lines.append(f"  • {word:{NAME_WIDTH}}{summary}")
+    lines += [
+        "",
+        "options:",
+        "  --help, -h    Print this; after a command, its help. --help-all prints every option.",
+        "  --version, -V Print the version.",
+        "",
+        "examples:",
+        "  diffusionblend demo",
+        "  diffusionblend reconstruct scan.h5 -o volume.nii.gz",
+    ]
+    return "\n".join(lines)
+
+
+def _either(word: str, inner: tuple[str, ...]) -> str:
+    """The summary of a command with subcommands."""
+    first = COMMANDS[f"{word} {inner[0]}"].summary
+    return f"{first.rstrip('.')}, or look into one."
+
+
+def _list_of(first: str, names: Sequence[str]) -> str:
+    """The help of a command that has subcommands."""
+    lines = [f"usage: diffusionblend {first} COMMAND [options]", "", "commands:"]
+    for name in names:
+        lines.append(f"  • {name.partition(' ')[2]:{NAME_WIDTH}}{COMMANDS[name].summary}")
+    lines += ["", "examples:", *(f"  {e}" for name in names for e in COMMANDS[name].examples)]
+    return "\n".join(lines)
+
+
+def _report_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning as one plain line, in place of Python's with the line of source that gave it."""
     print(f"diffusionblend: warning: {' '.join(str(message).split())}", file=sys.stderr)
 

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
 
 from diffusionblend.cli.common import say
-from diffusionblend.methods.method import Method
-from diffusionblend.methods.registry import METHODS
+from diffusionblend.cli.compose import Chosen, chosen_for
+from diffusionblend.cli.options import field_docs
+from diffusionblend.methods import METHODS
+from diffusionblend.methods.base import Method
 
 NAME_WIDTH = 17
+WIDTH = 100
 NOTE = (
-    "a prior of a type: 'diffusionblend train VOLUMES -o PRIOR --prior-type TYPE'; chest-128, "
-    "which comes with the package, is joint\nat length: docs/choosing-a-method.md"
+    "To train a prior of a type: 'diffusionblend train VOLUMES -o PRIOR --prior-type TYPE'; those "
+    "that come with the package are joint.\n'diffusionblend methods NAME' describes a method; at "
+    "length: docs/choosing-a-method.md"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Methods:
-    """List the methods: what each is, which prior it needs, when to choose it."""
+    """List the methods, or describe one: what it is, which prior it needs, when to choose it."""
 
+    method: Annotated[str | None, tyro.conf.Positional] = None
+    """Only this one, with its settings (default: all)."""
     json: bool = False
-    """Print JSON instead of lines: a list of objects."""
+    """Print JSON instead of lines: a list, or one object where a method is named."""
 
     def run(self) -> None:
         """Print them, a line each, in the order of the benchmark's tables."""
-        rows = [_row(name, method) for name, method in METHODS.items()]
+        if self.method is not None:
+            chosen = chosen_for(self.method)
+            card = _row(chosen.kind) | {"settings": _settings_of(chosen)}
+            say(json.dumps(card, indent=2) if self.json else "\n".join(_card(chosen)))
+            return
+        rows = [_row(METHODS.get(name)) for name in METHODS]
         if self.json:
             say(json.dumps(rows, indent=2))
             return
@@ -35,8 +50,40 @@ class Methods:
         say(NOTE)
 
 
-def _row(name: str, method: Method) -> dict[str, str]:
+def _row(method: type[Method]) -> dict[str, object]:
     """What there is to say of a method."""
-    layouts = [layout for layout in (method.layout, method.perpendicular) if layout is not None]
-    needs = " and ".join(layouts) or "none"
-    return {"name": name, "summary": method.summary, "needs": needs, "when": method.when}
+    needs = []
+    if method.prior is not None:
+        needs = [method.prior.prior_type] + method.prior.coronal * ["coronal"]
+    return {
+        "name": method.name,
+        "summary": method.summary,
+        "needs": " and ".join(needs) or "none",
+        "when": method.when,
+    }
+
+
+def _settings_of(chosen: Chosen) -> dict[str, object]:
+    return {name: chosen.default(name) for name in chosen.settings}
+
+
+def _card(chosen: Chosen) -> list[str]:
+    """A method, a fact a line, then its settings."""
+    row = _row(chosen.kind)
+    lines = [
+        f"{row['name']}: {row['summary']}",
+        f"choose it for: {row['when']}",
+        f"prior needed: {row['needs']}",
+    ]
+    package = METHODS.package_of(chosen.kind.name)
+    if package is not None:
+        lines.append(f"from the package: {package}")
+    lines += ["", "settings:"]
+    for name, default in _settings_of(chosen).items():
+        text = field_docs(chosen.owner_of(name)).get(name, "")
+        value = "" if default is None else f" (default: {default})"
+        head = f"  {name}  "
+        lines += textwrap.wrap(
+            f"{text}{value}", WIDTH, initial_indent=head, subsequent_indent="      "
+        ) or [head.rstrip()]
+    return lines

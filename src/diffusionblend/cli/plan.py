@@ -1,19 +1,20 @@
-"""What a run will cost, told before it starts: memory, time and disk."""
+"""What a run will cost, printed before it starts: memory, time and disk."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffusionblend.cli.common import say
 from diffusionblend.runs.record import RunRecord, available_memory_bytes
 
 if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections
-    from diffusionblend.methods.planning import Plan
-    from diffusionblend.methods.settings import MethodSettings
+    from diffusionblend.methods.base import Method
+    from diffusionblend.methods.cost import Plan
     from diffusionblend.priors.prior import Prior
 
 GIGABYTE, MEGABYTE = 1e9, 1e6
@@ -29,54 +30,63 @@ def volume_file_bytes(projections: Projections) -> int:
     return BYTES_PER_VALUE * z * y * x
 
 
-def plan_and_tell(
-    projections: Projections,
-    priors: Mapping[str, Prior],
-    output: Path,
-    record: RunRecord,
-    *,
-    method: str,
-    settings: MethodSettings,
-    always: bool,
-    **facts: object,
-) -> None:
-    """Say, and record, what a reconstruction will cost, where it is long or `always`.
+@dataclass(frozen=True)
+class Files:
+    """What a reconstruction writes beside its output.
 
-    Of others the memory alone is said. priors: by the arguments of `reconstruct`. facts: as
-    `tell_reconstruction` takes them. Raises InputError where the method would.
+    volumes: files that are written and kept. samples: of which each is a file while the run lasts.
+    checkpoint_minutes: after which a state is written, None where none is.
     """
-    from diffusionblend.methods.memory import planned_bytes
-    from diffusionblend.methods.planning import is_long, plan_reconstruction
 
-    if not always and not is_long(projections, settings):
+    output: Path
+    volumes: int = 1
+    samples: int = 1
+    checkpoint_minutes: float | None = None
+
+
+def plan_and_report(
+    projections: Projections,
+    method: Method,
+    priors: Mapping[str, Prior],
+    record: RunRecord,
+    files: Files,
+    *,
+    always: bool,
+    batch_blocks: int | None = None,
+    **facts: Any,
+) -> None:
+    """Print, and record, what a reconstruction will cost, where it is long or `always`.
+
+    Of others the memory alone is printed. method: with resolved settings. facts: as
+    `report_reconstruction` takes them. Raises InputError where the method would.
+    """
+    from diffusionblend.methods.base import Execution
+    from diffusionblend.methods.cost import is_long, plan_reconstruction, planned_bytes
+
+    if not always and not is_long(projections, method):
         tell_memory(planned_bytes(projections, method), every_rank=facts.get("every_rank", False))
         return
+    execution = Execution(batch_blocks=batch_blocks)
     plan = plan_reconstruction(
-        projections, method=method, settings=settings, device=record.device, **priors
+        projections, method, priors, device=record.device, execution=execution
     )
-    record.results["planned"] = tell_reconstruction(plan, projections, output, **facts)
+    record.results["planned"] = report_reconstruction(plan, projections, files, **facts)
 
 
-def tell_reconstruction(
+def report_reconstruction(
     plan: Plan,
     projections: Projections,
-    output: Path,
+    files: Files,
     *,
     processes: int = 1,
-    volumes: int = 1,
-    samples: int = 1,
     samples_left: int = 1,
     steps_done: int = 0,
-    checkpoint_minutes: float | None = None,
     every_rank: bool = False,
 ) -> dict[str, float]:
-    """Say what a reconstruction will cost, and warn where there is too little memory or disk.
+    """Print what a reconstruction will cost, and warn where there is too little memory or disk.
 
-    Returns what was told, for the run's record: seconds, memory_mb.
-
-    processes: that share the steps. volumes: files that are written and kept. samples: of which
-    `samples_left` are to be made. steps_done: of the one that is resumed. checkpoint_minutes: after
-    which a state is written, None where none is.
+    Returns the estimate for the run's record: seconds, memory_mb. processes: that share the steps.
+    samples_left: that are still to be made. steps_done: of the one that is resumed.
     """
     tell_memory(plan.memory_bytes, every_rank=every_rank)
     if plan.gpu_bytes is not None:
@@ -84,21 +94,25 @@ def tell_reconstruction(
     each = plan.seconds() / processes
     seconds = plan.seconds(steps_done) / processes + (samples_left - 1) * each
     steps = f"{plan.steps} steps of {in_words(plan.step_seconds / processes)}"
-    of = f"; {samples_left} samples of {in_words(each)}" if samples > 1 else ""
+    of = f"; {samples_left} samples of {in_words(each)}" if files.samples > 1 else ""
     left = f", {plan.steps - steps_done} of them left" if steps_done else ""
     tried = f"tried on {plan.timed_slices} of {plan.slices} slices"
     say(f"about {in_words(seconds)}: {steps}{left}{of} ({tried})", every_rank=every_rank)
-    volume = volume_file_bytes(projections)
-    writes_state = checkpoint_minutes is not None and each > MINUTE * checkpoint_minutes
+    volume, volumes, minutes = (
+        volume_file_bytes(projections),
+        files.volumes,
+        files.checkpoint_minutes,
+    )
+    writes_state = minutes is not None and each > MINUTE * minutes
     passing = 2 * STATE_VOLUMES * volume if writes_state else 0
-    if samples > 1:
-        volumes, passing = volumes + 1, passing + samples * volume
-    tell_disk(output, volumes * volume, passing, every_rank=every_rank)
+    if files.samples > 1:
+        volumes, passing = volumes + 1, passing + files.samples * volume
+    tell_disk(files.output, volumes * volume, passing, every_rank=every_rank)
     return {"seconds": seconds, "memory_mb": plan.memory_bytes / MEGABYTE}
 
 
 def tell_memory(planned: int, *, every_rank: bool = False) -> None:
-    """Say what a run will take, and warn where the machine has less."""
+    """Print what a run will take, and warn where the machine has less."""
     available = available_memory_bytes()
     room = f", {available / GIGABYTE:.1f} GB are free" if available else ""
     say(f"takes about {planned / GIGABYTE:.1f} GB of memory{room}", every_rank=every_rank)
@@ -107,7 +121,7 @@ def tell_memory(planned: int, *, every_rank: bool = False) -> None:
 
 
 def tell_disk(output: Path, kept: int, passing: int = 0, *, every_rank: bool = False) -> None:
-    """Say how many bytes at most are written beside `output`, for good and while the run lasts."""
+    """Print how many bytes at most are written beside `output`, for good and in passing."""
     folder = next(p for p in (output.absolute(), *output.absolute().parents) if p.is_dir())
     free = shutil.disk_usage(folder).free
     beside = f" and {in_bytes(passing)} that pass" if passing else ""

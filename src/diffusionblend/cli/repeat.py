@@ -18,11 +18,13 @@ from typing import (
 
 import tyro
 
+from diffusionblend.cli.commands import COMMANDS, RECORDED, Command
 from diffusionblend.cli.common import Output, say
 from diffusionblend.cli.progress import PATIENCE_SECONDS, progress
-from diffusionblend.cli.recorded import RECORDED, Verb
-from diffusionblend.cli.recorded_priors import SHIPPED
 from diffusionblend.errors import InputError
+from diffusionblend.methods import METHODS
+from diffusionblend.methods.base import Method
+from diffusionblend.methods.plain import from_plain
 from diffusionblend.runs.record import RunRecord, read_run_record
 
 OUTPUTS = ("output", "report", "figure", "static")
@@ -45,7 +47,7 @@ class Repeat:
     """Overwrite the output."""
 
     def run(self) -> None:
-        """Build the verb from the record and run it."""
+        """Build the command from the record and run it."""
         record = read_run_record(self.record)
         if record.verb not in RECORDED:
             raise InputError(
@@ -54,16 +56,14 @@ class Repeat:
         with progress("hash the inputs (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
             changed = record.changed_inputs(on_step)
         for path in changed:
-            self._refuse_or_tell(f"{path} is not the file of the first run")
-        settings = _redirected(record.settings, self.output, self.record)
-        verb = build(RECORDED[record.verb], settings | {"force": self.force}, self.record)
-        if _has_another_prior(record, verb):
-            name = verb.prior or "the shipped priors"
-            self._refuse_or_tell(f"the weights of {name} are not those of the first run")
+            self._refuse_or_report(f"{path} is not the file of the first run")
+        command = repeated(record, self.output, self.record, force=self.force)
+        for name in _other_priors(record, command):
+            self._refuse_or_report(f"the weights of {name} are not those of the first run")
         say(f"repeating {record.verb} of {record.started}")
-        verb.run()
+        command.run()
 
-    def _refuse_or_tell(self, change: str) -> None:
+    def _refuse_or_report(self, change: str) -> None:
         """Raise InputError for what would make it another run, unless that is wanted."""
         if not self.changed:
             raise InputError(
@@ -74,21 +74,35 @@ class Repeat:
         say(f"note: {change}")
 
 
-def _has_another_prior(record: RunRecord, verb: Verb) -> bool:
-    """Whether the prior has other weights by now; of a lost one the verb itself tells."""
-    if record.weights_sha256 is None or not hasattr(verb, "prior"):
-        return False
-    name = verb.prior
-    from diffusionblend.priors.prior import sha256_of_weights
-    from diffusionblend.priors.store import find_prior, shipped_priors
+def repeated(record: RunRecord, output: Path, source: Path, *, force: bool) -> Command:
+    """The command of a record, with another output. source: the record's file, for messages.
 
-    try:
-        shipped = {sha256_of_weights(folder) for folder in shipped_priors().values()}
-        known = shipped if name is None else {sha256_of_weights(find_prior(name))}
-        others = set(record.results.get(SHIPPED, {}).values())
-        return record.weights_sha256 not in known or not others <= shipped
-    except (InputError, OSError):
-        return False
+    Raises InputError.
+    """
+    kind = COMMANDS[record.verb].load()
+    settings = _redirected(record.settings, output, source)
+    if "force" in {f.name for f in fields(kind)}:  # type: ignore[arg-type]
+        settings |= {"force": force}
+    return build(kind, settings, source)
+
+
+def _other_priors(record: RunRecord, command: Command) -> list[str]:
+    """The priors that have other weights by now; of a lost one the command itself reports."""
+    from diffusionblend.priors.prior import sha256_of_weights
+    from diffusionblend.priors.store import find_prior
+
+    others = []
+    for role, noted in record.priors.items():
+        name = getattr(command, role, None) or noted.get("name")
+        if name is None:
+            continue
+        name = str(Path(str(name)).expanduser()) if str(name).startswith("~") else str(name)
+        try:
+            if sha256_of_weights(find_prior(name)) != noted.get("weights_sha256"):
+                others.append(name)
+        except (InputError, OSError):
+            continue
+    return others
 
 
 def _redirected(settings: object, output: Path, source: Path) -> dict[str, Any]:
@@ -105,11 +119,16 @@ def _redirected(settings: object, output: Path, source: Path) -> dict[str, Any]:
     return settings | moved | {main: str(output)}
 
 
-def build(kind: type, values: dict[str, Any], source: Path) -> Any:
+def build(kind: type, values: Mapping[str, Any], source: Path) -> Any:
     """A (nested) dataclass from the plain values of a record. Raises InputError."""
     hints = get_type_hints(kind)
     if not isinstance(values, Mapping):
         raise InputError(f"{source} has {values!r} for {kind.__name__}.", "its settings")
+    values = dict(values)
+    if hints.get("method") is Method:
+        values["method"] = _method_of(
+            values.pop("method", None), values.pop("settings", {}), source
+        )
     unknown = sorted(set(values) - {f.name for f in fields(kind)})
     missing = sorted({f.name for f in fields(kind) if _is_required(f)} - set(values))
     if unknown or missing:
@@ -120,12 +139,21 @@ def build(kind: type, values: dict[str, Any], source: Path) -> Any:
     return kind(**{k: _converted(hints[k], v, source) for k, v in values.items()})
 
 
+def _method_of(name: object, settings: object, source: Path) -> Method:
+    """A method from its name and flat settings, as a record contains them. Raises InputError."""
+    if not isinstance(settings, Mapping):
+        raise InputError(f"{source} has {settings!r} for the settings of {name}.", "its settings")
+    return from_plain(METHODS.get(str(name)), settings)
+
+
 def _is_required(field: Field) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
 def _converted(hint: Any, value: Any, source: Path) -> Any:
     """A plain value as the field's type: paths, tuples and nested settings."""
+    if isinstance(value, Method):
+        return value
     if is_dataclass(hint):
         return build(hint, value, source)
     choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)

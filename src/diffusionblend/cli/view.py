@@ -95,7 +95,7 @@ class View:
         names = unique_names(paths)
         read = {n: read_volume(p, check=False) for n, p in zip(names, paths, strict=True)}
         spread = {
-            n: read_deviation(deviations[p], read[n], is_given=deviations[p] == self.deviation)
+            n: read_deviation(deviations[p], read[n], say, is_given=deviations[p] == self.deviation)
             for n, p in zip(names, paths, strict=True)
             if p in deviations
         }
@@ -108,7 +108,7 @@ class View:
     def _deviations(self) -> dict[Path, Path]:
         """The file of each volume's standard deviation, by the volume's. Raises InputError."""
         paths = self._paths()
-        found = {p: find_deviation(p) for p in paths} if self.overlay else {}
+        found = {p: find_deviation(p, say) for p in paths} if self.overlay else {}
         if self.deviation is not None:
             first = next((p for p in paths if p != self.reference), None)
             if first is None:

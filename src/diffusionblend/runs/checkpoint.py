@@ -1,22 +1,20 @@
-"""The state of a long reconstruction, kept beside its output until it ends."""
+"""The state of a long run, kept beside its output until it ends: a plain mapping of arrays."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.runs.state_file import read_state, write_state
-from diffusionblend.cli.plan import MINUTE
 
-if TYPE_CHECKING:
-    from diffusionblend.methods.diffusion.sampler import SamplerState
+MINUTE_SECONDS = 60.0
 
-
-STATE_FIELDS = ("x", "generator", "dual", "total")
-"""Of a `SamplerState`; what else is in a file are its variables."""
+Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -24,7 +22,7 @@ class KeptState:
     """A state file, written every `every_seconds` and removed when the run has ended.
 
     identity: plain values of all that decides the run; a state of another run is refused. writes:
-    whether this process is the one of its ranks that writes. Raises InputError.
+    whether this process is the one that writes. Raises InputError.
     """
 
     path: Path
@@ -36,33 +34,31 @@ class KeptState:
     def __post_init__(self) -> None:
         if not self.every_seconds >= 0:
             raise InputError(
-                f"A state was to be kept every {self.every_seconds / MINUTE:g} minutes.",
+                f"A state was to be kept every {self.every_seconds / MINUTE_SECONDS:g} minutes.",
                 "0 (after every step) or more",
                 "--checkpoint-minutes 2",
             )
 
-    def resume(self) -> SamplerState | None:
-        """The state there is, None without one. Raises InputError on one of another run."""
-        import torch
+    def resume(self) -> tuple[int, dict[str, np.ndarray]] | None:
+        """The steps done and the arrays that were kept; None where there are none.
 
-        from diffusionblend.methods.diffusion.sampler import SamplerState
+        Raises InputError for a damaged file, or one of another run.
+        """
+        return read_state(self.path, self.identity)
 
-        found = read_state(self.path, self.identity)
-        if found is None:
-            return None
-        done, arrays = found
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        fields = {n: tensors.pop(n) for n in STATE_FIELDS if n in tensors}
-        return SamplerState(done, **fields, variables=tensors)
+    def keep_if_due(self, done: int, arrays: Callable[[], Arrays]) -> None:
+        """Keep the arrays after `done` steps if the last writing is long enough ago.
 
-    def keep_if_due(self, state: SamplerState) -> None:
-        """Write the state if the last writing is long enough ago; raises OutputWriteError."""
-        if not self.writes or time.monotonic() - self._last < self.every_seconds:
-            return
-        tensors = {n: getattr(state, n) for n in STATE_FIELDS} | state.variables
-        arrays = {n: t.cpu().numpy() for n, t in tensors.items() if t is not None}
-        write_state(self.path, state.done, arrays, self.identity)
-        self._last = time.monotonic()
+        Raises OutputWriteError.
+        """
+        if self.writes and time.monotonic() - self._last >= self.every_seconds:
+            self.keep(done, arrays())
+
+    def keep(self, done: int, arrays: Arrays) -> None:
+        """Keep the arrays after `done` steps. Raises OutputWriteError."""
+        if self.writes:
+            write_state(self.path, done, arrays, self.identity)
+            self._last = time.monotonic()
 
     def forget(self) -> None:
         """Remove the file: the run has ended, or begins anew."""

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
 from diffusionblend.runs.record import RunRecord, read_run_record, run_record_path
-from diffusionblend.cli.common import say
-from diffusionblend.cli.samples import deviation_path
+from diffusionblend.runs.samples import deviation_path
 
 if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
 
+Report = Callable[[str], None]
+"""Called with a line for the user."""
 
-def find_deviation(volume: Path, given: Path | None = None) -> Path | None:
+
+def find_deviation(volume: Path, report: Report, given: Path | None = None) -> Path | None:
     """The file that was given, else NAME.sd.EXT beside the volume NAME.EXT, where there is one.
 
-    Where the volume's run record tells of a single sample, what lies beside it is of an older run
-    and is left out, with a note.
+    Where the volume's run record is of a single sample, what lies beside it is of an older run and
+    is left out; `report` is called with a note.
     """
     if given is not None:
         return given
@@ -29,16 +32,16 @@ def find_deviation(volume: Path, given: Path | None = None) -> Path | None:
         return None
     record = _record_of(volume)
     if record is not None and record.verb == "reconstruct" and "seeds" not in record.results:
-        say(f"note: {found} is left out: by its record, {volume.name} is a single sample")
+        report(f"note: {found} is left out: by its record, {volume.name} is a single sample")
         return None
     return found
 
 
-def read_deviation(path: Path, volume: Volume, *, is_given: bool) -> Volume | None:
+def read_deviation(path: Path, volume: Volume, report: Report, *, is_given: bool) -> Volume | None:
     """The standard deviation in HU of `volume`, as it was read; None where it cannot be one.
 
-    Raises InputError for that of a file that was given; of one that was found by itself a note is
-    said instead.
+    Raises InputError for that of a file that was given; for one that was found by itself `report`
+    is called with a note instead.
     """
     from diffusionblend.data.ensemble import check_deviation
     from diffusionblend.io.volumes import read_volume
@@ -49,7 +52,7 @@ def read_deviation(path: Path, volume: Volume, *, is_given: bool) -> Volume | No
     except InputError as error:
         if is_given:
             raise
-        say(f"note: {error.got} It is left out.")
+        report(f"note: {error.got} It is left out.")
         return None
     return deviation
 

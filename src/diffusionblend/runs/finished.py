@@ -11,17 +11,21 @@ from diffusionblend.runs.record import plain_value, read_run_record, run_record_
 def settings_that_differ(
     output: Path, settings: Mapping[str, object], names: Iterable[str]
 ) -> list[str]:
-    """Those of the named settings, one within another too, that an output's record tells otherwise.
+    """Those of the named settings that are recorded otherwise for an output.
 
-    What the record does not tell is taken as equal. Raises InputError where it cannot be read.
+    Of a mapping within the settings each entry is compared, and named itself; None there stands for
+    a default that the run has worked out. What is not recorded is taken as equal. Raises InputError
+    where the record cannot be read.
     """
-    told = read_run_record(run_record_path(output)).settings
+    recorded = read_run_record(run_record_path(output)).settings
     asked = plain_value(dict(settings))
+    assert isinstance(asked, dict)
     differ: list[str] = []
     for name in names:
-        old, new = told.get(name, asked[name]), asked[name]
+        old, new = recorded.get(name, asked[name]), asked[name]
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            differ += [key for key in new if old.get(key, new[key]) != new[key]]
+            given = {key: value for key, value in new.items() if value is not None}
+            differ += [key for key in given if old.get(key, given[key]) != given[key]]
         elif old != new:
             differ.append(name)
     return differ

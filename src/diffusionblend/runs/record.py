@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,8 +26,11 @@ from diffusionblend import __version__
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import atomic_output, check_readable, sha256_of
 
+if TYPE_CHECKING:
+    from diffusionblend.priors.prior import Prior
+
 RECORD_SUFFIX = ".run.json"
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 PACKAGES = (
     *("torch", "numpy", "scipy", "numba", "diffusers", "accelerate", "SimpleITK", "pydicom"),
     "h5py",
@@ -56,9 +60,11 @@ def versions() -> dict[str, str]:
 class RunRecord:
     """One run of a verb; fill it while it runs, then `write` it beside the output.
 
-    verb: what was run. settings: its options, plain values. inputs: path, sha256 and bytes of each
-    input file. weights_sha256: of the prior. seconds: per part. peak_memory_mb: of the process and,
-    where torch uses one, the GPU. results: what came out (residual, network share, metrics).
+    verb: what was run. settings: its options, plain values; of a method the chosen one's, resolved.
+    inputs: path, sha256 and bytes of each input file. priors: name and SHA-256 of the weights of
+    those it ran with, by their roles. weights_sha256: of the prior that it trained. noise_device:
+    where random numbers were drawn. seconds: per part. peak_memory_mb: of the process and, where
+    torch uses one, the GPU. results: what came out (residual, network share, metrics).
     """
 
     verb: str
@@ -66,7 +72,9 @@ class RunRecord:
     seed: int | None = None
     device: str = "cpu"
     inputs: list[dict[str, object]] = field(default_factory=list)
+    priors: dict[str, dict[str, object]] = field(default_factory=dict)
     weights_sha256: str | None = None
+    noise_device: str = "cpu"
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: dict[str, float] = field(default_factory=dict)
     results: dict[str, object] = field(default_factory=dict)
@@ -90,6 +98,13 @@ class RunRecord:
         files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
         n_bytes = sum(p.stat().st_size for p in files)
         self.inputs.append({"path": portable_path(path), "sha256": digest, "bytes": n_bytes})
+
+    def add_priors(self, priors: Mapping[str, Prior]) -> None:
+        """Add loaded priors, by their roles: what each was named, and the hash of its weights."""
+        for role, prior in priors.items():
+            source = getattr(prior, "source", None)
+            name = None if source is None else portable_path(source)
+            self.priors[role] = {"name": name, "weights_sha256": prior.weights_sha256}
 
     def changed_inputs(self, on_step: Callable[[int, int], None] | None = None) -> list[str]:
         """The inputs, as recorded, that are gone or hold other bytes by now.
@@ -144,14 +159,15 @@ def read_run_record(path: Path | str) -> RunRecord:
     known = {f.name for f in fields(RunRecord)}
     if not isinstance(entries, dict) or not {"verb", "settings", "record_version"} <= set(entries):
         raise InputError(
-            f"{path} is not a run record: it has no verb and settings.",
+            f"{path} is not a run record: it has no command and settings.",
             f"a file that ends in {RECORD_SUFFIX}",
         )
     if entries["record_version"] != RECORD_VERSION or not set(entries) <= known:
         raise InputError(
-            f"{path} is a run record of version {entries['record_version']}.",
-            f"version {RECORD_VERSION}",
-            "the version of diffusionblend that wrote it",
+            f"{path} is a run record of version {entries['record_version']}; this diffusionblend "
+            f"reads version {RECORD_VERSION}.",
+            f"a record of version {RECORD_VERSION}",
+            "the version of diffusionblend that wrote it, or the run once more",
         )
     return RunRecord(**entries)
 

@@ -1,0 +1,284 @@
+"""One scan reconstructed for `reconstruct`: read once, planned, resumed, sampled, written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from diffusionblend.cli.common import (
+    add_input,
+    check_outputs_are_no_inputs,
+    say,
+    timed_part,
+    write_record,
+)
+from diffusionblend.cli.plan import Files, plan_and_report
+from diffusionblend.cli.progress import progress
+from diffusionblend.cli.stopping import Stopped, StopRequest, stopped_between_steps
+from diffusionblend.data.result import Reconstruction
+from diffusionblend.data.volume import Volume
+from diffusionblend.devices import choose_device
+from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import check_outputs_absent
+from diffusionblend.io.projections import read_projections
+from diffusionblend.io.volumes import check_volume_suffix, write_volume
+from diffusionblend.methods.base import Execution, Method, reconstruct_with
+from diffusionblend.methods.diffusion.loop import State
+from diffusionblend.methods.problem import Problem
+from diffusionblend.ranks import Ranks, rank_and_count
+from diffusionblend.runs.checkpoint import MINUTE_SECONDS, KeptState
+from diffusionblend.runs.identity import run_identity
+from diffusionblend.runs.record import RunRecord, run_record_path
+from diffusionblend.runs.samples import (
+    combine,
+    deviation_path,
+    is_finished,
+    remove_samples,
+    sample_paths,
+)
+from diffusionblend.runs.state_file import state_path
+from diffusionblend.units import hu_difference_to_mu, hu_to_mu, hu_to_network
+
+if TYPE_CHECKING:
+    from diffusionblend.cli.reconstruct import Reconstruct
+
+STATE_FIELDS = ("x", "generator", "dual", "total")
+VARIABLE = "variable."
+"""Before the name of what the data-consistency step keeps, in a state file."""
+
+
+class ScanRun:
+    """The reconstruction of one scan, as the options of `reconstruct` have it.
+
+    alone: leave the other processes out of it. Raises InputError.
+    """
+
+    def __init__(self, options: Reconstruct, *, alone: bool = False) -> None:
+        check_volume_suffix(options.output)
+        check_outputs_are_no_inputs([options.output], [options.projections])
+        self.options, self.alone, self.output = options, alone, options.output
+        self.device = choose_device(options.device)
+        self.is_first = alone or rank_and_count()[0] == 0
+        self.record = RunRecord(
+            verb="reconstruct", settings={}, seed=options.method.first_seed, device=self.device
+        )
+        add_input(self.record, options.projections)
+        with timed_part(self.record, "read", options.projections.name):
+            self.scan = read_projections(options.projections)
+            self.priors = options.method.load_priors(
+                options.priors, pixels=self.scan.grid.shape[2], device=self.device
+            )
+        self.record.add_priors(self.priors)
+        roles = frozenset(self.priors)
+        method = options.method
+        if options.samples > 1:
+            method = method.for_ensemble(method.first_seed, roles)
+        self.method = method.resolved(roles)
+        self.record.settings = replace(options, method=self.method).recorded_settings()
+
+    def run(self) -> None:
+        """Report the cost; then one volume, or samples with their mean and standard deviation."""
+        ranks = Ranks() if self.alone else Ranks.started(self.device)
+        kept = self._kept_state(self.method, self.output, ranks)
+        several = self.options.samples > 1
+        resume = None
+        if self.method.is_random and not several and not self.options.force:
+            resume = kept.resume()
+        if several:
+            self._check_deviation_absent()
+        if ranks.rank == 0:
+            self._report_plan(resume[0] if resume else 0)
+        if self.options.dry_run:
+            return
+        if several:
+            self._run_samples(ranks)
+        else:
+            self._run_one(self.method, self.output, self.record, kept, resume, ranks)
+
+    def _run_one(
+        self,
+        method: Method,
+        output: Path,
+        record: RunRecord,
+        kept: KeptState,
+        resume: tuple[int, dict] | None,
+        ranks: Ranks,
+    ) -> None:
+        """One run of the method, from a kept state on, and its volume with its record."""
+        if resume:
+            record.results["resumed_after_step"] = resume[0]
+            say(f"resuming after step {resume[0]}, from {kept.path}", every_rank=self.alone)
+        with progress(method.name) as on_step:
+            if method.is_random and ranks.count == 1:
+                with stopped_between_steps() as request:
+                    result = self._reconstruct(method, kept, resume, ranks, on_step, request)
+            else:
+                result = self._reconstruct(method, kept, resume, ranks, on_step, StopRequest())
+        if ranks.rank == 0:
+            self._write(result, method, output, record)
+            kept.forget()
+
+    def _reconstruct(
+        self,
+        method: Method,
+        kept: KeptState,
+        resume: tuple[int, dict] | None,
+        ranks: Ranks,
+        on_step: object,
+        request: StopRequest,
+    ) -> Reconstruction:
+        """The run itself; between two steps it is stopped where that was asked for."""
+        total = [method.n_steps]
+
+        def after_step(done: int, steps: int) -> None:
+            total[0] = steps
+            on_step(done, steps)  # type: ignore[operator]
+
+        def after_state(state: State) -> None:
+            if request.signal_number is not None:
+                kept.keep(state.done, arrays_of(state))
+                raise Stopped(state.done, total[0], request.signal_number)
+            kept.keep_if_due(state.done, lambda: arrays_of(state))
+
+        execution = Execution(
+            on_step=after_step,
+            resume=None if resume is None else state_of(*resume),
+            on_state=after_state,
+            ranks=ranks,
+            batch_blocks=self.options.batch_blocks,
+        )
+        return reconstruct_with(method, self.scan, self.priors, self.device, execution)
+
+    def _run_samples(self, ranks: Ranks) -> None:
+        """Every sample that is not there yet as a run of its own, then mean and deviation."""
+        spread, options = deviation_path(self.output), self.options
+        paths = self._sample_paths()
+        if options.force and self.is_first:
+            remove_samples(paths, self.output)
+        for seed, path in paths.items():
+            self._run_sample(self.method.with_seed(seed), path, ranks)
+        if not self.is_first:
+            return
+        problem = Problem.of(self.scan)
+
+        def residual(volume: Volume) -> float:
+            return problem.relative_residual(hu_to_network(torch.from_numpy(volume.values)))
+
+        record = self.record
+        mean, deviation = combine(paths, residual, record)
+        write_volume(self._in_unit(deviation, difference=True), spread, force=options.force)
+        write_volume(self._in_unit(mean), self.output, force=options.force)
+        record.results["identity"] = self._identity(self.method)
+        write_record(record, self.output)
+        if not options.keep_samples:
+            remove_samples(paths, self.output)
+        say(
+            f"wrote the mean {self.output} and the standard deviation {spread} of "
+            f"{options.samples} samples: on average "
+            f"{record.results['mean_standard_deviation_hu']:.0f} HU",
+            every_rank=self.alone,
+        )
+
+    def _run_sample(self, method: Method, path: Path, ranks: Ranks) -> None:
+        """One sample, unless it is there already."""
+        if is_finished(path, self._identity(method)):
+            return
+        if self.is_first:
+            path.unlink(missing_ok=True)  # of a run that was killed before its record
+        single = replace(
+            self.options, output=path, samples=1, output_unit="hu", method=method
+        ).recorded_settings()
+        record = replace(
+            self.record, settings=single, seed=method.first_seed, seconds={}, results={}
+        )
+        kept = self._kept_state(method, path, ranks)
+        resume = None if self.options.force else kept.resume()
+        self._run_one(method, path, record, kept, resume, ranks)
+
+    def _write(
+        self, result: Reconstruction, method: Method, output: Path, record: RunRecord
+    ) -> None:
+        """The volume and its record; nothing where values are not finite (InputError)."""
+        if not math.isfinite(result.relative_residual):
+            raise InputError(
+                "The reconstruction contains values that are NaN or infinite; it was not written.",
+                "finite HU",
+                f"another prior or the defaults of {method.name}",
+            )
+        volume = self._in_unit(result.volume) if output == self.output else result.volume
+        with timed_part(record, "write", output.name):
+            write_volume(volume, output, force=self.options.force)
+        record.seconds |= result.seconds
+        record.results |= {
+            "relative_residual": result.relative_residual,
+            "network_evaluations": result.network_evaluations,
+            "network_share": result.network_share,
+            "identity": self._identity(method),
+        }
+        write_record(record, output)
+        say(
+            f"wrote {output}: residual |Ax - y| / |y| {result.relative_residual:.2e}, "
+            f"{result.network_evaluations} network evaluations, {result.seconds['total']:.0f} s",
+            every_rank=self.alone,
+        )
+
+    def _report_plan(self, steps_done: int) -> None:
+        """Print, and record, what the run will cost, where it is long or only that is wanted."""
+        options = self.options
+        finished = sum(run_record_path(p).exists() for p in self._sample_paths().values())
+        minutes = options.checkpoint_minutes if self.method.is_random else None
+        plan_and_report(
+            self.scan,
+            self.method,
+            self.priors,
+            self.record,
+            Files(self.output, samples=options.samples, checkpoint_minutes=minutes),
+            always=options.dry_run,
+            batch_blocks=options.batch_blocks,
+            processes=1 if self.alone else rank_and_count()[1],
+            samples_left=max(1, options.samples - finished),
+            steps_done=steps_done,
+            every_rank=self.alone,
+        )
+
+    def _sample_paths(self) -> Mapping[int, Path]:
+        return sample_paths(self.output, self.method.first_seed, self.options.samples)
+
+    def _check_deviation_absent(self) -> None:
+        check_outputs_absent([deviation_path(self.output)], self.options.force)
+
+    def _in_unit(self, hu: Volume, *, difference: bool = False) -> Volume:
+        """A volume, or a difference of two, in the unit asked for."""
+        if self.options.output_unit == "hu":
+            return hu
+        from_hu = hu_difference_to_mu if difference else hu_to_mu
+        return hu.with_values(from_hu(hu.values, self.scan.mu_water_per_mm))
+
+    def _identity(self, method: Method) -> dict[str, object]:
+        inputs = [str(i["sha256"]) for i in self.record.inputs]
+        return run_identity(method, self.priors, inputs, self.device)
+
+    def _kept_state(self, method: Method, output: Path, ranks: Ranks) -> KeptState:
+        """The state file of a run, known by all that decides its result."""
+        seconds = MINUTE_SECONDS * self.options.checkpoint_minutes
+        return KeptState(state_path(output), self._identity(method), seconds, ranks.rank == 0)
+
+
+def arrays_of(state: State) -> dict[str, object]:
+    """A state as arrays by name, for a file."""
+    tensors = {n: getattr(state, n) for n in STATE_FIELDS}
+    tensors |= {VARIABLE + n: t for n, t in state.variables.items()}
+    return {n: t.cpu().numpy() for n, t in tensors.items() if t is not None}
+
+
+def state_of(done: int, arrays: Mapping[str, object]) -> State:
+    """The state after `done` steps from arrays by name."""
+    tensors = {n: torch.from_numpy(a) for n, a in arrays.items()}
+    given = {n: tensors[n] for n in STATE_FIELDS if n in tensors}
+    variables = {n.removeprefix(VARIABLE): t for n, t in tensors.items() if n.startswith(VARIABLE)}
+    return State(done, **given, variables=variables)
