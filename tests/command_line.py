@@ -27,7 +27,7 @@ TINY_TRAINING = (
 """Options of a training run that takes milliseconds a step."""
 
 
-METHODS = {"fbp": (), "admm-tv": ("--tv.iterations", 30), "diffusionblend++": ("--steps", 3)}
+METHODS = {"fbp": (), "admm-tv": ("--iterations", 30), "diffusionblend++": ("--steps", 3)}
 """Every method, with options for a quick run."""
 
 
@@ -40,7 +40,7 @@ class CliResult:
     err: str
 
 
-def run_verb(*arguments: object) -> int:
+def run_command(*arguments: object) -> int:
     """The exit code of a command line, also where it exits by itself."""
     from diffusionblend.cli.main import run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from command_line import CliResult, run_verb
+from command_line import CliResult, run_command
 from tiny_network import TINY, random_prior
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -61,7 +61,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., CliResult]:
 
     def call(*arguments: object) -> CliResult:
         capsys.readouterr()
-        code = run_verb(*arguments)
+        code = run_command(*arguments)
         captured = capsys.readouterr()
         return CliResult(code, captured.out, captured.err)
 
@@ -91,5 +91,5 @@ def chest_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scan_file(chest_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Projections of the chest file: 6 views, noiseless."""
     path = tmp_path_factory.mktemp("scans") / "scan.h5"
-    assert run_verb("simulate", chest_file, "-o", path, "--views", 6) == 0
+    assert run_command("simulate", chest_file, "-o", path, "--views", 6) == 0
     return path

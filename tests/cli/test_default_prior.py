@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
-
 from command_line import assert_refused, assert_succeeded
 from diffusionblend import reconstruct
-from diffusionblend.cli.recorded_priors import SHIPPED
 from diffusionblend.geometry import ParallelBeam
 from diffusionblend.io.projections import write_projections
 from diffusionblend.phantom import synthetic_chest
@@ -30,20 +27,20 @@ def test_the_prior_fits_the_scan(cli, tmp_path, size):
     assert_succeeded(cli(*command))
     record = run_record_path(output)
     expected = sha256_of_weights(find_prior(f"chest-{size}"))
-    assert read_run_record(record).weights_sha256 == expected
-    others = read_run_record(record).results.get(SHIPPED, {})
-    half = {"coarse_prior": sha256_of_weights(find_prior("chest-128"))}
-    assert others == (half if size == 256 else {})
+    priors = read_run_record(record).priors
+    assert priors["prior"] == {"name": f"chest-{size}", "weights_sha256": expected}
+    half = {"name": "chest-128", "weights_sha256": sha256_of_weights(find_prior("chest-128"))}
+    assert priors.get("coarse_prior") == (half if size == 256 else None)
     assert len(read_run_record(record).inputs) == 1  # a path of this machine is none of it
     assert_succeeded(cli("repeat", record, "-o", tmp_path / "again.nii.gz"))
     if size == 256:
-        record.write_text(record.read_text().replace(half["coarse_prior"], "0" * 64))
+        record.write_text(record.read_text().replace(half["weights_sha256"], "0" * 64))
         again = cli("repeat", record, "-o", tmp_path / "third.nii.gz")
         assert_refused(again, "weights", "--changed")
 
 
 def test_so_it_does_in_python():
-    result = reconstruct(scan_of(256), settings=DiffusionBlendPPSettings(steps=1))
+    result = reconstruct(scan_of(256), steps=1)
     assert result.volume.grid.shape == (3, 256, 256)
 
 
@@ -51,11 +48,11 @@ def test_the_start_from_half_the_pixels_can_be_left_out(cli, tmp_path):
     scan, output = tmp_path / "scan.h5", tmp_path / "a.nii.gz"
     write_projections(scan_of(256), scan)
     command = ("reconstruct", scan, "-o", output, "--steps", 1, "--device", "cpu")
-    refused = cli(*command, "--start", "noise", "--coarse-prior", "chest-128")
-    assert_refused(refused, "start is 'noise'", "--start coarse")
-    result = cli(*command, "--start", "noise")
+    refused = cli(*command, "--init", "noise", "--coarse-prior", "chest-128")
+    assert_refused(refused, "init is 'noise'", "--init coarse")
+    result = cli(*command, "--init", "noise")
     assert_succeeded(result)
-    assert " 1 network calls" in result.out
+    assert " 1 network evaluations" in result.out
     assert len(read_run_record(run_record_path(output)).inputs) == 1
 
 

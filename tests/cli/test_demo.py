@@ -10,8 +10,7 @@ from command_line import assert_nothing_in, assert_refused, assert_succeeded
 from dicom_series import write_series
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import read_volume
-from diffusionblend.methods.registry import reconstruct
-from diffusionblend.methods.settings import DiffusionBlendPPSettings
+from diffusionblend.methods.api import reconstruct
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.simulation import PAPER_PHOTONS
 
@@ -45,8 +44,7 @@ def test_a_synthetic_chest_is_scanned_reconstructed_and_shown(cli, command, tmp_
     np.testing.assert_allclose(reference.values, expected.values, atol=1e-3)
     scan = read_projections(out / "projections.h5")
     assert scan.geometry.n_views == 8 and scan.notes["photons"] == PAPER_PHOTONS
-    settings = DiffusionBlendPPSettings(steps=3, seed=9)
-    blend = reconstruct(scan, settings=settings, prior=tiny_prior).volume
+    blend = reconstruct(scan, steps=3, seed=9, prior=tiny_prior).volume
     written = read_volume(out / "diffusionblend++.nii.gz", check=False)
     np.testing.assert_array_equal(written.values, blend.values)
     page = (out / "report.html").read_text()
@@ -95,7 +93,7 @@ def test_an_interrupted_demo_leaves_nothing(cli, command, tmp_path, monkeypatch)
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("diffusionblend.methods.registry.reconstruct", interrupted)
+    monkeypatch.setattr("diffusionblend.methods.base.reconstruct_with", interrupted)
     assert cli(*command).code == 130
     assert_nothing_in(tmp_path / "out")
 

@@ -10,8 +10,8 @@ import pytest
 
 from command_line import assert_nothing_in, assert_refused, assert_succeeded
 from diffusionblend.cli.plan import in_bytes, in_words
-from diffusionblend.cli.samples import sample_paths
 from diffusionblend.runs.record import read_run_record, run_record_path
+from diffusionblend.runs.samples import sample_paths
 
 Usage = namedtuple("Usage", "total used free")
 VOLUME_MB = 4 * 8 * 16 * 16 / 1e6
@@ -36,12 +36,13 @@ def told(text: str) -> tuple[str, str, str]:
     ("method", "words"),
     [
         (("--steps", 7), "7 steps of"),
-        (("--method", "admm-tv", "--tv.iterations", 9), "9 steps of"),
+        (("--method", "admm-tv", "--iterations", 9), "9 steps of"),
         (("--method", "fbp"), "1 steps of"),
     ],
 )
 def test_reconstruct_tells_and_writes_nothing(cli, tmp_path, command, method, words):
-    result = cli(*command, *method, "--dry-run")
+    without_prior = (*command[:4], *command[6:])
+    result = cli(*(without_prior if "--method" in method else command), *method, "--dry-run")
     assert_succeeded(result)
     _, seconds, disk = told(result.out)
     assert words in seconds and "tried on 8 of 8 slices" in seconds
@@ -91,7 +92,7 @@ def test_the_cost_is_told_before_a_long_run_alone(cli, command, monkeypatch):
     short = cli(*command, "--steps", 3)
     assert_succeeded(short)
     assert "takes about" in short.out and "steps of" not in short.out
-    monkeypatch.setattr("diffusionblend.methods.planning.LONG_RUN_VOXEL_STEPS", 1.0)
+    monkeypatch.setattr("diffusionblend.methods.cost.LONG_RUN_VOXEL_STEPS", 1.0)
     long = cli(*command, "--steps", 3, "--samples", 2, "--force")
     assert_succeeded(long)
     assert len(re.findall(r"^about ", long.out, re.M)) == 1  # once, not for each sample

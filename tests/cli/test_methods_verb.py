@@ -1,20 +1,21 @@
-"""`methods` lists what there is; `train --layout` makes what a method needs."""
+"""`methods` lists what there is; `train --prior-type` makes what a method needs."""
 
 from __future__ import annotations
 
 import json
 
 from command_line import TINY_TRAINING
-from diffusionblend.methods.registry import METHODS
+from diffusionblend.methods import METHODS
 
 
 def test_every_method_has_its_line(cli):
     result = cli("methods")
     assert result.code == 0
-    for name, method in METHODS.items():
+    for name in METHODS:
+        method = METHODS.get(name)
         (line,) = [x for x in result.out.splitlines() if x.split()[:1] == [name]]
         assert method.summary in line and method.when in line
-        assert (method.layout or "none") in line
+        assert ("none" if method.prior is None else method.prior.prior_type) in line
     assert "docs/choosing-a-method.md" in result.out
 
 
@@ -31,15 +32,14 @@ def test_a_trained_layout_is_what_its_method_takes(cli, tmp_path, chest_file, sc
     (volumes / chest_file.name).symlink_to(chest_file)
     prior, output = tmp_path / "slices", tmp_path / "a.nii.gz"
     training = ("--steps", 2, "--synthetic-volumes", 0, *TINY_TRAINING)
-    assert cli("train", volumes, "-o", prior, "--layout", "slices", *training).code == 0
+    assert cli("train", volumes, "-o", prior, "--prior-type", "slices", *training).code == 0
     run = ("reconstruct", scan_file, "-o", output, "--device", "cpu", "--prior", prior)
-    assert cli(*run, "--method", "dds-2d", "--dds-2d.steps", 2).code == 0
+    assert cli(*run, "--method", "dds-2d", "--steps", 2).code == 0
     record = json.loads(output.with_name("a.nii.gz.run.json").read_text())
     assert record["results"]["identity"]["settings"]["steps"] == 2
-    bare = cli(*run, "--force", "--method", "dds-2d", "--steps", 2, "--seed", 3)
-    assert bare.code == 1
-    assert "--steps, --seed was given, which dds-2d does not look at" in bare.err
-    assert "--dds-2d.steps" in bare.err
+    foreign = cli(*run, "--force", "--method", "dds-2d", "--steps", 2, "--jump-every", 3)
+    assert foreign.code == 2
+    assert "--jump-every is an option of --method diffusionblend++" in foreign.err
     refused = cli(*run, "--force", "--method", "diffusionblend")
     assert refused.code == 1
-    assert "has the layout 'slices'" in refused.err and "--layout conditional" in refused.err
+    assert "is of the type 'slices'" in refused.err and "--prior-type conditional" in refused.err

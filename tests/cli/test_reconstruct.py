@@ -16,7 +16,7 @@ from command_line import (
     assert_nothing_in,
     assert_refused,
     assert_succeeded,
-    run_verb,
+    run_command,
     working_process,
 )
 from diffusionblend.data.volume import Volume
@@ -74,18 +74,20 @@ def test_the_record_tells_residual_cost_versions_and_inputs(cli, tmp_path, scan_
     record = json.loads((tmp_path / "a.nii.gz.run.json").read_text())
     by_hand = residual_by_hand(read_projections(scan_file), read_volume(output))
     assert record["results"]["relative_residual"] == pytest.approx(by_hand, rel=1e-3)
-    assert record["results"]["network_calls"] == 4
+    assert record["results"]["network_evaluations"] == 4
     share = record["seconds"]["network"] / record["seconds"]["total"]
     assert record["results"]["network_share"] == pytest.approx(share)
     assert 0 < share < 1
     assert record["peak_memory_mb"]["process"] > 10
-    assert record["seed"] == 5 and record["settings"]["diffusionblend"]["seed"] == 5
+    assert record["seed"] == 5 and record["settings"]["settings"]["seed"] == 5
     assert record["versions"]["torch"] == metadata.version("torch")
     assert record["versions"]["python"] == platform.python_version()
     (entry,) = record["inputs"]
     assert entry["sha256"] == hashlib.sha256(scan_file.read_bytes()).hexdigest()
     weights = (tiny_prior / WEIGHTS_FILE).read_bytes()
-    assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    expected = {"name": str(tiny_prior), "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    assert record["priors"] == {"prior": expected}
+    assert record["noise_device"] == "cpu" and record["record_version"] == 2
     assert f"{record['results']['relative_residual']:.2e}" in result.out
 
 
@@ -155,7 +157,7 @@ def test_a_prior_of_another_size(cli, tmp_path, scan_file):
     )
     random_prior(config=config).save(tmp_path / "prior")
     options = ("--prior", tmp_path / "prior")
-    words = ("slices of 16 x 16", "24 x 24", "--size 24")
+    words = ("slices of 24 x 24", "16 x 16", "--size 24")
     refuse(cli, tmp_path, scan_file, *words, options=options)
 
 
@@ -199,8 +201,18 @@ def test_a_prior_that_is_not_there(cli, tmp_path, scan_file):
 def test_a_volume_is_not_overwritten_without_force(cli, tmp_path, scan_file, tiny, method):
     output = tmp_path / "a.nii.gz"
     output.write_bytes(b"precious")
-    few = {"fbp": (), "admm-tv": ("--tv.iterations", 2), "diffusionblend++": FEW}[method]
-    arguments = ("reconstruct", scan_file, "-o", output, "--method", method, *tiny[:4], *few)
+    few = {"fbp": (), "admm-tv": ("--iterations", 2), "diffusionblend++": tiny}[method]
+    arguments = (
+        "reconstruct",
+        scan_file,
+        "-o",
+        output,
+        "--method",
+        method,
+        "--device",
+        "cpu",
+        *few,
+    )
     assert_refused(cli(*arguments), "exists already", "--force")
     assert output.read_bytes() == b"precious"
     assert_succeeded(cli(*arguments, "--force"))
@@ -210,7 +222,7 @@ def test_a_volume_is_not_overwritten_without_force(cli, tmp_path, scan_file, tin
 def test_a_full_disk_is_told_and_nothing_stays(cli, tmp_path, small_disk):
     hu = np.random.default_rng(0).uniform(-1000, 1000, (8, 96, 96))
     write_volume(Volume(hu, Grid(shape=hu.shape, spacing_mm=(2, 2, 2))), tmp_path / "v.nii")
-    assert run_verb("simulate", tmp_path / "v.nii", "-o", tmp_path / "s.h5", "--views", 2) == 0
+    assert run_command("simulate", tmp_path / "v.nii", "-o", tmp_path / "s.h5", "--views", 2) == 0
     output = small_disk / "a.nii"
     result = cli("reconstruct", tmp_path / "s.h5", "-o", output, "--method", "fbp")
     assert_refused(result, "the disk is full")
@@ -233,9 +245,9 @@ def test_a_volume_that_is_not_finite_is_not_written(cli, tmp_path, scan_file, da
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (("--consistency", "prox", "--rho", 0), "--rho 0.1"),
-        (("--steps", 1001, "--start", "noise"), "1 to 1000"),
-        (("--steps", 1001), "--start noise, which has 1000"),
+        (("--consistency", "prox", "--rho", 0), "a number above 0"),
+        (("--steps", 1001, "--init", "noise"), "1 to 1000"),
+        (("--steps", 1001), "--init noise, which has 1000"),
         (("--seed", -1), "seed is -1"),
         (("--jump-stride", 1), "jump_stride is 1"),
         (("--rho", "nan"), "rho is nan"),
@@ -256,7 +268,7 @@ def test_impossible_options_are_refused(cli, tmp_path, scan_file, tiny_prior, op
     ids=["SIGINT", "SIGTERM"],
 )
 def test_a_signal_ends_a_run_and_leaves_nothing(tmp_path, scan_file, number, code, word):
-    options = ("--method", "admm-tv", "--tv.iterations", 1_000_000, "--device", "cpu")
+    options = ("--method", "admm-tv", "--iterations", 1_000_000, "--device", "cpu")
     output = tmp_path / "out" / "a.nii.gz"
     arguments = ("reconstruct", scan_file, "-o", output, *options)
     with working_process(*arguments, at_work="admm-tv: 3/") as process:

@@ -48,7 +48,7 @@ def test_a_killed_run_goes_on_to_the_same_volume(cli, tmp_path, scan_file, optio
     assert_succeeded(result)
     told = int(re.search(r"resuming after step (\d+)", result.out).group(1))
     results = json.loads(run_record_path(killed).read_text())["results"]
-    assert results["resumed_after_step"] == told == STEPS - results["network_calls"]
+    assert results["resumed_after_step"] == told == STEPS - results["network_evaluations"]
     np.testing.assert_array_equal(read_volume(killed).values, read_volume(whole).values)
     assert not state_path(killed).exists()
 
@@ -56,7 +56,7 @@ def test_a_killed_run_goes_on_to_the_same_volume(cli, tmp_path, scan_file, optio
 def test_the_state_of_another_run_is_refused_and_force_forgets_it(
     cli, tmp_path, scan_file, options, killed
 ):
-    for other in (("--seed", 4), ("--eta", 0.5), ("--cg-iterations", 2)):
+    for other in (("--seed", 4), ("--noise-fraction", 0.5), ("--cg-iterations", 2)):
         result = cli("reconstruct", scan_file, "-o", killed, *options, *other)
         assert_refused(result, "another scan, prior or settings", "--force")
         assert state_path(killed).exists()
@@ -107,7 +107,7 @@ def test_a_finished_scan_of_other_settings_is_told(cli, tmp_path, scans):
     assert_succeeded(cli(*command))
     same = cli(*command)
     assert same.out.count("is there already\n") == 3 and "another" not in same.out
-    other = cli(*command, "--fbp.window", "hann")
+    other = cli(*command, "--window", "hann")
     assert other.out.count("made with another window; --force") == 3
     method = cli("reconstruct", scans, "-o", out, "--method", "cgls", "--device", "cpu")
     assert method.out.count("made with another method; --force") == 3
@@ -116,7 +116,7 @@ def test_a_finished_scan_of_other_settings_is_told(cli, tmp_path, scans):
 def test_a_folder_is_reconstructed_and_finished_scans_are_not_repeated(cli, tmp_path, scans):
     out = tmp_path / "out"
     command = ("reconstruct", scans, "-o", out, "--method", "fbp", "--device", "cpu")
-    assert_succeeded(cli(*command, "--share", "1/2"))
+    assert_succeeded(cli(*command, "--shard", "1/2"))
     assert sorted(p.name for p in out.glob("*.nii.gz")) == ["b.nii.gz"]
     (scans / "a.h5").write_bytes(b"broken")
     before = (out / "b.nii.gz").stat().st_mtime_ns
@@ -135,15 +135,15 @@ def test_ranks_share_the_scans_of_a_folder(tmp_path, scans):
     assert result.stdout.count("wrote ") == 3
 
 
-@pytest.mark.parametrize("share", ["1", "2/2", "-1/3", "a/b"])
-def test_a_bad_share_is_refused(cli, tmp_path, scans, share):
-    result = cli("reconstruct", scans, "-o", tmp_path / "out", f"--share={share}")
+@pytest.mark.parametrize("shard", ["1", "2/2", "-1/3", "a/b"])
+def test_a_bad_shard_is_refused(cli, tmp_path, scans, shard):
+    result = cli("reconstruct", scans, "-o", tmp_path / "out", f"--shard={shard}")
     assert_refused(result, "I/N")
 
 
-def test_a_folder_without_scans_and_a_share_of_one_scan_are_refused(cli, tmp_path, scan_file):
+def test_a_folder_without_scans_and_a_shard_of_one_scan_are_refused(cli, tmp_path, scan_file):
     (tmp_path / "empty").mkdir()
     out = tmp_path / "out"
     assert cli("reconstruct", tmp_path / "empty", "-o", out).code == 1
-    assert cli("reconstruct", scan_file, "-o", out / "a.nii.gz", "--share", "0/2").code == 1
+    assert cli("reconstruct", scan_file, "-o", out / "a.nii.gz", "--shard", "0/2").code == 1
     assert not out.exists()

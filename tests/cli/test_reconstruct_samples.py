@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 
 from command_line import assert_nothing_in, assert_refused, assert_succeeded
-from diffusionblend.cli.samples import (
-    deviation_path,
-    sample_paths,
-    sample_settings,
-    samples_folder,
-)
 from diffusionblend.io.volumes import read_volume
-from diffusionblend.methods.settings import DdsSettings, DiffusionBlendPPSettings
+from diffusionblend.methods import Dds, DiffusionBlendPP
 from diffusionblend.runs.record import run_record_path
+from diffusionblend.runs.samples import deviation_path, sample_paths, samples_folder
 
 
 @pytest.fixture
@@ -31,7 +26,7 @@ def test_mean_and_deviation_are_those_of_single_runs(cli, tmp_path, scan_file, o
     single = []
     for seed in (7, 8, 9):
         path = tmp_path / f"{seed}.nii.gz"
-        command = ("reconstruct", scan_file, "-o", path, *options[:-1], seed, "--start", "noise")
+        command = ("reconstruct", scan_file, "-o", path, *options[:-1], seed, "--init", "noise")
         assert_succeeded(cli(*command))
         single.append(read_volume(path).values.astype(np.float64))
     assert np.abs(single[0] - single[1]).max() > 1
@@ -40,18 +35,19 @@ def test_mean_and_deviation_are_those_of_single_runs(cli, tmp_path, scan_file, o
     np.testing.assert_allclose(spread, np.std(single, 0, ddof=1), atol=0.01)
     results = json.loads(run_record_path(output).read_text())["results"]
     assert results["seeds"] == [7, 8, 9]
-    assert results["network_calls"] == 12
+    assert results["network_evaluations"] == 12
     assert not samples_folder(output).exists()
 
 
 def test_samples_start_from_noise_where_nothing_else_was_set():
-    plain, set_to = DiffusionBlendPPSettings(), DiffusionBlendPPSettings(start="tv")
-    assert sample_settings(plain, 3, coarse=False) == replace(plain, start="noise", seed=3)
-    assert sample_settings(plain, 3, coarse=True) == replace(plain, coarse_start="noise", seed=3)
-    assert sample_settings(set_to, 3, coarse=False) == replace(set_to, seed=3)
-    coarse = replace(plain, start="coarse", coarse_start="cg")
-    assert sample_settings(coarse, 3, coarse=True) == replace(coarse, seed=3)
-    assert sample_settings(DdsSettings(), 3, coarse=False) == DdsSettings(seed=3)
+    plain, set_to = DiffusionBlendPP(), DiffusionBlendPP(init="tv")
+    with_coarse = frozenset({"prior", "coarse_prior"})
+    assert plain.for_ensemble(3) == replace(plain, init="noise", seed=3)
+    assert plain.for_ensemble(3, with_coarse) == replace(plain, coarse_init="noise", seed=3)
+    assert set_to.for_ensemble(3) == replace(set_to, seed=3)
+    coarse = replace(plain, init="coarse", coarse_init="cg")
+    assert coarse.for_ensemble(3, with_coarse) == replace(coarse, seed=3)
+    assert Dds().for_ensemble(3) == Dds(seed=3)
 
 
 def test_finished_samples_are_kept_and_not_repeated(cli, tmp_path, scan_file, options):
@@ -69,17 +65,18 @@ def test_finished_samples_are_kept_and_not_repeated(cli, tmp_path, scan_file, op
     assert paths[8].stat().st_mtime_ns > before[8]
     for path in (output, deviation_path(output), run_record_path(output)):
         path.unlink()
-    result = cli(*command, "--samples", 3, "--eta", 0.3)
+    result = cli(*command, "--samples", 3, "--noise-fraction", 0.3)
     assert_refused(result, "another scan, prior or settings")
 
 
-def test_samples_are_of_diffusion_methods_alone(cli, tmp_path, scan_file):
+def test_samples_are_of_diffusion_methods_alone(cli, tmp_path, scan_file, tiny_prior):
     out = tmp_path / "out"
     command = ("reconstruct", scan_file, "-o", out / "a.nii.gz", "--device", "cpu")
     assert_refused(cli(*command, "--method", "fbp", "--samples", 2), "2 samples")
+    scan_prior = ("--prior", tiny_prior)
     for option, word in (("--samples", "0 samples"), ("--checkpoint-minutes", "-1")):
         value = -1 if word == "-1" else 0
-        result = cli(*command, option, value)
+        result = cli(*command, *scan_prior, option, value)
         assert result.code == 1 and word in result.err and "Expected: " in result.err
     assert cli(*command, "--samples", 0).code == 1
     assert_nothing_in(out)

@@ -84,7 +84,8 @@ def change(record, **settings):
         (lambda r: r | {"settings": ["fbp"]}, "names no output"),
         (lambda r: change(r, wings=2), "wings"),
         (lambda r: change(r, method="sart"), "'sart'"),
-        (lambda r: change(r, tv=7), "AdmmTvSettings"),
+        (lambda r: change(r, settings=7), "the settings of fbp"),
+        (lambda r: change(r, settings={"iterations": 3}), "'iterations'"),
         (
             lambda r: (
                 r | {"settings": {k: v for k, v in r["settings"].items() if k != "projections"}}

@@ -151,8 +151,7 @@ def _either(word: str, inner: tuple[str, ...]) -> str:
 def _list_of(first: str, names: Sequence[str]) -> str:
     """The help of a command that has subcommands."""
     lines = [f"usage: diffusionblend {first} COMMAND [options]", "", "commands:"]
-    for name in names:
-        lines.append(f"  • {name.partition(' ')[2]:{NAME_WIDTH}}{COMMANDS[name].summary}")
+    lines += [f"  • {n.partition(' ')[2]:{NAME_WIDTH}}{COMMANDS[n].summary}" for n in names]
     lines += ["", "examples:", *(f"  {e}" for name in names for e in COMMANDS[name].examples)]
     return "\n".join(lines)
 

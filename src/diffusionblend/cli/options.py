@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -132,7 +133,7 @@ def field_docs(kind: type) -> dict[str, str]:
 
 def _docs_in(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
     """Name and text of each annotated assignment that is followed by a string."""
-    for statement, after in zip(body, body[1:], strict=False):
+    for statement, after in pairwise(body):
         if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
             continue
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):

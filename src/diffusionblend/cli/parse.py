@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import tyro
 
@@ -61,7 +62,7 @@ def _check_words(
 ) -> None:
     """Raise UsageError for an option that the command does not have, and for what is no value."""
     known = {n: o for o in options for n in (o.name, *o.aliases) if n.startswith("-")}
-    for argument, after in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, after in zip_longest(arguments, arguments[1:]):
         option, assigned, value = argument.partition("=")
         option = option.replace("_", "-")
         if option in known:

@@ -30,7 +30,7 @@ def _in(group: str, default: Any, *, basic: bool = False) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct:
-    """Reconstruct a volume in HU from projections, or a volume from each scan of a folder.
+    """Reconstruct a volume in HU from projections, or from each scan of a folder.
 
     A stopped run continues when the same command is given again. Under torchrun the work is spread
     over the processes.
@@ -42,14 +42,14 @@ class Reconstruct:
     """Volume to write: .nii.gz, .nii, .nrrd or .mha; for a folder of scans, a folder."""
     method: Method = field(default_factory=make_method, metadata={"group": "method"})
     prior: str | None = _in("method", None, basic=True)
-    """Name of a shipped prior, a folder that 'train' wrote, or a hub id, owner/name[@revision]; by
-    default the shipped one for the scan's slices."""
+    """Shipped name, folder that 'train' wrote, or hub id, owner/name[@revision]; by default the
+    shipped one for the scan's slices."""
     coronal_prior: str | None = _in("method", None)
     """Prior of coronal slices, named likewise."""
     coarse_prior: str | None = _in("method", None)
-    """Prior for half the pixels, from whose reconstruction the run starts; by default the shipped
-    one that belongs to a shipped prior: chest-128 to chest-256."""
-    device: Device = _in(RUN, "auto", basic=True)
+    """Prior for half the pixels, for a coarse initialisation; by default the shipped one that
+    belongs to a shipped prior."""
+    device: Device = field(default="auto", metadata={"group": RUN})
     """Where to compute; auto takes a GPU if there is one."""
     samples: int = _in(RUN, 1, basic=True)
     """Samples of a diffusion method, with seeds from --seed on. OUTPUT is then their mean, with the
@@ -58,16 +58,15 @@ class Reconstruct:
     keep_samples: bool = _in(RUN, False)
     """Keep the samples themselves, in the folder OUTPUT.samples."""
     output_unit: Literal["hu", "1/mm"] = _in(FILES, "hu")
-    """HU by the scan's mu_water, or attenuation in 1/mm, for objects that are no patients. Other
-    commands take HU only; samples that are kept are in HU."""
+    """HU by the scan's mu_water, or attenuation in 1/mm, for objects that are no patients."""
     checkpoint_minutes: float = _in(RUN, 2.0)
     """Minutes between writings of OUTPUT.state, from which a stopped run continues."""
     batch_blocks: int | None = _in(RUN, None)
     """Blocks in a network batch; by default as many as suit the memory."""
     shard: str | None = _in(RUN, None)
-    """I/N: of a folder's scans, take number I (from 0) and every N-th after it."""
+    """I/N: of a folder's scans, take every N-th, from number I on."""
     dry_run: bool = _in(RUN, False, basic=True)
-    """Print what the run would cost in memory, time and disk, and write nothing."""
+    """Print what the run would cost, and write nothing."""
     force: bool = _in(RUN, False, basic=True)
     """Overwrite the output, and discard the state of a stopped run."""
 

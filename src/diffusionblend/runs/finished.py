@@ -18,8 +18,7 @@ def settings_that_differ(
     where the record cannot be read.
     """
     recorded = read_run_record(run_record_path(output)).settings
-    asked = plain_value(dict(settings))
-    assert isinstance(asked, dict)
+    asked = {name: plain_value(value) for name, value in settings.items()}
     differ: list[str] = []
     for name in names:
         old, new = recorded.get(name, asked[name]), asked[name]

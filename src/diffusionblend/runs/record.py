@@ -224,7 +224,7 @@ def _peak_process_bytes() -> int | None:
 def portable_path(path: Path | str) -> str:
     """A path without the user's name: what lies below the home folder begins with `~`."""
     text, home = os.fspath(path), str(Path.home())
-    if os.path.isabs(text) and (text == home or text.startswith(home.rstrip(os.sep) + os.sep)):
+    if Path(text).is_absolute() and (text == home or text.startswith(home.rstrip(os.sep) + os.sep)):
         return "~" + text[len(home.rstrip(os.sep)) :]
     return text
 

@@ -22,7 +22,7 @@ def sampling_timesteps(
         raise InputError(
             f"steps is {steps}.",
             f"1 to {first + 1}, the timesteps there are",
-            "" if first == n_timesteps - 1 else f"--start noise, which has {n_timesteps}",
+            "" if first == n_timesteps - 1 else f"--init noise, which has {n_timesteps}",
         )
     if not power >= 1:
         raise InputError(f"The timesteps' power is {power}.", "at least 1")
