@@ -2,28 +2,27 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
-from diffusionblend.methods.registry import METHODS
-from diffusionblend.methods.settings import MethodName
 
 import diffusionblend
-from diffusionblend.cli import main as cli_module
+from diffusionblend.cli.commands import COMMANDS, RECORDED, first_words
+from diffusionblend.cli.main import command_of
+from diffusionblend.methods import METHODS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = ["torch", "SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy"] + [
     *("diffusers", "accelerate")
 ]
-
-
-SUBCOMMANDS = {"projections": [("import",), ("info",)]}
 
 
 def test_the_command_line_imports_nothing_heavy():
@@ -37,17 +36,54 @@ def test_the_command_line_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
     heavy, *help_text = done.stdout.splitlines()
     assert heavy == "[]"
-    for verb in cli_module.VERBS:
-        assert any(f"• {verb} " in line for line in help_text)
+    for word in first_words():
+        assert any(f"• {word} " in line for line in help_text)
+    assert "--version" in done.stdout and "examples:" in done.stdout
 
 
-@pytest.mark.parametrize("verb", list(cli_module.VERBS))
-def test_every_verb_explains_itself(cli, verb):
-    result = cli(verb, "--help")
+def test_the_list_of_commands_is_there_at_once():
+    seconds = []
+    for _ in range(3):  # the quickest, since other programs run too
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "diffusionblend", "--help"]
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself(cli, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = cli(*name.split(), "--help")
     assert result.code == 0
-    assert cli_module.VERBS[verb].__doc__.split(".")[0].split()[0] in result.out
-    subcommands = SUBCOMMANDS.get(verb, [()])
-    assert all("(default: " in cli(verb, *more, "--help").out for more in subcommands)
+    first = COMMANDS[name].load().__doc__.split(".")[0].split()[0]
+    assert first in result.out and first == COMMANDS[name].summary.split()[0]
+    whole = cli(*name.split(), "--help-all").out
+    for text in (result.out, whole):
+        assert text.startswith(f"usage: diffusionblend {name} ")
+        assert all(example in text for example in COMMANDS[name].examples)
+        assert COMMANDS[name].examples and "{None}" not in text and "(default: None)" not in text
+        assert "--no-force" not in text and "--no-dry-run" not in text
+    # every option has its help, a whole sentence
+    for entry in re.split(r"\n  (?=\S)", whole.partition("examples:")[0])[1:]:
+        entry = " ".join(entry.partition("\n\n")[0].split())
+        assert re.search(r"[.)]$", entry), entry
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_the_examples_of_the_help_parse(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my.toml").write_text('method = "dds"')
+    for example in COMMANDS[name].examples:
+        words = shlex.split(example.partition(" > ")[0])
+        assert words[0] == "diffusionblend" and command_of(words[1:])
+
+
+def test_a_command_of_two_words_is_listed_under_the_first(cli):
+    text = cli("projections", "--help").out
+    assert "• import" in text and "• info" in text
+    result = cli("projections", "inof")
+    assert result.code == 2 and "did you mean info?" in result.err
 
 
 @pytest.mark.parametrize(
@@ -56,11 +92,11 @@ def test_every_verb_explains_itself(cli, verb):
         ("simulate", ("degrees", "1/mm", "counts", "8", "180.0")),
         ("import", ("in mm", "HU", "pixels")),
         ("train", ("10000", "0.0004", "Minutes between")),
-        ("reconstruct", ("HU", "200", "0.85", "chest-128")),
+        ("reconstruct", ("HU", "200", "balanced", "shipped")),
     ],
 )
 def test_help_shows_units_and_defaults(cli, verb, words):
-    text = cli(verb, "--help").out
+    text = " ".join(cli(verb, "--help-all").out.split())
     for word in words:
         assert word in text
 
@@ -80,15 +116,16 @@ def test_wrong_usage_exits_with_2(cli, arguments):
 @pytest.mark.parametrize(
     ("verb", "option", "value", "word"),
     [
-        ("reconstruct", "--eta", "nan", "eta is nan"),
+        ("reconstruct", "--noise-fraction", "nan", "noise_fraction is nan"),
         ("reconstruct", "--steps", "0", "steps is 0"),
-        ("reconstruct", "--tv.weight", "nan", "The TV weight is nan"),
+        ("reconstruct", "--corrector-snr", "2", "corrector_snr is 2"),
         ("train", "--steps", "0", "steps, batch_size and validate_every are 0"),
         ("train", "--network.image-size", "17", "The network's slices are 17 pixels wide"),
     ],
 )
 def test_impossible_settings_are_told_in_their_own_words(cli, tmp_path, verb, option, value, word):
-    result = cli(verb, "input", "-o", tmp_path / "a.nii.gz", option, value)
+    method = ("--method", "diffusion-mbir") if option == "--corrector-snr" else ()
+    result = cli(verb, "input", "-o", tmp_path / "a.nii.gz", *method, option, value)
     assert result.code == 1
     first, second = result.err.splitlines()[:2]
     assert first.startswith(f"diffusionblend: {word}")
@@ -97,7 +134,7 @@ def test_impossible_settings_are_told_in_their_own_words(cli, tmp_path, verb, op
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", ["--tv.weight", "--steps", "--tv.iterations"])
+@pytest.mark.parametrize("option", ["--rho", "--steps", "--samples"])
 def test_an_option_of_the_wrong_kind_is_told_by_its_name(cli, tmp_path, option):
     result = cli("reconstruct", "input", "-o", tmp_path / "a.nii.gz", option, "many")
     assert result.code == 2
@@ -176,13 +213,15 @@ INTERRUPTED_IMPORT = """
 import os, runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
+awaited = sys.argv[1]
+
 class CtrlC:
     def find_spec(self, name, *_):
-        if name == sys.argv[1]:
+        if name == awaited:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, CtrlC())
-sys.argv[2:] = ["--help"]
+sys.argv[1:] = ["train", "--help"]
 """
 """A process that gets Ctrl-C when it imports the module that is named."""
 
@@ -213,5 +252,12 @@ def test_every_exported_name_is_there():
         _ = diffusionblend.no_such_name
 
 
-def test_the_command_offers_every_method():
-    assert get_args(MethodName) == tuple(METHODS)
+def test_the_command_offers_every_method(cli):
+    text = " ".join(cli("reconstruct", "--help").out.split())
+    assert f"{', '.join(METHODS)}." in text
+
+
+def test_what_leaves_a_record_is_known():
+    assert set(RECORDED) == set(COMMANDS) - {
+        *("methods", "settings", "repeat", "priors", "doctor", "projections info")
+    }

@@ -48,6 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     Their code is 2.
     """
     previous = signal.signal(signal.SIGTERM, _terminate)
+    command: Command | str | None = None
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse")
@@ -69,7 +70,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"diffusionblend: {stopped}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:
-        print("diffusionblend: interrupted; no half-written file is left", file=sys.stderr)
+        if command is not None:  # while it only starts there is nothing to say
+            print("diffusionblend: interrupted; no half-written file is left", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Terminated:
         print("diffusionblend: terminated; no half-written file is left", file=sys.stderr)

@@ -24,7 +24,7 @@ EVEN_DEGREES = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionsInfo:
-    """Tell what a projections file holds, or a measured scan that could be imported."""
+    """Print what a projections file contains, or a measured scan that could be imported."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """Projections file (.h5), or any source of 'projections import'."""
@@ -33,7 +33,7 @@ class ProjectionsInfo:
     read: Annotated[ReadOptions, tyro.conf.arg(name="")] = field(default_factory=ReadOptions)
 
     def run(self) -> None:
-        """Read the whole of it, so that a damaged file is told, and print a fact a line."""
+        """Read the whole of it, so that a damaged file is found, and print a fact a line."""
         from diffusionblend.io.projections import read_projections
         from diffusionblend.io.scans.registry import is_projections_file, read_raw_scan
 
