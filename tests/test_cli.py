@@ -89,7 +89,7 @@ def test_a_command_of_two_words_is_listed_under_the_first(cli):
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("simulate", ("degrees", "1/mm", "counts", "8", "180.0")),
+        ("simulate", ("degrees", "1/mm", "counts", "8", "180")),
         ("import", ("in mm", "HU", "pixels")),
         ("train", ("10000", "0.0004", "Minutes between")),
         ("reconstruct", ("HU", "200", "balanced", "shipped")),

@@ -97,7 +97,7 @@ COMMANDS: dict[str, Entry] = {
     "benchmark": Entry(
         "benchmark:Benchmark",
         "Compare methods on volumes that no prior has seen.",
-        ("diffusionblend benchmark --help",),
+        ("diffusionblend benchmark chest.nii.gz -o comparison --views 8 4 --methods fbp admm-tv",),
         recorded=True,
     ),
     "projections import": Entry(
