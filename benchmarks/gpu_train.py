@@ -19,14 +19,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from common import TINY_NETWORK, say
 from diffusionblend import InputError, Volume, load_prior
+from diffusionblend.io.jsonl import append_json_line
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.log import METRICS_FILE
 from diffusionblend.training.loop import Progress, Stopped, Trainer
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.training.synthetic import synthetic_bank
-from network_for_tests import TINY_NETWORK
 from pack_volumes import read_pack
 
 ENDLESS_STEPS = 10_000_000
@@ -186,11 +187,6 @@ def _until(deadline: float) -> Callable[[Progress], None]:
     return on_step
 
 
-def say(text: str) -> None:
-    """Print at once, so that a log shows where a run is."""
-    print(text, flush=True)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Train as the command line says; 1 where an input is refused."""
     chosen = parse(arguments)
@@ -219,10 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
     }
     if validation is not None:
         done |= trainer.validation_losses()
-    line = json.dumps(done)
-    with (chosen.output / METRICS_FILE).open("a") as file:
-        file.write(line + "\n")
-    say(line)
+    append_json_line(chosen.output / METRICS_FILE, done)
+    say(json.dumps(done))
     return 0
 
 

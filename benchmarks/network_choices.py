@@ -20,12 +20,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from common import say
 from diffusionblend import InputError
 from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.io.jsonl import append_json_line, read_json_lines
 from diffusionblend.training.loop import Trainer
 from diffusionblend.training.settings import TrainSettings
-from gpu_train import banks, say, settings_of, train_for
+from gpu_train import banks, settings_of, train_for
 
 COLUMNS = (
     Column(key="choice", header="Choice"),

@@ -1,34 +1,37 @@
-"""What a run was said to cost, and what it cost: time and memory, by the command line itself.
+"""What a run was estimated to cost, and what it cost: time and memory, by the command line.
 
     python benchmarks/planned_runs.py -o results/
     python benchmarks/planned_runs.py -o results/ --sizes 256x133 --steps 20
 
 Every run is a process of its own, on a synthetic chest with the shipped prior (at another slice
 size its weights run all the same: the pictures are worth nothing then, time and memory are). The
-estimate is the one that the run tells before it starts; both are read from its record. Adds a line
-for each run to planned_runs.jsonl.
+estimate is the one that the run reports before it starts; both are read from its record. Adds a
+line for each run to planned_runs.jsonl.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
+import tyro
+
+from common import add_rows
 from diffusionblend import synthetic_chest, write_volume
 from diffusionblend.evaluation.tables import Column, format_table
+from diffusionblend.methods import METHODS
 from diffusionblend.priors.store import DEFAULT_PRIOR
-from diffusionblend.runs.record import read_run_record, run_record_path, versions
+from diffusionblend.runs.record import read_run_record, run_record_path
 from timed_runs import prior_at
 
 LINES_FILE = "planned_runs.jsonl"
 FIELD_OF_VIEW_MM = 360.0
-PLANNED = "from diffusionblend.methods import planning; planning.LONG_RUN_VOXEL_STEPS = 0; "
-"""Short runs are to tell their cost too."""
+PLANNED = "from diffusionblend.methods import cost; cost.LONG_RUN_VOXEL_STEPS = 0; "
+"""So that short runs report their cost too."""
 COMMAND = "import sys; from diffusionblend.cli.main import main; main(sys.argv[1:])"
 
 COLUMNS = (
@@ -42,31 +45,35 @@ COLUMNS = (
 )
 
 
-def main(arguments: list[str] | None = None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PlannedRuns:
     """Run each size, print the table and keep its rows."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    add = parser.add_argument
-    add("-o", "--output", type=Path, required=True, help=f"folder for {LINES_FILE}")
-    add("--sizes", nargs="+", default=["128x96", "256x133"], help="pixels a side x slices")
-    add("--methods", nargs="+", default=["diffusionblend++", "admm-tv"])
-    add("--steps", type=int, default=20, help="reverse steps")
-    add("--views", type=int, default=8)
-    add("--prior", default=DEFAULT_PRIOR, help="name or folder; its weights run at any size")
-    chosen = parser.parse_args(arguments)
-    rows = []
-    with TemporaryDirectory() as folder:
-        for size in chosen.sizes:
-            pixels, slices = map(int, size.split("x"))
-            scan = make_scan(Path(folder), pixels, slices, chosen.views)
-            prior = Path(folder) / f"prior-{pixels}"
-            prior_at(chosen.prior, pixels, "cpu").save(prior)
-            for method in chosen.methods:
-                rows.append(planned_and_true(scan, prior, method, chosen.steps))
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    facts = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
-    with (chosen.output / LINES_FILE).open("a") as file:
-        file.writelines(json.dumps(row | facts) + "\n" for row in rows)
-    print(format_table(rows, COLUMNS, "markdown"))
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for planned_runs.jsonl."""
+    sizes: tuple[str, ...] = ("128x96", "256x133")
+    """Pixels a side x slices."""
+    methods: tuple[str, ...] = ("diffusionblend++", "admm-tv")
+    """Methods, by name."""
+    steps: int = 20
+    """Reverse steps, or iterations."""
+    views: int = 8
+    """Over 180 degrees."""
+    prior: str = DEFAULT_PRIOR
+    """Name or folder; its weights run at any size."""
+
+    def run(self) -> None:
+        """One run of every method at every size."""
+        rows = []
+        with TemporaryDirectory() as folder:
+            for size in self.sizes:
+                pixels, slices = map(int, size.split("x"))
+                scan = make_scan(Path(folder), pixels, slices, self.views)
+                prior = Path(folder) / f"prior-{pixels}"
+                prior_at(self.prior, pixels, "cpu").save(prior)
+                rows += [planned_and_true(scan, prior, m, self.steps) for m in self.methods]
+        add_rows(self.output / LINES_FILE, rows)
+        print(format_table(rows, COLUMNS, "markdown"))
 
 
 def make_scan(folder: Path, pixels: int, slices: int, views: int) -> Path:
@@ -83,14 +90,17 @@ def make_scan(folder: Path, pixels: int, slices: int, views: int) -> Path:
 def planned_and_true(scan: Path, prior: Path, method: str, steps: int) -> dict[str, object]:
     """One run's row: what it said before it started, and what it took."""
     output = scan.with_name(f"{scan.stem} {method}.nii.gz")
-    options = ("--prior", prior, "--steps", steps, "--device", "cpu")
-    run("reconstruct", scan, "-o", output, "--method", method, *options)
+    options = ["--iterations", steps]
+    if METHODS.get(method).prior is not None:
+        options = ["--prior", prior, "--steps", steps]
+    command = ("reconstruct", scan, "-o", output, "--method", method, "--device", "cpu")
+    run(*command, *options)
     record = read_run_record(run_record_path(output))
     planned, taken = record.results["planned"], record.peak_memory_mb["process"]
     seconds = record.seconds["total"]
     return {
         "run": f"{scan.stem}, {method}",
-        "steps": steps if record.results["network_calls"] else None,
+        "steps": steps if record.results["network_evaluations"] else None,
         "planned_seconds": planned["seconds"],
         "seconds": seconds,
         "seconds_ratio": planned["seconds"] / seconds,
@@ -106,4 +116,4 @@ def run(*arguments: object) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(PlannedRuns).run()

@@ -15,31 +15,28 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from common import add_rows, facts, machine, say
 from diffusionblend import Grid, equally_spaced_angles
 from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.geometry import ConeBeam, ParallelBeam
 from diffusionblend.operators import XRayTransform
 from diffusionblend.operators.slicewise import MATRIX, RAYS
-from diffusionblend.runs.record import versions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from diffusionblend.solvers.noisy_data import fit_data
 from diffusionblend.solvers.proximal import ExactProximal
 from projector_accuracy import adjoint_error, phantom, phantom_error
 from projector_growth import draw_growth, growth_rows
 from projector_peers import ASTRA, OURS, RTK, Contender, Ours, installed_peers, peers_of
-from sampling import machine, say
 
 LINES_FILE, TABLES_FILE, GROWTH_FILE = "projectors.jsonl", "projectors.md", "projectors-growth.png"
 PEER_PACKAGES = ("itk-rtk", "itk", "astra-toolbox")
@@ -256,17 +253,14 @@ def record(chosen: argparse.Namespace, found: dict[str, object], tables: list[st
     """Add a line and the tables to the output's files."""
     line = {
         "kind": "growth" if chosen.growth else "projectors",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine("cpu"),
-        "versions": versions() | peer_versions(),
+        "peers": peer_versions(),
         "settings": {k: v for k, v in vars(chosen).items() if k != "output"},
         **found,
     }
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    with (chosen.output / LINES_FILE).open("a") as file:
-        file.write(json.dumps(line, default=str) + "\n")
+    add_rows(chosen.output / LINES_FILE, [line])
     with (chosen.output / TABLES_FILE).open("a") as file:
-        file.write("\n\n".join([f"{line['date']}, {chosen.threads} threads", *tables]) + "\n\n")
+        file.write("\n\n".join([f"{facts()['date']}, {chosen.threads} threads", *tables]) + "\n\n")
 
 
 def peer_versions() -> dict[str, str]:

@@ -55,6 +55,7 @@ class RotateAndSum(LinearOperator):
         rows = [torch.stack(row, -1) for row in ((cos, -sin, zero), (sin, cos, zero))]
         turns = torch.stack(rows, 1) * (n_columns / size)
         shape = (len(angles), 1, n_columns, n_columns)
+        self.device, self.dtype = torch.device(device), dtype
         self.grids = functional.affine_grid(turns, shape, align_corners=False).to(device, dtype)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:

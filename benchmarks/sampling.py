@@ -14,19 +14,15 @@ versions and date. Of the package's optional parts it needs none: VOLUME may be 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from diffusionblend.methods.memory import batch_that_fits
 
+from common import TINY_NETWORK, add_rows, machine, say
 from diffusionblend import (
-    DiffusionBlendPPSettings,
+    DiffusionBlendPP,
     InputError,
     ParallelBeam,
     Projections,
@@ -39,10 +35,11 @@ from diffusionblend import (
 from diffusionblend.cli.allocator import keep_freed_memory
 from diffusionblend.data.resample import to_square_slices
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
+from diffusionblend.methods.api import make_method
+from diffusionblend.methods.cost import batch_that_fits
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.store import DEFAULT_PRIOR
-from diffusionblend.runs.record import peak_memory_mb, versions
-from network_for_tests import TINY_NETWORK
+from diffusionblend.runs.record import peak_memory_mb
 from network_speed import NetworkSpeed
 from pack_volumes import PACK_SUFFIX, read_pack
 from slice_scaling import SCALING_COLUMNS, child_result, scaling_rows
@@ -116,7 +113,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--quality-steps", type=int, default=20, help="reverse steps for the PSNR; 0 for none")
     add("--skip-published", action="store_true", help="leave the published loop out")
     add("--batch-blocks", type=int, default=None, help="blocks a network batch; else the default")
-    add("--consistency", choices=("cg", "prox"), default=DiffusionBlendPPSettings().consistency)
+    add("--consistency", choices=("cg", "prox"), default="cg")
     add("--device", default="cpu", help="cpu or cuda")
     add("--scaling", action="store_true", help="time and memory against slices, nothing else")
     add("--scaling-slices", type=int, nargs="+", default=[66, 133, 266])
@@ -129,14 +126,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return chosen
 
 
-def settings_of(chosen: argparse.Namespace, steps: int) -> DiffusionBlendPPSettings:
+def method_of(chosen: argparse.Namespace, steps: int) -> DiffusionBlendPP:
     """The method's defaults but for what the command line says; from noise, as was published."""
-    return DiffusionBlendPPSettings(
-        steps=steps,
-        start="noise",
-        consistency=chosen.consistency,
-        batch_blocks=chosen.batch_blocks,
-    )
+    step = chosen.consistency
+    return make_method("diffusionblend++", steps=steps, init="noise", consistency=step)
 
 
 def prior_of(chosen: argparse.Namespace) -> Prior:
@@ -165,20 +158,20 @@ def scan_of(truth: Volume, n_views: int) -> Projections:
 def measure(chosen: argparse.Namespace, prior: Prior, truth: Volume) -> dict[str, object]:
     """Every table for one number of slices; prints them."""
     projections = scan_of(truth, chosen.views)
-    settings = settings_of(chosen, chosen.steps)
-    batch = settings.batch_blocks or batch_that_fits(prior, truth.grid.shape)
+    method = method_of(chosen, chosen.steps)
+    batch = chosen.batch_blocks or batch_that_fits(prior, truth.grid.shape)
     batch = min(batch, -(-truth.grid.shape[0] // prior.block_slices))
     speed = NetworkSpeed.of(prior, batch, TINY_MATRIX if chosen.tiny else None)
     published = None
     if not chosen.skip_published:
         published = PublishedScan.of(truth, chosen.views, prior.device)
-    our_run(prior, projections, settings_of(chosen, 1))
+    our_run(prior, projections, method_of(chosen, 1), chosen.batch_blocks)
     ours: list[TimedRun] = []
     theirs: list[TimedRun] = []
     for _ in range(chosen.rounds):
-        ours.append(our_run(prior, projections, settings))
+        ours.append(our_run(prior, projections, method, chosen.batch_blocks))
         if published is not None:
-            theirs.append(published_run(prior, published, settings))
+            theirs.append(published_run(prior, published, method))
         speed.round(0.0 if chosen.tiny else LEAST_SECONDS)
     facts = speed.facts()
     found = {
@@ -240,13 +233,13 @@ def quality_rows(
     published: PublishedScan | None,
 ) -> list[dict[str, object]]:
     """PSNR and SSIM of both loops after the same number of steps, each on its own projections."""
-    settings = settings_of(chosen, chosen.quality_steps)
-    runs = {OURS: our_run(prior, projections, settings)}
+    method = method_of(chosen, chosen.quality_steps)
+    runs = {OURS: our_run(prior, projections, method, chosen.batch_blocks)}
     if published is not None:
-        runs[PUBLISHED] = published_run(prior, published, settings)
+        runs[PUBLISHED] = published_run(prior, published, method)
     return [
         evaluation_row(name, evaluate_volume(run.volume, truth))
-        | {"steps": settings.steps, "seconds": run.total_seconds}
+        | {"steps": method.steps, "seconds": run.total_seconds}
         for name, run in runs.items()
     ]
 
@@ -261,48 +254,19 @@ def spread(seconds: list[float]) -> dict[str, object]:
     }
 
 
-def machine(device: str) -> dict[str, object]:
-    """What the figures depend on."""
-    facts: dict[str, object] = {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_average": [round(load, 2) for load in os.getloadavg()],
-    }
-    if device.startswith("cuda"):
-        facts["gpu"] = torch.cuda.get_device_name()
-        facts["gpu_memory_gb"] = round(torch.cuda.mem_get_info()[1] / 1e9, 1)
-    return facts
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def record(chosen: argparse.Namespace, kind: str, prior: Prior, found: dict[str, object]) -> None:
     """Add one line to the output's file."""
     options = {k: v for k, v in vars(chosen).items() if k not in ("output", "volume")}
+    options |= {k: str(v) for k, v in options.items() if isinstance(v, Path)}
     line = {
         "kind": kind,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(chosen.device),
-        "versions": versions(),
         "prior": prior.weights_sha256[:16] or "random weights",
         "volume": chosen.volume.name if chosen.volume else "synthetic chest",
         "settings": options,
         **found,
     }
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    with (chosen.output / LINES_FILE).open("a") as file:
-        file.write(json.dumps(line, default=str) + "\n")
-
-
-def say(text: str) -> None:
-    """Print at once, so that a log shows where a run is."""
-    print(text, flush=True)
+    add_rows(chosen.output / LINES_FILE, [line])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -311,7 +275,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.child_projections is not None:
             load = lambda: prior_of(chosen)  # noqa: E731
-            say(child_result(chosen.child_projections, load, settings_of(chosen, chosen.steps)))
+            method = method_of(chosen, chosen.steps)
+            say(child_result(chosen.child_projections, load, method, chosen.batch_blocks))
             return 0
         truth = read_truth(chosen.volume, chosen.size)
         prior = prior_of(chosen)

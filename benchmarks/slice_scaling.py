@@ -13,12 +13,7 @@ from pathlib import Path
 
 import torch
 
-from diffusionblend import (
-    DiffusionBlendPPSettings,
-    Projections,
-    read_projections,
-    write_projections,
-)
+from diffusionblend import DiffusionBlendPP, Projections, read_projections, write_projections
 from diffusionblend.evaluation.tables import Column
 from diffusionblend.priors.prior import Prior
 from timed_runs import our_run
@@ -41,7 +36,9 @@ SCALING_COLUMNS = (
 )
 
 
-def child_result(path: Path, load: Callable[[], Prior], settings: DiffusionBlendPPSettings) -> str:
+def child_result(
+    path: Path, load: Callable[[], Prior], method: DiffusionBlendPP, batch_blocks: int | None
+) -> str:
     """One reconstruction's seconds a step, blocks a step and peak memory, as a line of JSON.
 
     The memory is the peak less what the process held after its imports and the prior.
@@ -49,10 +46,10 @@ def child_result(path: Path, load: Callable[[], Prior], settings: DiffusionBlend
     prior = load()
     _warm_up(prior)
     memory = PeakMemory(prior.device)
-    run = our_run(prior, read_projections(path), settings)
+    run = our_run(prior, read_projections(path), method, batch_blocks)
     found = {
         "step_seconds": run.step_seconds,
-        "blocks_a_step": run.blocks / settings.steps,
+        "blocks_a_step": run.blocks / method.steps,
         "peak_mb": memory.above_start() / BYTES_PER_MB,
     }
     return json.dumps(found)

@@ -10,25 +10,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common import TINY_NETWORK
 from diffusionblend import (
-    DiffusionBlendPPSettings,
+    DiffusionBlendPP,
+    Execution,
     Projections,
     Volume,
     equally_spaced_angles,
     load_prior,
-    reconstruct,
 )
+from diffusionblend.methods.base import reconstruct_with
 from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.priors.prior import Prior
 from diffusionblend.units import hu_to_network, network_to_hu
-from network_for_tests import TINY_NETWORK
 from network_speed import synchronizer
 from published_loop import RotateAndSum, published_loop
 
 
 class Clock:
-    """Wall time of a reverse loop, from its first network call on, and the blocks it denoised."""
+    """Wall time of a reverse loop from its first network evaluation on, and the blocks denoised."""
 
     def __init__(self, device: torch.device) -> None:
         self._synchronize = synchronizer(device)
@@ -56,7 +57,7 @@ class Clock:
 
 
 class ClockedPrior:
-    """A prior that tells a clock of its network calls; else the prior itself."""
+    """A prior that reports its network evaluations to a clock; else the prior itself."""
 
     def __init__(self, prior: Prior, clock: Clock) -> None:
         self._prior, self._clock = prior, clock
@@ -81,7 +82,12 @@ class TimedRun:
     volume: Volume
 
 
-def our_run(prior: Prior, projections: Projections, settings: DiffusionBlendPPSettings) -> TimedRun:
+def our_run(
+    prior: Prior,
+    projections: Projections,
+    method: DiffusionBlendPP,
+    batch_blocks: int | None = None,
+) -> TimedRun:
     """DiffusionBlend++ as users run it.
 
     Network and consistency are the method's own times; the rest is what they leave of the loop's
@@ -90,12 +96,14 @@ def our_run(prior: Prior, projections: Projections, settings: DiffusionBlendPPSe
     """
     clock = Clock(prior.device)
     started = clock.now()
-    result = reconstruct(
-        projections, settings=settings, prior=ClockedPrior(prior, clock), on_step=clock.step
-    )
+    priors = {"prior": ClockedPrior(prior, clock)}
+    execution = Execution(on_step=clock.step, batch_blocks=batch_blocks)
+    result = reconstruct_with(method, projections, priors, str(prior.device), execution)
     total = clock.now() - started
     if clock.first is None or not clock.last:
-        raise RuntimeError("The method did not tell the clock of its network calls and steps.")
+        raise RuntimeError(
+            "The method did not report its network evaluations and steps to the clock."
+        )
     step_seconds = (clock.last - clock.first) / clock.steps
     parts = {name: result.seconds[name] / clock.steps for name in ("network", "consistency")}
     parts["rest"] = step_seconds - sum(parts.values())
@@ -121,19 +129,17 @@ class PublishedScan:
             return cls(operator, operator.forward(x), truth)
 
 
-def published_run(
-    prior: Prior, scan: PublishedScan, settings: DiffusionBlendPPSettings
-) -> TimedRun:
-    """The published loop on the same weights and partitions; steps and seed of `settings`."""
+def published_run(prior: Prior, scan: PublishedScan, method: DiffusionBlendPP) -> TimedRun:
+    """The published loop on the same weights and partitions, with steps and seed of `method`."""
     synchronize = synchronizer(prior.device)
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(method.seed)
     partitions = draw_partitions(
         scan.truth.grid.shape[0],
         prior.block_slices,
-        kind=settings.partition,
-        jump_stride=settings.jump_stride,
-        jump_every=settings.jump_every,
-        generator=torch.Generator().manual_seed(settings.seed),
+        kind=method.partition,
+        jump_stride=method.jump_stride,
+        jump_every=method.jump_every,
+        generator=torch.Generator().manual_seed(method.seed),
     )
     drawn = []
 
@@ -149,7 +155,7 @@ def published_run(
             scan.operator,
             scan.y,
             counted(),
-            steps=settings.steps,
+            steps=method.steps,
             generator=generator,
             synchronize=synchronize,
         )

@@ -19,12 +19,13 @@ LONGEST_EXAMPLE_LINES = 60
 
 
 @pytest.fixture
-def main_of() -> Callable[[str], Callable]:
+def main_of(monkeypatch) -> Callable[[str], Callable]:
     """The main function of an example, by its name."""
 
     def load(name: str) -> Callable:
         spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)  # where dataclasses look for it
         spec.loader.exec_module(module)
         return module.main
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from planned_runs import LINES_FILE, main
+from planned_runs import LINES_FILE, PlannedRuns
 
 
 def test_a_tiny_run_is_recorded(tmp_path: Path, tiny_prior: Path, capsys) -> None:
-    main(
-        [
-            *("-o", str(tmp_path), "--sizes", "16x9", "--steps", "3"),
-            *("--methods", "diffusionblend++", "--prior", str(tiny_prior)),
-        ]
-    )
+    PlannedRuns(
+        output=tmp_path,
+        sizes=("16x9",),
+        steps=3,
+        methods=("diffusionblend++",),
+        prior=str(tiny_prior),
+    ).run()
     (row,) = map(json.loads, (tmp_path / LINES_FILE).read_text().splitlines())
     assert row["run"] == "16x9, diffusionblend++" and row["steps"] == 3
     assert row["seconds_ratio"] == pytest.approx(row["planned_seconds"] / row["seconds"])

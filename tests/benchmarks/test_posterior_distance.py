@@ -6,29 +6,29 @@ import numpy as np
 import pytest
 
 from gaussian_prior import GaussianPrior, covariance
-from posterior_distance import SCHEMES, SHAPE, Problem
+from posterior_distance import SCHEMES, SHAPE, Posterior
 
 Z, PIXELS = SHAPE[0], SHAPE[1] * SHAPE[2]
 
 
 @pytest.fixture(scope="module")
-def problem() -> Problem:
-    return Problem.of(4, without_data=False)
+def problem() -> Posterior:
+    return Posterior.of(4, without_data=False)
 
 
-def exact_posterior(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+def exact_posterior(problem: Posterior) -> tuple[np.ndarray, np.ndarray]:
     """Mean (z y x,) and covariance by conditioning the whole prior on all projections at once."""
     prior = GaussianPrior()
     c = np.kron(covariance(np.arange(Z), prior.variance, prior.correlation), np.eye(PIXELS))
-    one = problem.measurement.operator.matrix.to_dense().double().numpy()
+    one = problem.problem.operator.matrix.to_dense().double().numpy()
     a = np.kron(np.eye(Z), one)
-    y = problem.measurement.y.double().numpy().transpose(1, 0, 2).ravel()
+    y = problem.problem.y.double().numpy().transpose(1, 0, 2).ravel()
     gain = c @ a.T @ np.linalg.pinv(a @ c @ a.T, rcond=1e-9, hermitian=True)
     return prior.mean + gain @ (y - prior.mean * a.sum(1)), c - gain @ a @ c
 
 
 def test_mean_spread_and_correlation_are_those_of_the_conditioned_gaussian(
-    problem: Problem,
+    problem: Posterior,
 ) -> None:
     mean, cov = exact_posterior(problem)
     np.testing.assert_allclose(problem.mean.ravel(), mean, atol=2e-3)
@@ -47,7 +47,7 @@ def test_mean_spread_and_correlation_are_those_of_the_conditioned_gaussian(
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_every_method_draws_a_volume(name: str, problem: Problem) -> None:
+def test_every_method_draws_a_volume(name: str, problem: Posterior) -> None:
     x = problem.sample(SCHEMES[name], 4, seed=1)
     assert x.shape == SHAPE and np.isfinite(x).all()
     np.testing.assert_array_equal(problem.sample(SCHEMES[name], 4, seed=1), x)
@@ -55,7 +55,7 @@ def test_every_method_draws_a_volume(name: str, problem: Problem) -> None:
 
 
 def test_without_data_one_block_draws_from_the_prior_itself() -> None:
-    free = Problem.of(4, without_data=True)
+    free = Posterior.of(4, without_data=True)
     draws = [free.sample(SCHEMES["one block, ancestral"], 100, seed) for seed in range(6)]
     figures = free.compared(draws)
     assert figures["sd_ratio"] == pytest.approx(1, abs=0.06)

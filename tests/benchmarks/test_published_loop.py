@@ -8,10 +8,11 @@ from itertools import islice
 
 import pytest
 import torch
-from diffusionblend.methods.diffusion.sampler import Sampler
 
 from diffusionblend.geometry import equally_spaced_angles, full_detector
-from diffusionblend.methods.diffusion.consistency import Consistency
+from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
+from diffusionblend.methods.diffusion.executor import Executor
+from diffusionblend.methods.diffusion.loop import ReverseLoop, State
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
@@ -23,7 +24,7 @@ SIZE = 16
 
 
 @dataclass
-class WholeVolumeStep(Consistency):
+class WholeVolumeStep(ConsistencyStep):
     """The paper's consistency step, with one step length for all slices."""
 
     operator: RotateAndSum
@@ -68,8 +69,8 @@ def test_rotate_and_sum_gives_the_line_integrals_of_a_gaussian(size):
         torch.testing.assert_close(line, expected, rtol=0, atol=0.01 * math.sqrt(math.pi / k))
 
 
-def test_the_loop_is_the_samplers_where_both_do_the_same():
-    """Written anew, one block a call: with the same consistency it gives the sampler's volume."""
+def test_the_loop_is_the_packages_where_both_do_the_same():
+    """Written anew, one block a call: with the same consistency it gives the package's volume."""
     prior, steps, eta = random_prior(), 4, 0.85
     shape = (6, SIZE, SIZE)
     operator = RotateAndSum(shape[0], SIZE, equally_spaced_angles(4))
@@ -84,14 +85,20 @@ def test_the_loop_is_the_samplers_where_both_do_the_same():
             eta=eta,
             generator=torch.Generator().manual_seed(1),
         )
-        sampler = Sampler(
-            prior,
-            WholeVolumeStep(operator, operator.adjoint(y)),
-            sampling_timesteps(steps, prior.schedule.n_timesteps),
-            list(islice(partitions(shape[0]), steps)),
-            eta=eta,
-            batch_blocks=8,
+        times = sampling_timesteps(steps, prior.schedule.n_timesteps)
+        drawn = list(islice(partitions(shape[0]), steps))
+        loop = ReverseLoop(
+            abar=[float(prior.schedule.alpha_bar[t]) for t in times],
+            consistency=WholeVolumeStep(operator, operator.adjoint(y)),
+            noise_fraction=eta,
         )
-        expected, _ = sampler.run(sampler.start(shape, torch.Generator().manual_seed(1)))
+        generator = torch.Generator().manual_seed(1)
+
+        def noise() -> torch.Tensor:
+            return torch.randn(shape, generator=generator)
+
+        state = State(0, loop.start(noise()), generator.get_state())
+        executor = Executor(prior, times, drawn, batch_blocks=8)
+        expected = loop.run(state, executor, noise, lambda state: None)
     torch.testing.assert_close(x, expected, rtol=1e-3, atol=1e-3)
     assert len(spent.total) == len(spent.network) == len(spent.consistency) == steps

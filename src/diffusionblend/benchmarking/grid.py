@@ -14,7 +14,7 @@ A grid is a TOML file:
     arc_degrees = 120
 
     [[cell]]
-    method = "dds"
+    method = "dds"                # or several
     steps = [20, 50]              # a list makes a cell of each value
     label = "DDS, {steps} steps"
 
@@ -169,14 +169,19 @@ def _cells(given: Mapping[str, Any], folder: Path) -> Iterator[CellSpec]:
     """The cells of a table: one for every combination of the values that are lists."""
     if "method" not in given:
         raise InputError(f"A cell names no method: {dict(given)}.", f"one of {', '.join(METHODS)}")
+    for name in _listed(given["method"]):
+        yield from _cells_of(name, given, folder)
+
+
+def _cells_of(name: str, given: Mapping[str, Any], folder: Path) -> Iterator[CellSpec]:
     settings = {name: value for name, value in given.items() if name not in OWN_KEYS}
     swept = [name for name, value in settings.items() if isinstance(value, list)]
     for values in itertools.product(*(settings[name] for name in swept)):
         chosen = settings | dict(zip(swept, values, strict=True))
-        method = make_method(given["method"], **chosen)
+        method = make_method(name, **chosen)
         suffix = "".join(f", {name} {chosen[name]}" for name in swept)
         yield CellSpec(
-            label=_label(given.get("label"), chosen) or f"{method.name}{suffix}",
+            label=_label(given.get("label"), chosen | {"method": name}) or f"{method.name}{suffix}",
             method=method,
             given=frozenset(chosen),
             seeds=seeds_from(given["seeds"]) if "seeds" in given else None,

@@ -10,9 +10,11 @@ from statistics import fmean, variance
 from typing import Any
 
 from diffusionblend.evaluation.metrics import PLANE_AXES, Evaluation
-from diffusionblend.evaluation.tables import MISSING, Column, format_table
+from diffusionblend.evaluation.tables import MISSING, Column, evaluation_row, format_table
 
 NORMAL_95 = 1.96
+DETAILS = ("mean_absolute_error", "tv_z_ratio", "bias_")
+"""Figures of an evaluation that rows keep and tables leave out, by how their names begin."""
 FIGURES = {"psnr": ("PSNR (dB)", 2), "ssim": ("SSIM", 3)}
 """Name and decimals of each figure of a plane."""
 WHOLE = {"psnr_volume_db": ("PSNR (dB)", 2)}
@@ -37,6 +39,8 @@ def scores_of(evaluation: Evaluation) -> dict[str, float | int | None]:
     the slices and their number."""
     whole = evaluation.volume_psnr_db
     scores: dict[str, float | int | None] = {"psnr_volume_db": whole if isfinite(whole) else None}
+    more = evaluation_row("", evaluation)
+    scores |= {name: value for name, value in more.items() if name.startswith(DETAILS)}
     for plane, score in evaluation.planes.items():
         scores |= {
             f"psnr_{plane}": score.psnr_db if isfinite(score.psnr_db) else None,
