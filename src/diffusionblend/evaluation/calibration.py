@@ -132,12 +132,20 @@ def _coverage(error: np.ndarray, spread: np.ndarray, truth: np.ndarray, tissue: 
     """Of the voxels whose truth lies in the range; all flat arrays of the body's voxels, in HU."""
     chosen = tissue.mask(truth)
     n_voxels = int(chosen.sum())
-    ends = {"low_hu": tissue.low_hu, "high_hu": tissue.high_hu, "n_voxels": n_voxels}
     if n_voxels == 0:
-        return Coverage(**ends, within=None, mean_deviation_hu=None, rms_error_hu=None)
+        return Coverage(
+            low_hu=tissue.low_hu,
+            high_hu=tissue.high_hu,
+            n_voxels=0,
+            within=None,
+            mean_deviation_hu=None,
+            rms_error_hu=None,
+        )
     error, spread = error[chosen], spread[chosen]
     return Coverage(
-        **ends,
+        low_hu=tissue.low_hu,
+        high_hu=tissue.high_hu,
+        n_voxels=n_voxels,
         within={k: float((error <= k * spread).mean()) for k in WIDTHS},
         mean_deviation_hu=float(spread.mean()),
         rms_error_hu=float(np.sqrt((error**2).mean())),

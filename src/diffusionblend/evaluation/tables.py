@@ -125,8 +125,8 @@ def format_value(value: object, digits: int = 2) -> str:
 
 def best_texts(rows: Sequence[Row], column: Column) -> set[str]:
     """The printed form of a column's best number; empty where there is nothing to compare."""
-    numbers = [v for row in rows if isinstance(v := row.get(column.key), Real)]
-    numbers = [float(v) for v in numbers if not math.isnan(v)]
+    found = [float(v) for row in rows if isinstance(v := row.get(column.key), Real)]
+    numbers = [v for v in found if not math.isnan(v)]
     if column.best is None or len(numbers) < 2:
         return set()
     cost = {

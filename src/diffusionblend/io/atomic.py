@@ -279,11 +279,12 @@ def _flush_to_disk(temporary: Path) -> None:
 
 def _write_error(error: Exception, path: Path, temporary: Path) -> OutputWriteError | None:
     """The clear form of a failed write; None where `error` is about something else."""
+    reason: tuple[str, str] | None
     if isinstance(error, FileNotFoundError) and error.filename == str(temporary):
         reason = ("the file was not written", "look for an earlier message")
     else:
-        about_output = isinstance(error, OSError) and _is_about(error, path)
-        reason = _REASONS.get(error.errno) if about_output else None
+        number = error.errno if isinstance(error, OSError) and _is_about(error, path) else None
+        reason = None if number is None else _REASONS.get(number)
         unclear = reason is None or reason is _REASONS[errno.EIO]
         if unclear and _disk_is_full(error, path.parent):
             reason = _REASONS[errno.ENOSPC]

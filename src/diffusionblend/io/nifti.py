@@ -10,6 +10,7 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -42,7 +43,7 @@ def check_nifti(path: Path, *, finite: bool = True) -> None:
     So it does for NaN and infinite voxels, where `finite`. The file is read once, which for .nii.gz
     also verifies its checksum.
     """
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    opener: Callable[..., BinaryIO] = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
             layout = _layout(file, path)

@@ -243,7 +243,7 @@ def plain_value(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str | os.PathLike):
-        return portable_path(value)
+        return portable_path(os.fspath(value))
     if is_dataclass(value) and not isinstance(value, type):
         return plain_value(asdict(value))
     if isinstance(value, Mapping):
