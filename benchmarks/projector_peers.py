@@ -1,6 +1,6 @@
 """Projectors of other packages behind one interface, and ours: what `projectors.py` times.
 
-The peers come with the optional extra `peers` and are imported here only. Both take part with
+The peers come with the dependency group `peers` and are imported here only. Both take part with
 Joseph's method, as ours: itk-rtk's (Apache 2.0) on several threads, ASTRA's `linear` (GPL 3), whose
 CPU code runs on one. itk-rtk's voxel-driven back-projector is no adjoint of anything, but its
 fastest.

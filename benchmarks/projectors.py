@@ -1,6 +1,6 @@
 """How fast and how exact the projectors are, against itk-rtk and ASTRA on the same CPU.
 
-    pip install "diffusionblend[peers]"
+    pip install --group peers
     python benchmarks/projectors.py -o results/
     python benchmarks/projectors.py -o results/ --parts parallel --sizes 256x64 --views 60
     python benchmarks/projectors.py -o results/ --growth
@@ -286,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
             draw_growth(rows, chosen.output / GROWTH_FILE)
             say(table)
             return 0
-        say(f"Peers: {', '.join(installed_peers()) or 'none; pip install diffusionblend[peers]'}")
+        say(f"Peers: {', '.join(installed_peers()) or 'none; pip install --group peers'}")
         found = measure(chosen)
         found["bars"] = bar_rows(found)
     finally:

@@ -116,9 +116,7 @@ def chromium(folder: Path, size: tuple[int, int] = (1366, 768)) -> Iterator[Page
     program = program or next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip("no Chromium; install one or set DIFFUSIONBLEND_CHROMIUM")
-    client = pytest.importorskip(
-        "websockets.sync.client", reason="the extra 'browser' is not installed"
-    )
+    client = pytest.importorskip("websockets.sync.client", reason="websockets is not installed")
     profile = folder / "browser"
     process = subprocess.Popen(
         [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]

@@ -182,7 +182,7 @@ def test_what_is_kept_is_counted_and_printed_in_short():
         cone.matrix  # noqa: B018
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("kind", GEOMETRIES)
 def test_an_operator_moves_to_the_device_and_back(kind):
     operator = transform(kind)

@@ -203,7 +203,7 @@ def test_a_full_detector_measures_the_whole_square():
     assert back.min() > 0.9 * back.max()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_a_cuda_device_gives_the_same():
     x, angles = random_array((3, 40, 40), 0), equally_spaced_angles(8)
     on_cpu = transform((3, 40, 40), angles, 57)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import base64
 
 import numpy as np
+import pytest
 
 from browser import chromium
 from diffusionblend.evaluation.calibration import calibrate
 from diffusionblend.evaluation.metrics import evaluate_volume
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.report.html import write_report
+
+pytestmark = pytest.mark.browser
 
 SHOWN = """(() => {
   const shown = [...document.querySelectorAll('.panel img')].filter((i) => i.offsetParent !== null);

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.training.loop import Progress, Trainer
 from easy_training import EASY_SETTINGS, easy_bank, metrics_of
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+pytestmark = pytest.mark.gpu
 DEVICE = "cuda"
 
 

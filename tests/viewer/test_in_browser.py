@@ -18,6 +18,8 @@ from diffusionblend.viewer.scene import Scene
 from viewer_page import LOADED, PIXELS, readout, text
 from viewer_scenes import EXTRA_HU, GRID, MARKER, brighter, serving, truth
 
+pytestmark = pytest.mark.browser
+
 MARKER_ONLY = """
 (() => {
   const pane = [...document.querySelectorAll('.pane')].filter(

@@ -18,6 +18,8 @@ from diffusionblend.viewer.scene import Scene
 from viewer_page import LOADED, PIXELS, readout, text
 from viewer_scenes import GRID, serving, truth
 
+pytestmark = pytest.mark.browser
+
 LIMIT_HU = 100.0
 SPREAD_HU = {"left": 0.0, "right": 80.0}
 """Of the two halves of the picture."""
