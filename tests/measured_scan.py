@@ -42,7 +42,7 @@ def scan_of(lines: np.ndarray, angles_rad: np.ndarray, **changes: object) -> Raw
     return RawScan(**(made | changes))
 
 
-def half_turn(n_views: int = 60) -> np.ndarray:
+def half_scan(n_views: int = 60) -> np.ndarray:
     """Angles over half a turn, its end left out."""
     return np.arange(n_views) * np.pi / n_views
 

@@ -12,7 +12,7 @@ from command_line import TINY_TRAINING
 from dicom_series import write_series
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.phantom import synthetic_chest
-from measured_scan import half_turn, lines_of, scan_of
+from measured_scan import half_scan, lines_of, scan_of
 from test_documentation import REPOSITORY, code_lines_of
 
 
@@ -73,7 +73,7 @@ def test_the_tutorial_on_a_prior_of_ones_own(cli, in_folder, scan_file):
 
 
 def test_the_tutorial_on_measured_projections(cli, in_folder):
-    angles_rad = half_turn(60)
+    angles_rad = half_scan(60)
     scan = scan_of(lines_of(angles_rad), angles_rad)
     np.savez(
         in_folder / "scan.npz",

@@ -20,7 +20,7 @@ MOST_PHOTONS = 1e15
 
 FIRST_TIMED_VIEWS, MORE_TIMED_VIEWS = 4, 4
 TIMED_SECONDS = 0.3
-"""Views that are tried to tell the time of all: so many, and so many times as many again until
+"""Views that are tried to estimate the time of all: so many, and so many times as many again until
 they take so long, since few views may be projected in another way than many."""
 LIBRARIES_BYTES = 420e6
 VOLUMES_HELD, PROJECTIONS_HELD = 5, 12

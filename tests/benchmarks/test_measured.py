@@ -10,7 +10,7 @@ from diffusionblend.geometry import ParallelBeam
 from diffusionblend.geometry.grid import Grid
 from htc2022 import EVERY_VIEW, Discs, cut_to_arc, matthews
 from measured import fbp_beside
-from measured_scan import half_turn, lines_of, scan_of
+from measured_scan import half_scan, lines_of, scan_of
 from pictures import image_rows_figure
 
 
@@ -34,7 +34,7 @@ def test_an_arc_is_cut_from_the_first_angle_on():
 
 
 def test_fbp_beside_the_axis_is_that_of_a_shifted_detector():
-    angles = half_turn(90)
+    angles = half_scan(90)
     lines = lines_of(angles, centre_column=33.5)
     geometry = ParallelBeam(
         angles_rad=angles, n_columns=64, column_mm=1.0

@@ -13,9 +13,9 @@ from diffusionblend.geometry import FanBeam
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import read_volume
 from diffusionblend.runs.record import read_run_record
-from measured_scan import OBJECT, half_turn, lines_of, scan_of, write_data_exchange
+from measured_scan import OBJECT, half_scan, lines_of, scan_of, write_data_exchange
 
-ANGLES = half_turn(90)
+ANGLES = half_scan(90)
 SCAN = scan_of(lines_of(ANGLES, centre_column=29.3), ANGLES)
 PIXEL = ("--column-mm", 0.5)
 
@@ -141,12 +141,12 @@ def test_info_of_what_is_damaged_or_nothing(cli, scan, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [
-        ({}, (), ("how wide", "--column-mm")),
+        ({}, (), ("width of its detector columns", "--column-mm")),
         ({"theta": ANGLES}, PIXEL, ("look like radians", "--angle-unit radians")),
         ({}, (*PIXEL, "--angle-unit", "radians", "--centre-column", 70), ("at column 70",)),
         ({"data_white": None}, PIXEL, ("no flat frames", "--flats")),
-        ({"data": SCAN.data * 0}, PIXEL, ("View 0 tells nothing",)),
-        ({"data": SCAN.data * np.nan}, PIXEL, ("View 0 tells nothing",)),
+        ({"data": SCAN.data * 0}, PIXEL, ("View 0 contains no valid pixel",)),
+        ({"data": SCAN.data * np.nan}, PIXEL, ("View 0 contains no valid pixel",)),
         ({"data": SCAN.data - 20_000}, PIXEL, ("at or below the dark frame", "crop")),
         ({"data": SCAN.data[:, :, :60]}, PIXEL, ("flats have (3, 64)", "(3, 60)")),
         ({"theta": np.degrees(ANGLES)[1:]}, PIXEL, ("90 views and 89 angles",)),

@@ -9,13 +9,13 @@ import pytest
 
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.centre import (
-    even_half_turn,
+    even_half_scan,
     find_centre,
     opposite_pairs,
     pair_centre_column,
     wedge_centre_column,
 )
-from measured_scan import half_turn, lines_of
+from measured_scan import half_scan, lines_of
 
 CENTRES = (28.3, 31.5, 36.87)
 
@@ -26,7 +26,7 @@ def noisy(lines: np.ndarray, deviation: float = 0.01) -> np.ndarray:
 
 @pytest.mark.parametrize("centre", CENTRES)
 def test_half_a_turn_tells_the_axis(centre):
-    angles = half_turn(90)
+    angles = half_scan(90)
     found = find_centre(noisy(lines_of(angles, centre_column=centre)), angles)
     assert found.method == "pairs and wedge"
     assert found.column == pytest.approx(centre, abs=0.15)
@@ -41,28 +41,28 @@ def test_steps_that_do_not_divide_half_a_turn():
 
 
 def test_one_row_is_enough():
-    angles = half_turn(90)
+    angles = half_scan(90)
     found = find_centre(noisy(lines_of(angles, centre_column=33.4, rows=1)), angles)
     assert found.column == pytest.approx(33.4, abs=0.15)
 
 
 @pytest.mark.parametrize("centre", CENTRES)
 def test_an_exact_pair_among_few_views(centre):
-    angles = np.append(half_turn(6), math.pi)
+    angles = np.append(half_scan(6), math.pi)
     found = find_centre(noisy(lines_of(angles, centre_column=centre), 0.002), angles)
     assert found.method == "pairs"
     assert found.column == pytest.approx(centre, abs=0.15)
 
 
 def test_pairs_do_not_mind_brightness():
-    angles = np.append(half_turn(6), math.pi)
+    angles = np.append(half_scan(6), math.pi)
     lines = lines_of(angles, centre_column=29.2) + np.linspace(0, 1, 7)[:, None, None]
     assert pair_centre_column(lines, opposite_pairs(angles)) == pytest.approx(29.2, abs=0.15)
     assert abs(find_centre(lines, angles).mass_column - 29.2) > 0.3
 
 
 def test_the_wedge_finds_back_from_two_columns_beside():
-    angles = half_turn(90)
+    angles = half_scan(90)
     lines = noisy(lines_of(angles, centre_column=33.3))
     for start in (31.4, 35.1):
         assert wedge_centre_column(lines, start) == pytest.approx(33.3, abs=0.15)
@@ -87,19 +87,19 @@ def views_named(angles_rad: np.ndarray) -> np.ndarray:
     return np.degrees(angles_rad)[:, None, None].astype(np.float32)
 
 
-def test_an_even_half_turn_is_picked_out_of_more():
+def test_an_even_half_scan_is_picked_out_of_more():
     shuffled = np.random.default_rng(1).permutation(np.radians(np.arange(0, 360, 3.0)))
-    taken = even_half_turn(views_named(shuffled), shuffled).ravel()
+    taken = even_half_scan(views_named(shuffled), shuffled).ravel()
     np.testing.assert_allclose((taken - taken[0]) % 360, np.arange(0, 180, 3), atol=1e-3)
     around = np.radians(np.arange(-88.2, 92, 2.0))
-    taken = even_half_turn(views_named(around), around).ravel()
+    taken = even_half_scan(views_named(around), around).ravel()
     np.testing.assert_allclose(taken, np.arange(-88.2, 91.7, 2.0), atol=1e-3)
 
 
-def test_an_uneven_half_turn_is_read_in_between():
+def test_an_uneven_half_scan_is_read_in_between():
     rng = np.random.default_rng(2)
     for angles in (np.arange(92) * 1.97, np.arange(0, 182, 2.0) + rng.uniform(-0.4, 0.4, 91)):
-        taken = even_half_turn(views_named(np.radians(angles)), np.radians(angles)).ravel()
+        taken = even_half_scan(views_named(np.radians(angles)), np.radians(angles)).ravel()
         expected = angles[0] + np.arange(len(taken)) * 180 / len(taken)
         np.testing.assert_allclose(taken, expected, atol=0.5)
         assert len(taken) in (90, 91)
@@ -114,9 +114,9 @@ def test_an_uneven_half_turn_is_read_in_between():
         [0.0] * 20,
     ],
 )
-def test_arcs_that_are_no_even_half_turn(degrees):
+def test_arcs_that_are_no_even_half_scan(degrees):
     angles = np.radians(degrees)
-    assert even_half_turn(views_named(angles), angles) is None
+    assert even_half_scan(views_named(angles), angles) is None
 
 
 def test_where_nothing_tells_the_axis():

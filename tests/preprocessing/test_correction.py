@@ -1,4 +1,4 @@
-"""Counts of an analytic object come back as its line integrals; what tells nothing is replaced."""
+"""Counts of an analytic object come back as its line integrals; what is invalid is replaced."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.correction import subtract_air, to_line_integrals
 from diffusionblend.preprocessing.repair import fill_from_neighbours
-from measured_scan import half_turn, lines_of, scan_of
+from measured_scan import half_scan, lines_of, scan_of
 
-ANGLES = half_turn(20)
+ANGLES = half_scan(20)
 LINES = lines_of(ANGLES)
 
 
@@ -65,7 +65,7 @@ def test_no_darks_are_none_and_told():
         (np.inf, "not_finite"),
     ],
 )
-def test_single_values_that_tell_nothing_are_counted_and_replaced(value, counted):
+def test_single_values_that_are_invalid_are_counted_and_replaced(value, counted):
     scan = damaged(value, (7, 1, slice(30, 32)))
     lines, found = to_line_integrals(scan)
     counts = {name: getattr(found, name) for name in ("zero_counts", "not_finite", "dead_pixels")}
@@ -141,7 +141,7 @@ def test_flats_that_do_not_show_the_open_beam_are_refused():
     refused(scan_of(LINES, ANGLES, values="transmission"), "as bright", "--values counts")
 
 
-def test_too_many_values_that_tell_nothing_are_refused():
+def test_too_many_values_that_are_invalid_are_refused():
     refused(
         damaged(0.0, (slice(None), slice(None), slice(0, 8))),
         "12 %",
@@ -149,4 +149,4 @@ def test_too_many_values_that_tell_nothing_are_refused():
         "crop",
     )
     refused(damaged(np.nan, (slice(None), slice(None), slice(0, 8))), "12 %", "480 NaN")
-    refused(damaged(0.0, (4,)), "View 4 tells nothing", "shutter")
+    refused(damaged(0.0, (4,)), "View 4 contains no valid pixel", "shutter")

@@ -5,11 +5,11 @@ import pytest
 
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.detector import bin_detector
-from measured_scan import half_turn, lines_of, scan_of
+from measured_scan import half_scan, lines_of, scan_of
 
 
 def test_pixels_are_averaged_and_lengths_follow():
-    angles = half_turn(6)
+    angles = half_scan(6)
     scan = scan_of(lines_of(angles, rows=5), angles, row_mm=0.7, centre_column=30.0)
     binned = bin_detector(scan, 2, 3)
     assert binned.data.shape == (6, 2, 21)
@@ -24,7 +24,7 @@ def test_pixels_are_averaged_and_lengths_follow():
 
 
 def test_nan_is_left_out_of_means():
-    angles = half_turn(3)
+    angles = half_scan(3)
     scan = scan_of(lines_of(angles, rows=2), angles)
     scan.data[1, 0, 0] = np.nan
     scan.data[2, :, 2:4] = np.nan
@@ -36,6 +36,6 @@ def test_nan_is_left_out_of_means():
 
 @pytest.mark.parametrize("factors", [(0, 1), (4, 1), (1, 65)])
 def test_more_than_there_are(factors):
-    angles = half_turn(3)
+    angles = half_scan(3)
     with pytest.raises(InputError, match="taken together"):
         bin_detector(scan_of(lines_of(angles), angles), *factors)

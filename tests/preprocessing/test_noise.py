@@ -11,9 +11,9 @@ from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.noise import counting_noise
 from diffusionblend.preprocessing.prepare import prepare_scan
 from diffusionblend.preprocessing.settings import PrepareSettings
-from measured_scan import half_turn, lines_of, scan_of
+from measured_scan import half_scan, lines_of, scan_of
 
-ANGLES = half_turn(30)
+ANGLES = half_scan(30)
 PHOTONS, GREY_PER_PHOTON, ELECTRONIC_GREY = 4000.0, 2.5, 120.0
 
 

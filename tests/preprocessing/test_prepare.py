@@ -15,9 +15,9 @@ from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, truncated_f
 from diffusionblend.preprocessing.prepare import prepare_scan
 from diffusionblend.preprocessing.settings import PrepareSettings
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
-from measured_scan import OBJECT, half_turn, lines_of, scan_of
+from measured_scan import OBJECT, half_scan, lines_of, scan_of
 
-ANGLES = half_turn(120)
+ANGLES = half_scan(120)
 BALL = Ellipsoid(centre_mm=(5, -4, 0), semi_axes_mm=(9, 9, np.inf), value=0.02)
 
 
@@ -116,7 +116,7 @@ def test_the_other_sense_of_rotation_mirrors_the_object():
 
 
 def test_air_and_rings_are_corrected_when_asked():
-    angles = half_turn(90)
+    angles = half_scan(90)
     truth = lines_of(angles)
     stripes = np.zeros(64)
     stripes[25] = 0.2
@@ -132,7 +132,7 @@ def test_air_and_rings_are_corrected_when_asked():
 @pytest.mark.parametrize(
     ("changes", "settings", "words"),
     [
-        ({"column_mm": None}, {}, ("how wide", "--column-mm")),
+        ({"column_mm": None}, {}, ("width of its detector columns", "--column-mm")),
         ({}, {"geometry": "fan"}, ("distances of a fan", "--source-to-axis-mm")),
         ({"source_to_axis_mm": 5.0}, {"geometry": "parallel"}, ("parallel beam was asked",)),
         ({"source_to_axis_mm": 9.0, "source_to_detector_mm": 90.0}, {"size": 64, "pixel_mm": 1},

@@ -5,11 +5,11 @@ import pytest
 
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.rings import reduce_rings
-from measured_scan import half_turn, lines_of
+from measured_scan import half_scan, lines_of
 
 
 def test_stripes_go_and_the_object_stays():
-    lines = lines_of(half_turn(90)).astype(np.float32)
+    lines = lines_of(half_scan(90)).astype(np.float32)
     stripes = np.zeros(64, np.float32)
     stripes[[12, 25, 48]] = 0.06, -0.05, 0.04
     reduced = reduce_rings(lines + stripes, 5)
@@ -28,4 +28,4 @@ def test_ranks_are_smoothed_and_put_back():
 @pytest.mark.parametrize("width", [1, 4, 65, -3])
 def test_widths_that_have_no_middle(width):
     with pytest.raises(InputError, match=f"over {width} columns"):
-        reduce_rings(lines_of(half_turn(4)), width)
+        reduce_rings(lines_of(half_scan(4)), width)

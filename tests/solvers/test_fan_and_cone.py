@@ -68,7 +68,7 @@ def assert_disc_comes_back(geometry: FanBeam, tolerance: float = 0.02, window="r
 
 @pytest.mark.parametrize("curved", [False, True])
 @pytest.mark.parametrize("window", WINDOWS)
-def test_a_disc_comes_back_from_a_whole_turn(curved, window):
+def test_a_disc_comes_back_from_a_full_scan(curved, window):
     assert_disc_comes_back(fan(curved=curved), window=window)
 
 
@@ -95,7 +95,7 @@ def test_a_disc_comes_back_with_its_axis_aside(curved, arc_degrees):
     assert_disc_comes_back(replace(wider, axis_shift_mm=4.0, detector_shift_mm=2.0))
 
 
-def test_a_detector_far_aside_needs_a_whole_turn_only():
+def test_a_detector_far_aside_needs_a_full_scan_only():
     geometry = fan()
     long = replace(geometry, n_columns=round(0.75 * geometry.n_columns))
     aside = replace(

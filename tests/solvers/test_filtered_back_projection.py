@@ -129,7 +129,7 @@ def test_irregular_angles_weigh_the_gaps_around_them():
     assert weights.sum() == pytest.approx(180)
 
 
-def test_the_order_of_the_views_and_half_turns_do_not_matter():
+def test_the_order_of_the_views_and_half_scans_do_not_matter():
     rng = np.random.default_rng(0)
     angles = np.array(equally_spaced_angles(120))
     angles = angles + 0.004 * rng.uniform(-1, 1, 120)

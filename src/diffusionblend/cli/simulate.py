@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diffusionblend.geometry import Geometry
     from diffusionblend.geometry.grid import Grid
 
-HALF_TURN_DEGREES = 180.0
+HALF_SCAN_DEGREES = 180.0
 MOST_MU_PER_MM = 1.0
 """Of water; reached at 8 keV, which passes no patient."""
 LONG_RUN_VOXEL_VIEWS = 2e9
@@ -144,8 +144,8 @@ class Simulate:
     def _check_numbers(self) -> None:
         """Raise InputError for options that no scan could have."""
         check_seed(self.seed)
-        arc = HALF_TURN_DEGREES if self.arc_degrees is None else self.arc_degrees
-        if self.views < 1 or not 0 < arc <= 2 * HALF_TURN_DEGREES:
+        arc = HALF_SCAN_DEGREES if self.arc_degrees is None else self.arc_degrees
+        if self.views < 1 or not 0 < arc <= 2 * HALF_SCAN_DEGREES:
             raise InputError(
                 f"Asked for {self.views} views over {arc} degrees.",
                 "at least one view, and an arc above 0 and up to 360 degrees",

@@ -65,7 +65,7 @@ class RawScan:
     and height of a pixel on the detector, where known. centre_column: where the axis of rotation is
     seen, in columns of `data`, where known. source_to_axis_mm, source_to_detector_mm: of a fan or
     cone, where known. first_column: columns of the detector cropped before the first, `window` did.
-    facts: plain values of what the files tell besides. Raises InputError.
+    facts: plain values of what else the files contain. Raises InputError.
     """
 
     data: np.ndarray

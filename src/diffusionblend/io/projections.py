@@ -42,7 +42,7 @@ ANGLE_UNITS = {
 }
 """What the attribute `units` of the angles may say, where they have one."""
 ANGLE_TOLERANCE_DEGREES = 0.01
-"""Both data sets of angles may differ by so much, a full turn aside, since one may be rounded."""
+"""Both data sets of angles may differ by so much, whole turns aside, since one may be rounded."""
 UNITS = {"_rad": "rad", "_mm": "mm"}
 """Of a data set of the geometry's, by the end of its name."""
 PROJECTION_SUFFIXES = (".h5", ".hdf5")

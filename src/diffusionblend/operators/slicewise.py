@@ -73,7 +73,7 @@ class SliceRays:
 
     @property
     def description(self) -> str:
-        """How the rays are held, in a few words: for reports."""
+        """How the rays are kept, in a few words: for reports."""
         size = f"{self.matrix_bytes / 1e9:.2g} GB"
         if self.storage == MATRIX:
             return f"sparse matrix of up to {size}"

@@ -1,10 +1,10 @@
-"""The axis of rotation of a parallel beam: at which column of the detector it is seen.
+"""The centre of rotation of a parallel beam: the detector column onto which the axis projects.
 
-First a view and its opposite, mirrored, are registered. Then the place is refined by what a
-sinogram of a whole turn must look like: its two-dimensional Fourier transform lies in a double
-wedge (Vo, Drakopoulos, Atwood, Reinhard, Optics Express 22, 2014), and a wrong axis leaves a seam
-between the measured half turn and its mirror image that fills the rest. Where no views lie opposite
-each other, the centre of mass decides: it follows a sine about the axis.
+First a view and its opposite, mirrored, are registered. Then the position is refined: the
+two-dimensional Fourier transform of the sinogram of a full scan lies in a double wedge (Vo,
+Drakopoulos, Atwood, Reinhard, Optics Express 22, 2014), and a wrong centre leaves a seam between
+the measured 180° scan and its mirror image that completes it. Where no views are opposite each
+other, the centre of mass decides: it follows a sine about the axis.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.correction import subtract_air
 
-HALF_TURN = math.pi
+HALF_SCAN_RAD = math.pi
 PAIR_TOLERANCE_STEPS = 1.5
-"""Views count as opposite where they miss half a turn by at most so many median steps."""
+"""Views count as opposite where they miss 180 degrees by at most so many median steps."""
 MOST_PAIR_TOLERANCE_RAD = math.radians(5.0)
 MOST_PAIRS = 12
 SAME_MISS_RAD = 1e-3
-"""Of pairs only those count that miss half a turn by hardly more than the best."""
+"""Of pairs only those count that miss 180 degrees by hardly more than the best."""
 WIDEST_GAP_STEPS = 1.5
-"""Half a turn is covered evenly where no gap is wider than so many median steps."""
+"""A 180° scan is even where no gap is wider than so many median steps."""
 ROUNDING_STEPS = 0.05
 SAME_ANGLE_RAD = 1e-9
 FEWEST_EVEN_VIEWS = 12
@@ -44,7 +44,7 @@ EDGE_SHARE = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Centre:
-    """The column at which the axis is seen, and how it was found.
+    """The column of the centre of rotation, and how it was found.
 
     method: "pairs", "pairs and wedge", "wedge" or "mass". pair_column, mass_column: what
     registration and the centre of mass alone say, where they could be asked; the latter is only
@@ -60,22 +60,22 @@ class Centre:
 def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
     """The axis of rotation of line integrals (view, row, column) of a parallel beam.
 
-    Raises InputError for fewer than 3 views, and where nothing tells the axis.
+    Raises InputError for fewer than 3 views, and where it cannot be found.
     """
     if len(lines) < 3 or lines.shape[2] < 8:
         raise InputError(
-            f"The axis of rotation was to be found in {len(lines)} views of {lines.shape[2]} "
+            f"The centre of rotation was to be found in {len(lines)} views of {lines.shape[2]} "
             "columns.",
-            "3 views of 8 columns, better half a turn of many",
-            "--centre-column with the column at which the axis is seen",
+            "3 views of 8 columns, better a 180° scan of many",
+            "--centre-column with the column of the centre of rotation",
         )
     mass_column = centre_of_mass_column(lines, angles_rad)
     pairs = opposite_pairs(angles_rad)
     pair_column = pair_centre_column(lines, pairs) if pairs else None
     start = mass_column if pair_column is None else pair_column
-    half_turn = even_half_turn(lines[:, _fullest_rows(lines)], angles_rad)
-    if half_turn is not None and start is not None:
-        found = wedge_centre_column(half_turn, start)
+    half_scan = even_half_scan(lines[:, _fullest_rows(lines)], angles_rad)
+    if half_scan is not None and start is not None:
+        found = wedge_centre_column(half_scan, start)
         method = "wedge" if pair_column is None else "pairs and wedge"
         return Centre(column=found, method=method, pair_column=pair_column, mass_column=mass_column)
     if pair_column is not None:
@@ -84,22 +84,22 @@ def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
         )
     if mass_column is None:
         raise InputError(
-            "The axis of rotation could not be found: no views are opposite each other, and the "
+            "The centre of rotation could not be found: no views are opposite each other, and the "
             "centre of mass lies outside the detector.",
-            "views over half a turn, or an object that the detector sees whole",
-            "--centre-column with the column at which the axis is seen",
+            "views over 180 degrees, or an object that the detector sees whole",
+            "--centre-column with the column of the centre of rotation",
         )
     return Centre(column=mass_column, method="mass", mass_column=mass_column)
 
 
 def opposite_pairs(angles_rad: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of views half a turn apart, the nearest to it first, up to 12."""
+    """Pairs of views 180 degrees apart, the nearest to it first, up to 12."""
     angles = np.sort(np.asarray(angles_rad))
     tolerance = min(
         PAIR_TOLERANCE_STEPS * float(np.median(np.diff(angles))), MOST_PAIR_TOLERANCE_RAD
     )
-    apart = np.asarray(angles_rad)[None, :] - np.asarray(angles_rad)[:, None] - HALF_TURN
-    apart = np.abs((apart + HALF_TURN) % (2 * HALF_TURN) - HALF_TURN)
+    apart = np.asarray(angles_rad)[None, :] - np.asarray(angles_rad)[:, None] - HALF_SCAN_RAD
+    apart = np.abs((apart + HALF_SCAN_RAD) % (2 * HALF_SCAN_RAD) - HALF_SCAN_RAD)
     first, second = np.nonzero(np.triu(apart <= tolerance + 1e-9, k=1))
     best = np.argsort(apart[first, second].round(6), kind="stable")
     nearest = apart[first, second].min(initial=np.inf)
@@ -142,24 +142,24 @@ def centre_of_mass_column(lines: np.ndarray, angles_rad: np.ndarray) -> float | 
     return float(constant) if rank == 3 and inside else None
 
 
-def even_half_turn(lines: np.ndarray, angles_rad: np.ndarray) -> np.ndarray | None:
-    """Half a turn of views in exactly even steps, (view, row, column); None where there is none.
+def even_half_scan(lines: np.ndarray, angles_rad: np.ndarray) -> np.ndarray | None:
+    """A 180° scan in exactly even steps, (view, row, column); None where there is none.
 
-    The views lie between measured ones, linearly, where the steps do not divide half a turn or
-    differ; none of the gaps between measured views may be above 1.5 median steps. The view that
-    completes the half turn is not among them.
+    The views lie between measured ones, linearly, where the steps do not divide 180 degrees
+    or differ; none of the gaps between measured views may be above 1.5 median steps. The view that
+    completes the 180 degrees is not among them.
     """
-    turned = np.asarray(angles_rad) % (2 * HALF_TURN)
+    turned = np.asarray(angles_rad) % (2 * HALF_SCAN_RAD)
     order = np.argsort(turned, kind="stable")
-    gaps = np.diff(turned[order], append=turned[order[0]] + 2 * HALF_TURN)
+    gaps = np.diff(turned[order], append=turned[order[0]] + 2 * HALF_SCAN_RAD)
     order = np.roll(order, -1 - int(np.argmax(gaps)))  # the widest gap behind the last view
-    angles = (turned[order] - turned[order[0]]) % (2 * HALF_TURN)
+    angles = (turned[order] - turned[order[0]]) % (2 * HALF_SCAN_RAD)
     order, angles = order[np.argsort(angles)], np.sort(angles)
     step = float(np.median(np.diff(angles)))
     if not step > 0:
         return None
-    count = math.floor(HALF_TURN / step + ROUNDING_STEPS)
-    wanted = np.arange(count) * HALF_TURN / count
+    count = math.floor(HALF_SCAN_RAD / step + ROUNDING_STEPS)
+    wanted = np.arange(count) * HALF_SCAN_RAD / count
     covered = angles <= wanted[-1] + 2 * step if count else angles < 0
     if count < FEWEST_EVEN_VIEWS or angles[-1] < wanted[-1] - ROUNDING_STEPS * step:
         return None
@@ -172,10 +172,10 @@ def even_half_turn(lines: np.ndarray, angles_rad: np.ndarray) -> np.ndarray | No
 
 
 def wedge_centre_column(lines: np.ndarray, start_column: float) -> float:
-    """The axis near `start_column` that leaves least outside the double wedge, to 0.1 columns or
+    """The centre near `start_column` that leaves least outside the double wedge, to 0.1 columns or
     better.
 
-    lines: (view, row, column), half a turn of parallel rays in even steps.
+    lines: (view, row, column), a 180° scan of parallel rays in even steps.
     """
     level = subtract_air(lines, max(1, lines.shape[2] // EDGE_SHARE))
     waves = np.fft.rfft(level, axis=2)
@@ -194,7 +194,7 @@ def wedge_centre_column(lines: np.ndarray, start_column: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Halves:
-    """Half a turn in Fourier space along the columns, (row, frequency, view), frequencies per
+    """A 180° scan in Fourier space along the columns, (row, frequency, view), frequencies per
     column.
     """
 

@@ -1,4 +1,4 @@
-"""Counts to line integrals: flat and dark frames, the logarithm, and pixels that tell nothing."""
+"""Counts to line integrals: flat and dark frames, the logarithm, and invalid pixels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ UNLIT_SHARE = 0.1
 """A pixel is dead where the open beam gives less than this of what the median pixel gets."""
 MOST_DEAD_PIXELS = 0.05
 MOST_BAD_VALUES = 0.05
-"""Larger shares of dead pixels, or of values that tell nothing, are not replaced but refused."""
-TOLD_FLAT_SPREAD = 0.02
+"""Larger shares of dead pixels, or of invalid values, are not replaced but refused."""
+REPORTED_FLAT_SPREAD = 0.02
 MOST_FLAT_SPREAD = 0.2
 """How far a flat frame's level may lie from the median of all, of it."""
 UNEVEN_BEAM = 3.0
-"""The beam is told to be uneven where the brightest pixels get so many times what the dimmest."""
+"""The beam is reported as uneven where the brightest pixels get so many times what the dimmest."""
 MOST_TRANSMISSION = 2.0
 """Frames in which the median view pixel is brighter than this many flats do not belong together."""
 
@@ -44,9 +44,9 @@ def to_line_integrals(scan: RawScan) -> tuple[np.ndarray, Correction]:
     """Line integrals (view, row, column) float32, and what was found on the way.
 
     -ln((counts - dark) / (flat - dark)), the mean of all flat and dark frames; the logarithm alone
-    of transmission; line integrals as they are. Values that tell nothing come from their good
-    neighbours along the columns. Raises InputError where there are too many of them, where flats
-    are missing or disagree, and where flats, darks and counts do not belong together.
+    of transmission; line integrals as they are. Invalid values come from their good neighbours
+    along the row. Raises InputError where there are too many of them, where flats are missing or
+    disagree, and where flats, darks and counts do not belong together.
     """
     found = Correction(values=scan.data.size)
     dead = np.zeros(scan.data.shape[1:], dtype=bool)
@@ -136,7 +136,7 @@ def _check_flats(flats: np.ndarray, flat: np.ndarray, dead: np.ndarray, found: C
             f"levels within {100 * MOST_FLAT_SPREAD:.0f} % of each other",
             "--flats with the frames that show the open beam at full strength",
         )
-    if spread[worst] > TOLD_FLAT_SPREAD:
+    if spread[worst] > REPORTED_FLAT_SPREAD:
         found.notes.append(
             f"the flat frames' levels differ by up to {100 * spread[worst]:.1f} %: the beam was "
             "not steady (air_columns follows it view by view)"
@@ -173,19 +173,19 @@ def _check_transmission(good: np.ndarray, scan: RawScan) -> None:
 
 
 def _check_bad(bad: np.ndarray, dead: np.ndarray, found: Correction) -> None:
-    """Raises InputError where too many values, or a whole view, tell nothing."""
+    """Raises InputError where too many values, or a whole view, are invalid."""
     empty = bad.all(axis=(1, 2))
     if empty.any():
         raise InputError(
-            f"View {int(empty.argmax())} tells nothing, with {int(empty.sum())} like it: all its "
-            "values are zero, negative or NaN.",
-            "light in every view",
-            "leave these frames out: the shutter may have been closed",
+            f"View {int(empty.argmax())} contains no valid pixel (such views: {int(empty.sum())}): "
+            "all values are zero, negative or NaN.",
+            "at least some positive counts in every view",
+            "exclude these frames; the shutter may have been closed",
         )
     share = bad.mean() - dead.mean()
     if share > MOST_BAD_VALUES:
         raise InputError(
-            f"{100 * share:.0f} % of the values tell nothing: {found.zero_counts} are at or below "
+            f"{100 * share:.0f} % of the values are invalid: {found.zero_counts} are at or below "
             f"the dark frame, {found.not_finite} NaN or infinite.",
             f"at most {100 * MOST_BAD_VALUES:.0f} %, which are replaced by their neighbours",
             "check that the dark frames belong to the scan; crop with --rows and --columns what no "

@@ -11,7 +11,7 @@ import numpy as np
 from diffusionblend.data.raw_scan import RawScan
 
 FEWEST_FRAMES = 3
-"""Of flats for their variance to tell anything; of darks likewise."""
+"""Of flats for their variance to be estimated; of darks likewise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class CountingNoise:
 
 
 def counting_noise(scan: RawScan) -> CountingNoise | None:
-    """The noise of a scan with at least three flat frames, None where they do not tell it.
+    """The noise of a scan with at least three flat frames, None where they do not determine it.
 
     Photons are Poisson distributed, and a detector that makes a grey value of g of each gives
     frames whose variance is g times their mean, beside that of the dark frames. Frames are first

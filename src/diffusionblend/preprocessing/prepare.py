@@ -20,15 +20,15 @@ from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
 from diffusionblend.preprocessing.rings import reduce_rings
 from diffusionblend.preprocessing.settings import PrepareSettings
 
-TOLD_DISAGREEMENT_COLUMNS = 2.0
-"""Two ways to find the axis that differ by more are told."""
+REPORTED_DISAGREEMENT_COLUMNS = 2.0
+"""Two ways to find the centre of rotation that differ by more are reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
     """What came of it: the projections, what was corrected, and how the axis was found.
 
-    centre: in columns of the source's detector, uncropped; None where the source or a person told
+    centre: in columns of the source's detector, uncropped; None where the source or the user states
     it.
     """
 
@@ -44,7 +44,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     where geometry and volume disagree.
     """
     settings = settings or PrepareSettings()
-    scan = _with_told(scan, settings)
+    scan = _with_stated(scan, settings)
     kind = _kind(scan, settings)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
@@ -78,18 +78,18 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     return Preparation(projections=projections, correction=correction, centre=centre)
 
 
-def _with_told(scan: RawScan, settings: PrepareSettings) -> RawScan:
-    """The scan with the lengths, the axis and the sense of rotation that a person told."""
+def _with_stated(scan: RawScan, settings: PrepareSettings) -> RawScan:
+    """The scan with the lengths, the centre and the sense of rotation that the user states."""
     names = ("source_to_axis_mm", "source_to_detector_mm", "column_mm", "row_mm")
-    told = {name: v for name in names if (v := getattr(settings, name)) is not None}
+    stated = {name: v for name in names if (v := getattr(settings, name)) is not None}
     if settings.centre_column is not None:
-        told["centre_column"] = settings.centre_column - scan.first_column
+        stated["centre_column"] = settings.centre_column - scan.first_column
     if settings.reverse_angles:
-        told["angles_rad"] = -scan.angles_rad
-    scan = replace(scan, **told)
+        stated["angles_rad"] = -scan.angles_rad
+    scan = replace(scan, **stated)
     if scan.column_mm is None:
         raise InputError(
-            "The source does not tell how wide its detector columns are.",
+            "The source does not contain the width of its detector columns.",
             "a width in mm",
             "--column-mm; 1 leaves attenuation per column, where it is not known",
         )
@@ -98,7 +98,7 @@ def _with_told(scan: RawScan, settings: PrepareSettings) -> RawScan:
         and not -0.5 <= scan.centre_column <= scan.data.shape[2] - 0.5
     ):
         raise InputError(
-            f"The axis of rotation is at column {scan.centre_column + scan.first_column:g}.",
+            f"The centre of rotation is at column {scan.centre_column + scan.first_column:g}.",
             f"a column from {scan.first_column} to {scan.first_column + scan.data.shape[2] - 1}, "
             "which are taken",
         )
@@ -106,7 +106,7 @@ def _with_told(scan: RawScan, settings: PrepareSettings) -> RawScan:
 
 
 def _noise(scan: RawScan, settings: PrepareSettings) -> CountingNoise | None:
-    """What a person told of the photons, or the flat frames tell."""
+    """The photons that the user states, or that follow from the flat frames."""
     if settings.photons is not None:
         return CountingNoise(photons=settings.photons, electronic_counts=0.0)
     return counting_noise(scan)
@@ -119,7 +119,7 @@ def _kind(scan: RawScan, settings: PrepareSettings) -> str:
         return "parallel" if distances == (None, None) else "fan"
     if settings.geometry != "parallel" and None in distances:
         raise InputError(
-            f"The source does not tell the distances of a {settings.geometry} beam.",
+            f"The source does not contain the distances of a {settings.geometry} beam.",
             "the distances from the source to the axis and to the detector",
             "--source-to-axis-mm and --source-to-detector-mm",
         )
@@ -142,20 +142,21 @@ def _centre(
     if scan.centre_column is not None:
         return scan.centre_column, None
     if kind != "parallel":
-        correction.notes.append("the axis is taken to be seen in the middle of the detector")
+        correction.notes.append("the centre of rotation is taken to be the middle of the detector")
         return (lines.shape[2] - 1) / 2, None
     centre = find_centre(lines, scan.angles_rad)
     if (
         centre.pair_column is not None
-        and abs(centre.pair_column - centre.column) > TOLD_DISAGREEMENT_COLUMNS
+        and abs(centre.pair_column - centre.column) > REPORTED_DISAGREEMENT_COLUMNS
     ):
         correction.notes.append(
-            f"the axis was found at column {centre.column:.2f}, but opposite views alone say "
-            f"{centre.pair_column:.2f}: look at the reconstruction, and give centre_column"
+            f"the centre of rotation was found at column {centre.column:.2f}, but from opposite "
+            f"views alone at {centre.pair_column:.2f}: check the reconstruction, and set "
+            "centre_column"
         )
     if centre.method == "mass":
         correction.notes.append(
-            "no views are opposite each other: the axis comes from the centre of mass, which is "
+            "no views are opposite each other: the centre comes from the centre of mass, which is "
             "right only where the detector sees the whole object in air"
         )
     return centre.column, centre
@@ -176,7 +177,7 @@ def _in_source_columns(centre: Centre, first_column: int, factor: int) -> Centre
 
 
 def _geometry(scan: RawScan, kind: str, centre_column: float) -> Geometry:
-    """The geometry, its detector shifted so that the axis is seen at its column."""
+    """The geometry, its detector shifted so that the axis projects onto its column."""
     n_rows, n_columns = scan.data.shape[1:]
     turning = {
         "angles_rad": tuple(scan.angles_rad),

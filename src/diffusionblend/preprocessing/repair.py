@@ -1,4 +1,4 @@
-"""Values that tell nothing, replaced by their neighbours."""
+"""Invalid values, replaced by their neighbours."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ class PrepareSettings:
     geometry: Literal["auto", "parallel", "fan", "cone"] = "auto"
     """Beam; auto: a fan where the distances of the source are known, else parallel."""
     source_to_axis_mm: float | None = None
-    """Of a fan or cone: from the source to the axis of rotation, where the source does not tell."""
+    """Of a fan or cone: from the source to the axis of rotation, if the files lack it."""
     source_to_detector_mm: float | None = None
     """Of a fan or cone: from the source to the detector."""
     column_mm: float | None = None
-    """Width of a detector column as the source has them, where it does not tell; 1 leaves
-    attenuation per column."""
+    """Width of a detector column before binning, if the files lack it; 1 leaves attenuation per
+    column."""
     row_mm: float | None = None
     """Height of a detector row; by default that of a column."""
     binning: tuple[int, int] = (1, 1)
@@ -34,11 +34,11 @@ class PrepareSettings:
     """Reduce rings, by a median over so many columns of sorted sinograms; an odd number, 0:
     leave."""
     photons: float | None = None
-    """Counted by a detector pixel, as taken together, of the open beam; by default what the flat
-    frames tell, where there are at least three."""
+    """Counted by a detector pixel, as taken together, of the open beam; by default estimated from
+    the flat frames, if there are at least three."""
     centre_column: float | None = None
-    """Column of the source's detector, from 0, at which the axis of rotation is seen; by default
-    what the source tells, or for a parallel beam what is found."""
+    """Centre of rotation as a column of the uncropped detector, from 0; by default that of the
+    files, or for a parallel beam the one that is found."""
     reverse_angles: bool = False
     """The object turns the other way: take every angle with the other sign."""
     size: int | None = None

@@ -72,8 +72,8 @@ def data_space_conjugate_gradient(
     on (A*A + rho I) z = A*y + rho start. Since they all lie at start + A* p, the vectors that are
     kept have the size of the data, which for few views is a small part of the volume's; A and A*
     are applied once in each step, and once more in all. per_slice: A couples no two slices, and row
-    r is slice r's. stop: told y - Az, it says which systems (1, row or 1, 1) are to stay as they
-    are.
+    r is slice r's. stop: given y - Az, it returns which systems (1, row or 1, 1) are to stay as
+    they are.
     """
     dims = (0, 2) if per_slice else (0, 1, 2)
 

@@ -22,8 +22,8 @@ def feldkamp_davis_kress(
     """Attenuation in 1/mm (z, y, x) from line integrals (view, row, column) of a circular cone
     beam.
 
-    Exact in the plane of the source's circle, approximate above and below; a whole turn, or a half
-    turn and the fan, of any angles. Columns and rows are read by bilinear interpolation, 0 outside
+    Exact in the plane of the source's circle, approximate above and below; for a full scan, or 180°
+    and the fan, of any angles. Columns and rows are read by bilinear interpolation, 0 outside
     the panel. Computes in float32 on the CPU; the result lies on the data's device. Raises
     InputError on an unknown window, and for another class than ConeBeam, a subclass too.
     """

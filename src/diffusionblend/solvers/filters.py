@@ -80,7 +80,7 @@ def turn_weights(angles_rad: tuple[float, ...], fan_rad: np.ndarray) -> np.ndarr
     its line, so that both measurements of a line together count once.
 
     fan_rad: angle of each column's ray to the line from the source through the axis, (column,). A
-    whole turn shares evenly; from half a turn and the fan on, Parker 1982 (Med. Phys. 9), widened
+    full scan shares evenly; from 180° and the fan on, Parker 1982 (Med. Phys. 9), widened
     to the arc as by Silver 2000 (Med. Phys. 27); a shorter arc shares smoothly what it has measured
     twice (Noo et al. 2002, Phys. Med. Biol. 47, eq. 25).
     """
@@ -88,7 +88,7 @@ def turn_weights(angles_rad: tuple[float, ...], fan_rad: np.ndarray) -> np.ndarr
     arc = arcs.sum()
     turned = _along_arc(angles_rad, arcs)
     if arc > 2 * math.pi - arcs.min() / 2:
-        share = np.broadcast_to(_whole_turn_shares(fan_rad), (len(arcs), len(fan_rad)))
+        share = np.broadcast_to(_full_scan_shares(fan_rad), (len(arcs), len(fan_rad)))
     elif arc >= math.pi + 2 * np.abs(fan_rad).max():
         share = _parker_shares(turned[:, None], fan_rad, arc)
     else:
@@ -109,7 +109,7 @@ LOPSIDED = 1.05
 """A fan whose one side reaches this much farther measures lines only once there."""
 
 
-def _whole_turn_shares(fan_rad: np.ndarray) -> np.ndarray:
+def _full_scan_shares(fan_rad: np.ndarray) -> np.ndarray:
     """Half for each ray, or for a detector off the middle all to its long side (Wang 2002).
 
     In between, where both sides measure, the share grows smoothly, and those of g and -g sum to 1.
@@ -140,7 +140,7 @@ SMOOTH_SHARE_OF_ARC = 0.25
 
 
 def _short_shares(turned: np.ndarray, fan_rad: np.ndarray, arc: float) -> np.ndarray:
-    """Shares for less than half a turn and the fan: 1 where a line is measured once."""
+    """Shares for less than 180° and the fan: 1 where a line is measured once."""
 
     def fade(place: np.ndarray) -> np.ndarray:
         """1 in the middle of the arc, towards 0 at its ends, 0 outside."""
@@ -148,6 +148,6 @@ def _short_shares(turned: np.ndarray, fan_rad: np.ndarray, arc: float) -> np.nda
         return np.where(from_end > 0, np.sin(np.pi / 2 * np.clip(from_end, 0, 1)) ** 2, 0.0)
 
     own, others = fade(turned), np.zeros(np.broadcast_shapes(turned.shape, fan_rad.shape))
-    for half_turn in (math.pi, -math.pi):
-        others = others + fade(turned + half_turn - 2 * fan_rad)
+    for half_scan in (math.pi, -math.pi):
+        others = others + fade(turned + half_scan - 2 * fan_rad)
     return np.where(others > 0, own / np.maximum(own + others, 1e-12), 1.0)

@@ -11,7 +11,7 @@ from diffusionblend.operators.weighted import WeightedOperator
 from diffusionblend.solvers.conjugate_gradient import data_space_conjugate_gradient
 
 FEWEST_COUNTS = 1.0
-"""Fewer count as this many: their logarithm tells nothing."""
+"""Fewer count as this many: their logarithm has no meaning."""
 DISCREPANCY = 1.02
 """CG stops where the misfit's norm is this many times that of the noise; the theory wants it above
 1 (Engl, Hanke and Neubauer 1996, 4.3)."""
@@ -68,7 +68,7 @@ def fit_data(
 def _discrepancy(
     y: torch.Tensor, variance: torch.Tensor, per_slice: bool
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Tells of a misfit y - Az which systems fit the data as well as the noise allows."""
+    """Reports for a misfit y - Az which systems fit the data as well as the noise allows."""
     dims = (0, 2) if per_slice else (0, 1, 2)
     target = DISCREPANCY**2 * variance.to(y).expand_as(y).sum(dims, keepdim=True)
     return lambda misfit: misfit.square().sum(dims, keepdim=True) <= target

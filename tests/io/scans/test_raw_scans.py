@@ -10,9 +10,9 @@ from scipy.io import savemat
 from diffusionblend.errors import InputError
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.scans.registry import is_projections_file, read_raw_scan
-from measured_scan import half_turn, lines_of, scan_of, write_data_exchange, write_tiff
+from measured_scan import half_scan, lines_of, scan_of, write_data_exchange, write_tiff
 
-ANGLES = half_turn(9)
+ANGLES = half_scan(9)
 LINES = lines_of(ANGLES, n_columns=20, centre_column=9.5)
 SCAN = scan_of(LINES, ANGLES)
 WINDOW = {"rows": (1, 3), "columns": (4, 17), "every": 2}
@@ -164,9 +164,9 @@ def test_nexus_whose_frames_are_elsewhere(tmp_path):
 
 def test_nexus_whose_key_does_not_fit(tmp_path):
     path = write_nexus(tmp_path / "scan.nxs", ALL_FRAMES, key=KEY[:-2])
-    refused(path, "13 frames", "tells of 11, 8 of them views")
+    refused(path, "13 frames", "lists 11, 8 of them views")
     path = write_nexus(tmp_path / "b.nxs", ALL_FRAMES, key=np.ones(13))
-    refused(path, "tells of no views")
+    refused(path, "lists no views")
 
 
 # ---- TIFF

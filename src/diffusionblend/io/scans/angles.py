@@ -38,7 +38,7 @@ def angles_in_radians(
 ) -> np.ndarray:
     """Angles in radians, (view,) float64.
 
-    stated: the unit that the file tells, if any; degrees where nothing does. insisted: the unit
+    stated: the unit that the file states, if any; degrees where nothing does. insisted: the unit
     that a person gave, which is believed. Raises InputError for angles that are not finite, an
     unknown unit, and numbers that look like the other unit unless it was insisted on.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_hdf5(path: Path | str, expected: str) -> Iterator[h5py.File]:
-    """An HDF5 file, open for reading; what fails within is told as a truncated file.
+    """An HDF5 file, open for reading; what fails within is reported as a truncated file.
 
     expected: what file was wanted, for the error's words. Raises InputError.
     """

@@ -31,7 +31,7 @@ MM_PER_UNIT = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "nm": 1
 
 
 def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
-    """A scan from an NXtomo entry, its flat and dark frames told by the image key.
+    """A scan from an NXtomo entry, its flat and dark frames identified by the image key.
 
     Raises InputError where there is no such entry, or its frames lie in another file that is not
     here.
@@ -120,7 +120,7 @@ def _taken(kinds: dict[int, np.ndarray], options: ReadOptions) -> dict[int, np.n
 
 
 def _pixel_sizes(entry: h5py.Group) -> dict[str, float]:
-    """The sizes of a pixel in mm, where they and their unit are told."""
+    """The sizes of a pixel in mm, where they and their unit are given."""
     found = {}
     for name, where in PIXEL_SIZES.items():
         size = entry.get(where)

@@ -1,4 +1,4 @@
-"""What a reader of measured scans is told, and what all of them share."""
+"""Options of the readers of measured scans, and what all readers share."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PROJECTION_KEY, FLAT_KEY, DARK_KEY = 0, 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """What a source does not tell of itself, and the part of it to read."""
+    """What the files do not contain, and the part of the scan to read."""
 
     values: Values | None = None
     """What the numbers are: counts (grey values), transmission I / I0, or line integrals; by
-    default counts, or what the source tells."""
+    default that of the files, or counts."""
     angles: Path | None = None
     """List of angles, one number a view (text or .npy), in place of the source's own."""
     angle_unit: AngleUnit | None = None
-    """Unit of the angles, which is then believed; by default what the source tells, or degrees."""
+    """Unit of the angles, whatever the files state; by default theirs, or degrees."""
     arc_degrees: float | None = None
     """No list: equally spaced views over this arc, its end left out."""
     views: str | None = None
@@ -36,7 +36,7 @@ class ReadOptions:
     darks: str | None = None
     """Frames without a beam, likewise."""
     image_key: Path | None = None
-    """NeXus file whose image key tells a folder's views from its flats and darks."""
+    """NeXus file whose image key distinguishes a folder's views from its flats and darks."""
     rows: tuple[int, int] | None = None
     """Detector rows to take: the first, from 0, and the one behind the last."""
     columns: tuple[int, int] | None = None
@@ -88,7 +88,7 @@ def split_by_key(
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """The views' angles, and which frames are views, flats and darks, by their key.
 
-    The frames are all that the key tells of, or its views alone. Raises InputError where neither
+    The frames are all that the key lists, or its views alone. Raises InputError where neither
     fits.
     """
     keys = np.asarray(keys).ravel()
@@ -99,13 +99,13 @@ def split_by_key(
         kinds = {PROJECTION_KEY: np.arange(n_frames)}
     else:
         raise InputError(
-            f"{source} has {n_frames} frames; the image key tells of {len(keys)}, "
+            f"{source} has {n_frames} frames; the image key lists {len(keys)}, "
             f"{int(is_view.sum())} of them views.",
             "all of these frames, or the views alone",
             "the image key of the same scan, and --views with a pattern of the views' names",
         )
     if not is_view.any():
-        raise InputError(f"The image key of {source} tells of no views.", "frames of key 0")
+        raise InputError(f"The image key of {source} lists no views.", "frames of key 0")
     if len(angles_rad) == len(keys):
         angles_rad = angles_rad[is_view]
     return angles_rad, kinds

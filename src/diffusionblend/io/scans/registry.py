@@ -35,7 +35,7 @@ KNOWN = (
 
 
 def read_raw_scan(source: Path | str, options: ReadOptions | None = None) -> RawScan:
-    """A measured scan from a file or a folder of frames, told by its name and what is in it.
+    """A measured scan from a file or a folder of frames, recognised by its name and contents.
 
     Flats and darks that `options` name stand in for those of the source. Raises InputError for
     foreign, truncated and incomplete files, and where angles, frames and shapes disagree.

@@ -31,8 +31,8 @@ def read_tiff_projections(source: Path | str, options: ReadOptions) -> RawScan:
     """A scan from a folder of TIFF frames, or from one TIFF file of many pages.
 
     Frames are taken by the numbers in their names. Names that begin with flat, white or open are
-    flats, with dark darks, unless patterns are given. An image key tells the views from flats and
-    darks, where the frames, or the list of angles, hold them too. Raises InputError.
+    flats, with dark darks, unless patterns are given. An image key separates the views from flats
+    and darks, where the frames, or the list of angles, hold them too. Raises InputError.
     """
     source = Path(source)
     paths = frame_paths(source, options)
@@ -111,7 +111,7 @@ def _more(
     by_key: np.ndarray | None,
     window: Window,
 ) -> np.ndarray | None:
-    """Flat or dark frames: those that the image key tells of, else those of such names."""
+    """Flat or dark frames: those that the image key lists, else those of such names."""
     if by_key is not None and len(by_key):
         return frames.read(by_key)
     found = [p for p in _tiff_files(source) if _begins(p, names)] if source.is_dir() else []
