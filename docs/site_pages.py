@@ -1,14 +1,12 @@
 """Pages of the site that are no files of docs/: made when it is built, by hooks of MkDocs.
 
-The command line's reference is the help of every verb, the examples are their scripts, and results,
+The command line's reference is the help of every command, the examples are their scripts, and the
 changelog and the like are the repository's own files. Links of all pages are written for a reader
 of the repository; here those that lead out of docs/ are turned to the pages made.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import posixpath
 import re
@@ -68,6 +66,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return LINK.sub(turned, markdown)
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The page of Python with classes headed by the path to import them from, as functions are."""
+    if page.file.src_uri != PYTHON:
+        return html
+    source = (REPOSITORY / "docs" / PYTHON).read_text("utf-8")
+    paths = {name: f"{module}.{name}" for module, name in NAMED.findall(source)}
+    heading = re.compile(r'(doc-class-name">)(\w+)(?=</span>)')
+    return heading.sub(lambda match: match[1] + paths.get(match[2], match[2]), html)
+
+
 def page_of(path: str) -> tuple[str | None, str]:
     """The page of a file of the repository, by its path, and the anchor there."""
     for page, taken in TAKEN_IN.items():
@@ -84,34 +92,34 @@ def directive(match: re.Match[str]) -> str:
     """The reference of a public name: taken from where it is defined, headed by its import path."""
     module, name = match.groups()
     found = getattr(import_module(module), name)
-    home = getattr(found, "__module__", module)
+    home = found.__module__ if getattr(found, "__name__", "") == name else module
     options = f'    options:\n      heading: "{module}.{name}"\n      toc_label: "{name}"'
     return f"::: {home}.{name}\n{options}"
 
 
 def command_line_page() -> str:
-    """The help of every verb, and of its subcommands, as it is printed."""
-    from diffusionblend.cli.main import VERBS
+    """The whole help of every command, and of `reconstruct` with every method."""
+    from diffusionblend.cli.commands import COMMANDS
+    from diffusionblend.methods import METHODS
 
-    parts = ["# Command line\n\nWhat `--help` prints, for the command and for each of its verbs.\n"]
+    parts = [
+        "# Command line\n\nWhat `--help-all` prints; `--help` prints the basic options alone.\n"
+    ]
     parts.append(f"```text\n{help_of()}\n```\n")
-    for verb in VERBS:
-        text = help_of(verb)
-        parts.append(f"## {verb}\n\n```text\n{text}\n```\n")
-        for inner in re.findall(r"^[│ ]\s*• (\S+)", text, re.MULTILINE):
-            parts.append(f"### {verb} {inner}\n\n```text\n{help_of(verb, inner)}\n```\n")
+    for name in COMMANDS:
+        parts.append(f"## {name}\n\n```text\n{help_of(*name.split())}\n```\n")
+        for method in METHODS if name == "reconstruct" else ():
+            words = (name, "--method", method)
+            parts.append(f"### {' '.join(words)}\n\n```text\n{help_of(*words)}\n```\n")
     return "\n".join(parts)
 
 
 def help_of(*words: str) -> str:
-    """What `diffusionblend WORDS --help` prints."""
-    from diffusionblend.cli.main import run
+    """What `diffusionblend WORDS --help-all` prints."""
+    from diffusionblend.cli.main import command_of
 
     os.environ["COLUMNS"] = HELP_COLUMNS
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        run([*words, "--help"])
-    return printed.getvalue().rstrip()
+    return str(command_of([*words, "--help-all"])).rstrip()
 
 
 def examples_page() -> str:

@@ -38,9 +38,8 @@ def main(columns: int = 96, views: int = 180) -> float:
     """The rod's attenuation in 1/mm as it is found, from its inner half."""
     angles_rad = np.pi * np.arange(views) / views
     counts = measure(angles_rad, columns)
-    scan = db.RawScan(
-        **counts, values="counts", angles_rad=angles_rad, column_mm=FIELD_MM / columns
-    )
+    column_mm = FIELD_MM / columns
+    scan = db.RawScan(**counts, values="counts", angles_rad=angles_rad, column_mm=column_mm)
     done = db.prepare_scan(scan)
     result = db.reconstruct(done.projections, "fbp")
     mu_per_mm = hu_to_mu(result.volume.values, done.projections.mu_water_per_mm)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import contextlib
 import io
 import re
 import shlex
 import textwrap
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import diffusionblend
 from diffusionblend.cli import main as cli
+from diffusionblend.cli.commands import COMMANDS, first_words
+from diffusionblend.errors import InputError
+from diffusionblend.methods import METHODS
+from diffusionblend.methods.diffusion.consistency import CONSISTENCY_STEPS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -31,15 +35,15 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 OPTION = re.compile(r"--[a-z][a-z0-9.-]*")
-SUBCOMMAND = re.compile(r"^[│ ]\s*• (\S+)", re.MULTILINE)
 SCHEME = re.compile(r"(?:https?|mailto):")
 
 OTHER_PROGRAMS = {
     *("--nproc-per-node", "--num-processes", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),
     *("--standalone", "--strict", "--basetemp", "--array", "--gres", "--time", "--requeue"),
     *("--nodes", "--ntasks", "--ntasks-per-node", "--cpus-per-task", "--signal", "--version"),
+    *("--group", "--help-all"),
 }
-"""Options of torchrun, accelerate, SLURM, MkDocs and pytest that the pages name."""
+"""Options of torchrun, accelerate, SLURM, MkDocs, pip and pytest that the pages name."""
 
 
 def name_of(page: Path) -> str:
@@ -74,30 +78,31 @@ def commands_of(page: Path) -> list[list[str]]:
         line = re.sub(r"\$\{?SLURM_ARRAY_TASK_ID\}?", "0", line)
         line = re.sub(r"\$\{?SLURM_ARRAY_TASK_COUNT\}?", "4", line)
         match = re.search(r"(?:^|-m )diffusionblend (.+)$", line)
-        if match and "VERB" not in line and "..." not in line.partition("#")[0]:
-            found.append(shlex.split(match.group(1).strip(), comments=True))
+        if match and "COMMAND" not in line and "..." not in line.partition("#")[0]:
+            command = re.sub(r" >>? \S+$", "", match.group(1).strip())
+            found.append(shlex.split(command, comments=True))
     return found
 
 
 @pytest.fixture(scope="module")
 def options() -> set[str]:
-    """Every option of every verb, by its long name, and of the scripts of benchmarks/."""
-    found = {option for verb in cli.VERBS for option in OPTION.findall(help_of(verb))}
-    for script in (REPOSITORY / "benchmarks").glob("*.py"):
+    """Every option of every command by its long name, and of the scripts of benchmarks/."""
+    pages = [help_of(*name.split()) for name in COMMANDS]
+    pages += [help_of("reconstruct", "--method", method) for method in METHODS]
+    with_step = ("reconstruct", "--method", "dds", "--consistency")
+    pages += [help_of(*with_step, step) for step in CONSISTENCY_STEPS]
+    found = {option for page in pages for option in OPTION.findall(page)}
+    for script in (REPOSITORY / "benchmarks").rglob("*.py"):
         found |= set(OPTION.findall(script.read_text("utf-8")))
     return found
 
 
 @cache
 def help_of(*words: str) -> str:
-    """The help of a verb, and of its subcommands after it."""
-    printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setenv("COLUMNS", "400")
-        with contextlib.suppress(SystemExit):
-            cli.run([*words, "--help"])
-    text = printed.getvalue()
-    return text + "".join(help_of(*words, inner) for inner in SUBCOMMAND.findall(text))
+    """The whole help of a command."""
+    text = cli.command_of([*words, "--help-all"])
+    assert isinstance(text, str)
+    return text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -116,18 +121,18 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page):
 
 @cache
 def wrong_usage(arguments: tuple[str, ...]) -> str | None:
-    """What the command line has against these arguments; a verb by itself need only be one."""
-    if arguments[0] not in (*cli.VERBS, "--help", "--version"):
-        return "there is no such verb"
-    subcommands = SUBCOMMAND.findall(help_of(arguments[0])) if len(arguments) == 2 else []
-    if len(arguments) == 1 or "--help" in arguments or arguments[1] in subcommands:
+    """What the command line has against these arguments; the words of a command alone will do."""
+    name = " ".join(arguments)
+    if name in COMMANDS or name in first_words():
         return None
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told):
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
         try:
-            cli._verb(arguments)
+            cli.command_of(list(arguments))
+        except InputError as error:
+            return str(error)
         except SystemExit as stop:
-            return told.getvalue() if stop.code else None
+            return printed.getvalue() if stop.code else None
     return None
 
 
@@ -137,7 +142,7 @@ def test_every_command_in_a_page_parses(page):
     assert not {command: wrong for command, wrong in found.items() if wrong}
 
 
-def test_commands_are_found_in_pages_and_wrong_ones_told():
+def test_commands_are_found_in_pages_and_wrong_ones_refused():
     found = {name_of(page): [c[0] for c in commands_of(page)] for page in PAGES}
     assert {"import", "reconstruct", "train"} <= set(found["README.md"])
     assert "benchmark" in found["docs/choosing-a-method.md"]  # over several lines
@@ -167,27 +172,38 @@ def test_the_python_of_tutorials_is_that_of_the_examples(page):
             assert block in examples or inner in examples, f"no example has this code:\n{block}"
 
 
+PUBLIC = ("", ".methods", ".geometry", ".operators", ".data", ".priors")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_page_imports_everything(page):
+    assert not re.search(r"import \*", page.read_text("utf-8"))
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if p not in TUTORIALS], ids=name_of)
 def test_names_in_the_python_of_other_pages_are_exported(page):
     for language, block in FENCE.findall(page.read_text("utf-8")):
-        if language != "python" or "from diffusionblend import *" not in block:
+        if language != "python":
             continue
-        names = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Name)]
-        made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-        used = {node.id for node in names} - made - set(dir(builtins))
-        assert used and used <= set(diffusionblend.__all__)
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "db":
+                assert node.attr in diffusionblend.__all__, node.attr
+            if isinstance(node, ast.ImportFrom):
+                module = import_module(node.module)
+                assert {alias.name for alias in node.names} <= set(module.__all__)
 
 
-def test_every_exported_name_stands_in_the_reference():
+def test_every_public_name_stands_in_the_reference():
     text = (REPOSITORY / "docs" / "python-api.md").read_text("utf-8")
-    documented = set(re.findall(r"^::: diffusionblend\.([\w.]+)$", text, re.MULTILINE))
-    homes = {f"{home}.{name}" for name, home in diffusionblend._HOMES.items()}
-    assert homes <= documented
-    for name in documented - homes:
-        module, _, _attribute = name.rpartition(".")
-        assert (REPOSITORY / "src/diffusionblend" / module.replace(".", "/")).exists() or any(
-            (REPOSITORY / "src/diffusionblend").glob(module.replace(".", "/") + ".py")
-        )
+    documented = set(re.findall(r"^::: (diffusionblend[\w.]*)$", text, re.MULTILINE))
+    public = {}
+    for room in PUBLIC:
+        module = import_module(f"diffusionblend{room}")
+        for name in getattr(module, "__all__", ()):
+            public.setdefault(getattr(module, name), []).append(f"diffusionblend{room}.{name}")
+    undocumented = [names[0] for names in public.values() if not documented & set(names)]
+    assert undocumented == ["diffusionblend.__version__"]
+    assert documented <= {name for names in public.values() for name in names}
 
 
 def test_the_navigation_names_every_page():

@@ -40,6 +40,7 @@ def test_the_pages_show_what_the_rows_contain():
     ("file", "old", "new"),
     [
         ("docs/results/quality-128.md", "| 27.59 |", "| 27.95 |"),
+        ("README.md", "**28.22 dB**", "**29.22 dB**"),
         ("benchmarks/results/kill.jsonl", '"equal": "yes"', '"equal": "no"'),
     ],
 )
@@ -47,7 +48,8 @@ def test_a_changed_figure_is_found(tmp_path, file, old, new):
     for folder in ("docs/results", "benchmarks/results"):
         shutil.copytree(REPOSITORY / folder, tmp_path / folder)
     (tmp_path / FIGURES).parent.mkdir(parents=True)
-    shutil.copy(REPOSITORY / FIGURES, tmp_path / FIGURES)
+    for name in (FIGURES, "README.md", "docs/choosing-views.md", "docs/choosing-a-method.md"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
     assert check(tmp_path).returncode == 0
     changed = tmp_path / file
     text = changed.read_text("utf-8")

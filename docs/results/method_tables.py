@@ -69,6 +69,17 @@ def volume() -> str:
     return table(("method", *(f"{scan}: PSNR (dB)" for scan in SCANS)), rows)
 
 
+def choosing() -> str:
+    """Axial, coronal and volume PSNR of every method, and its time at 8 views."""
+    rows = []
+    for method in _methods():
+        found = [only(rows_of(OWN), method=method, setting=scan) for scan in SCANS]
+        keys = ("psnr_axial", "psnr_coronal", "psnr_volume_db")
+        decibels = [" / ".join(f"{row[key]:.2f}" for key in keys) for row in found]
+        rows.append([f"`{method}`", *decibels, f"{found[0]['seconds']:.0f}"])
+    return table(("method", *SCANS, "seconds, 8 views"), rows)
+
+
 def cost() -> str:
     """Seconds, network evaluations and, of the runs of two steps, peak memory."""
     rows = []
@@ -224,6 +235,7 @@ _DISTANCE = (
 TABLES: dict[str, Callable[[], str]] = {
     **{f"every-method-{plane}": partial(_plane, plane) for plane in PLANES},
     "every-method-volume": volume,
+    "choosing-a-method": choosing,
     "every-method-cost": cost,
     "every-method-searched": searched,
     "order-own": partial(order, OWN),

@@ -242,6 +242,37 @@ def learning_curve_256() -> str:
     return table(headers, rows)
 
 
+def readme() -> str:
+    """The three rows of the README: volume PSNR with the defaults."""
+    stored, short = rows_of("sparse_view.jsonl"), rows_of("sparse_view_presets.jsonl")
+    rows = []
+    for scan in ("8", "4", "90deg"):
+        found = [only(stored, setting=scan, method=method) for method in ("FBP", "ADMM-TV")]
+        default = only(short, setting=scan, preset="balanced")
+        decibels = [f"{row['psnr_volume_db']:.2f} dB" for row in found]
+        best = f"**{default['psnr_volume_db']:.2f} dB**"
+        rows.append([SCANS[scan], *decibels, best, f"{default['seconds']:.0f} s"])
+    return table(("scan", "FBP", "ADMM-TV", PLUS_PLUS, "time"), rows)
+
+
+COLUMNS = 182
+"""Detector columns a view, for slices of 128 x 128."""
+
+
+def choosing_views() -> str:
+    """Volume PSNR by views and arc, with the number of line integrals of a slice."""
+    stored, short = rows_of("sparse_view.jsonl"), rows_of("sparse_view_presets.jsonl")
+    rows = []
+    for scan, views in (("4", 4), ("6", 6), ("8", 8), ("90deg", 90)):
+        found = [only(stored, setting=scan, method=method) for method in ("FBP", "ADMM-TV")]
+        found.append(only(short, setting=scan, preset="balanced"))
+        found.append(only(stored, setting=scan, method=PLUS_PLUS))
+        label = SCANS[scan] if scan == "90deg" else f"{views} over 180°"
+        rows.append([label, COLUMNS * views, *(f"{row['psnr_volume_db']:.2f}" for row in found)])
+    headers = ("views", "line integrals a slice, for 16384 pixels", "FBP", "ADMM-TV")
+    return table((*headers, f"{PLUS_PLUS} (default)", f"{PLUS_PLUS} (`best`)"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "quality-128": quality_128,
     "quality-256": quality_256,
@@ -254,4 +285,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "partitions": partitions,
     "fewer-steps": fewer_steps,
     "learning-curve-256": learning_curve_256,
+    "readme": readme,
+    "choosing-views": choosing_views,
 }

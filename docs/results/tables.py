@@ -1,4 +1,4 @@
-"""Fills the tables of the pages in docs/results/ from the rows in benchmarks/results/.
+"""Fills the tables of results in the pages from the rows in benchmarks/results/.
 
     python docs/results/tables.py            # writes the tables into the pages
     python docs/results/tables.py --check    # writes nothing; fails if a page differs
@@ -19,7 +19,12 @@ import speed_tables
 
 TABLES = {**quality_tables.TABLES, **method_tables.TABLES, **speed_tables.TABLES}
 BLOCK = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- end -->", re.DOTALL)
-PAGES = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parent
+PAGES = [
+    *sorted(FOLDER.glob("*.md")),
+    *(FOLDER.parent / name for name in ("choosing-a-method.md", "choosing-views.md")),
+    FOLDER.parents[1] / "README.md",
+]
 
 
 def filled(text: str) -> str:
@@ -40,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
     check = parser.parse_args(arguments).check
     stale, used = [], set()
-    for page in sorted(PAGES.glob("*.md")):
+    for page in PAGES:
         text = page.read_text("utf-8")
         made = filled(text)
         used |= set(BLOCK.findall(made))
