@@ -10,8 +10,6 @@ Adds a line to new_user.jsonl.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import shlex
@@ -19,15 +17,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import numpy as np
+import tyro
 
+from common import add_rows
 from diffusionblend import Volume, read_volume
 from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.runs.record import versions
 
 LINES_FILE = "new_user.jsonl"
 REPOSITORY = Path(__file__).parents[1]
@@ -58,33 +58,37 @@ def path_of(series: Path, preset: Sequence[str]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def main(arguments: list[str] | None = None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class NewUser:
     """Clone, walk the path, compare, print and keep the times."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    add = parser.add_argument
-    add("series", type=Path, help="folder of a DICOM CT series")
-    add("-o", "--output", type=Path, required=True, help=f"folder for {LINES_FILE}")
-    add("--reconstruct", default="", help="more options of reconstruct, such as '--preset fast'")
-    chosen = parser.parse_args(arguments)
-    steps = path_of(chosen.series.resolve(), shlex.split(chosen.reconstruct))
-    with TemporaryDirectory() as folder:
-        clone = Path(folder) / "diffusionblend"
-        rows = [timed("git clone", ["git", "clone", "--quiet", str(REPOSITORY), str(clone)], None)]
-        rows += [timed(name, command, clone) for name, command in steps]
-        found = round_trip(*(read_volume(clone / n) for n in ("recon.nii.gz", "back.nii.gz")))
-    facts = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
-    facts |= {"cpus": os.cpu_count(), "machine": platform.machine(), "options": chosen.reconstruct}
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    with (chosen.output / LINES_FILE).open("a") as file:
-        file.write(json.dumps({"steps": rows, "round_trip": found} | facts) + "\n")
-    print(format_table(rows, COLUMNS, "markdown"))
-    print(f"DICOM and back: {found}")
-    if not found["kept"]:
-        sys.exit("the volume did not survive the way to DICOM and back")
+
+    series: Annotated[Path, tyro.conf.Positional]
+    """Folder of a DICOM CT series."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for new_user.jsonl."""
+    reconstruct: str = ""
+    """More options of reconstruct, such as '--preset fast'."""
+
+    def run(self) -> None:
+        """Exits with 1 where the volume does not come back as it was."""
+        steps = path_of(self.series.resolve(), shlex.split(self.reconstruct))
+        with TemporaryDirectory() as folder:
+            clone = Path(folder) / "diffusionblend"
+            command = ["git", "clone", "--quiet", str(REPOSITORY), str(clone)]
+            rows = [timed("git clone", command, None)]
+            rows += [timed(name, command, clone) for name, command in steps]
+            found = round_trip(*(read_volume(clone / n) for n in ("recon.nii.gz", "back.nii.gz")))
+        row = {"steps": rows, "round_trip": found, "options": self.reconstruct}
+        row |= {"cpus": os.cpu_count(), "machine": platform.machine()}
+        add_rows(self.output / LINES_FILE, [row])
+        print(format_table(rows, COLUMNS, "markdown"))
+        print(f"DICOM and back: {found}")
+        if not found["kept"]:
+            sys.exit("the volume did not survive the way to DICOM and back")
 
 
 def timed(name: str, command: list[str], folder: Path | None) -> dict[str, object]:
-    """Run a command, which must succeed, and tell its wall time."""
+    """Run a command, which must succeed, and return its wall time."""
     print(f"$ {shlex.join(command)}", flush=True)
     started = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True)
@@ -105,4 +109,4 @@ def round_trip(written: Volume, back: Volume) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(NewUser).run()

@@ -159,3 +159,20 @@ def test_options_that_name_cells_do_not_go_with_a_grid(cli, grid, tmp_path, ches
     refused = cli(*command, "--methods", "fbp", "--steps", 3)
     assert refused.code == 1 and "--methods and --steps came with --grid" in refused.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_record_repeats_a_benchmark(cli, grid, tmp_path, chest_file):
+    """Given by a grid or by options alone, into another folder."""
+    by_grid = ("benchmark", chest_file, "--grid", grid, "--device", "cpu", "-o", tmp_path / "one")
+    by_options = ("benchmark", chest_file, "--methods", "fbp", "cgls", "--views", 6)
+    for command in (by_grid, (*by_options, "--device", "cpu", "-o", tmp_path / "two")):
+        out, again = command[-1], tmp_path / f"{command[-1].name}-again"
+        assert cli(*command).code == 0
+        repeated = cli("repeat", f"{out}.run.json", "-o", again)
+        assert repeated.code == 0, repeated.err
+        first, second = rows_of(out), rows_of(again)
+        assert [r["key"] for r in first] == [r["key"] for r in second]
+        assert [r["psnr_volume_db"] for r in first] == [r["psnr_volume_db"] for r in second]
+    grid.write_text(grid.read_text() + "\n# changed\n")
+    refused = cli("repeat", f"{tmp_path / 'one'}.run.json", "-o", tmp_path / "other")
+    assert refused.code == 1 and "grid.toml is not the file of the first run" in refused.err
