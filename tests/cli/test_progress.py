@@ -54,7 +54,7 @@ def test_a_long_task_is_shown_though_it_tells_no_steps(stderr):
 
 
 def test_a_long_task_goes_on_from_the_step_it_has_reached(stderr):
-    with redirect_stderr(stderr), progress("read", after_seconds=DELAY_SECONDS) as on_step:
+    with redirect_stderr(stderr), progress("read", after_seconds=20 * DELAY_SECONDS) as on_step:
         on_step(3, 7)
         assert stderr.getvalue() == ""
         wait_until(lambda: "read" in stderr.getvalue())
