@@ -41,7 +41,7 @@ OTHER_PROGRAMS = {
     *("--nproc-per-node", "--num-processes", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),
     *("--standalone", "--strict", "--basetemp", "--array", "--gres", "--time", "--requeue"),
     *("--nodes", "--ntasks", "--ntasks-per-node", "--cpus-per-task", "--signal", "--version"),
-    *("--group", "--help-all"),
+    *("--group", "--help-all", "--update-golden"),
 }
 """Options of torchrun, accelerate, SLURM, MkDocs, pip and pytest that the pages name."""
 
