@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from diffusionblend.errors import InputError
 from diffusionblend.methods.base import Execution, Method, Solution
-from diffusionblend.methods.diffusion.base import check_prior_fits
-from diffusionblend.priors.resolve import PriorSpec
+from diffusionblend.priors.resolve import PriorSpec, check_prior_fits
 
 if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections

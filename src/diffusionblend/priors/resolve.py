@@ -11,6 +11,7 @@ from diffusionblend.errors import InputError
 
 if TYPE_CHECKING:
     from diffusionblend.priors.prior import Prior
+    from diffusionblend.priors.trained_network import TrainedNetwork
 
 PriorLike = Union["Prior", Path, str, None]
 """A loaded prior, the name of a shipped one, a folder, or a hub id."""
@@ -72,6 +73,21 @@ def resolve_priors(
         found["coarse_prior"] = _loaded(coarse, kind, method, "coarse_prior", device)
         _check_coarse(found["coarse_prior"], pixels)
     return found
+
+
+def check_prior_fits(prior: TrainedNetwork, shape: tuple[int, int, int]) -> None:
+    """Raise InputError unless the prior was trained for slices of a volume (z, y, x)."""
+    size, found = prior.config.image_size, shape[1:]
+    if tuple(found) != (size, size):
+        name = prior.source or "The prior"
+        raise InputError(
+            f"{name} is for slices of {size} x {size} pixels; the scan has {found[0]} x "
+            f"{found[1]}.",
+            f"projections of slices of {size} x {size}, or a prior of the scan's size",
+            "'diffusionblend priors' for those there are, 'diffusionblend import --size "
+            f"{size}' before simulating, 'projections import --size {size}' for measured scans, "
+            "or a method without a prior (--method admm-tv)",
+        )
 
 
 def shipped_partner(prior: Prior) -> str | None:

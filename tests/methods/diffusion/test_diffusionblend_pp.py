@@ -14,8 +14,8 @@ from diffusionblend.errors import InputError
 from diffusionblend.methods import DiffusionBlendPP
 from diffusionblend.methods.api import reconstruct
 from diffusionblend.methods.base import Execution, Method
-from diffusionblend.methods.diffusion.base import check_prior_fits
 from diffusionblend.priors.prior import Prior
+from diffusionblend.priors.resolve import check_prior_fits
 from small_scan import residual_by_hand, scan, small_volume
 from tiny_network import TINY, random_prior
 

@@ -14,13 +14,10 @@ from diffusionblend.methods.diffusion.consistency.cg import Cg
 from diffusionblend.methods.validation import AtLeastOne, BelowOne, Fraction, NotNegative, Within
 
 if TYPE_CHECKING:
-    import torch
-
     from diffusionblend.data.volume import Volume
     from diffusionblend.methods.problem import Problem
     from diffusionblend.priors.partition import Partition
     from diffusionblend.priors.prior import Prior
-    from diffusionblend.priors.trained_network import TrainedNetwork
 
 Init = Literal["noise", "fbp", "cg", "tv"]
 INIT_TIMESTEPS: dict[str, int | None] = {"noise": None, "fbp": 249, "cg": 249, "tv": 249}
@@ -154,21 +151,6 @@ class EstimateMethod(DiffusionMethod):
         }
 
 
-def check_prior_fits(prior: TrainedNetwork, shape: tuple[int, int, int]) -> None:
-    """Raise InputError unless the prior was trained for slices of a volume (z, y, x)."""
-    size, found = prior.config.image_size, shape[1:]
-    if tuple(found) != (size, size):
-        name = prior.source or "The prior"
-        raise InputError(
-            f"{name} is for slices of {size} x {size} pixels; the scan has {found[0]} x "
-            f"{found[1]}.",
-            f"projections of slices of {size} x {size}, or a prior of the scan's size",
-            "'diffusionblend priors' for those there are, 'diffusionblend import --size "
-            f"{size}' before simulating, 'projections import --size {size}' for measured scans, "
-            "or a method without a prior (--method admm-tv)",
-        )
-
-
 def axial_slices(shape: tuple[int, int, int]) -> Iterator[Any]:
     """The partition of a volume (z, y, x) into single axial slices, for every step."""
     from itertools import repeat
@@ -176,10 +158,3 @@ def axial_slices(shape: tuple[int, int, int]) -> Iterator[Any]:
     from diffusionblend.priors.partition import slice_partition
 
     return repeat(slice_partition(shape[0]))
-
-
-def generator_of(seed: int) -> torch.Generator:
-    """The generator of a run's noise: on the CPU, whatever computes."""
-    import torch
-
-    return torch.Generator().manual_seed(seed)

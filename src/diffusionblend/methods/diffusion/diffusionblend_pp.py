@@ -17,10 +17,10 @@ from diffusionblend.methods.diffusion.base import (
     DiffusionMethod,
     EstimateMethod,
     Init,
-    generator_of,
 )
+from diffusionblend.methods.diffusion.noise import generator_of
 from diffusionblend.methods.validation import AtLeastOne, BelowOne, Fraction, NotNegative, Within
-from diffusionblend.priors.resolve import PriorSpec
+from diffusionblend.priors.resolve import PriorSpec, check_prior_fits
 
 if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections
@@ -205,7 +205,6 @@ class DiffusionBlendPP(EstimateMethod):
         """A sample; with a coarse prior, begun with its reconstruction."""
         if "coarse_prior" not in priors:
             return self.sampled(problem, priors, execution)
-        from diffusionblend.methods.diffusion.base import check_prior_fits
         from diffusionblend.methods.diffusion.coarse_init import sample_from_coarse
 
         check_prior_fits(priors["prior"], problem.shape)

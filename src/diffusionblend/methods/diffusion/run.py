@@ -11,15 +11,16 @@ import torch
 
 from diffusionblend.methods.base import Execution, Solution
 from diffusionblend.methods.cost import batch_that_fits, home_of_volume
-from diffusionblend.methods.diffusion.base import check_prior_fits, generator_of
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.consistency.scaled_state import OnScaledState
 from diffusionblend.methods.diffusion.executor import Executor
 from diffusionblend.methods.diffusion.init import initial_image
 from diffusionblend.methods.diffusion.loop import ReverseLoop, State
+from diffusionblend.methods.diffusion.noise import generator_of
 from diffusionblend.methods.diffusion.stopwatch import Stopwatch
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.methods.problem import NO_ATTENUATION, Problem
+from diffusionblend.priors.resolve import check_prior_fits
 from diffusionblend.units import hu_to_network
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from diffusionblend.methods.diffusion.base import EstimateMethod, generator_of
+from diffusionblend.methods.diffusion.base import EstimateMethod
 from diffusionblend.methods.diffusion.consistency.base import Consistency
 from diffusionblend.methods.diffusion.consistency.dps import Dps
+from diffusionblend.methods.diffusion.noise import generator_of
 from diffusionblend.methods.validation import AtLeastOne, Fraction
 from diffusionblend.priors.resolve import PriorSpec
 
