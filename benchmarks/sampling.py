@@ -27,7 +27,7 @@ from diffusionblend import (
     ParallelBeam,
     Projections,
     Volume,
-    evaluate_volume,
+    evaluate,
     read_volume,
     simulate,
     synthetic_chest,
@@ -238,7 +238,7 @@ def quality_rows(
     if published is not None:
         runs[PUBLISHED] = published_run(prior, published, method)
     return [
-        evaluation_row(name, evaluate_volume(run.volume, truth))
+        evaluation_row(name, evaluate(run.volume, truth))
         | {"steps": method.steps, "seconds": run.total_seconds}
         for name, run in runs.items()
     ]

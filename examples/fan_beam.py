@@ -32,7 +32,7 @@ def main(size: int = 128, slices: int = 8, views: int = 60) -> dict[str, float]:
         for method in METHODS:
             result = db.reconstruct(scan, method)
             name = f"{arc} degrees, {method.name}"
-            psnr_db[name] = db.evaluate_volume(result.volume, chest).volume_psnr_db
+            psnr_db[name] = db.evaluate(result.volume, chest).volume_psnr_db
             print(f"{name}: {psnr_db[name]:.2f} dB")
     return psnr_db
 

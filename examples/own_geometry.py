@@ -43,7 +43,7 @@ def main(size: int = 64, slices: int = 32, views: int = 25, iterations: int = 40
     chest = db.synthetic_chest(7, shape=shape, in_plane_mm=spacing_mm, slice_mm=spacing_mm)
     scan = db.simulate(chest, tomosynthesis(chest.grid, views))
     result = db.reconstruct(scan, "admm-tv", weight=0.3, iterations=iterations)
-    psnr_db = db.evaluate_volume(result.volume, chest).volume_psnr_db
+    psnr_db = db.evaluate(result.volume, chest).volume_psnr_db
     print(f"{views} views on {scan.values.shape[1:]} pixels: {psnr_db:.2f} dB")
     return psnr_db
 

@@ -53,7 +53,7 @@ def main(
     scan = db.simulate(chest, geometry)
     method = Strides(steps=steps, init="fbp", noise_fraction=1.0, consistency=Prox(), seed=0)
     result = method(scan, prior=prior)
-    psnr_db = db.evaluate_volume(result.volume, chest).volume_psnr_db
+    psnr_db = db.evaluate(result.volume, chest).volume_psnr_db
     print(f"strides 1, 2, 3 in turn: {psnr_db:.2f} dB")
     return psnr_db
 

@@ -28,7 +28,7 @@ def main(
     }
     psnr_db = {}
     for method, result in results.items():
-        psnr_db[method] = db.evaluate_volume(result.volume, chest).volume_psnr_db
+        psnr_db[method] = db.evaluate(result.volume, chest).volume_psnr_db
         print(f"{method}: {psnr_db[method]:.2f} dB, residual {result.relative_residual:.2%}")
     return psnr_db
 

@@ -35,7 +35,7 @@ def main(size: int = 32, slices: int = 24, steps: int = 600, chests: int = 6) ->
     unseen = volumes[0]
     scan = db.simulate(unseen, db.ParallelBeam.fitting(unseen.grid, 12))
     result = db.reconstruct(scan, "diffusionblend++", steps=20, prior=prior)
-    psnr_db = db.evaluate_volume(result.volume, unseen).volume_psnr_db
+    psnr_db = db.evaluate(result.volume, unseen).volume_psnr_db
     print(f"after {steps} steps: {psnr_db:.2f} dB")
     return psnr_db
 

@@ -23,8 +23,8 @@ def main(
     mean, deviation = ensemble.mean, ensemble.standard_deviation
     body = calibrate(mean, deviation, chest, n_samples=samples).tissues["whole body"]
     figures = {
-        "mean_psnr_db": db.evaluate_volume(mean, chest).volume_psnr_db,
-        "first_psnr_db": db.evaluate_volume(ensemble.samples[0], chest).volume_psnr_db,
+        "mean_psnr_db": db.evaluate(mean, chest).volume_psnr_db,
+        "first_psnr_db": db.evaluate(ensemble.samples[0], chest).volume_psnr_db,
         "mean_deviation_hu": body.mean_deviation_hu,
         "rms_error_hu": body.rms_error_hu,
         "within_2_sd": body.within[2],

@@ -15,7 +15,7 @@ from diffusionblend import (
     InputError,
     ParallelBeam,
     Volume,
-    evaluate_volume,
+    evaluate,
     reconstruct,
     simulate,
 )
@@ -57,9 +57,9 @@ def test_arrays_go_in_and_out_without_a_file(disc, no_writing, tmp_path, monkeyp
     for result in found.values():
         assert result.volume.grid == disc.grid
         assert np.isfinite(result.volume.values).all()
-    scores = {n: evaluate_volume(r.volume, disc).volume_psnr_db for n, r in found.items()}
+    scores = {n: evaluate(r.volume, disc).volume_psnr_db for n, r in found.items()}
     nothing = Volume(np.full(disc.grid.shape, -1000.0), disc.grid)
-    worst = evaluate_volume(nothing, disc).volume_psnr_db
+    worst = evaluate(nothing, disc).volume_psnr_db
     assert scores["admm-tv"] > 25 > worst + 15
     assert scores["fbp"] > worst + 8
     assert found["diffusionblend++"].network_evaluations == 3

@@ -18,7 +18,7 @@ from diffusionblend.benchmarking.tables import (
     told_apart,
 )
 from diffusionblend.data.volume import Volume
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.geometry.grid import Grid
 
 
@@ -83,14 +83,14 @@ def test_scores_keep_the_spread_of_the_slices() -> None:
         size=(9, 10, 11)
     )
     grid = Grid(shape=truth.shape, spacing_mm=(1, 1, 1))
-    scores = scores_of(evaluate_volume(Volume(noisy, grid), Volume(truth, grid)))
+    scores = scores_of(evaluate(Volume(noisy, grid), Volume(truth, grid)))
     clipped = np.clip(noisy, -1000, 1000).astype(np.float32)
     squares = ((clipped - truth.astype(np.float32)) / 2000) ** 2
     psnr = -10 * np.log10(squares.mean((1, 2)))
     assert scores["psnr_axial"] == pytest.approx(psnr.mean(), abs=1e-3)
     assert scores["psnr_axial_sd"] == pytest.approx(psnr.std(), abs=1e-3)
     assert scores["slices_axial"] == 9
-    same = scores_of(evaluate_volume(Volume(truth, grid), Volume(truth, grid)))
+    same = scores_of(evaluate(Volume(truth, grid), Volume(truth, grid)))
     assert same["psnr_axial"] is None and same["psnr_volume_db"] is None
 
 

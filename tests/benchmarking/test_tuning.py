@@ -10,7 +10,7 @@ import pytest
 from diffusionblend.benchmarking.tuning import searched_settings, tune
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.methods import METHODS, Cgls, Dds
 from diffusionblend.methods.api import make_method, reconstruct
 from small_scan import scan, small_volume
@@ -31,7 +31,7 @@ def test_the_best_of_all_values_is_climbed_to(noisy: Projections, values) -> Non
     by_hand = {}
     for n in values:
         result = reconstruct(noisy, "cgls", iterations=n, device="cpu")
-        by_hand[n] = evaluate_volume(result.volume, truth).volume_psnr_db
+        by_hand[n] = evaluate(result.volume, truth).volume_psnr_db
     best = max(by_hand, key=by_hand.__getitem__)
     assert by_hand[values[0]] < by_hand[best] > by_hand[values[-1]]
     assert tuned.method == Cgls(iterations=best)

@@ -17,7 +17,7 @@ from diffusionblend.benchmarking.searches import SLICES
 from diffusionblend.benchmarking.setups import Setup, simulated
 from diffusionblend.benchmarking.tuning import tune
 from diffusionblend.cli.plan import in_bytes
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.io.jsonl import read_json_lines
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.phantom import synthetic_chest
@@ -68,7 +68,7 @@ def test_every_cell_is_run_once_and_told(cli, command, tmp_path, chest_file):
     truth = read_volume(chest_file)
     for row, setup in ((rows[0], Setup(views=6)), (rows[4], Setup.of_arc(90.0))):
         result = reconstruct(simulated(truth, setup), "fbp")
-        scores = evaluate_volume(result.volume, truth)
+        scores = evaluate(result.volume, truth)
         assert row["psnr_coronal"] == pytest.approx(scores.planes["coronal"].psnr_db, abs=1e-6)
         kept = read_volume(next((out / "volumes").glob(f"*-{row['key']}.nii.gz")), check=False)
         np.testing.assert_allclose(kept.values, result.volume.values, atol=1e-3)

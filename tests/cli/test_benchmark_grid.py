@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffusionblend import (
-    evaluate_volume,
+    evaluate,
     read_projections,
     read_volume,
     reconstruct,
@@ -62,7 +62,7 @@ def test_a_grid_runs_any_method_with_any_settings_on_any_scan(
     by_hand = reconstruct(
         scan, "diffusionblend++", steps=3, init="noise", prior=tiny_prior, device="cpu"
     )
-    expected = evaluate_volume(by_hand.volume, truth).volume_psnr_db
+    expected = evaluate(by_hand.volume, truth).volume_psnr_db
     assert rows[5]["psnr_volume_db"] == pytest.approx(expected, abs=1e-6)
     assert rows[5]["settings"]["steps"] == 3 and rows[5]["network_evaluations"] == 3
     assert rows[5]["priors"]["prior"]["name"] == str(tiny_prior)
@@ -123,7 +123,7 @@ def test_a_measured_scan_is_compared_with_its_reference(cli, tmp_path, chest_fil
     assert [r["settings"]["weight"] for r in rows] == [0.3, 1.0]
     scan = read_projections(tmp_path / "few.h5")
     by_hand = reconstruct(scan, "admm-tv", weight=1.0, iterations=5, device="cpu").volume
-    expected = evaluate_volume(by_hand, read_volume(tmp_path / "all.nii.gz")).volume_psnr_db
+    expected = evaluate(by_hand, read_volume(tmp_path / "all.nii.gz")).volume_psnr_db
     assert rows[1]["psnr_volume_db"] == pytest.approx(expected, abs=1e-6)
     assert cli("benchmark", "--grid", path, "-o", out, "--device", "cpu").code == 0
     assert len(rows_of(out)) == 2
@@ -144,7 +144,7 @@ def test_an_ensemble_is_scored_by_its_mean_and_calibrated(cli, tmp_path, chest_f
     by_hand = sample(
         simulated(truth, Setup(views=6)), n=3, steps=2, seed=4, prior=tiny_prior, device="cpu"
     )
-    expected = evaluate_volume(by_hand.mean, truth).volume_psnr_db
+    expected = evaluate(by_hand.mean, truth).volume_psnr_db
     assert row["psnr_volume_db"] == pytest.approx(expected, abs=1e-3)
     assert row["samples"] == 3 and row["network_evaluations"] == 3 * 2
     fit = calibrate(by_hand.mean, by_hand.standard_deviation, truth, n_samples=3).to_dict()

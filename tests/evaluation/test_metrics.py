@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.geometry.grid import Grid
 
 
@@ -30,7 +30,7 @@ def random_pair(shape: tuple[int, int, int] = (9, 11, 13), seed: int = 0) -> tup
 @pytest.mark.parametrize("offset_hu", [20.0, -200.0])
 def test_a_constant_offset_gives_the_closed_form(offset_hu: float) -> None:
     reference = volume(np.random.default_rng(0).uniform(-500, 500, (8, 8, 8)))
-    got = evaluate_volume(reference.with_values(reference.values + offset_hu), reference)
+    got = evaluate(reference.with_values(reference.values + offset_hu), reference)
     expected = -20 * math.log10(abs(offset_hu) / 2000)
     assert got.volume_psnr_db == pytest.approx(expected, abs=1e-4)
     for score in got.planes.values():
@@ -43,7 +43,7 @@ def test_a_constant_offset_gives_the_closed_form(offset_hu: float) -> None:
 
 def test_each_plane_agrees_with_scikit_image_slice_by_slice() -> None:
     x, reference = random_pair()
-    got = evaluate_volume(x, reference)
+    got = evaluate(x, reference)
 
     def unit(values: np.ndarray) -> np.ndarray:
         return (np.clip(values.astype(float), -1000, 1000) + 1000) / 2000
@@ -67,7 +67,7 @@ def test_each_plane_agrees_with_scikit_image_slice_by_slice() -> None:
 def test_progress_counts_the_slices_of_all_planes() -> None:
     x, reference = random_pair()
     steps: list[tuple[int, int]] = []
-    evaluate_volume(x, reference, on_step=lambda *step: steps.append(step))
+    evaluate(x, reference, on_step=lambda *step: steps.append(step))
     assert steps == [(i, 9 + 11 + 13) for i in range(1, 34)]
 
 
@@ -78,7 +78,7 @@ def test_an_error_in_one_slice_of_a_plane_leaves_its_other_slices_out(
     reference = volume(np.zeros((7, 8, 9)))
     values = np.zeros((7, 8, 9))
     np.moveaxis(values, axis, 0)[2] = 200.0
-    got = evaluate_volume(reference.with_values(values), reference)
+    got = evaluate(reference.with_values(values), reference)
     n = values.shape[axis]
     assert got.planes[plane].n_identical == n - 1
     assert got.planes[plane].psnr_db == pytest.approx(20.0)
@@ -90,7 +90,7 @@ def test_an_error_in_one_slice_of_a_plane_leaves_its_other_slices_out(
 
 def test_values_beyond_the_clipping_range_do_not_count_in_psnr() -> None:
     reference = volume(np.full((8, 8, 8), -1000.0))
-    got = evaluate_volume(reference.with_values(reference.values - 1000), reference)
+    got = evaluate(reference.with_values(reference.values - 1000), reference)
     assert math.isinf(got.volume_psnr_db)
     assert got.planes["axial"].n_identical == 8
     assert got.mean_absolute_error_hu == pytest.approx(1000)
@@ -98,7 +98,7 @@ def test_values_beyond_the_clipping_range_do_not_count_in_psnr() -> None:
 
 def test_identical_volumes_are_infinite_in_psnr_and_strict_json() -> None:
     reference = volume(np.random.default_rng(0).uniform(-500, 500, (7, 7, 7)))
-    got = evaluate_volume(reference, reference, relative_residual=0.25)
+    got = evaluate(reference, reference, relative_residual=0.25)
     assert got.planes["coronal"].psnr_db == math.inf
     assert got.planes["coronal"].ssim == pytest.approx(1.0)
     saved = json.loads(json.dumps(got.to_dict(), allow_nan=False))
@@ -117,7 +117,7 @@ def test_bias_is_the_mean_difference_within_each_class_of_the_reference() -> Non
     values[1, :4] -= 10.0
     values[2] -= 80.0
     values[3] += 999.0
-    got = evaluate_volume(volume(values), volume(reference)).bias_hu
+    got = evaluate(volume(values), volume(reference)).bias_hu
     assert got["lung"].mean_hu == pytest.approx(30)
     assert got["soft_tissue"].mean_hu == pytest.approx(-5)
     assert got["bone"].mean_hu == pytest.approx(-80)
@@ -126,22 +126,22 @@ def test_bias_is_the_mean_difference_within_each_class_of_the_reference() -> Non
 
 def test_a_class_without_voxels_has_no_bias() -> None:
     reference = volume(np.full((3, 8, 8), 0.0))
-    assert evaluate_volume(reference, reference).bias_hu["bone"].mean_hu is None
+    assert evaluate(reference, reference).bias_hu["bone"].mean_hu is None
 
 
 def test_total_variation_along_z_is_a_ratio_of_sums() -> None:
     ramp = np.arange(6.0)[:, None, None] * np.ones((6, 8, 8))
     zigzag = np.tile([0.0, 3.0], 3)[:, None, None] * np.ones((6, 8, 8))
-    assert evaluate_volume(volume(zigzag), volume(ramp)).tv_z_ratio == pytest.approx(3.0)
+    assert evaluate(volume(zigzag), volume(ramp)).tv_z_ratio == pytest.approx(3.0)
     in_plane_only = volume(ramp.transpose(1, 0, 2)[:6])
-    got = evaluate_volume(volume(np.zeros(in_plane_only.values.shape)), in_plane_only)
+    got = evaluate(volume(np.zeros(in_plane_only.values.shape)), in_plane_only)
     assert got.tv_z_ratio is None
     assert any("total variation" in note for note in got.notes)
 
 
 def test_planes_smaller_than_the_window_have_no_ssim_and_say_so() -> None:
     x, reference = random_pair((3, 9, 9))
-    got = evaluate_volume(x, reference)
+    got = evaluate(x, reference)
     assert got.planes["axial"].ssim is not None
     assert got.planes["coronal"].ssim is None
     assert any("coronal" in note and "3 x 9" in note and "7 x 7" in note for note in got.notes)
@@ -160,13 +160,13 @@ def test_different_grids_are_refused(change: dict[str, object], message: str) ->
     _, reference = random_pair()
     grid = replace(reference.grid, **change)
     with pytest.raises(InputError, match=message):
-        evaluate_volume(Volume(np.zeros(grid.shape), grid), reference)
+        evaluate(Volume(np.zeros(grid.shape), grid), reference)
 
 
 def test_rounding_of_a_file_header_passes_for_the_same_grid() -> None:
     x, reference = random_pair()
     grid = replace(x.grid, spacing_mm=(2.5000004, 1.0, 1.0), origin_mm=(1e-5, 0.0, 0.0))
-    assert evaluate_volume(Volume(x.values, grid), reference) == evaluate_volume(x, reference)
+    assert evaluate(Volume(x.values, grid), reference) == evaluate(x, reference)
 
 
 def test_values_that_are_not_finite_are_refused() -> None:
@@ -174,4 +174,4 @@ def test_values_that_are_not_finite_are_refused() -> None:
     bad = x.values.copy()
     bad[0, 0, :2] = np.nan
     with pytest.raises(InputError, match="reconstruction holds 2"):
-        evaluate_volume(x.with_values(bad), reference)
+        evaluate(x.with_values(bad), reference)

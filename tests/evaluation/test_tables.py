@@ -11,7 +11,7 @@ from rich.console import Console
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.evaluation.tables import (
     DETAIL_COLUMNS,
     METRIC_COLUMNS,
@@ -77,7 +77,7 @@ def test_the_console_takes_text_as_it_is() -> None:
 def test_headers_tell_which_voxels_the_bias_is_of(hu: float, header: str | None) -> None:
     grid = Grid(shape=(8, 8, 8), spacing_mm=(1, 1, 1))
     reference = Volume(np.full(grid.shape, hu), grid)
-    row = evaluation_row("a", evaluate_volume(reference, reference))
+    row = evaluation_row("a", evaluate(reference, reference))
     shown = [c.header for c in DETAIL_COLUMNS if "bias" in c.key and row.get(c.key) is not None]
     assert shown == ([f"Bias (HU), {header}"] if header else [])
 
@@ -88,7 +88,7 @@ def test_a_row_of_metrics_fits_80_columns_uncut(columns: tuple[Column, ...]) -> 
     grid = Grid(shape=(8, 8, 8), spacing_mm=(1, 1, 1))
     reference = Volume(rng.uniform(-1000, 1000, grid.shape), grid)
     x = reference.with_values(reference.values + rng.normal(0, 300, grid.shape))
-    got = evaluate_volume(x, reference, relative_residual=0.0123)
+    got = evaluate(x, reference, relative_residual=0.0123)
     row = evaluation_row("DiffusionBlend++", got)
     text = printed([row], columns)
     assert "…" not in text

@@ -9,7 +9,7 @@ import pytest
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.evaluation.calibration import calibrate
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
 from diffusionblend.geometry.grid import Grid
 
@@ -32,7 +32,7 @@ def test_bias_and_calibration_count_the_same_voxels():
     values[:, 2:-2, 2:-2] = values[:, 2:-2, 2:-2].clip(min=-900)  # one piece of body
     values[:, 4, 2:-2] = 40.0
     reference = Volume(values, Grid(shape=(8, 32, 32), spacing_mm=(1, 1, 1)))
-    biases = evaluate_volume(reference, reference).bias_hu
+    biases = evaluate(reference, reference).bias_hu
     deviation = reference.with_values(np.ones_like(values))
     ranges = {
         n: (c.low_hu, c.high_hu)

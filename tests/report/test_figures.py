@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, OutputExistsError
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.report.colours import COLOURS, deviation_limit_hu
 from diffusionblend.report.figures import (
@@ -97,7 +97,7 @@ def test_panels_do_not_overlap(volumes) -> None:
 
 
 def test_scores_stand_in_the_panels_of_their_plane(volumes) -> None:
-    evaluation = evaluate_volume(volumes["FBP"], volumes["Truth"])
+    evaluation = evaluate(volumes["FBP"], volumes["Truth"])
     evaluations = {"FBP": evaluation}
     shown = panels(three_planes_figure(volumes, "Truth", evaluations=evaluations))
     for plane, score in evaluation.planes.items():

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, OutputExistsError
 from diffusionblend.evaluation.calibration import calibrate
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.report.colours import overlay_rgba
 from diffusionblend.report.html import write_report
@@ -59,7 +59,7 @@ def volumes() -> dict[str, Volume]:
 
 @pytest.fixture
 def full(volumes, tmp_path) -> str:
-    evaluations = {"<i>FBP": evaluate_volume(volumes["<i>FBP"], volumes["Truth"])}
+    evaluations = {"<i>FBP": evaluate(volumes["<i>FBP"], volumes["Truth"])}
     path = write_report(
         tmp_path / "r.html",
         title="A & B <script>alert(1)</script>",
@@ -97,7 +97,7 @@ def test_what_is_given_is_escaped(full: str) -> None:
 
 def test_the_figures_and_settings_are_in_the_page(full: str, volumes) -> None:
     text = " ".join(Page(full).text)
-    got = evaluate_volume(volumes["<i>FBP"], volumes["Truth"])
+    got = evaluate(volumes["<i>FBP"], volumes["Truth"])
     for score in got.planes.values():
         assert f"{score.psnr_db:.2f}" in text
         assert f"{score.ssim:.3f}" in text
@@ -172,7 +172,7 @@ def test_a_note_on_every_method_is_said_once(tmp_path) -> None:
     first_slice_right = volumes["c"].values.copy()
     first_slice_right[0] = volumes["a"].values[0]
     volumes["c"] = volumes["c"].with_values(first_slice_right)
-    evaluations = {name: evaluate_volume(volumes[name], volumes["a"]) for name in "bc"}
+    evaluations = {name: evaluate(volumes[name], volumes["a"]) for name in "bc"}
     path = write_report(
         tmp_path / "r.html", title="t", volumes=volumes, reference="a", evaluations=evaluations
     )
@@ -233,7 +233,7 @@ def test_existing_and_bad_input_are_refused(volumes, tmp_path) -> None:
         write_report(path, title="t", volumes=volumes)
     assert path.read_text() == "mine"
     write_report(path, title="t", volumes=volumes, force=True)
-    evaluation = evaluate_volume(volumes["<i>FBP"], volumes["Truth"])
+    evaluation = evaluate(volumes["<i>FBP"], volumes["Truth"])
     with pytest.raises(InputError, match="Nobody"):
         write_report(
             tmp_path / "s.html", title="t", volumes=volumes, evaluations={"Nobody": evaluation}

@@ -12,7 +12,7 @@ import pytest
 
 from browser import chromium
 from diffusionblend.evaluation.calibration import calibrate
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.report.html import write_report
 
@@ -33,7 +33,7 @@ def test_windows_switch_and_the_page_prints(tmp_path):
         title="8 views of a synthetic chest",
         volumes={"reference": truth, "<b>fbp": worse},
         reference="reference",
-        evaluations={"<b>fbp": evaluate_volume(worse, truth)},
+        evaluations={"<b>fbp": evaluate(worse, truth)},
         settings={"<b>fbp": {"filter": "ram-lak"}},
         run_records={"<b>fbp": {"seconds": {"total": 1.5}}},
     )

@@ -204,7 +204,7 @@ class Benchmark:
         """Reconstruct, score, keep what was asked for, and then the row."""
         from diffusionblend.benchmarking.ensembles import draw
         from diffusionblend.benchmarking.tables import scores_of
-        from diffusionblend.evaluation.metrics import evaluate_volume
+        from diffusionblend.evaluation.metrics import evaluate
         from diffusionblend.io.volumes import write_volume
 
         projections = cell.subject.scan(cell.setup)
@@ -220,7 +220,7 @@ class Benchmark:
             )
         peaks = peak_memory_mb()
         truth = cell.subject.truth
-        scores = scores_of(evaluate_volume(drawn.volume, truth))
+        scores = scores_of(evaluate(drawn.volume, truth))
         self.folder.keep_slice(cell, drawn.volume)
         if self.keep_volumes:
             write_volume(drawn.volume, self.folder.volume_path(cell), force=True)

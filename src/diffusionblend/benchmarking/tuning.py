@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import evaluate_volume
+from diffusionblend.evaluation.metrics import evaluate
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.api import make_method
 from diffusionblend.methods.base import Execution, Method, reconstruct_with
@@ -69,7 +69,7 @@ def tune(
         for value in left:
             tried = make_method(method, **{name: value})
             result = reconstruct_with(tried, projections, priors or {}, device, Execution())
-            scores[value] = evaluate_volume(result.volume, truth).volume_psnr_db
+            scores[value] = evaluate(result.volume, truth).volume_psnr_db
         best = max(scores, key=scores.__getitem__)
         left = [value for value in _neighbours(best, values) if value not in scores]
     is_most = name == "iterations" and best == values[-1]

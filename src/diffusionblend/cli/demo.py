@@ -171,13 +171,13 @@ class Demo:
         """Score, print the table, write the page."""
         from rich.console import Console
 
-        from diffusionblend.evaluation.metrics import evaluate_volume
+        from diffusionblend.evaluation.metrics import evaluate
         from diffusionblend.report.html import write_report
 
         evaluations = {}
         for name, r in results.items():
             with progress(f"evaluate {name}", after_seconds=PATIENCE_SECONDS) as on_step:
-                evaluations[name] = evaluate_volume(
+                evaluations[name] = evaluate(
                     r.volume, truth, relative_residual=r.relative_residual, on_step=on_step
                 )
         rows = [evaluation_row(name, e) for name, e in evaluations.items()]

@@ -65,7 +65,7 @@ class Evaluate:
 
     def run(self) -> None:
         """Read both, score, print, write what was asked for."""
-        from diffusionblend.evaluation.metrics import evaluate_volume
+        from diffusionblend.evaluation.metrics import evaluate
         from diffusionblend.io.volumes import read_volume
 
         spread_file = find_deviation(self.reconstruction, say, self.deviation)
@@ -83,9 +83,7 @@ class Evaluate:
             deviation = self._deviation(spread_file, volume)
         with timed_part(record, "evaluate", self.reconstruction.name) as on_step:
             residual = self._residual(volume)
-            evaluation = evaluate_volume(
-                volume, reference, relative_residual=residual, on_step=on_step
-            )
+            evaluation = evaluate(volume, reference, relative_residual=residual, on_step=on_step)
             calibration = self._calibration(volume, deviation, reference)
         self._print(evaluation, calibration)
         with timed_part(record, "draw"):

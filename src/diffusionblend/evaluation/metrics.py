@@ -94,7 +94,7 @@ class Evaluation:
         }
 
 
-def evaluate_volume(
+def evaluate(
     reconstruction: Volume,
     reference: Volume,
     *,

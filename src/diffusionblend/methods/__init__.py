@@ -1,37 +1,13 @@
-"""Reconstruction methods: one file each, its settings, what it needs and how it runs."""
+"""Reconstruction methods: one file each, its settings, what it needs and how it runs.
+
+The public names are those of `__init__.pyi`, imported when first used.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
 from diffusionblend.registry import Registry
-
-_CLASSES = {
-    "Fbp": "fbp",
-    "Sirt": "sirt",
-    "Cgls": "cgls",
-    "AdmmTv": "admm_tv",
-    "FbpUnet": "fbp_unet",
-    "Dds2d": "diffusion.dds",
-    "Dds": "diffusion.dds",
-    "DiffusionMbir": "diffusion.diffusion_mbir",
-    "Tpdm": "diffusion.tpdm",
-    "DiffusionBlend": "diffusion.diffusionblend",
-    "DiffusionBlendPP": "diffusion.diffusionblend_pp",
-    "Cg": "diffusion.consistency.cg",
-    "Prox": "diffusion.consistency.prox",
-    "TvZ": "diffusion.consistency.tv_z",
-    "Hard": "diffusion.consistency.hard",
-    "Dps": "diffusion.consistency.dps",
-    "Unconstrained": "diffusion.consistency.none",
-    "Method": "base",
-    "Execution": "base",
-    "Solution": "base",
-    "DiffusionMethod": "diffusion.base",
-    "EstimateMethod": "diffusion.base",
-    "Problem": "problem",
-}
 
 METHODS = Registry(
     "method",
@@ -53,14 +29,5 @@ METHODS = Registry(
 )
 """By name; others come in by entry points of the group `diffusionblend.methods`."""
 
-__all__ = sorted([*_CLASSES, "METHODS"])
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _CLASSES:
-        raise AttributeError(f"module 'diffusionblend.methods' has no attribute {name!r}")
-    return getattr(import_module(f"diffusionblend.methods.{_CLASSES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["METHODS"]

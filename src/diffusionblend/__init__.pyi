@@ -1,0 +1,55 @@
+"""The public names, for type checkers and for the lazy imports of `__init__.py`."""
+
+from . import data as data
+from . import geometry as geometry
+from . import methods as methods
+from . import operators as operators
+from . import priors as priors
+from .data.projections import Projections as Projections
+from .data.raw_scan import RawScan as RawScan
+from .data.result import Ensemble as Ensemble
+from .data.result import Reconstruction as Reconstruction
+from .data.volume import Volume as Volume
+from .data.volume import downsample_in_plane as downsample_in_plane
+from .errors import InputError as InputError
+from .errors import OutputExistsError as OutputExistsError
+from .errors import OutputWriteError as OutputWriteError
+from .evaluation.metrics import evaluate as evaluate
+from .geometry import ConeBeam as ConeBeam
+from .geometry import FanBeam as FanBeam
+from .geometry import ParallelBeam as ParallelBeam
+from .geometry import VectorGeometry as VectorGeometry
+from .geometry import equally_spaced_angles as equally_spaced_angles
+from .geometry.grid import Grid as Grid
+from .io.dicom.write import write_dicom_series as write_dicom_series
+from .io.projections import read_projections as read_projections
+from .io.projections import write_projections as write_projections
+from .io.scans.options import ReadOptions as ReadOptions
+from .io.scans.registry import read_raw_scan as read_raw_scan
+from .io.volumes import read_volume as read_volume
+from .io.volumes import write_volume as write_volume
+from .methods.admm_tv import AdmmTv as AdmmTv
+from .methods.api import make_method as make_method
+from .methods.api import reconstruct as reconstruct
+from .methods.api import sample as sample
+from .methods.api import steps as steps
+from .methods.base import Execution as Execution
+from .methods.base import Method as Method
+from .methods.cgls import Cgls as Cgls
+from .methods.diffusion.dds import Dds as Dds
+from .methods.diffusion.dds import Dds2d as Dds2d
+from .methods.diffusion.diffusion_mbir import DiffusionMbir as DiffusionMbir
+from .methods.diffusion.diffusionblend import DiffusionBlend as DiffusionBlend
+from .methods.diffusion.diffusionblend_pp import DiffusionBlendPP as DiffusionBlendPP
+from .methods.diffusion.tpdm import Tpdm as Tpdm
+from .methods.fbp import Fbp as Fbp
+from .methods.fbp_unet import FbpUnet as FbpUnet
+from .methods.sirt import Sirt as Sirt
+from .operators import XRayTransform as XRayTransform
+from .phantom import synthetic_chest as synthetic_chest
+from .preprocessing.prepare import prepare_scan as prepare_scan
+from .preprocessing.settings import PrepareSettings as PrepareSettings
+from .priors.prior import load_prior as load_prior
+from .simulation import simulate as simulate
+
+__version__: str

@@ -1,0 +1,50 @@
+"""The stubs are the public names: each is there, is documented, and is what type checkers see."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+import diffusionblend
+
+PACKAGES = ("diffusionblend", *(f"diffusionblend.{p}" for p in ("data", "methods", "priors")))
+
+
+def names_in(stub: Path) -> set[str]:
+    """The names that a stub gives to type checkers."""
+    found = set()
+    for node in ast.parse(stub.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            assert all(alias.asname == alias.name for alias in node.names), "X as X re-exports"
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.AnnAssign):
+            found.add(ast.unparse(node.target))
+    return found
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_stub_and_its_package_have_the_same_names(name):
+    package = importlib.import_module(name)
+    assert names_in(Path(package.__file__).with_suffix(".pyi")) == set(package.__all__)
+    for public in package.__all__:
+        assert getattr(package, public) is not None
+
+
+@pytest.mark.parametrize("name", [*PACKAGES, "diffusionblend.geometry", "diffusionblend.operators"])
+def test_public_classes_and_functions_are_documented(name):
+    package = importlib.import_module(name)
+    for public in package.__all__:
+        value = getattr(package, public)
+        assert not callable(value) or value.__doc__, public
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        diffusionblend.no_such_name  # noqa: B018
+
+
+def test_the_package_is_typed():
+    assert Path(diffusionblend.__file__).with_name("py.typed").is_file()
