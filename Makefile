@@ -67,7 +67,7 @@ newest: $(INSTALLED)
 define tried_with
 $(BIN)/python -m pip install --quiet uv
 $(BIN)/uv venv --quiet --clear --python $(2) build/$(1) || \
-	{ echo "There is no Python $(2) here. Try: another, such as 'make newest NEWEST_PYTHON=3.13'"; exit 1; }
+	{ echo "Python $(2) is neither here nor could it be fetched. Expected: a version or the path of one. Try: make newest NEWEST_PYTHON=python3.13"; exit 1; }
 $(BIN)/uv pip install --quiet --python build/$(1) $(3) --editable . --group test
 $(BIN)/uv pip freeze --quiet --python build/$(1)
 build/$(1)/bin/python -m pytest --override-ini filterwarnings=default $(COMPAT_TESTS)

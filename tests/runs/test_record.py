@@ -6,7 +6,6 @@ import math
 import platform
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
