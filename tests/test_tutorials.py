@@ -42,7 +42,7 @@ def test_the_tutorial_on_a_series_of_ones_own(cli, in_folder):
     quick = {
         " reconstruct ": ("--device", "cpu"),
         "--preset fast": ("--steps", 1),
-        "--method admm-tv": ("--tv.iterations", 5),
+        "--method admm-tv": ("--iterations", 5),
         " view ": ("--static", "look.html"),
     }
     run_commands_of("own-series.md", cli, quick)
