@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from diffusionblend.errors import InputError
 from diffusionblend.methods.validation import check_fields
 from diffusionblend.priors.resolve import PriorLike, PriorSpec, resolve_priors
 from diffusionblend.ranks import Ranks
@@ -75,7 +76,7 @@ class Method(ABC):
     name: on the command line. summary, when: one line each. prior: the priors it needs, None for
     none. tuned: settings that are searched on a training patient, in this order, with the values
     tried. basic: the settings that the short help shows. volumes_held: float32 volumes that it
-    holds at once, without a network.
+    holds at once, without a network. has_estimates: whether its steps hand out a running estimate.
     """
 
     name: ClassVar[str]
@@ -85,6 +86,7 @@ class Method(ABC):
     tuned: ClassVar[Mapping[str, tuple[float, ...]]] = {}
     basic: ClassVar[tuple[str, ...]] = ()
     volumes_held: ClassVar[int] = 25
+    has_estimates: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -194,7 +196,8 @@ def reconstruct_with(
 ) -> Reconstruction:
     """A volume in HU by a method and loaded priors: resolve, normalise, run, convert.
 
-    Raises InputError where values are not finite, or as the method does.
+    Raises InputError where values are not finite, or as the method does, and where a running
+    estimate is asked for of a method that has none.
     """
     import torch
 
@@ -203,6 +206,12 @@ def reconstruct_with(
     from diffusionblend.methods.problem import Problem
     from diffusionblend.units import network_to_hu
 
+    if execution.on_estimate is not None and not method.has_estimates:
+        raise InputError(
+            f"{method.name} was asked for its estimate at every step; it has no running estimate.",
+            "a method that samples a prior, such as diffusionblend++",
+            "on_step, for the steps alone",
+        )
     started = time.perf_counter()
     resolved = method.resolved(frozenset(priors))
     with torch.no_grad():

@@ -54,6 +54,7 @@ class DiffusionMethod(Method):
     default_noise: ClassVar[Mapping[str, float]] = {"noise_fraction": 0.85}
     """Which stochasticity is taken where none is set."""
     basic: ClassVar[tuple[str, ...]] = ("steps", "init", "seed", "consistency")
+    has_estimates: ClassVar[bool] = True
     on_scaled_state: ClassVar[bool] = False
     """Whether the data-consistency step is taken on the noisy state, scaled."""
 
