@@ -27,8 +27,8 @@ TAKEN_IN = {
     **{f"prior-{name}.md": f"{WEIGHTS}/{name}/README.md" for name in PRIORS},
 }
 """Page of the site: file of the repository. The card of every shipped prior is among them."""
-MOVED = {"README.md": "index.md", "benchmarks/RESULTS.md": "results/index.md"}
-"""File of the repository: the page of the site that says the same."""
+MOVED = {"README.md": "index.md"}
+"""File of the repository: the page of the site that replaces it."""
 PYTHON = "python-api.md"
 NAMED = re.compile(r"^::: (diffusionblend[\w.]*)\.(\w+)$", re.MULTILINE)
 HELP_COLUMNS = "100"
