@@ -87,7 +87,7 @@ def test_a_command_of_two_words_is_listed_under_the_first(cli):
 
 
 @pytest.mark.parametrize(
-    ("verb", "words"),
+    ("command", "words"),
     [
         ("simulate", ("degrees", "1/mm", "counts", "8", "180")),
         ("import", ("in mm", "HU", "pixels")),
@@ -95,8 +95,8 @@ def test_a_command_of_two_words_is_listed_under_the_first(cli):
         ("reconstruct", ("HU", "200", "balanced", "shipped")),
     ],
 )
-def test_help_shows_units_and_defaults(cli, verb, words):
-    text = " ".join(cli(verb, "--help-all").out.split())
+def test_help_shows_units_and_defaults(cli, command, words):
+    text = " ".join(cli(command, "--help-all").out.split())
     for word in words:
         assert word in text
 
@@ -107,14 +107,15 @@ def test_the_version_is_told(cli):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("reconstruct",), ("no-such-verb",), ("simulate", "a.nii", "--views", "many")]
+    "arguments",
+    [(), ("reconstruct",), ("no-such-command",), ("simulate", "a.nii", "--views", "many")],
 )
 def test_wrong_usage_exits_with_2(cli, arguments):
     assert cli(*arguments).code == 2
 
 
 @pytest.mark.parametrize(
-    ("verb", "option", "value", "word"),
+    ("command", "option", "value", "word"),
     [
         ("reconstruct", "--noise-fraction", "nan", "noise_fraction is nan"),
         ("reconstruct", "--steps", "0", "steps is 0"),
@@ -123,9 +124,11 @@ def test_wrong_usage_exits_with_2(cli, arguments):
         ("train", "--network.image-size", "17", "The network's slices are 17 pixels wide"),
     ],
 )
-def test_impossible_settings_are_told_in_their_own_words(cli, tmp_path, verb, option, value, word):
+def test_impossible_settings_are_told_in_their_own_words(
+    cli, tmp_path, command, option, value, word
+):
     method = ("--method", "diffusion-mbir") if option == "--corrector-snr" else ()
-    result = cli(verb, "input", "-o", tmp_path / "a.nii.gz", *method, option, value)
+    result = cli(command, "input", "-o", tmp_path / "a.nii.gz", *method, option, value)
     assert result.code == 1
     first, second = result.err.splitlines()[:2]
     assert first.startswith(f"diffusionblend: {word}")
@@ -152,12 +155,12 @@ def test_a_system_error_is_a_message_not_a_traceback(cli, tmp_path, chest_file, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("verb", [("methods",), ("simulate", "--help")])
-def test_a_reader_that_has_had_enough_makes_no_noise(verb):
+@pytest.mark.parametrize("command", [("methods",), ("simulate", "--help")])
+def test_a_reader_that_has_had_enough_makes_no_noise(command):
     """As in `diffusionblend methods | head -1`."""
-    command = [sys.executable, "-m", "diffusionblend.cli.main", *verb]
+    line = [sys.executable, "-m", "diffusionblend.cli.main", *command]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:
+    with subprocess.Popen(line, **pipes) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
@@ -253,5 +256,5 @@ def test_the_command_offers_every_method(cli):
 
 def test_what_leaves_a_record_is_known():
     assert set(RECORDED) == set(COMMANDS) - {
-        *("methods", "settings", "repeat", "priors", "doctor", "projections info")
+        *("methods", "settings", "repeat", "priors", "doctor", "completion", "projections info")
     }

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from command_line import assert_nothing_in, assert_refused, assert_succeeded
-from diffusionblend.cli.samples import deviation_path
 from diffusionblend.data.volume import Volume
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.runs.deviation import find_deviation, samples_of
 from diffusionblend.runs.record import RunRecord, run_record_path
+from diffusionblend.runs.samples import deviation_path
 
 
 @pytest.fixture
@@ -31,24 +31,24 @@ def mean_file(tmp_path, chest) -> Path:
 
 
 def record_with(path: Path, results: dict) -> None:
-    record = RunRecord(verb="reconstruct", settings={}, results=results)
+    record = RunRecord(command="reconstruct", settings={}, results=results)
     record.write(run_record_path(path), force=True)
 
 
 def test_it_is_found_beside_its_volume(mean_file, chest_file, tmp_path):
-    assert find_deviation(mean_file) == deviation_path(mean_file)
-    assert find_deviation(mean_file, tmp_path / "b.nrrd") == tmp_path / "b.nrrd"
-    assert find_deviation(chest_file) is None
-    assert find_deviation(tmp_path) is None
+    assert find_deviation(mean_file, print) == deviation_path(mean_file)
+    assert find_deviation(mean_file, print, tmp_path / "b.nrrd") == tmp_path / "b.nrrd"
+    assert find_deviation(chest_file, print) is None
+    assert find_deviation(tmp_path, print) is None
     assert samples_of(mean_file) is None
     record_with(mean_file, {"seeds": [0, 1, 2]})
     assert samples_of(mean_file) == 3
-    assert find_deviation(mean_file) == deviation_path(mean_file)
+    assert find_deviation(mean_file, print) == deviation_path(mean_file)
 
 
 def test_that_of_an_older_run_is_left_out(mean_file, capsys):
     record_with(mean_file, {"relative_residual": 0.1})
-    assert find_deviation(mean_file) is None
+    assert find_deviation(mean_file, print) is None
     assert "a single sample" in capsys.readouterr().out
     assert samples_of(mean_file) is None
 
@@ -145,15 +145,15 @@ def write_bad(kind: str, path: Path, chest: Volume) -> None:
         path.write_bytes(path.read_bytes()[:-30])
 
 
-@pytest.mark.parametrize("verb", ["view", "evaluate"])
+@pytest.mark.parametrize("command", ["view", "evaluate"])
 @pytest.mark.parametrize(("kind", "word"), BAD.items())
 def test_a_bad_one_that_was_given_is_refused(
-    cli, tmp_path, verb, kind, word, mean_file, chest, chest_file
+    cli, tmp_path, command, kind, word, mean_file, chest, chest_file
 ):
     path, out = tmp_path / "bad.nii.gz", tmp_path / "out"
     write_bad(kind, path, chest)
-    output = ("--static", out / "a.html") if verb == "view" else ("-o", out / "a.json")
-    result = cli(verb, mean_file, "--reference", chest_file, "--deviation", path, *output)
+    output = ("--static", out / "a.html") if command == "view" else ("-o", out / "a.json")
+    result = cli(command, mean_file, "--reference", chest_file, "--deviation", path, *output)
     assert result.code == 1 and "Traceback" not in result.err
     assert "bad.nii.gz" in result.err and "Expected: " in result.err and word in result.err
     assert_nothing_in(out)

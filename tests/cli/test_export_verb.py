@@ -27,7 +27,7 @@ def test_a_volume_goes_out_as_dicom_and_comes_back(cli, tmp_path, series):
     np.testing.assert_array_equal(read_volume(again).values, read_volume(chest).values)
     assert read_volume(again).grid == read_volume(chest).grid
     record = json.loads((tmp_path / "out.run.json").read_text())
-    assert record["verb"] == "export" and len(record["inputs"]) == 2
+    assert record["command"] == "export" and len(record["inputs"]) == 2
     assert record["results"]["written"]["shape_zyx"] == [6, 8, 10]
     first = pydicom.dcmread(out / "slice-0001.dcm")
     assert first.PatientID == "SECRET-ID" and "8 views" in first.SeriesDescription

@@ -105,7 +105,7 @@ with_nan[3, 2, 1] = np.nan
         (hu_pattern() / 1000, ("is not in HU", "fractions or attenuation")),
         (np.full((4, 8, 8), -1000.0), ("is not in HU", "a constant")),
     ],
-    ids=["thin", "NaN", "raw", "normalised", "constant"],
+    ids=["NaN", "raw", "normalised", "constant"],
 )
 def test_a_file_that_is_no_volume_in_hu_is_refused(cli, tmp_path, suffix, values, words):
     source = tmp_path / f"in{suffix}"

@@ -47,7 +47,7 @@ def test_import_tells_what_it_found_and_keeps_a_record(cli, source, tmp_path):
     found = float(result.out.split("axis of rotation at column ")[1].split()[0])
     assert found == pytest.approx(29.3, abs=0.15)
     record = read_run_record(tmp_path / "scan.h5.run.json")
-    assert record.verb == "projections import"
+    assert record.command == "projections import"
     assert record.results["correction"]["dead_pixels"] == 1
     scan = read_projections(output)
     assert scan.geometry.column_mm == 0.5 and scan.notes["source"] == "measured"

@@ -80,7 +80,7 @@ def change(record, **settings):
     ("damage", "word"),
     [
         (lambda r: "no JSON", "not a run record"),
-        (lambda r: r | {"verb": "dream"}, "'dream'"),
+        (lambda r: r | {"command": "dream"}, "'dream'"),
         (lambda r: r | {"settings": ["fbp"]}, "names no output"),
         (lambda r: change(r, wings=2), "wings"),
         (lambda r: change(r, method="sart"), "'sart'"),

@@ -23,7 +23,7 @@ def test_one_file_is_written_with_its_record(cli, tmp_path, chest_file):
     page = out.read_text()
     assert page.count('class="volume"') == 1  # the same file twice is one volume
     record = json.loads((out.parent / "page.html.run.json").read_text())
-    assert record["verb"] == "view" and len(record["inputs"]) == 1
+    assert record["command"] == "view" and len(record["inputs"]) == 1
     assert_refused(cli("view", chest_file, "--static", out), "--force")
     again = tmp_path / "again.html"
     assert_succeeded(cli("repeat", f"{out}.run.json", "-o", again))

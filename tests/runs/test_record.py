@@ -31,7 +31,10 @@ ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 def a_record(tmp_path: Path) -> RunRecord:
     (tmp_path / "in.h5").write_bytes(b"abc")
     record = RunRecord(
-        verb="reconstruct", settings={"method": "fbp", "views": 8}, seed=7, weights_sha256="0" * 64
+        command="reconstruct",
+        settings={"method": "fbp", "views": 8},
+        seed=7,
+        weights_sha256="0" * 64,
     )
     record.add_input(tmp_path / "in.h5")
     record.results["residual"] = 0.0125
@@ -77,7 +80,7 @@ def test_a_folder_is_an_input(tmp_path):
     (tmp_path / "series").mkdir()
     (tmp_path / "series" / "0.dcm").write_bytes(b"abc")
     (tmp_path / "series" / "1.dcm").write_bytes(b"abcd")
-    record = RunRecord(verb="import", settings={})
+    record = RunRecord(command="import", settings={})
     record.add_input(tmp_path / "series")
     assert record.inputs[0]["bytes"] == 7
     (tmp_path / "series" / "1.dcm").write_bytes(b"abce")
@@ -87,7 +90,7 @@ def test_a_folder_is_an_input(tmp_path):
 def test_seconds_add_up_over_blocks_also_where_they_fail(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("diffusionblend.runs.record.time.perf_counter", lambda: now[0])
-    record = RunRecord(verb="train", settings={})
+    record = RunRecord(command="train", settings={})
     for _ in range(2):
         with pytest.raises(KeyError), record.timed("network"):
             now[0] += 2.0
@@ -100,7 +103,7 @@ def test_paths_below_home_lose_the_users_name(tmp_path, monkeypatch):
     (home / "scans").mkdir(parents=True)
     (home / "scans" / "a.h5").write_bytes(b"abc")
     monkeypatch.setenv("HOME", str(home))
-    record = RunRecord(verb="reconstruct", settings={"input": home / "scans" / "a.h5"})
+    record = RunRecord(command="reconstruct", settings={"input": home / "scans" / "a.h5"})
     record.add_input(home / "scans" / "a.h5")
     record.write(tmp_path / "r.run.json")
     text = (tmp_path / "r.run.json").read_text()
@@ -114,7 +117,7 @@ def test_paths_below_home_lose_the_users_name(tmp_path, monkeypatch):
 def test_a_record_names_no_user_and_no_host(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("in.h5").write_bytes(b"abc")
-    record = RunRecord(verb="simulate", settings={})
+    record = RunRecord(command="simulate", settings={})
     record.add_input("in.h5")
     record.write("a.run.json")
     entries = json.loads(Path("a.run.json").read_text())
@@ -122,7 +125,7 @@ def test_a_record_names_no_user_and_no_host(tmp_path, monkeypatch):
     assert platform.node() not in " ".join(words).split()
     assert getpass.getuser() not in " ".join(words).split()
     assert set(entries) == {
-        "verb",
+        "command",
         "settings",
         "seed",
         "device",
@@ -204,8 +207,8 @@ def test_nothing_heavy_is_imported():
     [
         ("not json", "not a run record"),
         ("[1]", "no command"),
-        ('{"verb": "train"}', "no command"),
-        ('{"verb": "train", "settings": {}, "record_version": 99}', "version 99"),
+        ('{"command": "train"}', "no command"),
+        ('{"command": "train", "settings": {}, "record_version": 99}', "version 99"),
         ('{"verb": "train", "settings": {}, "record_version": 1, "new": 1}', "version 1"),
     ],
 )

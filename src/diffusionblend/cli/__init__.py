@@ -1,1 +1,1 @@
-"""The verbs of the command line, one dataclass each: its fields are the options, `run` does it."""
+"""The commands, one dataclass each: its fields are the options, `run` does it."""

@@ -25,7 +25,7 @@ def give_back_freed_memory() -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc keep what is freed for the next array; whether this system could be told so.
+    """Have glibc keep what is freed for the next array; whether this system takes the setting.
 
     For a program of ours alone: a library has no business to change this for its host.
     """

@@ -88,7 +88,9 @@ class Benchmark:
         if self.dry_run:
             self._report_plan(engine)
             return
-        record = RunRecord(verb="benchmark", settings=asdict(self), device=engine.collection.device)
+        record = RunRecord(
+            command="benchmark", settings=asdict(self), device=engine.collection.device
+        )
         self._add_inputs(record, engine)
         for path in paths:
             for name in engine.collection.trained_on(path.name):

@@ -134,6 +134,11 @@ COMMANDS: dict[str, Entry] = {
         "List the priors of the package, or describe one.",
         ("diffusionblend priors", "diffusionblend priors chest-128"),
     ),
+    "completion": Entry(
+        "completion:Completion",
+        "Print a script by which bash or zsh completes commands and options.",
+        ("diffusionblend completion bash",),
+    ),
     "doctor": Entry(
         "doctor:Doctor",
         "Print versions, devices, speed and the state of the priors.",

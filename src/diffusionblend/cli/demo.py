@@ -73,7 +73,7 @@ class Demo:
         check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
         device = choose_device(self.device)
         prior = load_prior(self.prior, device)
-        record = RunRecord(verb="demo", settings=asdict(self), seed=self.seed, device=device)
+        record = RunRecord(command="demo", settings=asdict(self), seed=self.seed, device=device)
         with record.timed("reference"):
             truth = self._reference(prior, record)
         projections = self._scan(truth)

@@ -40,13 +40,13 @@ class Doctor:
         """Print it; fails where a shipped prior is not whole."""
         say("```")
         for name, version in versions().items():
-            _tell(name, version)
-        self._tell_devices()
-        _tell("free disk here", f"{shutil.disk_usage(Path.cwd()).free / GIGABYTE:.0f} GB")
-        whole, broken = self._tell_priors()
+            _fact(name, version)
+        self._print_devices()
+        _fact("free disk here", f"{shutil.disk_usage(Path.cwd()).free / GIGABYTE:.0f} GB")
+        whole, broken = self._print_priors()
         if self.speed and DEFAULT_PRIOR in whole:
-            self._tell_speed(whole[DEFAULT_PRIOR])
-        _tell("made", datetime.now(UTC).isoformat(timespec="minutes"))
+            self._print_speed(whole[DEFAULT_PRIOR])
+        _fact("made", datetime.now(UTC).isoformat(timespec="minutes"))
         say("```")
         if broken or not whole:
             raise InputError(
@@ -55,22 +55,22 @@ class Doctor:
                 "install diffusionblend again",
             )
 
-    def _tell_devices(self) -> None:
+    def _print_devices(self) -> None:
         import torch
 
         available = available_memory_bytes()
         room = "" if available is None else f", {available / GIGABYTE:.1f} GB of memory free"
-        _tell("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads{room}")
+        _fact("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads{room}")
         count = torch.cuda.device_count()
         for i in range(count):
             free, total = torch.cuda.mem_get_info(i)
             name = torch.cuda.get_device_name(i)
-            _tell(f"cuda:{i}", f"{name}, {free / GIGABYTE:.0f} of {total / GIGABYTE:.0f} GB free")
+            _fact(f"cuda:{i}", f"{name}, {free / GIGABYTE:.0f} of {total / GIGABYTE:.0f} GB free")
         built = torch.version.cuda or torch.version.hip
         if not count:
-            _tell("cuda", f"no device; torch is built {f'for {built}' if built else 'without it'}")
+            _fact("cuda", f"no device; torch is built {f'for {built}' if built else 'without it'}")
 
-    def _tell_priors(self) -> tuple[dict[str, Prior], list[str]]:
+    def _print_priors(self) -> tuple[dict[str, Prior], list[str]]:
         """The shipped priors that load, by name, and the names of those that do not."""
         from diffusionblend.priors.prior import load_prior
         from diffusionblend.priors.store import shipped_priors
@@ -79,13 +79,13 @@ class Doctor:
         for name, folder in shipped_priors().items():
             try:
                 whole[name] = load_prior(folder)
-                _tell(f"prior {name}", f"whole, SHA-256 {whole[name].weights_sha256[:16]}")
+                _fact(f"prior {name}", f"whole, SHA-256 {whole[name].weights_sha256[:16]}")
             except InputError as error:
                 broken.append(name)
-                _tell(f"prior {name}", f"NOT WHOLE: {error.got}")
+                _fact(f"prior {name}", f"NOT WHOLE: {error.got}")
         return whole, broken
 
-    def _tell_speed(self, prior: Prior) -> None:
+    def _print_speed(self, prior: Prior) -> None:
         """Blocks a second through the network, pairs of A and A* a second, on every device."""
         import torch
 
@@ -102,17 +102,17 @@ class Doctor:
             blocks = torch.zeros(n_blocks, k, size, size, device=device)
             rate = _rate(lambda b=blocks: prior.denoise(b, MIDDLE_TIMESTEP, 1), device)
             what = f"{k} x {size} x {size}"
-            _tell(f"network, {name}", f"{rate * n_blocks:.3g} blocks of {what} a second")
+            _fact(f"network, {name}", f"{rate * n_blocks:.3g} blocks of {what} a second")
             grid = Grid(shape=(n_blocks * k, size, size), spacing_mm=(1.0, 1.0, 1.0))
             geometry = ParallelBeam.fitting(grid, VIEWS)
             operator = XRayTransform(geometry, grid, device=device)
             volume = torch.zeros(grid.shape, device=device)
             rate = _rate(lambda o=operator, v=volume: o.normal(v), device)
             what = f"of a slice of {size} x {size}, {VIEWS} views"
-            _tell(f"A and A*, {name}", f"{rate * n_blocks * k:.3g} pairs a second, {what}")
+            _fact(f"A and A*, {name}", f"{rate * n_blocks * k:.3g} pairs a second, {what}")
 
 
-def _tell(name: str, text: object) -> None:
+def _fact(name: str, text: object) -> None:
     """A fact as a line of the block."""
     say(f"{name:{NAME_WIDTH}} {text}")
 

@@ -70,7 +70,7 @@ class Evaluate:
 
         spread_file = find_deviation(self.reconstruction, say, self.deviation)
         outputs = self._checked_outputs(spread_file)
-        record = RunRecord(verb="evaluate", settings=asdict(self))
+        record = RunRecord(command="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
             add_input(record, path)
         for path in (self.projections, spread_file):
@@ -223,7 +223,7 @@ class Evaluate:
             return None
 
     def _projection_notes(self) -> dict[str, object]:
-        """How the projections came about, as their file tells; nothing without one."""
+        """How the projections came about, as their file has it; nothing without one."""
         if self.projections is None:
             return {}
         from diffusionblend.io.projections import read_projections

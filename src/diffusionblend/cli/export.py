@@ -28,16 +28,16 @@ class Export:
     template: Path | None = None
     """DICOM folder that the volume comes from: patient, study and frame of reference are kept."""
     template_series: str | None = None
-    """UID of the template's series, where its folder holds several."""
+    """UID of the template's series, where its folder contains several."""
     description: str | None = None
-    """Series description, at most 64 letters; by default it tells of a research reconstruction."""
+    """Series description, at most 64 letters; by default that of a research reconstruction."""
     views: int | None = None
     """Number of projections that the volume was made from, to be noted in the series."""
     force: bool = False
-    """Replace the output folder, where it holds nothing else."""
+    """Replace the output folder, where it contains nothing else."""
 
     def run(self) -> None:
-        """Read, write, and tell what was written."""
+        """Read, write, and print what was written."""
         from diffusionblend.io.dicom.write import DICOM_FILES
         from diffusionblend.io.tiff_stack import TIFF_FILES
         from diffusionblend.io.volumes import read_volume, summary
@@ -46,7 +46,7 @@ class Export:
         check_folder_output(self.output, self.force, DICOM_FILES if is_dicom else TIFF_FILES)
         check_outputs_absent([run_record_path(self.output)], self.force)
         self._check_options()
-        record = RunRecord(verb="export", settings=asdict(self))
+        record = RunRecord(command="export", settings=asdict(self))
         record.add_input(self.volume)
         if self.template is not None:
             if not self.template.is_dir():

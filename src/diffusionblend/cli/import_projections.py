@@ -42,7 +42,7 @@ class ImportProjections:
     """Overwrite the output."""
 
     def run(self) -> None:
-        """Read, correct, find the axis, write, and tell what was found."""
+        """Read, correct, find the axis, write, and print what was found."""
         from diffusionblend.io.projections import check_projections_suffix, write_projections
         from diffusionblend.io.scans.registry import read_raw_scan
         from diffusionblend.preprocessing.prepare import prepare_scan
@@ -51,7 +51,7 @@ class ImportProjections:
         check_projections_suffix(self.output)
         named = [p for p in (self.source, self.read.angles, self.read.image_key) if p is not None]
         check_outputs_are_no_inputs([self.output], named)
-        record = RunRecord(verb="projections import", settings=asdict(self))
+        record = RunRecord(command="projections import", settings=asdict(self))
         for path in named:
             add_input(record, path)
         with timed_part(record, "read", self.source.name):
@@ -60,7 +60,7 @@ class ImportProjections:
         say(f"read {views} views x {rows} rows x {columns} columns of {scan.values}")
         with timed_part(record, "prepare"):
             done = prepare_scan(scan, self.prepare)
-        _tell(done)
+        _print_found(done)
         if "photons" in done.projections.notes:
             say(f"about {done.projections.notes['photons']:.3g} photons per pixel of the open beam")
         with timed_part(record, "write", self.output.name):
@@ -76,7 +76,7 @@ class ImportProjections:
         )
 
 
-def _tell(done: Preparation) -> None:
+def _print_found(done: Preparation) -> None:
     """What was corrected, and where the axis is."""
     found, centre = done.correction, done.centre
     if found.dead_pixels or found.zero_counts or found.not_finite:

@@ -37,14 +37,14 @@ class Import:
     spacing_mm: tuple[float, float, float] | None = None
     """Resample to this spacing along z, y and x, in mm."""
     series: str | None = None
-    """UID of the series to take, where the folder holds several."""
+    """UID of the series to take, where the folder contains several."""
     dtype: Literal["float32", "int16"] = "float32"
     """Number format to write; int16 rounds to whole HU."""
     force: bool = False
     """Overwrite the output."""
 
     def run(self) -> None:
-        """Read, check, resample, write, and tell what was found."""
+        """Read, check, resample, write, and print what was found."""
         from diffusionblend.data.resample import resample, to_square_slices
         from diffusionblend.io.volumes import check_hu, check_volume_suffix, summary, write_volume
 
@@ -57,13 +57,13 @@ class Import:
             raise InputError(
                 f"--series was given, but {self.source} is no folder.", "a folder of DICOM series"
             )
-        record = RunRecord(verb="import", settings=asdict(self))
+        record = RunRecord(command="import", settings=asdict(self))
         add_input(record, self.source)
         with timed_part(record, "read", self.source.name) as on_step:
             volume = self._read(record, on_step)
-        self._tell_series(record)
+        self._print_series(record)
         found = summary(volume)
-        _tell("found", found)
+        _print_facts("found", found)
         with timed_part(record, "resample"):
             if self.size is not None:
                 volume = to_square_slices(volume, self.size)
@@ -74,7 +74,7 @@ class Import:
             write_volume(volume, self.output, force=self.force, dtype=self.dtype)
         written = summary(volume)
         if written != found:
-            _tell("wrote", written)
+            _print_facts("wrote", written)
         record.results |= {"found": found, "written": written}
         write_record(record, self.output)
         say(f"wrote {self.output}")
@@ -92,7 +92,7 @@ class Import:
         record.results["series"] = report.as_dict()
         return volume
 
-    def _tell_series(self, record: RunRecord) -> None:
+    def _print_series(self, record: RunRecord) -> None:
         """What the DICOM series, if it was one, says of itself."""
         series = record.results.get("series")
         if series is None:
@@ -104,7 +104,7 @@ class Import:
             say(f"note: {warning}")
 
 
-def _tell(what: str, facts: dict) -> None:
+def _print_facts(what: str, facts: dict) -> None:
     z, y, x = facts["shape_zyx"]
     mm = " x ".join(f"{s:g}" for s in facts["spacing_mm_zyx"])
     say(

@@ -1,4 +1,4 @@
-"""`diffusionblend projections info`: what a file of projections, or a measured scan, holds."""
+"""`diffusionblend projections info`: what a file of projections, or a measured scan, contains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffusionblend.data.raw_scan import RawScan
 
 EVEN_DEGREES = 0.01
-"""Steps between angles that differ by less are told as one."""
+"""Steps between angles that differ by less are printed as one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,13 @@ def projections_facts(scan: Projections) -> dict[str, object]:
         "mu_water_per_mm": scan.mu_water_per_mm,
         "units": "reconstruct writes HU by this mu_water, or 1/mm with --output-unit 1/mm",
         "truth": "none: projections files never hold one",
-        "source": scan.notes.get("source", "not told"),
+        "source": scan.notes.get("source", "unknown"),
         "notes": {k: v for k, v in scan.notes.items() if k not in ("source", "settings")},
     }
 
 
 def raw_scan_facts(scan: RawScan) -> dict[str, object]:
-    """What a measured scan holds before any correction."""
+    """What a measured scan contains before any correction."""
     facts: dict[str, object] = {
         "kind": f"measured scan, uncorrected: {scan.values}",
         "views_rows_columns": scan.data.shape,
@@ -100,14 +100,14 @@ def _angles(angles_rad: tuple[float, ...] | np.ndarray) -> dict[str, object]:
     """First, last and step of the angles, in degrees."""
     degrees = np.degrees(angles_rad)
     steps = np.diff(degrees)
-    told: dict[str, object] = {
+    found: dict[str, object] = {
         "angles_degrees_first_last": (round(float(degrees[0]), 4), round(float(degrees[-1]), 4))
     }
     if len(steps):
         even = float(np.ptp(steps)) < EVEN_DEGREES
         low, high = round(float(steps.min()), 4), round(float(steps.max()), 4)
-        told["angle_step_degrees"] = round(float(steps.mean()), 4) if even else (low, high)
-    return told
+        found["angle_step_degrees"] = round(float(steps.mean()), 4) if even else (low, high)
+    return found
 
 
 def _spread(values: np.ndarray) -> tuple[float, ...]:

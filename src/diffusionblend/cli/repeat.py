@@ -49,9 +49,9 @@ class Repeat:
     def run(self) -> None:
         """Build the command from the record and run it."""
         record = read_run_record(self.record)
-        if record.verb not in RECORDED:
+        if record.command not in RECORDED:
             raise InputError(
-                f"{self.record} is of {record.verb!r}.", f"one of {', '.join(RECORDED)}"
+                f"{self.record} is of {record.command!r}.", f"one of {', '.join(RECORDED)}"
             )
         with progress("hash the inputs (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
             changed = record.changed_inputs(on_step)
@@ -60,7 +60,7 @@ class Repeat:
         command = repeated(record, self.output, self.record, force=self.force)
         for name in _other_priors(record, command):
             self._refuse_or_report(f"the weights of {name} are not those of the first run")
-        say(f"repeating {record.verb} of {record.started}")
+        say(f"repeating {record.command} of {record.started}")
         command.run()
 
     def _refuse_or_report(self, change: str) -> None:
@@ -79,7 +79,7 @@ def repeated(record: RunRecord, output: Path, source: Path, *, force: bool) -> C
 
     Raises InputError.
     """
-    kind = COMMANDS[record.verb].load()
+    kind = COMMANDS[record.command].load()
     settings = _redirected(record.settings, output, source)
     if "force" in {f.name for f in fields(kind)}:  # type: ignore[arg-type]
         settings |= {"force": force}

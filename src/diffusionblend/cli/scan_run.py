@@ -65,7 +65,7 @@ class ScanRun:
         self.device = choose_device(options.device)
         self.is_first = alone or rank_and_count()[0] == 0
         self.record = RunRecord(
-            verb="reconstruct", settings={}, seed=options.method.first_seed, device=self.device
+            command="reconstruct", settings={}, seed=options.method.first_seed, device=self.device
         )
         add_input(self.record, options.projections)
         with timed_part(self.record, "read", options.projections.name):

@@ -33,7 +33,7 @@ HALF_SCAN_DEGREES = 180.0
 MOST_MU_PER_MM = 1.0
 """Of water; reached at 8 keV, which passes no patient."""
 LONG_RUN_VOXEL_VIEWS = 2e9
-"""Views times voxels from which on the cost is told before a run."""
+"""Views times voxels from which on the cost is printed before a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Simulate:
         check_projections_suffix(self.output)
         self._check_numbers()
         check_noise(self.photons, self.electronic_counts)
-        record = RunRecord(verb="simulate", settings=asdict(self), seed=self.seed)
+        record = RunRecord(command="simulate", settings=asdict(self), seed=self.seed)
         add_input(record, self.volume)
         with timed_part(record, "read", self.volume.name) as on_step:
             volume = read_volume(self.volume, on_step=on_step)

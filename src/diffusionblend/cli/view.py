@@ -58,7 +58,7 @@ class View:
         if self.static.suffix.lower() != STATIC_SUFFIX:
             raise InputError(f"The page is named {self.static.name}.", f"a {STATIC_SUFFIX} file")
         check_output_and_record(self.static, self.force)
-        record = RunRecord(verb="view", settings=asdict(self))
+        record = RunRecord(command="view", settings=asdict(self))
         deviations = self._deviations()
         for path in [*self._paths(), *deviations.values()]:
             record.add_input(path)

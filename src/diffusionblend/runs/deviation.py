@@ -31,7 +31,7 @@ def find_deviation(volume: Path, report: Report, given: Path | None = None) -> P
     if not found.is_file():
         return None
     record = _record_of(volume)
-    if record is not None and record.verb == "reconstruct" and "seeds" not in record.results:
+    if record is not None and record.command == "reconstruct" and "seeds" not in record.results:
         report(f"note: {found} is left out: by its record, {volume.name} is a single sample")
         return None
     return found
@@ -58,7 +58,7 @@ def read_deviation(path: Path, volume: Volume, report: Report, *, is_given: bool
 
 
 def samples_of(volume: Path) -> int | None:
-    """How many samples a volume is the mean of, by its run record; None where it does not tell."""
+    """How many samples a volume is the mean of, by its run record; None where that is unknown."""
     record = _record_of(volume)
     seeds = None if record is None else record.results.get("seeds")
     return len(seeds) if isinstance(seeds, list) else None

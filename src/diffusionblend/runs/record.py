@@ -1,6 +1,6 @@
 """What a run was: settings, versions, seed, inputs, times; kept beside its output.
 
-A record holds no user or host names: paths below the home folder are written with `~`.
+A record contains no user or host names: paths below the home folder are written with `~`.
 """
 
 from __future__ import annotations
@@ -58,16 +58,17 @@ def versions() -> dict[str, str]:
 
 @dataclass(kw_only=True)
 class RunRecord:
-    """One run of a verb; fill it while it runs, then `write` it beside the output.
+    """One run of a command; fill it while it runs, then `write` it beside the output.
 
-    verb: what was run. settings: its options, plain values; of a method the chosen one's, resolved.
+    command: what was run. settings: its options, plain values; of a method the chosen one's,
+    resolved.
     inputs: path, sha256 and bytes of each input file. priors: name and SHA-256 of the weights of
     those it ran with, by their roles. weights_sha256: of the prior that it trained. noise_device:
     where random numbers were drawn. seconds: per part. peak_memory_mb: of the process and, where
     torch uses one, the GPU. results: what came out (residual, network share, metrics).
     """
 
-    verb: str
+    command: str
     settings: dict[str, object]
     seed: int | None = None
     device: str = "cpu"
@@ -157,17 +158,18 @@ def read_run_record(path: Path | str) -> RunRecord:
             f"{path} is not a run record: {error}.", f"a file that ends in {RECORD_SUFFIX}"
         ) from error
     known = {f.name for f in fields(RunRecord)}
-    if not isinstance(entries, dict) or not {"verb", "settings", "record_version"} <= set(entries):
+    version = entries.get("record_version") if isinstance(entries, dict) else None
+    if version is not None and (version != RECORD_VERSION or not set(entries) <= known):
+        raise InputError(
+            f"{path} is a run record of version {version}; this diffusionblend reads version "
+            f"{RECORD_VERSION}.",
+            f"a record of version {RECORD_VERSION}",
+            "the version of diffusionblend that wrote it, or the run once more",
+        )
+    if version is None or not {"command", "settings"} <= set(entries):
         raise InputError(
             f"{path} is not a run record: it has no command and settings.",
             f"a file that ends in {RECORD_SUFFIX}",
-        )
-    if entries["record_version"] != RECORD_VERSION or not set(entries) <= known:
-        raise InputError(
-            f"{path} is a run record of version {entries['record_version']}; this diffusionblend "
-            f"reads version {RECORD_VERSION}.",
-            f"a record of version {RECORD_VERSION}",
-            "the version of diffusionblend that wrote it, or the run once more",
         )
     return RunRecord(**entries)
 
@@ -197,7 +199,7 @@ def restart_peak_memory() -> None:
 
 
 def available_memory_bytes() -> int | None:
-    """Memory that the system could give a process now; None where it does not tell."""
+    """Memory that the system could give a process now; None where it is unknown."""
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return None
@@ -208,7 +210,7 @@ def available_memory_bytes() -> int | None:
 
 
 def _peak_process_bytes() -> int | None:
-    """The process's peak resident memory; None where the system does not tell."""
+    """The process's peak resident memory; None where it is unknown."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux's getrusage counts what the parent had before the program started
         for line in status.read_text().splitlines():
