@@ -12,7 +12,7 @@ from command_line import assert_succeeded, working_process
 from diffusionblend.io.volumes import read_volume
 from diffusionblend.runs.state_file import state_path
 
-STEPS = 400
+STEPS = 200
 
 
 @pytest.mark.parametrize(
