@@ -256,5 +256,5 @@ def test_the_command_offers_every_method(cli):
 
 def test_what_leaves_a_record_is_known():
     assert set(RECORDED) == set(COMMANDS) - {
-        *("methods", "settings", "repeat", "priors", "doctor", "completion", "projections info")
+        *("methods", "settings", "repeat", "priors", "doctor", "projections info")
     }

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "solvers": VALUES | {"operators"},
     "methods": VALUES | {"operators", "solvers", "priors", "ranks", "devices"},
     "training": VALUES | {"io", "priors", "phantom", "ranks", "solvers", "operators"},
-    "runs": VALUES | {"io"},
+    "runs": VALUES | {"io", "priors", "methods"},
     "evaluation": VALUES | {"io"},
     "report": VALUES | {"io", "evaluation"},
     "benchmarking": VALUES

@@ -1,4 +1,4 @@
-"""What a shell completes by the script of `completion`."""
+"""What a shell completes by the script of `--completion`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _diffusionblend; echo "${COMPREPLY[@]
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes_commands_options_and_choices(cli):
-    script = cli("completion", "bash").out
+    script = cli("--completion", "bash").out
     expected = {
         ("rec",): {"reconstruct"},
         ("projections", "i"): {"import", "info"},
@@ -34,5 +34,5 @@ def test_bash_completes_commands_options_and_choices(cli):
 
 
 def test_zsh_loads_what_the_script_needs(cli):
-    assert cli("completion", "zsh").out.startswith("autoload -U +X bashcompinit")
-    assert cli("completion", "fish").code == 2
+    assert cli("--completion=zsh").out.startswith("autoload -U +X bashcompinit")
+    assert cli("--completion", "fish").code == 2

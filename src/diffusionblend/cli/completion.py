@@ -1,19 +1,19 @@
-"""`diffusionblend completion`: a script by which a shell completes commands and options."""
+"""A script by which a shell completes commands, options and their choices.
+
+In bash, `eval "$(diffusionblend --completion bash)"` in ~/.bashrc; in zsh likewise in ~/.zshrc.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Mapping
 
-import tyro
-
-from diffusionblend.cli.commands import COMMANDS, first_words, subcommands_of
-from diffusionblend.cli.common import say
 from diffusionblend.cli.compose import chosen_for, composed, takes_method
 from diffusionblend.cli.options import Option, options_of
+from diffusionblend.cli.recorded import Entry
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.diffusion.consistency import CONSISTENCY_STEPS
 
+SHELLS = ("bash", "zsh")
 HEAD = """\
 _diffusionblend() {
   local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"
@@ -28,27 +28,18 @@ complete -o default -F _diffusionblend diffusionblend"""
 FOR_ZSH = "autoload -U +X bashcompinit && bashcompinit"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """Print a script for the shell that completes commands, options and their choices.
-
-    In bash: add eval "$(diffusionblend completion bash)" to ~/.bashrc; in zsh likewise to ~/.zshrc.
-    """
-
-    shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional]
-    """Shell that it is for: bash or zsh."""
-
-    def run(self) -> None:
-        """Print the script."""
-        lines = [FOR_ZSH] if self.shell == "zsh" else []
-        say("\n".join([*lines, HEAD, *_cases(), TAIL % " ".join(first_words())]))
+def completion_script(shell: str, commands: Mapping[str, Entry]) -> str:
+    """The script for a shell, of `SHELLS`."""
+    lines = [FOR_ZSH] if shell == "zsh" else []
+    words = dict.fromkeys(name.partition(" ")[0] for name in commands)
+    return "\n".join([*lines, HEAD, *_cases(commands), TAIL % " ".join(words)])
 
 
-def _cases() -> list[str]:
+def _cases(commands: Mapping[str, Entry]) -> list[str]:
     """What can follow each command, and each option that has choices."""
     cases = []
-    for name in COMMANDS:
-        options = _all_options(name)
+    for name, entry in commands.items():
+        options = _all_options(entry.load())
         choices = {o.name: o.kind.split("|") for o in options if o.kind.islower() and "|" in o.kind}
         if any(o.name == "--method" for o in options):
             choices["--method"] = list(METHODS)
@@ -59,15 +50,16 @@ def _cases() -> list[str]:
             cases += [f'        {o}) words="{" ".join(c)}" ;;' for o, c in sorted(choices.items())]
             cases.append("      esac")
         cases[-1] += " ;;"
-    for word in first_words():
-        if subcommands_of(word):
-            cases.append(f'    "{word} "*) words="{" ".join(subcommands_of(word))}" ;;')
+    inner: dict[str, list[str]] = {}
+    for first, _, second in (name.partition(" ") for name in commands):
+        if second:
+            inner.setdefault(first, []).append(second)
+    cases += [f'    "{first} "*) words="{" ".join(words)}" ;;' for first, words in inner.items()]
     return cases
 
 
-def _all_options(name: str) -> list[Option]:
+def _all_options(kind: type) -> list[Option]:
     """The options of a command; those of all methods where it takes one."""
-    kind = COMMANDS[name].load()
     if not takes_method(kind):
         found = options_of(kind)
     else:

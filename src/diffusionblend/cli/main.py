@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from diffusionblend import __version__
 from diffusionblend.cli.allocator import keep_freed_memory
-from diffusionblend.cli.commands import COMMANDS, Command, first_words, subcommands_of
+from diffusionblend.cli.commands import COMMANDS, first_words, subcommands_of
+from diffusionblend.cli.recorded import Command
 from diffusionblend.cli.stopping import EXIT_INTERRUPTED, EXIT_TERMINATED, Stopped, Terminated
 from diffusionblend.cli.usage import UsageError, did_you_mean
 from diffusionblend.errors import InputError
@@ -93,6 +94,8 @@ def command_of(arguments: Sequence[str]) -> Command | str:
         return f"diffusionblend {__version__}"
     if first in ("--help", "-h", "--help-all"):
         return _list_of_commands()
+    if first.partition("=")[0] == "--completion":
+        return _completion(first.partition("=")[2] or "".join(rest))
     inner = subcommands_of(first)
     if inner:
         return _subcommand_of(first, inner, rest)
@@ -124,6 +127,19 @@ def _parsed(name: str, arguments: Sequence[str]) -> Command | str:
     return parsed_command(name, arguments)
 
 
+def _completion(shell: str) -> str:
+    """A script for a shell."""
+    from diffusionblend.cli.completion import SHELLS, completion_script
+
+    if shell not in SHELLS:
+        raise UsageError(
+            f"--completion was given {shell!r}.",
+            f"one of {', '.join(SHELLS)}",
+            'eval "$(diffusionblend --completion bash)"',
+        )
+    return completion_script(shell, COMMANDS)
+
+
 def _list_of_commands() -> str:
     """The help of the program: its commands, a line each."""
     lines = ["usage: diffusionblend COMMAND [options]", "", DESCRIPTION, "", "commands:"]
@@ -134,8 +150,9 @@ def _list_of_commands() -> str:
     lines += [
         "",
         "options:",
-        "  --help, -h    Print this; after a command, its help. --help-all prints every option.",
-        "  --version, -V Print the version.",
+        "  --help, -h     Print this; after a command, its help. --help-all prints all options.",
+        "  --version, -V  Print the version.",
+        "  --completion bash|zsh  Print a script by which the shell completes what is typed.",
         "",
         "examples:",
         "  diffusionblend demo",

@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 import tyro
 
-from diffusionblend.cli.commands import COMMANDS, Command
+from diffusionblend.cli.commands import COMMANDS
 from diffusionblend.cli.compose import (
     Chosen,
     built,
@@ -18,6 +18,7 @@ from diffusionblend.cli.compose import (
 )
 from diffusionblend.cli.help import command_help
 from diffusionblend.cli.options import Option, options_of
+from diffusionblend.cli.recorded import Command
 from diffusionblend.cli.usage import UsageError, did_you_mean
 
 HELP = ("--help", "-h")

@@ -18,9 +18,9 @@ from typing import (
 
 import tyro
 
-from diffusionblend.cli.commands import COMMANDS, RECORDED, Command
 from diffusionblend.cli.common import Output, say
 from diffusionblend.cli.progress import PATIENCE_SECONDS, progress
+from diffusionblend.cli.recorded import RECORDED, Command
 from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.base import Method
@@ -79,7 +79,7 @@ def repeated(record: RunRecord, output: Path, source: Path, *, force: bool) -> C
 
     Raises InputError.
     """
-    kind = COMMANDS[record.command].load()
+    kind = RECORDED[record.command].load()
     settings = _redirected(record.settings, output, source)
     if "force" in {f.name for f in fields(kind)}:  # type: ignore[arg-type]
         settings |= {"force": force}

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from diffusionblend.cli.common import (
     add_input,
     check_outputs_are_no_inputs,
@@ -156,6 +154,8 @@ class ScanRun:
 
     def _run_samples(self, ranks: Ranks) -> None:
         """Every sample that is not there yet as a run of its own, then mean and deviation."""
+        import torch
+
         spread, options = deviation_path(self.output), self.options
         paths = self._sample_paths()
         if options.force and self.is_first:
@@ -278,6 +278,8 @@ def arrays_of(state: State) -> dict[str, object]:
 
 def state_of(done: int, arrays: Mapping[str, object]) -> State:
     """The state after `done` steps from arrays by name."""
+    import torch
+
     tensors = {n: torch.from_numpy(a) for n, a in arrays.items()}
     given = {n: tensors[n] for n in STATE_FIELDS if n in tensors}
     variables = {n.removeprefix(VARIABLE): t for n, t in tensors.items() if n.startswith(VARIABLE)}

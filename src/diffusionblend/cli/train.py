@@ -108,7 +108,7 @@ class Train:
         if self.dry_run:
             return
         record = RunRecord(
-            verb="train", settings=asdict(self), seed=self.settings.seed, device=device
+            command="train", settings=asdict(self), seed=self.settings.seed, device=device
         )
         with record.timed("read"):
             data = self._data(processes, record)
