@@ -3,15 +3,14 @@ decides a result."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diffusionblend.benchmarking.setups import Setup, simulated
 from diffusionblend.errors import InputError
+from diffusionblend.runs.identity import key_of, run_identity
 
 if TYPE_CHECKING:
     from diffusionblend.benchmarking.grid import CellSpec, ScanFile
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
     from diffusionblend.methods.base import Method
     from diffusionblend.priors.prior import Prior
-
-KEY_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -110,13 +107,14 @@ class Cell:
         method: Method,
         seed: int,
         priors: Mapping[str, Prior],
+        device: str,
     ) -> Cell:
         """The run of a specification's method, its settings searched, with a seed."""
         seeded = method.with_seed(seed)
         roles = frozenset(priors)
         drawn = seeded.for_ensemble(seed, roles) if spec.samples > 1 else seeded
+        key = cell_key(subject, setup, drawn, priors, device, samples=spec.samples)
         resolved = drawn.resolved(roles)
-        key = key_of(subject, setup, resolved, priors, {"samples": spec.samples})
         return cls(subject, setup, spec.label, seeded, resolved, seed, spec.samples, priors, key)
 
     @property
@@ -126,28 +124,24 @@ class Cell:
         return ", ".join([*parts, f"seed {self.seed}"] if self.method.is_random else parts)
 
 
-def key_of(
+def cell_key(
     subject: Subject,
     setup: Setup | None,
     method: Method,
     priors: Mapping[str, Prior],
-    more: Mapping[str, Any],
+    device: str,
+    **more: object,
 ) -> str:
-    """A short hash of all that decides a result: data, setup, settings and weights.
+    """A short hash of all that decides a result: the run's identity, and what is scanned.
 
-    method: with resolved settings.
+    more: plain values beside. Raises InputError where the settings do not fit together.
     """
-    facts = {
-        "subject": list(subject.sha256),
+    identity = run_identity(method, priors, subject.sha256, device)
+    scanned = {
         "shape": list(subject.truth.grid.shape),
         "setup": None if setup is None else asdict(setup),
-        "method": method.name,
-        "settings": method.settings(),
-        "priors": {role: prior.weights_sha256 for role, prior in priors.items()},
-        **more,
     }
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+    return key_of(identity | scanned | more)
 
 
 def middle_of(volume: Volume, n_slices: int) -> Volume:

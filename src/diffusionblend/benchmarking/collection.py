@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from diffusionblend.benchmarking.setups import Setup
     from diffusionblend.methods.base import Method
     from diffusionblend.priors.prior import Prior
-    from diffusionblend.priors.restorer import Restorer
 
 BUDGET = ("batch_size", "learning_rate", "warmup_steps", "decay_steps")
 """Settings of a training that a table shows, beside its steps."""
@@ -22,7 +21,7 @@ PriorKey = tuple[str, tuple[int, float] | None]
 
 
 class PriorCollection:
-    """Loaded priors by prior type, restorers by the views of their scans as well.
+    """Loaded priors by prior type; those of FBP-UNet by the views of their scans as well.
 
     names: shipped names, folders or hub ids. Raises InputError where two are of the same type, or
     of different slice sizes.
@@ -30,7 +29,7 @@ class PriorCollection:
 
     def __init__(self, names: Sequence[str], device: str) -> None:
         self.device = device
-        self._loaded: dict[str, Prior | Restorer] = {}
+        self._loaded: dict[str, Prior] = {}
         self._names: dict[PriorKey, str] = {}
         for name in names:
             key = _key(self._load(name))
@@ -64,15 +63,13 @@ class PriorCollection:
                 "\n  ".join([f"--methods without {' '.join(without)}, or train", *needed]),
             )
 
-    def priors_of(
-        self, cell: CellSpec, setup: Setup | None, *, pixels: int
-    ) -> dict[str, Prior | Restorer]:
+    def priors_of(self, cell: CellSpec, setup: Setup | None, *, pixels: int) -> dict[str, Prior]:
         """The loaded priors of a cell by their roles; after `check_all`. Raises InputError.
 
         pixels: of a slice, along x.
         """
         method = cell.method
-        given = {role: self._load(name) for role, name in cell.priors.items()}
+        given: dict[str, Prior] = {role: self._load(name) for role, name in cell.priors.items()}
         for role, key in _wanted(method, setup).items():
             if role not in given:
                 given[role] = self._load(self._names[key])
@@ -81,9 +78,7 @@ class PriorCollection:
         )
         return dict(found)
 
-    def _partner(
-        self, method: Method, given: Mapping[str, Prior | Restorer]
-    ) -> dict[str, Prior | Restorer]:
+    def _partner(self, method: Method, given: Mapping[str, Prior]) -> dict[str, Prior]:
         """The shipped coarse prior of a method that looks for one, kept loaded."""
         from diffusionblend.priors.resolve import shipped_partner
 
@@ -93,18 +88,22 @@ class PriorCollection:
         name = shipped_partner(given["prior"])
         return {} if name is None else {"coarse_prior": self._load(name)}
 
-    def _load(self, name: str) -> Prior | Restorer:
+    def _load(self, name: str) -> Prior:
         from diffusionblend.priors.prior import load_prior
 
         if name not in self._loaded:
-            self._loaded[name] = load_prior(name, self.device)
+            self._loaded[name] = load_prior(name, self.device)  # type: ignore[assignment]
         return self._loaded[name]
 
     def trained_on(self, volume: str) -> list[str]:
         """The priors that were trained on a volume of this file name."""
-        return [n for n, p in self._loaded.items() if volume in (p.trained.get("volumes") or ())]
+        found = []
+        for name, prior in self._loaded.items():
+            volumes = prior.trained.get("volumes")
+            found += [name] if isinstance(volumes, list) and volume in volumes else []
+        return found
 
-    def described(self, priors: Mapping[str, Prior | Restorer]) -> dict[str, dict[str, str]]:
+    def described(self, priors: Mapping[str, Prior]) -> dict[str, dict[str, str]]:
         """Name, hash and training of a run's priors by their roles, for its row."""
         names = {id(prior): name for name, prior in self._loaded.items()}
         return {
@@ -117,9 +116,10 @@ class PriorCollection:
         }
 
 
-def _key(prior: Prior | Restorer) -> PriorKey:
+def _key(prior: Prior) -> PriorKey:
     is_diffusion = prior.config.type.is_diffusion
-    return prior.config.prior_type, None if is_diffusion else prior.views
+    views = None if is_diffusion else prior.views  # type: ignore[attr-defined]
+    return prior.config.prior_type, views
 
 
 def _wanted(method: Method, setup: Setup | None) -> dict[str, PriorKey]:
@@ -145,7 +145,7 @@ def _training_command(prior_type: str, of_views: tuple[int, float] | None) -> st
     return f"{command}-{which:g} --prior-type {prior_type} {scan}"
 
 
-def training_in_short(prior: Prior | Restorer) -> str:
+def training_in_short(prior: Prior) -> str:
     """Prior type, size, budget, start, volumes and loss of a prior, as far as its facts say."""
     facts, settings = prior.trained, prior.trained.get("settings")
     settings = settings if isinstance(settings, dict) else {}
@@ -155,9 +155,8 @@ def training_in_short(prior: Prior | Restorer) -> str:
     parts += [f"{facts[name]} {name}" for name in ("steps", "blocks") if name in facts]
     parts += [f"{n.replace('_', ' ')} {settings[n]}" for n in BUDGET if n in settings]
     if "initial_prior_sha256" in facts:
-        parts.append(f"from the weights {facts['initial_prior_sha256'][:16]}")
-    if isinstance(facts.get("volumes"), list):
-        parts.append(f"{len(facts['volumes'])} volumes")
-    if isinstance(facts.get("validation_loss"), float):
-        parts.append(f"validation loss {facts['validation_loss']:.4f}")
+        parts.append(f"from the weights {str(facts['initial_prior_sha256'])[:16]}")
+    volumes, loss = facts.get("volumes"), facts.get("validation_loss")
+    parts += [f"{len(volumes)} volumes"] if isinstance(volumes, list) else []
+    parts += [f"validation loss {loss:.4f}"] if isinstance(loss, float) else []
     return ", ".join([*parts, f"SHA-256 {prior.weights_sha256[:16]}"])

@@ -93,9 +93,12 @@ def _samples(
             )
             result = reconstruct_with(one, projections, cell.priors, device, reports)
             write_volume(result.volume, path, force=True)
-            row = {"sample": number, "seconds": result.seconds["total"]}
-            evaluations = {"network_evaluations": result.network_evaluations}
-            append_json_line(folder / DONE_FILE, row | evaluations)
+            row = {
+                "sample": number,
+                "seconds": result.seconds["total"],
+                "network_evaluations": result.network_evaluations,
+            }
+            append_json_line(folder / DONE_FILE, row)
         yield read_volume(path, check=False)
 
 

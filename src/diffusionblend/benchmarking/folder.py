@@ -15,6 +15,7 @@ from diffusionblend.io.jsonl import append_json_line, read_json_lines
 
 if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
+    from diffusionblend.report.planes import PlaneImage
 
 ROWS_FILE, TUNED_FILE = "rows.jsonl", "tuned.jsonl"
 TABLE_FILE, CSV_FILE = "table.md", "table.csv"
@@ -94,7 +95,7 @@ class Folder:
         truth, rows = subject.truth, self.rows()
         labels = tables.told_apart(rows)
         middle = truth.grid.shape[1] // 2
-        images: dict[str, dict[str, object]] = {}
+        images: dict[str, dict[str, PlaneImage]] = {}
         for label, row in zip(labels, rows, strict=True):
             path = self.path / SLICES_FOLDER / f"{row['key']}.npy"
             if row["volume_sha256"] != list(subject.sha256) or not path.exists():

@@ -130,7 +130,7 @@ def read_grid(path: Path, **changes: Any) -> Grid:
     known = {f.name for f in fields(Grid)} - {"cells", "setups", "scans"} | set(SETUP_KEYS)
     _refuse_unknown(text, known | {"cell", "setup", "scan"}, f"{path}")
     folder = path.parent
-    given = {n: text[n] for n in ("size", "slices") if n in text}
+    given: dict[str, Any] = {n: text[n] for n in ("size", "slices") if n in text}
     if "priors" in text:
         given["priors"] = tuple(_prior_at(name, folder) for name in _listed(text["priors"]))
     if "seeds" in text:

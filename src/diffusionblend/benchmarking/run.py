@@ -136,13 +136,16 @@ class Benchmark:
     def work_left(self) -> Iterator[Work]:
         """The searches and runs that are still to be made."""
         searches = self._searches()
-        for setup in self.grid.setups:
-            for spec in self.grid.cells:
-                yield from searches.left(spec, setup)
+        if searches is not None:
+            for simulated in self.grid.setups:
+                for spec in self.grid.cells:
+                    yield from searches.left(spec, simulated)
         for subject, setups in self._subjects():
             for setup in setups:
                 for spec in self.grid.cells:
-                    known = searches.known(spec, setup)
+                    known: Method | None = spec.method
+                    if searches is not None and setup is not None:
+                        known = searches.known(spec, setup)
                     cells = self._cells_of(subject, setup, spec, known or spec.method)
                     done = {(row["key"], row["label"]) for row in self.folder.rows()}
                     left = [c for c in cells if not known or (c.key, c.label) not in done]
@@ -168,15 +171,21 @@ class Benchmark:
         size = self.collection.size or self.grid.size
         return Subject.read(path, size=size, n_slices=self.grid.slices)
 
-    def _searches(self) -> Searches:
-        subject = None if self.grid.tune_on is None else self._read(self.grid.tune_on)
-        return Searches(file=self.folder.tuned_file, subject=subject, collection=self.collection)
+    def _searches(self) -> Searches | None:
+        """The searches of settings, where there is a training volume."""
+        if self.grid.tune_on is None:
+            return None
+        return Searches(
+            file=self.folder.tuned_file,
+            subject=self._read(self.grid.tune_on),
+            collection=self.collection,
+        )
 
     def _cells(
         self,
         subject: Subject,
         setups: Sequence[Setup | None],
-        searches: Searches,
+        searches: Searches | None,
         failed: list[str],
     ) -> Iterator[Cell]:
         """Every cell of a subject; one whose search fails is left out and reported."""
@@ -184,7 +193,9 @@ class Benchmark:
             for spec in self.grid.cells:
                 name = f"{subject.setup_name(setup)}, the search for {spec.label}"
                 try:
-                    method = searches.method_of(spec, setup, self.reports.say)
+                    method = spec.method
+                    if searches is not None and setup is not None:
+                        method = searches.method_of(spec, setup, self.reports.say)
                     cells = self._cells_of(subject, setup, spec, method)
                 except InputError as error:
                     self._note_failure(failed, name, error)
@@ -198,7 +209,10 @@ class Benchmark:
         pixels = subject.truth.grid.shape[2]
         priors = self.collection.priors_of(spec, setup, pixels=pixels)
         seeds = self.grid.seeds_of(spec)
-        return [Cell.of(subject, setup, spec, method, seed, priors) for seed in seeds]
+        return [
+            Cell.of(subject, setup, spec, method, seed, priors, self.collection.device)
+            for seed in seeds
+        ]
 
     def _run_cell(self, cell: Cell) -> None:
         """Reconstruct, score, keep what was asked for, and then the row."""
@@ -247,6 +261,7 @@ class Benchmark:
             "settings": cell.resolved.settings(),
             "priors": self.collection.described(cell.priors),
             "version": __version__,
+            "device": self.collection.device.partition(":")[0],
             "versions": versions(),
         }
 

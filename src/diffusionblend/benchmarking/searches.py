@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffusionblend.benchmarking.cells import Subject, key_of, middle_of
+from diffusionblend.benchmarking.cells import Subject, cell_key, middle_of
 from diffusionblend.benchmarking.plan import Work
 from diffusionblend.benchmarking.setups import Setup, simulated
 from diffusionblend.benchmarking.tuning import searched_settings, tune
@@ -17,6 +17,7 @@ from diffusionblend.methods.api import make_method
 if TYPE_CHECKING:
     from diffusionblend.benchmarking.collection import PriorCollection
     from diffusionblend.benchmarking.grid import CellSpec
+    from diffusionblend.data.projections import Projections
     from diffusionblend.methods.base import Method
     from diffusionblend.priors.prior import Prior
 
@@ -26,22 +27,22 @@ SLICES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Searches:
-    """Settings of cells, by search where there is a training volume (`subject`) to search on.
+    """Settings of cells, searched on a training volume (`subject`) for simulated scans.
 
-    file: of JSON lines, one a search. Measured scans are not searched for.
+    file: of JSON lines, one a search.
     """
 
     file: Path
-    subject: Subject | None
+    subject: Subject
     collection: PriorCollection
 
-    def method_of(self, cell: CellSpec, setup: Setup | None, say: Callable[[str], None]) -> Method:
+    def method_of(self, cell: CellSpec, setup: Setup, say: Callable[[str], None]) -> Method:
         """The cell's method, its settings searched one after another if they were not yet.
 
         Raises InputError where the best value lies at the end of those tried.
         """
         method = cell.method
-        for name in self._searched(cell, setup):
+        for name in self._searched(cell):
             row = self._row(cell, setup, name, method)
             if row is None:
                 row = self._search(cell, setup, name, method, say)
@@ -49,17 +50,17 @@ class Searches:
             method = make_method(method, **{name: row["value"]})
         return method
 
-    def known(self, cell: CellSpec, setup: Setup | None) -> Method | None:
+    def known(self, cell: CellSpec, setup: Setup) -> Method | None:
         """The cell's method, None where a search would have to come first."""
         rows = [*self._found(cell, setup)]
-        if len(rows) < len(self._searched(cell, setup)):
+        if len(rows) < len(self._searched(cell)):
             return None
         return make_method(cell.method, **{row["searched"]: row["value"] for row in rows})
 
-    def left(self, cell: CellSpec, setup: Setup | None) -> Iterator[Work]:
+    def left(self, cell: CellSpec, setup: Setup) -> Iterator[Work]:
         """The searches that are still to be made; what follows on another counts as not made."""
         found = {row["searched"] for row in self._found(cell, setup)}
-        for name in self._searched(cell, setup):
+        for name in self._searched(cell):
             if name not in found:
                 values = searched_settings(cell.method)[name]
                 yield Work(
@@ -102,20 +103,18 @@ class Searches:
         append_json_line(self.file, row)
         return row
 
-    def _found(self, cell: CellSpec, setup: Setup | None) -> Iterator[dict]:
+    def _found(self, cell: CellSpec, setup: Setup) -> Iterator[dict]:
         """The rows of a cell's searches, up to the first that is missing."""
         method = cell.method
-        for name in self._searched(cell, setup):
+        for name in self._searched(cell):
             row = self._row(cell, setup, name, method)
             if row is None:
                 return
             yield row
             method = make_method(method, **{name: row["value"]})
 
-    def _searched(self, cell: CellSpec, setup: Setup | None) -> list[str]:
+    def _searched(self, cell: CellSpec) -> list[str]:
         """The settings that are searched: those of the method that the cell does not name."""
-        if self.subject is None or setup is None:
-            return []
         return [name for name in searched_settings(cell.method) if name not in cell.given]
 
     def _row(self, cell: CellSpec, setup: Setup, name: str, method: Method) -> dict | None:
@@ -125,13 +124,13 @@ class Searches:
     def _key(self, cell: CellSpec, setup: Setup, name: str, method: Method) -> str:
         """Of all that a search depends on: the settings so far among it."""
         priors = self._priors(cell, setup)
-        more = {"searched": name, "values": list(searched_settings(method)[name])}
-        resolved = method.resolved(frozenset(priors))
-        return key_of(self.subject, setup, resolved, priors, more)
+        values = list(searched_settings(method)[name])
+        device = self.collection.device
+        return cell_key(self.subject, setup, method, priors, device, searched=name, values=values)
 
     def _priors(self, cell: CellSpec, setup: Setup) -> dict[str, Prior]:
         pixels = self.subject.truth.grid.shape[2]
         return self.collection.priors_of(cell, setup, pixels=pixels)
 
-    def _scan(self, setup: Setup):
+    def _scan(self, setup: Setup) -> Projections:
         return simulated(middle_of(self.subject.truth, SLICES), setup)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from diffusionblend.errors import InputError
 from diffusionblend.methods.validation import AtLeastOne, NotNegative, Positive, check_fields
@@ -45,13 +45,12 @@ class Setup:
             raise InputError(f"views is {self.views!r}.", "a whole number")
         if self.arc_degrees is None:
             object.__setattr__(self, "arc_degrees", FULL_ARC_DEGREES[self.geometry])
-        if self.arc_degrees > FULL_SCAN_DEGREES:
-            raise InputError(
-                f"An arc of {self.arc_degrees:g} degrees was asked for.", "up to 360 degrees"
-            )
+        arc = self.arc_degrees or 0.0
+        if arc > FULL_SCAN_DEGREES:
+            raise InputError(f"An arc of {arc:g} degrees was asked for.", "up to 360 degrees")
 
     @classmethod
-    def of_arc(cls, arc_degrees: float, **settings: object) -> Setup:
+    def of_arc(cls, arc_degrees: float, **settings: Any) -> Setup:
         """A limited arc with one view a degree. Raises InputError unless it is below 180."""
         if not 0 < arc_degrees < HALF_SCAN_DEGREES:
             raise InputError(
@@ -81,7 +80,7 @@ def simulated(volume: Volume, setup: Setup) -> Projections:
     from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
     from diffusionblend.simulation import simulate
 
-    kinds = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
+    kinds: dict[str, Any] = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
     geometry = kinds[setup.geometry].fitting(
         volume.grid, views=setup.views, arc_degrees=setup.arc_degrees
     )

@@ -34,11 +34,11 @@ INTERVALS = (
 Row = Mapping[str, Any]
 
 
-def scores_of(evaluation: Evaluation) -> dict[str, float | int | None]:
+def scores_of(evaluation: Evaluation) -> dict[str, object]:
     """What a row keeps of an evaluation: of each plane the means, with the standard deviation over
     the slices and their number."""
     whole = evaluation.volume_psnr_db
-    scores: dict[str, float | int | None] = {"psnr_volume_db": whole if isfinite(whole) else None}
+    scores: dict[str, object] = {"psnr_volume_db": whole if isfinite(whole) else None}
     more = evaluation_row("", evaluation)
     scores |= {name: value for name, value in more.items() if name.startswith(DETAILS)}
     for plane, score in evaluation.planes.items():
@@ -133,14 +133,16 @@ def _facts(row: Row) -> dict[str, object]:
     facts = {name: value for name, value in settings.items() if name != "seed"}
     for role, prior in priors.items():
         facts[str(role).replace("_", " ")] = f"{prior['name']} {prior['weights_sha256'][:8]}"
-    return facts | {name: row.get(name) for name in ("size", "slices", "samples", "version")}
+    return facts | {
+        name: row.get(name) for name in ("size", "slices", "samples", "device", "version")
+    }
 
 
 def _patient(row: Row) -> str:
     return str(row.get("volume_sha256") or row["volume"])
 
 
-def _mean(values: Iterable[object]) -> float | None:
+def _mean(values: Iterable[Any]) -> float | None:
     """Of those that are there."""
     there = [float(value) for value in values if value is not None]
     return fmean(there) if there else None
@@ -176,7 +178,7 @@ def markdown_tables(rows: Sequence[Row]) -> str:
     return "\n".join(texts)
 
 
-def published_table(published: Mapping[str, object]) -> str:
+def published_table(published: Mapping[str, Any]) -> str:
     """The published figures, with how their data and training differ from ours."""
     rows, setups = [], []
     for entry in published["rows"]:
@@ -213,7 +215,7 @@ def _by_setup(
     return str(format_table(list(rows.values()), columns, "markdown", title=title))
 
 
-def _text(value: object, half: object, digits: int) -> str:
+def _text(value: Any, half: Any, digits: int) -> str:
     """A mean with its interval."""
     if value is None:
         return MISSING

@@ -59,7 +59,7 @@ def tune(
     method = make_method(method)
     searched = searched_settings(method)
     if not searched:
-        known = [n for n in METHODS if METHODS.get(n).tuned]
+        known = [n for n in METHODS if getattr(METHODS.get(n), "tuned", None)]
         raise InputError(f"{method.name} has nothing to search.", f"one of {', '.join(known)}")
     name = next(iter(searched)) if name is None else name
     values = searched[name] if values is None else values
@@ -67,8 +67,8 @@ def tune(
     left = [values[len(values) // 2]]
     while left:
         for value in left:
-            tried = make_method(method, **{name: value})
-            result = reconstruct_with(tried, projections, priors or {}, device, Execution())
+            one = make_method(method, **{name: value})
+            result = reconstruct_with(one, projections, priors or {}, device, Execution())
             scores[value] = evaluate(result.volume, truth).volume_psnr_db
         best = max(scores, key=scores.__getitem__)
         left = [value for value in _neighbours(best, values) if value not in scores]

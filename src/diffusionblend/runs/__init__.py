@@ -1,0 +1,1 @@
+"""A run: its record, its identity, its checkpoint."""
