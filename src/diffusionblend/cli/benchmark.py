@@ -12,7 +12,7 @@ import tyro
 
 from diffusionblend.cli.allocator import give_back_freed_memory
 from diffusionblend.cli.common import Device, Output, add_input, say, write_record
-from diffusionblend.cli.plan import in_words, tell_disk, tell_memory
+from diffusionblend.cli.plan import in_words, report_disk, report_memory
 from diffusionblend.cli.progress import progress
 from diffusionblend.devices import choose_device
 from diffusionblend.errors import InputError
@@ -201,5 +201,5 @@ class Benchmark:
             say(f"{setup}, {label}: about {in_words(seconds)} ({runs} runs)")
         total = sum(plan.seconds.values())
         say(f"all {sum(plan.runs.values())} runs: about {in_words(total)}")
-        tell_memory(plan.memory_bytes)
-        tell_disk(self.output, plan.disk_bytes if self.keep_volumes else 0)
+        report_memory(plan.memory_bytes)
+        report_disk(self.output, plan.disk_bytes if self.keep_volumes else 0)

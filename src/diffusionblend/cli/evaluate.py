@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,7 @@ from diffusionblend.runs.deviation import find_deviation, read_deviation, sample
 from diffusionblend.runs.record import RunRecord, plain_value, read_run_record, run_record_path
 
 if TYPE_CHECKING:
+    from diffusionblend.data.projections import Projections
     from diffusionblend.evaluation.calibration import Calibration
     from diffusionblend.evaluation.metrics import Evaluation
 
@@ -125,14 +127,12 @@ class Evaluate:
         import torch
 
         from diffusionblend.geometry.grid import check_same_grid
-        from diffusionblend.io.projections import read_projections
         from diffusionblend.methods.problem import Problem
         from diffusionblend.units import hu_to_network
 
-        projections = read_projections(self.projections)
-        check_same_grid(volume.grid, projections.grid)
+        check_same_grid(volume.grid, self._scan.grid)
         x = hu_to_network(torch.from_numpy(volume.values))
-        return Problem.of(projections).relative_residual(x)
+        return Problem.of(self._scan).relative_residual(x)
 
     def _deviation(self, path: Path | None, volume: Volume) -> Volume | None:
         """The standard deviation that was given or found."""
@@ -224,11 +224,14 @@ class Evaluate:
 
     def _projection_notes(self) -> dict[str, object]:
         """How the projections came about, as their file has it; nothing without one."""
-        if self.projections is None:
-            return {}
+        return {} if self.projections is None else dict(self._scan.notes)
+
+    @cached_property
+    def _scan(self) -> Projections:
+        """The projections, read once."""
         from diffusionblend.io.projections import read_projections
 
-        return dict(read_projections(self.projections).notes)
+        return read_projections(self.projections)
 
 
 def _check_unit(volume: Volume, path: Path) -> None:

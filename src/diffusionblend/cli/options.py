@@ -45,8 +45,8 @@ class Option:
 def options_of(kind: type, prefix: str = "") -> list[Option]:
     """The options of a dataclass, nested ones under their names.
 
-    A field's metadata may have its `group` and whether it is `basic`; its `help` replaces the
-    string below the field.
+    A field's metadata may have its `group` and whether it is `basic`, which those with a prefix
+    are not by default; its `help` replaces the string below the field.
     """
     found: list[Option] = []
     for one in fields(kind):
@@ -79,8 +79,8 @@ def _options_of_field(kind: type, one: Field, prefix: str) -> Iterator[Option]:
         default=None if flag else default,
         aliases=tuple(getattr(arg, "aliases", None) or ()),
         positional=positional,
-        group=one.metadata.get("group", "options"),
-        basic=one.metadata.get("basic", True),
+        group=one.metadata.get("group", prefix.rstrip(".") or "options"),
+        basic=one.metadata.get("basic", not (prefix and whole)),
     )
 
 

@@ -64,7 +64,7 @@ def plan_and_report(
     from diffusionblend.methods.cost import is_long, plan_reconstruction, planned_bytes
 
     if not always and not is_long(projections, method):
-        tell_memory(planned_bytes(projections, method), every_rank=facts.get("every_rank", False))
+        report_memory(planned_bytes(projections, method), every_rank=facts.get("every_rank", False))
         return
     execution = Execution(batch_blocks=batch_blocks)
     plan = plan_reconstruction(
@@ -88,7 +88,7 @@ def report_reconstruction(
     Returns the estimate for the run's record: seconds, memory_mb. processes: that share the steps.
     samples_left: that are still to be made. steps_done: of the one that is resumed.
     """
-    tell_memory(plan.memory_bytes, every_rank=every_rank)
+    report_memory(plan.memory_bytes, every_rank=every_rank)
     if plan.gpu_bytes is not None:
         say(f"on the GPU about {plan.gpu_bytes / GIGABYTE:.1f} GB", every_rank=every_rank)
     each = plan.seconds() / processes
@@ -107,11 +107,11 @@ def report_reconstruction(
     passing = 2 * STATE_VOLUMES * volume if writes_state else 0
     if files.samples > 1:
         volumes, passing = volumes + 1, passing + files.samples * volume
-    tell_disk(files.output, volumes * volume, passing, every_rank=every_rank)
+    report_disk(files.output, volumes * volume, passing, every_rank=every_rank)
     return {"seconds": seconds, "memory_mb": plan.memory_bytes / MEGABYTE}
 
 
-def tell_memory(planned: int, *, every_rank: bool = False) -> None:
+def report_memory(planned: int, *, every_rank: bool = False) -> None:
     """Print what a run will take, and warn where the machine has less."""
     available = available_memory_bytes()
     room = f", {available / GIGABYTE:.1f} GB are free" if available else ""
@@ -120,7 +120,7 @@ def tell_memory(planned: int, *, every_rank: bool = False) -> None:
         say("warning: the system may stop this run for lack of memory", every_rank=every_rank)
 
 
-def tell_disk(output: Path, kept: int, passing: int = 0, *, every_rank: bool = False) -> None:
+def report_disk(output: Path, kept: int, passing: int = 0, *, every_rank: bool = False) -> None:
     """Print how many bytes at most are written beside `output`, for good and in passing."""
     folder = next(p for p in (output.absolute(), *output.absolute().parents) if p.is_dir())
     free = shutil.disk_usage(folder).free

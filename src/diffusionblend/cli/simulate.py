@@ -19,7 +19,7 @@ from diffusionblend.cli.common import (
     timed_part,
     write_record,
 )
-from diffusionblend.cli.plan import BYTES_PER_VALUE, in_words, tell_disk, tell_memory
+from diffusionblend.cli.plan import BYTES_PER_VALUE, in_words, report_disk, report_memory
 from diffusionblend.errors import InputError
 from diffusionblend.runs.record import RunRecord
 from diffusionblend.units import MU_WATER_PER_MM
@@ -70,7 +70,7 @@ class Simulate:
     seed: int = 0
     """Of the noise."""
     dry_run: bool = False
-    """Say what the run would cost in memory, time and disk, and write nothing."""
+    """Print what the run would cost in memory, time and disk, and write nothing."""
     force: bool = False
     """Overwrite the output."""
 
@@ -91,7 +91,7 @@ class Simulate:
             volume = read_volume(self.volume, on_step=on_step)
         geometry = self._geometry_for(volume.grid)
         if self.dry_run or geometry.n_views * volume.values.size >= LONG_RUN_VOXEL_VIEWS:
-            self._tell_plan(volume, geometry)
+            self._report_plan(volume, geometry)
         if self.dry_run:
             return
         with timed_part(record, "simulate"):
@@ -112,15 +112,15 @@ class Simulate:
             f"{projections.geometry.column_mm:g} mm, lines up to {projections.values.max():.2f}"
         )
 
-    def _tell_plan(self, volume: Volume, geometry: Geometry) -> None:
-        """Say what the run will cost."""
+    def _report_plan(self, volume: Volume, geometry: Geometry) -> None:
+        """Print what the run will cost."""
         from diffusionblend.simulation import planned_bytes, planned_seconds
 
-        tell_memory(planned_bytes(volume, geometry))
+        report_memory(planned_bytes(volume, geometry))
         seconds = planned_seconds(volume, geometry, self.photons, self.electronic_counts)
         say(f"about {in_words(seconds)} for {geometry.n_views} views (a few were tried)")
         lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_columns
-        tell_disk(self.output, BYTES_PER_VALUE * lines)
+        report_disk(self.output, BYTES_PER_VALUE * lines)
 
     def _geometry_for(self, grid: Grid) -> Geometry:
         """The geometry asked for, with a detector that sees all of the volume."""
