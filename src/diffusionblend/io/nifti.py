@@ -10,10 +10,9 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -43,9 +42,9 @@ def check_nifti(path: Path, *, finite: bool = True) -> None:
     So it does for NaN and infinite voxels, where `finite`. The file is read once, which for .nii.gz
     also verifies its checksum.
     """
-    opener: Callable[..., BinaryIO] = gzip.open if path.name.lower().endswith(".gz") else open
+    packed = path.name.lower().endswith(".gz")
     try:
-        with opener(path, "rb") as file:
+        with cast("BinaryIO", gzip.open(path) if packed else path.open("rb")) as file:
             layout = _layout(file, path)
             file.seek(layout.offset_bytes)
             found_bytes, n_bad = _scan(file, layout)
