@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 
 from diffusionblend.benchmarking.short_form import settings_alike
-from diffusionblend.methods import Dds, Dds2d, DiffusionBlend, DiffusionBlendPP, DiffusionMbir
-from diffusionblend.methods import Fbp, Hard, Method, Prox, Tpdm
+from diffusionblend.methods import (
+    Dds,
+    Dds2d,
+    DiffusionBlend,
+    DiffusionBlendPP,
+    DiffusionMbir,
+    Fbp,
+    Hard,
+    Method,
+    Prox,
+    Tpdm,
+)
 from diffusionblend.methods.api import make_method
 
 OF_ONE_LOOP = (

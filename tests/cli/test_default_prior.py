@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from command_line import assert_refused, assert_succeeded
 from diffusionblend import reconstruct
 from diffusionblend.geometry import ParallelBeam

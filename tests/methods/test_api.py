@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from diffusionblend.methods.api import make_method, reconstruct, sample, steps
 from diffusionblend.priors.prior import Prior
 from small_scan import scan, small_volume
 from tiny_network import TINY, random_prior
-from dataclasses import replace
 
 N_STEPS = 4
 PATIENCE_SECONDS = 30.0

@@ -1,5 +1,6 @@
 """What a benchmark runs: subjects (volumes or measured scans) and cells, told apart by all that
-decides a result."""
+decides a result.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from diffusionblend.methods.base import Method
 
 
-def _no_progress(name: str) -> AbstractContextManager[OnStep]:
+def _no_progress(_name: str) -> AbstractContextManager[OnStep]:
     return nullcontext(ignore_progress)
 
 

@@ -36,7 +36,8 @@ Row = Mapping[str, Any]
 
 def scores_of(evaluation: Evaluation) -> dict[str, object]:
     """What a row keeps of an evaluation: of each plane the means, with the standard deviation over
-    the slices and their number."""
+    the slices and their number.
+    """
     whole = evaluation.volume_psnr_db
     scores: dict[str, object] = {"psnr_volume_db": whole if isfinite(whole) else None}
     more = evaluation_row("", evaluation)

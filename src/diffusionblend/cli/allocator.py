@@ -35,4 +35,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    return all([mallopt(number, value) for number, value in MALLOPT.values()])
+    results = [mallopt(number, value) for number, value in MALLOPT.values()]  # all of them
+    return all(results)

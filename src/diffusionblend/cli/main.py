@@ -180,7 +180,7 @@ def _report_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"diffusionblend: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
-def _terminate(number: int, frame: object) -> None:
+def _terminate(_number: int, _frame: object) -> None:
     raise Terminated
 
 

@@ -39,7 +39,8 @@ LONG_RUN_VOXEL_VIEWS = 2e9
 @dataclass(frozen=True, kw_only=True)
 class Simulate:
     """Simulate projections of a volume; columns are one pixel wide, at the axis where a source
-    is."""
+    is.
+    """
 
     volume: Annotated[Path, tyro.conf.Positional]
     """Volume in HU (.nii.gz, .nrrd, .mha ...), or a DICOM folder."""

@@ -207,7 +207,7 @@ class _Trial:
         ends: list[float] = []
         steps: list[int] = []
 
-        def on_step(done: int, total: int) -> None:
+        def on_step(_done: int, total: int) -> None:
             if self.cuda:
                 torch.cuda.synchronize()
             ends.append(self.clock() - started)

@@ -148,7 +148,7 @@ def test_what_cannot_be_a_coarse_initialisation_is_refused():
         alone = replace(SETTINGS, **{"fine_steps": None, name: value})
         with pytest.raises(InputError, match=f"{name} {value}"):
             reconstruct(PROJECTIONS, alone, prior=FINE)
-    with pytest.raises(InputError, match="32 pixels.*32|have 32"):
+    with pytest.raises(InputError, match=r"32 pixels.*32|have 32"):
         reconstruct(PROJECTIONS, SETTINGS, prior=FINE, coarse_prior=FINE)
     with pytest.raises(InputError, match="init is 'noise'"):
         reconstruct(PROJECTIONS, replace(SETTINGS, init="noise"), **PRIORS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_more_cg_steps_fit_the_data_better(problem: Problem) -> None:
         step = Cg(cg_iterations=n).step(problem)
         residuals.append(problem.relative_residual(step(x0, ALL)))
     assert residuals[1] < 0.6 * residuals[0]
-    assert all(b < a for a, b in zip(residuals, residuals[1:], strict=False))
+    assert all(b < a for a, b in itertools.pairwise(residuals))
     assert residuals[-1] < 1e-3
 
 

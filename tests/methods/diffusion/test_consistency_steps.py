@@ -244,7 +244,7 @@ def test_the_gradient_is_the_finite_difference_through_a_network(clamp: bool) ->
 def test_the_gradient_of_a_gaussian_prior_is_its_matrix_transposed(
     problem: Problem,
     system: tuple[np.ndarray, np.ndarray],
-    partition,  # noqa: ANN001
+    partition,
     batch_blocks: int,
 ) -> None:
     """For x0 = W x_t + o along z: grad |r|^2 / 2 = A'(A x0 - y) W, whatever the slabs."""

@@ -192,7 +192,7 @@ def test_an_unknown_method_lists_the_known_ones(projections: Projections) -> Non
         lambda: Dds2d(init_timestep=300),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(bad) -> None:  # noqa: ANN001
+def test_settings_that_make_no_sense_are_refused(bad) -> None:
     with pytest.raises(InputError):
         bad()
 

@@ -45,7 +45,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[ReverseProcess]:
     found: list[ReverseProcess] = []
     make_loop = run._loop
 
-    def kept(method, problem, prior, executor):  # noqa: ANN001, ANN202
+    def kept(method, problem, prior, executor):
         found.append(ReverseProcess(make_loop(method, problem, prior, executor), executor))
         return found[-1].loop
 

@@ -161,7 +161,7 @@ class ReverseLoop:
         """
         r, width = self.corrector_snr, (1 - self.abar[i]) ** 0.5
 
-        def advance(x0: torch.Tensor, eps: torch.Tensor, part: slice) -> torch.Tensor:
+        def advance(_x0: torch.Tensor, eps: torch.Tensor, part: slice) -> torch.Tensor:
             fresh = z[part].to(eps.device)
             return x[part].to(eps.device) + 2 * r * width * (fresh - r * eps)
 

@@ -115,7 +115,8 @@ def project_columns(
     lines: np.ndarray,
 ) -> None:
     """lines (view, row, column) = A volume (y, x, z), of some columns: column by column, view after
-    view."""
+    view.
+    """
     n_y, n_x, n_z = volume.shape
     _, n_rows, n_columns = lines.shape
     size = np.array((n_z, n_y, n_x))

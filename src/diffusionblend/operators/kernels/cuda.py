@@ -47,7 +47,8 @@ def back_project_volume(
     parallel: bool,
 ) -> torch.Tensor:
     """A* lines (view, row, column) as a volume (z, y, x) of `shape`; the rest as
-    `project_volume`."""
+    `project_volume`.
+    """
     volume = lines.new_zeros(shape)
     _launch(_back_project_volume, lines.contiguous(), volume, views, spacing_mm, scale, parallel)
     return volume

@@ -16,7 +16,9 @@ class Place(Protocol):
     """The place of a block; stride: the distance between its slices, counted in slices."""
 
     @property
-    def stride(self) -> int: ...
+    def stride(self) -> int:
+        """Slices from one of its slices to the next."""
+        ...
 
     def read(self, volume: np.ndarray) -> np.ndarray:
         """The block (k, size, size) of a volume (z, size, size), in HU."""
