@@ -79,6 +79,11 @@ def test_the_examples_of_the_help_parse(name, tmp_path, monkeypatch):
         assert words[0] == "diffusionblend" and command_of(words[1:])
 
 
+def test_help_is_also_a_word(cli):
+    assert cli("help").out == cli("--help").out
+    assert cli("help", "simulate").out == cli("simulate", "--help").out
+
+
 def test_a_command_of_two_words_is_listed_under_the_first(cli):
     text = cli("projections", "--help").out
     assert "• import" in text and "• info" in text

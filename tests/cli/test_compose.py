@@ -67,6 +67,7 @@ def test_every_setting_of_every_method_is_an_option_and_no_other_is(cli, name):
         (("--preset", "bset"), ("--preset is 'bset'", "did you mean best?")),
         (("--steps", "many"), ("--steps is 'many'", "a whole number")),
         (("--no-force",), ("has no option --no-force",)),
+        (("--device", "gpu"), ("--device is 'gpu'", "one of auto, cpu, cuda")),
     ],
 )
 def test_wrong_options_are_refused_with_what_was_meant(cli, options, words):
@@ -77,6 +78,19 @@ def test_wrong_options_are_refused_with_what_was_meant(cli, options, words):
         assert word in result.err
     # none of the other commands is named
     assert "--views" not in result.err and "simulate" not in result.err
+
+
+def test_what_is_missing_is_named_with_an_example(cli):
+    result = cli("reconstruct", "scan.h5")
+    assert result.code == 2
+    assert "reconstruct was given no -o or --output" in result.err
+    assert "diffusionblend reconstruct scan.h5 -o volume.nii.gz" in result.err
+    assert cli("reconstruct", "-o", "a.nii.gz").code == 2
+
+
+def test_a_prior_that_was_probably_meant_is_named(cli, scan_file, tmp_path):
+    result = cli("reconstruct", scan_file, "-o", tmp_path / "a.nii.gz", "--prior", "chest-12")
+    assert result.code == 1 and "did you mean chest-128?" in result.err
 
 
 def test_a_wrong_option_of_another_command_is_refused_likewise(cli):

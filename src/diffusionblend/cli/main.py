@@ -90,6 +90,8 @@ def command_of(arguments: Sequence[str]) -> Command | str:
     if not arguments:
         raise UsageError("No command was given.", "one of those below", _list_of_commands())
     first, *rest = arguments
+    if first == "help":  # as many programs have it
+        first, *rest = [*rest, "--help"]
     if first in ("--version", "-V"):
         return f"diffusionblend {__version__}"
     if first in ("--help", "-h", "--help-all"):

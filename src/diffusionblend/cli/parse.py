@@ -17,7 +17,7 @@ from diffusionblend.cli.compose import (
     with_setting,
 )
 from diffusionblend.cli.help import command_help
-from diffusionblend.cli.options import Option, options_of
+from diffusionblend.cli.options import REQUIRED, Option, options_of
 from diffusionblend.cli.recorded import Command
 from diffusionblend.cli.usage import UsageError, did_you_mean
 
@@ -38,6 +38,7 @@ def parsed_command(name: str, arguments: Sequence[str]) -> Command | str:
     if HELP_ALL in arguments or any(word in arguments for word in HELP):
         return _help_of(name, kind, options, chosen, everything=HELP_ALL in arguments)
     _check_words(name, options, arguments, chosen)
+    _check_required(name, options, arguments)
     parsed = tyro.cli(
         shape,
         args=list(arguments),
@@ -70,6 +71,19 @@ def _check_words(
             _check_value(known[option], value if assigned else after)
         elif option.startswith("--") and option[2:3].isalpha():
             raise _unknown(name, option, sorted(known), chosen)
+
+
+def _check_required(name: str, options: Sequence[Option], arguments: Sequence[str]) -> None:
+    """Raise UsageError where an option that has to be given is not."""
+    given = {argument.partition("=")[0] for argument in arguments}
+    for option in options:
+        names = [*option.aliases, option.name]
+        if option.default is REQUIRED and not option.positional and not given & set(names):
+            raise UsageError(
+                f"{name} was given no {' or '.join(names)}.",
+                option.help.rstrip("."),
+                COMMANDS[name].examples[0],
+            )
 
 
 def _unknown(name: str, option: str, known: Sequence[str], chosen: Chosen | None) -> UsageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from importlib import resources
@@ -66,11 +67,12 @@ def find_prior(name_or_folder: str | Path) -> Path:
     hub_id = HUB_ID.fullmatch(name_or_folder) if isinstance(name_or_folder, str) else None
     if hub_id is not None:
         return _fetched(hub_id["repository"], hub_id["revision"])
+    near = difflib.get_close_matches(str(name_or_folder), shipped, 1)
     raise InputError(
         f"There is no prior {str(name_or_folder)!r}.",
         f"a folder with a prior, one of {', '.join(shipped) or '(none is shipped)'}, or a Hugging "
         "Face hub id, owner/name",
-        "'diffusionblend train' to make one",
+        f"did you mean {near[0]}?" if near else "'diffusionblend train' to make one",
     )
 
 
