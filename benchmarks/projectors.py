@@ -13,17 +13,18 @@ tables to projectors.md; --growth draws projectors-growth.png.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+import tyro
 
 from common import add_rows, facts, machine, say
 from diffusionblend import Grid, equally_spaced_angles
@@ -47,7 +48,6 @@ BARS = {f"{OURS} pair, {RTK}": 15.0, f"{OURS} pair, {ASTRA}": 20.0, "prox": 4.0,
 """How many times faster at least, as ours chooses to hold its rays: pairs at 60 views, the prox
 than CG, each way of a cone."""
 PARTS = ("parallel", "prox", "cone")
-TINY = {"sizes": ["16x3"], "views": [4, 60], "cone_size": 10, "cone_views": 3, "rounds": 2}
 
 SPEED_COLUMNS = (
     Column(key="case", header="Case"),
@@ -79,25 +79,60 @@ BAR_COLUMNS = (
 )
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line; `--tiny` replaces the sizes by those of the tests."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    add = parser.add_argument
-    add("-o", "--output", type=Path, required=True, help=f"folder for {LINES_FILE}")
-    add("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    add("--sizes", nargs="+", default=["256x64", "512x16"], help="pixels a side x slices")
-    add("--views", type=int, nargs="+", default=[8, 60, 180], help="over 180 degrees")
-    add("--cone-size", type=int, default=128, help="voxels a side")
-    add("--cone-views", type=int, default=60, help="over 360 degrees")
-    add("--rounds", type=int, default=5)
-    add("--threads", type=int, default=torch.get_num_threads(), help="of ours and of itk-rtk")
-    add("--growth", action="store_true", help="time and memory from 64 to 512 pixels, nothing else")
-    add("--growth-sizes", type=int, nargs="+", default=[64, 96, 128, 192, 256, 384, 512])
-    add("--tiny", action="store_true", help="a few pixels, for the tests")
-    chosen = parser.parse_args(arguments)
-    if chosen.tiny:
-        vars(chosen).update(TINY)
-    return chosen
+@dataclass(frozen=True, kw_only=True)
+class Projectors:
+    """Time our projectors, and those of the peers that are installed."""
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for projectors.jsonl and projectors.md."""
+    parts: tuple[Literal["parallel", "prox", "cone"], ...] = PARTS
+    """What is timed."""
+    sizes: tuple[str, ...] = ("256x64", "512x16")
+    """Pixels a side x slices."""
+    views: tuple[int, ...] = (8, 60, 180)
+    """Over 180 degrees."""
+    cone_size: int = 128
+    """Voxels a side."""
+    cone_views: int = 60
+    """Over 360 degrees."""
+    rounds: int = 5
+    """Of every contender, one after another."""
+    threads: int = field(default_factory=torch.get_num_threads)
+    """Of ours and of itk-rtk."""
+    growth: bool = False
+    """Time and memory from 64 to 512 pixels, nothing else."""
+    growth_sizes: tuple[int, ...] = (64, 96, 128, 192, 256, 384, 512)
+    """Pixels a side of those."""
+
+    def run(self) -> None:
+        """Measure what was asked for, print it and keep it."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            if self.growth:
+                rows, table = growth_rows(list(self.growth_sizes), self.rounds)
+                record(self, {"growth": rows}, [table])
+                draw_growth(rows, self.output / GROWTH_FILE)
+                say(table)
+                return
+            peers = ", ".join(installed_peers())
+            say(f"Peers: {peers or 'none; pip install itk-rtk astra-toolbox'}")
+            found = measure(self)
+            found["bars"] = bar_rows(found)
+        finally:
+            torch.set_num_threads(before)
+        speed = [row for part in ("parallel", "cone") for row in found.get(part, [])]
+        tables = [
+            format_table(rows, columns, "markdown")
+            for rows, columns in (
+                (speed, SPEED_COLUMNS),
+                (found.get("prox", []), PROX_COLUMNS),
+                (found["bars"], BAR_COLUMNS),
+            )
+            if rows
+        ]
+        record(self, found, tables)
+        say("\n\n".join(tables))
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -116,7 +151,7 @@ def storages(geometry: ParallelBeam | ConeBeam, grid: Grid) -> list[str | None]:
 
 
 def measured(
-    case: str, geometry: ParallelBeam | ConeBeam, grid: Grid, chosen: argparse.Namespace
+    case: str, geometry: ParallelBeam | ConeBeam, grid: Grid, chosen: Projectors
 ) -> list[dict[str, object]]:
     """A row for each contender: seconds, times ours, and how exact it is."""
     contenders: list[Contender] = []
@@ -218,7 +253,7 @@ def bar_rows(found: dict[str, list[dict[str, object]]]) -> list[dict[str, object
     ]
 
 
-def measure(chosen: argparse.Namespace) -> dict[str, list[dict[str, object]]]:
+def measure(chosen: Projectors) -> dict[str, list[dict[str, object]]]:
     """Every part that was asked for; prints each case as it is done."""
     found: dict[str, list[dict[str, object]]] = {part: [] for part in chosen.parts}
     grids = {
@@ -249,13 +284,13 @@ def measure(chosen: argparse.Namespace) -> dict[str, list[dict[str, object]]]:
     return found
 
 
-def record(chosen: argparse.Namespace, found: dict[str, object], tables: list[str]) -> None:
+def record(chosen: Projectors, found: dict[str, object], tables: list[str]) -> None:
     """Add a line and the tables to the output's files."""
     line = {
         "kind": "growth" if chosen.growth else "projectors",
         "machine": machine("cpu"),
         "peers": peer_versions(),
-        "settings": {k: v for k, v in vars(chosen).items() if k != "output"},
+        "settings": {k: v for k, v in asdict(chosen).items() if k != "output"},
         **found,
     }
     add_rows(chosen.output / LINES_FILE, [line])
@@ -274,37 +309,5 @@ def peer_versions() -> dict[str, str]:
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure what the command line asks for."""
-    chosen = parse(arguments)
-    before = torch.get_num_threads()
-    torch.set_num_threads(chosen.threads)
-    try:
-        if chosen.growth:
-            rows, table = growth_rows(chosen.growth_sizes, chosen.rounds)
-            record(chosen, {"growth": rows}, [table])
-            draw_growth(rows, chosen.output / GROWTH_FILE)
-            say(table)
-            return 0
-        say(f"Peers: {', '.join(installed_peers()) or 'none; pip install --group peers'}")
-        found = measure(chosen)
-        found["bars"] = bar_rows(found)
-    finally:
-        torch.set_num_threads(before)
-    speed = [row for part in ("parallel", "cone") for row in found.get(part, [])]
-    tables = [
-        format_table(rows, columns, "markdown")
-        for rows, columns in (
-            (speed, SPEED_COLUMNS),
-            (found.get("prox", []), PROX_COLUMNS),
-            (found["bars"], BAR_COLUMNS),
-        )
-        if rows
-    ]
-    record(chosen, found, tables)
-    say("\n\n".join(tables))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    tyro.cli(Projectors).run()

@@ -29,13 +29,16 @@ CONE = ConeBeam.fitting(
 SCENES = {"parallel": (BEAM, GRID), "cone": (CONE, CONE_GRID)}
 
 
+TINY = {"sizes": ("16x3",), "views": (4, 60), "cone_size": 10, "cone_views": 3, "rounds": 2}
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> tuple[dict, str]:
     """What a tiny run records, and its tables; without itk, whose import alone takes long."""
     folder, quick = tmp_path_factory.mktemp("projectors"), [ASTRA] * (ASTRA in installed_peers())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("projector_peers.installed_peers", lambda: quick)
-        assert projectors.main(["--tiny", "--threads", "1", "-o", str(folder)]) == 0
+        projectors.Projectors(output=folder, threads=1, **TINY).run()
     (line,) = (folder / projectors.LINES_FILE).read_text().splitlines()
     return json.loads(line), (folder / projectors.TABLES_FILE).read_text()
 

@@ -121,6 +121,7 @@ def test_a_measured_scan_is_compared_with_its_reference(cli, tmp_path, chest_fil
     rows = rows_of(out)
     assert [r["setup"] for r in rows] == 2 * ["8 views, measured"]
     assert [r["settings"]["weight"] for r in rows] == [0.3, 1.0]
+    assert "Published" not in (out / "table.md").read_text()  # of simulated scans
     scan = read_projections(tmp_path / "few.h5")
     by_hand = reconstruct(scan, "admm-tv", weight=1.0, iterations=5, device="cpu").volume
     expected = evaluate(by_hand, read_volume(tmp_path / "all.nii.gz")).volume_psnr_db
@@ -151,6 +152,10 @@ def test_an_ensemble_is_scored_by_its_mean_and_calibrated(cli, tmp_path, chest_f
     kept = row["calibration"]["tissues"][WHOLE]
     assert kept["within"]["1"] == pytest.approx(fit["tissues"][WHOLE]["within"]["1"], abs=1e-2)
     assert np.isfinite(row["relative_residual"])
+    table = (out / "table.md").read_text()
+    within = 100 * kept["within"]["1"]
+    assert f"| diffusionblend++ | 6 views | {WHOLE} | {within:.1f} |" in table
+    assert "| expected of 3 samples |" in table
     assert not (out / "samples").exists() or not list((out / "samples").iterdir())
 
 

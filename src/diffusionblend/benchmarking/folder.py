@@ -75,11 +75,14 @@ class Folder:
         rows = self.rows()
         if not rows:
             return None
-        published = json.loads(Path(tables.__file__).with_name(PUBLISHED_FILE).read_text())
         shown = tables.markdown_tables(rows)
+        calibration = tables.calibration_table(rows)
+        shown = shown if calibration is None else f"{shown}\n{calibration}"
         lines = [*_notes(rows, read_json_lines(self.tuned_file)), *(f"failed: {f}" for f in failed)]
         parts = [shown, tables.INTERVALS, "\n".join(f"- {line}" for line in lines)]
-        parts.append(tables.published_table(published))
+        if not all(row["measured"] for row in rows):
+            published = json.loads(Path(tables.__file__).with_name(PUBLISHED_FILE).read_text())
+            parts.append(tables.published_table(published))
         _write_text(self.path / TABLE_FILE, "\n\n".join(parts) + "\n")
         _write_text(self.path / CSV_FILE, tables.csv_table(rows))
         return shown

@@ -255,6 +255,7 @@ class Benchmark:
             "size": subject.size,
             "slices": subject.slices,
             "setup": subject.setup_name(cell.setup),
+            "measured": cell.setup is None,
             "method": cell.method.name,
             "seed": cell.seed,
             "samples": cell.samples,

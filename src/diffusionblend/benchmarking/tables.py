@@ -179,6 +179,35 @@ def markdown_tables(rows: Sequence[Row]) -> str:
     return "\n".join(texts)
 
 
+def calibration_table(rows: Sequence[Row]) -> str | None:
+    """How often the truth lies within the standard deviation of ensembles, by tissue.
+
+    None where no row is of an ensemble.
+    """
+    columns = [Column(key="label", header="Method"), Column(key="setup", header="Scan")]
+    columns.append(Column(key="tissue", header="Tissue"))
+    columns += [
+        Column(key=f"within_{k}", header=f"Within {k} sd (%)", digits=1) for k in ("1", "2")
+    ]
+    columns.append(Column(key="mean_deviation_hu", header="Mean sd (HU)", digits=1))
+    columns.append(Column(key="rms_error_hu", header="RMS error (HU)", digits=1))
+    found: list[dict[str, Any]] = []
+    for label, row in zip(told_apart(rows), rows, strict=True):
+        calibration = row.get("calibration")
+        if calibration is None:
+            continue
+        of_row = {"label": label, "setup": row["setup"]}
+        expected = f"expected of {calibration['n_samples']} samples"
+        within = {"within": calibration["expected_within"]}
+        tissues = calibration["tissues"] | {expected: within}
+        for name, tissue in tissues.items():
+            shares = {f"within_{k}": 100 * v for k, v in (tissue["within"] or {}).items()}
+            found.append(of_row | {"tissue": name} | tissue | shares)
+    if not found:
+        return None
+    return str(format_table(found, columns, "markdown", title="Truth within the deviation"))
+
+
 def published_table(published: Mapping[str, Any]) -> str:
     """The published figures, with how their data and training differ from ours."""
     rows, setups = [], []
