@@ -22,7 +22,10 @@ def options(tiny_prior) -> tuple[object, ...]:
 
 def test_mean_and_deviation_are_those_of_single_runs(cli, tmp_path, scan_file, options):
     output = tmp_path / "a.nii.gz"
-    assert_succeeded(cli("reconstruct", scan_file, "-o", output, *options, "--samples", 3))
+    result = cli("reconstruct", scan_file, "-o", output, *options, "--samples", 3)
+    assert_succeeded(result)
+    assert "sample 2 of 3, seed 8: residual" in result.out
+    assert result.out.count("wrote") == 1
     single = []
     for seed in (7, 8, 9):
         path = tmp_path / f"{seed}.nii.gz"

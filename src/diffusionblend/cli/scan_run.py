@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from diffusionblend.cli.common import (
     write_record,
 )
 from diffusionblend.cli.plan import Files, plan_and_report
-from diffusionblend.cli.progress import progress
+from diffusionblend.cli.progress import Advance, progress
 from diffusionblend.cli.stopping import Stopped, StopRequest, stopped_between_steps
 from diffusionblend.data.result import Reconstruction
 from diffusionblend.data.volume import Volume
@@ -48,6 +48,21 @@ if TYPE_CHECKING:
 STATE_FIELDS = ("x", "generator", "dual", "total")
 VARIABLE = "variable."
 """Before the name of what the data-consistency step keeps, in a state file."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One run of a method: its settings, where its volume goes, its record and its kept state.
+
+    label: of a sample, "sample 2 of 4".
+    """
+
+    method: Method
+    output: Path
+    record: RunRecord
+    kept: KeptState
+    resume: tuple[int, dict] | None
+    label: str = ""
 
 
 class ScanRun:
@@ -96,46 +111,32 @@ class ScanRun:
         if several:
             self._run_samples(ranks)
         else:
-            self._run_one(self.method, self.output, self.record, kept, resume, ranks)
+            self._run_one(_Task(self.method, self.output, self.record, kept, resume), ranks)
 
-    def _run_one(
-        self,
-        method: Method,
-        output: Path,
-        record: RunRecord,
-        kept: KeptState,
-        resume: tuple[int, dict] | None,
-        ranks: Ranks,
-    ) -> None:
+    def _run_one(self, task: _Task, ranks: Ranks) -> None:
         """One run of the method, from a kept state on, and its volume with its record."""
-        if resume:
-            record.results["resumed_after_step"] = resume[0]
-            say(f"resuming after step {resume[0]}, from {kept.path}", every_rank=self.alone)
-        with progress(method.name) as on_step:
-            if method.is_random and ranks.count == 1:
+        if task.resume:
+            done = task.record.results["resumed_after_step"] = task.resume[0]
+            say(f"resuming after step {done}, from {task.kept.path}", every_rank=self.alone)
+        with progress(f"{task.method.name} {task.label}".strip()) as on_step:
+            if task.method.is_random and ranks.count == 1:
                 with stopped_between_steps() as request:
-                    result = self._reconstruct(method, kept, resume, ranks, on_step, request)
+                    result = self._reconstruct(task, ranks, on_step, request)
             else:
-                result = self._reconstruct(method, kept, resume, ranks, on_step, StopRequest())
+                result = self._reconstruct(task, ranks, on_step, StopRequest())
         if ranks.rank == 0:
-            self._write(result, method, output, record)
-            kept.forget()
+            self._write(result, task)
+            task.kept.forget()
 
     def _reconstruct(
-        self,
-        method: Method,
-        kept: KeptState,
-        resume: tuple[int, dict] | None,
-        ranks: Ranks,
-        on_step: object,
-        request: StopRequest,
+        self, task: _Task, ranks: Ranks, on_step: Advance, request: StopRequest
     ) -> Reconstruction:
         """The run itself; between two steps it is stopped where that was asked for."""
-        total = [method.n_steps]
+        kept, total = task.kept, [task.method.n_steps]
 
         def after_step(done: int, steps: int) -> None:
             total[0] = steps
-            on_step(done, steps)  # type: ignore[operator]
+            on_step(done, steps)
 
         def after_state(state: State) -> None:
             if request.signal_number is not None:
@@ -145,12 +146,12 @@ class ScanRun:
 
         execution = Execution(
             on_step=after_step,
-            resume=None if resume is None else state_of(*resume),
+            resume=None if task.resume is None else state_of(*task.resume),
             on_state=after_state,
             ranks=ranks,
             batch_blocks=self.options.batch_blocks,
         )
-        return reconstruct_with(method, self.scan, self.priors, self.device, execution)
+        return reconstruct_with(task.method, self.scan, self.priors, self.device, execution)
 
     def _run_samples(self, ranks: Ranks) -> None:
         """Every sample that is not there yet as a run of its own, then mean and deviation."""
@@ -160,8 +161,9 @@ class ScanRun:
         paths = self._sample_paths()
         if options.force and self.is_first:
             remove_samples(paths, self.output)
-        for seed, path in paths.items():
-            self._run_sample(self.method.with_seed(seed), path, ranks)
+        for i, (seed, path) in enumerate(paths.items()):
+            label = f"sample {i + 1} of {len(paths)}"
+            self._run_sample(self.method.with_seed(seed), path, label, ranks)
         if not self.is_first:
             return
         problem = Problem.of(self.scan)
@@ -184,7 +186,7 @@ class ScanRun:
             every_rank=self.alone,
         )
 
-    def _run_sample(self, method: Method, path: Path, ranks: Ranks) -> None:
+    def _run_sample(self, method: Method, path: Path, label: str, ranks: Ranks) -> None:
         """One sample, unless it is there already."""
         if is_finished(path, self._identity(method)):
             return
@@ -198,17 +200,16 @@ class ScanRun:
         )
         kept = self._kept_state(method, path, ranks)
         resume = None if self.options.force else kept.resume()
-        self._run_one(method, path, record, kept, resume, ranks)
+        self._run_one(_Task(method, path, record, kept, resume, label), ranks)
 
-    def _write(
-        self, result: Reconstruction, method: Method, output: Path, record: RunRecord
-    ) -> None:
+    def _write(self, result: Reconstruction, task: _Task) -> None:
         """The volume and its record; nothing where values are not finite (InputError)."""
+        output, record = task.output, task.record
         if not math.isfinite(result.relative_residual):
             raise InputError(
                 "The reconstruction contains values that are NaN or infinite; it was not written.",
                 "finite HU",
-                f"another prior or the defaults of {method.name}",
+                f"another prior or the defaults of {task.method.name}",
             )
         volume = self._in_unit(result.volume) if output == self.output else result.volume
         with timed_part(record, "write", output.name):
@@ -218,11 +219,12 @@ class ScanRun:
             "relative_residual": result.relative_residual,
             "network_evaluations": result.network_evaluations,
             "network_share": result.network_share,
-            "identity": self._identity(method),
+            "identity": self._identity(task.method),
         }
         write_record(record, output)
+        made = f"{task.label}, seed {task.method.first_seed}" if task.label else f"wrote {output}"
         say(
-            f"wrote {output}: residual |Ax - y| / |y| {result.relative_residual:.2e}, "
+            f"{made}: residual |Ax - y| / |y| {result.relative_residual:.2e}, "
             f"{result.network_evaluations} network evaluations, {result.seconds['total']:.0f} s",
             every_rank=self.alone,
         )
