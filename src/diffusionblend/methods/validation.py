@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from numbers import Integral, Number, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from diffusionblend.errors import InputError
 
@@ -47,18 +49,47 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def check_fields(settings: object) -> None:
-    """Raise InputError for a field of a dataclass outside its limits or its choices."""
+    """Raise InputError for a field of a dataclass of another type, or outside its limits.
+
+    Numbers of NumPy become Python's, so that settings can be written to a file.
+    """
     kind: Any = type(settings)
     for one in fields(settings):  # type: ignore[arg-type]
         hint, value = _hints(kind).get(one.name), getattr(settings, one.name)
+        if isinstance(value, Number) and hasattr(value, "item"):
+            value = value.item()
+            object.__setattr__(settings, one.name, value)
         limits = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Within)]
-        plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        for limit in limits:
-            if value is not None and not (_is_number(value) and limit.holds(value)):
-                raise InputError(f"{one.name} is {value!r}.", str(limit))
-        choices = choices_of(plain)
-        if choices and value is not None and value not in choices:
-            raise InputError(f"{one.name} is {value!r}.", f"one of {', '.join(choices)}")
+        fits = _accepts(hint, value)
+        if not fits or not (value is None or all(limit.holds(value) for limit in limits)):
+            raise InputError(f"{one.name} is {value!r}.", _expected(hint, limits))
+
+
+def _accepts(hint: Any, value: object) -> bool:
+    """Whether a value is of a type; of types that are not told apart here any is."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _accepts(arguments[0], value)
+    if origin in (Union, UnionType):
+        return any(_accepts(part, value) for part in arguments)
+    if origin is Literal:
+        return value in arguments
+    if hint in (int, float):
+        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+    return isinstance(value, hint) if isinstance(hint, type) and origin is None else True
+
+
+def _expected(hint: Any, limits: list[Within]) -> str:
+    """What a field takes, in words."""
+    plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    parts = [part for part in get_args(plain) or (plain,) if part is not NoneType]
+    if choices := choices_of(plain):
+        return f"one of {', '.join(choices)}"
+    whole = "whole " if parts == [int] else ""
+    if limits:
+        return " and ".join(str(limit) for limit in limits).replace("a number", f"a {whole}number")
+    words = {bool: "True or False", int: "a whole number", float: "a number"}
+    return " or ".join(words.get(p, f"a {getattr(p, '__name__', p)}") for p in parts)
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:
@@ -66,7 +97,3 @@ def choices_of(hint: Any) -> tuple[str, ...]:
     if get_origin(hint) is Literal:
         return tuple(get_args(hint))
     return tuple(c for part in get_args(hint) for c in choices_of(part))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""What could go quietly wrong in the data step, broken on purpose: the checks must see it.
+"""What could go quietly wrong in the data-consistency step, broken: the checks must see it.
 
 Mistakes of the loop (position code, missing slice, noise variance, plane) are in
 test_gaussian_methods.py.

@@ -50,7 +50,7 @@ def by_hand(
     times: list[int],
     damping: float,
     lowest: float,
-    average_below: int,
+    tail_average_below: int,
 ) -> np.ndarray:
     """The result (Z, pixels), in float64, with adjacent blocks that never change."""
     estimates = []
@@ -67,7 +67,7 @@ def by_hand(
         wanted = np.maximum(x0, lowest) + u
         data = step.gain @ wanted + SHIFT[:, None]
         u = damping * (wanted - data)
-        if t < average_below or i + 1 == len(times):
+        if t < tail_average_below or i + 1 == len(times):
             estimates.append(data)
         if i + 1 == len(times):
             return np.mean(estimates, axis=0)
@@ -80,10 +80,14 @@ def by_hand(
 @pytest.mark.parametrize("damping", [0.0, 0.5, 0.95])
 @pytest.mark.parametrize("lowest", [-10.0, 0.2])
 @pytest.mark.parametrize(
-    ("batch_blocks", "average_below"), [(1, 0), (1, 500), (100, 500), (100, 1)]
+    ("batch_blocks", "tail_average_below"), [(1, 0), (1, 500), (100, 500), (100, 1)]
 )
 def test_every_step_is_the_formula(
-    make: Callable[[], Affine], damping: float, lowest: float, batch_blocks: int, average_below: int
+    make: Callable[[], Affine],
+    damping: float,
+    lowest: float,
+    batch_blocks: int,
+    tail_average_below: int,
 ) -> None:
     from diffusionblend.priors.partition import make_partition
 
@@ -94,13 +98,13 @@ def test_every_step_is_the_formula(
         *(prior, step, times, partitions, 0.0, batch_blocks),
         dual_damping=damping,
         lowest=lowest,
-        tail_average_below=average_below,
+        tail_average_below=tail_average_below,
     )
     state = process.start(SHAPE, torch.Generator().manual_seed(3))
     assert (state.dual is None) == (damping == 0)
     start = state.x.clone().numpy()
     got = process.run(state)
-    expected = by_hand(prior, step, start, times, damping, lowest, average_below)
+    expected = by_hand(prior, step, start, times, damping, lowest, tail_average_below)
     np.testing.assert_allclose(got.reshape(Z, -1).numpy(), expected, atol=3e-4)
 
 

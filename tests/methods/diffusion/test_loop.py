@@ -121,7 +121,7 @@ def closed_form(
     shift: np.ndarray,
     eta: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (Z,) and covariance (Z, Z) of the sampler's result, carried from step to step."""
+    """Mean (Z,) and covariance (Z, Z) of the loop's result, carried from step to step."""
     mean, cov = np.zeros(Z), np.eye(Z)
     n = len(partitions)
     times = [round(999 - i * 1000 / n) for i in range(n)]
