@@ -33,8 +33,12 @@ CODE_UNITS = ("slices", "mm")
 class BlockDenoiser(Protocol):
     """What a sampler asks of a prior."""
 
-    block_slices: int
     schedule: NoiseSchedule
+
+    @property
+    def block_slices(self) -> int:
+        """Slices k of a block."""
+        ...
 
     def denoise(self, x_t: torch.Tensor, t: int, code: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Tweedie's x0 and the noise eps of blocks x_t (B, k, H, W) at timestep t.
