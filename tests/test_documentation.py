@@ -88,7 +88,7 @@ def commands_of(page: Path) -> list[list[str]]:
 @pytest.fixture(scope="module")
 def options() -> set[str]:
     """Every option of every command by its long name, and of the scripts of benchmarks/."""
-    pages = [help_of(*name.split()) for name in COMMANDS]
+    pages = [help_of(), *(help_of(*name.split()) for name in COMMANDS)]
     pages += [help_of("reconstruct", "--method", method) for method in METHODS]
     with_step = ("reconstruct", "--method", "dds", "--consistency")
     pages += [help_of(*with_step, step) for step in CONSISTENCY_STEPS]
