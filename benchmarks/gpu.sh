@@ -15,7 +15,7 @@
 #     WHEELS           a folder of wheels of what the machine lacks, such as diffusers
 #     MAX_FILE_MB      cut a larger weight file into pieces; cat puts them together again
 #     PYTHON           the interpreter (default python3)
-# A part that fails is reported and does not stop the next; the exit code tells if any did.
+# A part that fails is reported and does not stop the next; the exit code shows whether any did.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 

@@ -1,9 +1,9 @@
 """A plain re-run of the published loop, the baseline of the speed benchmark.
 
-As in the authors' script: one block a network call, float32 in PyTorch's default memory layout, an
-X-ray transform that turns every slice and sums its rows, five steps of conjugate gradients over the
-whole volume. Unlike it, this starts from noise, uses the result of its data consistency, and has
-the exact adjoint, so that its volumes are worth comparing.
+As in the authors' script: one block a network evaluation, float32 in PyTorch's default memory
+layout, an X-ray transform that turns every slice and sums its rows, five steps of conjugate
+gradients over the whole volume. Unlike it, this starts from noise, uses the result of its data
+consistency, and has the exact adjoint, so that its volumes are worth comparing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from diffusionblend.priors.partition import Partition
 from diffusionblend.priors.prior import Prior
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 
-PAPER_ETA = 0.85
+PAPER_NOISE_FRACTION = 0.85
 PAPER_CG_ITERATIONS = 5
 BILINEAR, ZEROS = 0, 0
 """Codes of `grid_sample`'s mode and padding in its backward operator."""
@@ -85,7 +85,7 @@ class RotateAndSum(LinearOperator):
 
 @dataclass
 class PublishedSteps:
-    """Seconds of each reverse step, and of its network calls and data consistency."""
+    """Seconds of each reverse step, and of its network evaluations and data consistency."""
 
     total: list[float]
     network: list[float]
@@ -100,7 +100,7 @@ def published_loop(
     *,
     steps: int,
     generator: torch.Generator,
-    eta: float = PAPER_ETA,
+    eta: float = PAPER_NOISE_FRACTION,
     synchronize: Callable[[], None] = lambda: None,
 ) -> tuple[torch.Tensor, PublishedSteps]:
     """A volume (z, y, x) from y = A x, all in the network's range, and what its steps cost."""

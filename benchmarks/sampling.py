@@ -6,7 +6,7 @@
 
 Everything in a table is measured in turn in one process, in several rounds; medians stand with the
 lowest and the highest round. With --scaling every number of slices runs in processes of its own,
-so that each tells its own peak memory. Each run adds lines to sampling.jsonl, with machine,
+so that each reports its own peak memory. Each run adds lines to sampling.jsonl, with machine,
 versions and date. Of the package's optional parts it needs none: VOLUME may be a pack
 (pack_volumes.py), which is read without an image library.
 """
