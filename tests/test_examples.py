@@ -40,6 +40,7 @@ def test_examples_are_short_and_all_are_run():
     assert not [p.stem for p in paths if f'"{p.stem}"' not in tests]
 
 
+@pytest.mark.slow
 def test_synthetic_chest(main_of, tiny_prior):
     psnr_db = main_of("synthetic_chest")(
         size=16, slices=6, views=12, steps=2, prior=str(tiny_prior)
@@ -56,6 +57,7 @@ def test_fan_beam(main_of):
     assert psnr_db["360 degrees, admm-tv"] > whole + 3
 
 
+@pytest.mark.slow
 def test_own_geometry(main_of):
     few = main_of("own_geometry")(size=16, slices=8, views=3, iterations=10)
     many = main_of("own_geometry")(size=16, slices=8, views=15, iterations=10)
@@ -78,6 +80,7 @@ def test_measured_counts(main_of):
     assert main_of("measured_counts")(columns=64, views=90) == pytest.approx(0.04, rel=0.02)
 
 
+@pytest.mark.slow
 def test_train_prior(main_of):
     slightly, longer = (
         main_of("train_prior")(size=16, slices=6, steps=n, chests=2) for n in (1, 24)
@@ -93,6 +96,7 @@ def test_lost_nodule(main_of, tiny_prior):
     assert share == pytest.approx(1, abs=0.3)
 
 
+@pytest.mark.slow
 def test_an_example_runs_as_a_script():
     done = subprocess.run(
         [sys.executable, EXAMPLES / "measured_counts.py", "--columns", "48", "--views", "40"],

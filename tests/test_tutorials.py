@@ -34,6 +34,7 @@ def in_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_tutorial_on_a_series_of_ones_own(cli, in_folder):
     (in_folder / "scans").mkdir()
     hu = np.round(synthetic_chest(5, shape=(6, 32, 32)).values)
@@ -57,6 +58,7 @@ def test_the_tutorial_on_a_series_of_ones_own(cli, in_folder):
     assert (in_folder / "report.html").exists() and (in_folder / "look.html").exists()
 
 
+@pytest.mark.slow
 def test_the_tutorial_on_a_prior_of_ones_own(cli, in_folder, scan_file):
     for folder, seeds in (("volumes", (1, 2)), ("others", (3,))):
         (in_folder / folder).mkdir()

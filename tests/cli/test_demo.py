@@ -34,6 +34,7 @@ def command(tmp_path, tiny_prior):
     return ("demo", "-o", tmp_path / "out", "--prior", tiny_prior, "--steps", 3, "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_a_synthetic_chest_is_scanned_reconstructed_and_shown(cli, command, tmp_path, tiny_prior):
     result = cli(*command, "--seed", 9)
     assert_succeeded(result)
@@ -74,6 +75,7 @@ def test_the_demo_takes_the_users_own_series(cli, command, tmp_path):
     assert record["inputs"][0]["path"].endswith("series")
 
 
+@pytest.mark.slow
 def test_a_demo_comes_again_from_its_record_and_is_not_overwritten(cli, command, tmp_path):
     assert_succeeded(cli(*command))
     out, again = tmp_path / "out", tmp_path / "again"

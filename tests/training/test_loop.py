@@ -71,6 +71,7 @@ def flat(state: object) -> object:
     return state
 
 
+@pytest.mark.slow
 def test_the_loss_falls_on_an_easy_set(tmp_path: Path) -> None:
     losses = []
     settings = replace(SETTINGS, steps=80, batch_size=8, validate_every=1000)
@@ -131,6 +132,7 @@ test_loop.trainer(Path(sys.argv[1]), settings).run(on_step)
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_outright_resumes_as_if_it_had_not_been(
     tmp_path: Path, whole_run: Path
 ) -> None:

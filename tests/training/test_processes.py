@@ -67,6 +67,7 @@ def assert_close(folder: Path, other: Path, tolerance: float) -> None:
         assert ours == pytest.approx(theirs, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_end_where_one_does_also_after_a_signal_to_one(tmp_path: Path) -> None:
     environment = environment_of_a_script(Path(__file__).parent) | {"OMP_NUM_THREADS": "1"}
     script = tmp_path / "two_ranks.py"
