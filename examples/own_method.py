@@ -20,8 +20,6 @@ from diffusionblend.priors.partition import Partition, make_partition, offset_co
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.resolve import PriorSpec
 
-FIELD_MM = 360.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Strides(EstimateMethod):
@@ -48,7 +46,7 @@ def main(
     size: int = 128, slices: int = 24, views: int = 8, steps: int = 20, prior: str = "chest-128"
 ) -> float:
     """PSNR of the volume in dB."""
-    chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)
+    chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=360.0 / size)
     geometry = db.ParallelBeam.fitting(chest.grid, views=views)
     scan = db.simulate(chest, geometry)
     method = Strides(steps=steps, init="fbp", noise_fraction=1.0, consistency=Prox(), seed=0)

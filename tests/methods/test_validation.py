@@ -58,5 +58,5 @@ def test_numbers_of_numpy_become_pythons() -> None:
     assert method == DiffusionBlendPP(steps=7, noise_fraction=0.5, seed=3)
     assert json.loads(json.dumps(method.settings()))["steps"] == 7
     assert replace(method, seed=np.uint8(9)).seed == 9
-    with pytest.raises(InputError, match="steps is 7.0"):
+    with pytest.raises(InputError, match=r"steps is 7\.0"):
         DiffusionBlendPP(steps=np.float64(7))
