@@ -47,8 +47,7 @@ def main(
 ) -> float:
     """PSNR of the volume in dB."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=360.0 / size)
-    geometry = db.ParallelBeam.fitting(chest.grid, views=views)
-    scan = db.simulate(chest, geometry)
+    scan = db.simulate(chest, db.ParallelBeam.fitting(chest.grid, views=views))
     method = Strides(steps=steps, init="fbp", noise_fraction=1.0, consistency=Prox(), seed=0)
     result = method(scan, prior=prior)
     psnr_db = db.evaluate(result.volume, chest).volume_psnr_db
