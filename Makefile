@@ -21,8 +21,9 @@ COMPAT_TESTS ?= tests/golden tests/io tests/evaluation tests/report tests/solver
 demo: $(INSTALLED)
 	$(BIN)/diffusionblend demo --output $(DEMO_OUTPUT) --force
 
+# One test process a core, each with one thread: more threads than cores slow each other down.
 test: $(INSTALLED_FOR_TESTS)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy
