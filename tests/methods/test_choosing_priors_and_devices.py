@@ -51,6 +51,14 @@ def test_a_shipped_prior_brings_its_coarse_partner_however_it_is_given(way: str)
     assert set(alone) == {"prior"}
 
 
+def test_a_shipped_prior_of_another_size_is_refused_by_its_own_name() -> None:
+    """Not as a coarse prior of the wrong size, which nobody asked for."""
+    volume = small_volume((3, 128, 128))
+    with pytest.raises(InputError, match="chest-256 is for slices of 256 x 256") as caught:
+        reconstruct(scan(volume), prior="chest-256", device="cpu")
+    assert "coarse" not in str(caught.value)
+
+
 def test_a_prior_that_is_not_shipped_has_no_partner() -> None:
     priors = DiffusionBlendPP().load_priors({"prior": random_prior()}, pixels=16, device="cpu")
     assert set(priors) == {"prior"}

@@ -196,8 +196,8 @@ def reconstruct_with(
 ) -> Reconstruction:
     """A volume in HU by a method and loaded priors: resolve, normalise, run, convert.
 
-    Raises InputError where values are not finite, or as the method does, and where a running
-    estimate is asked for of a method that has none.
+    Raises InputError as the method does, and where a running estimate is asked for of a method that
+    has none. Values are returned as they are; a relative residual that is not finite reveals NaN.
     """
     import torch
 

@@ -66,7 +66,8 @@ def resolve_priors(
         coronal = given.get("coronal_prior")
         found["coronal_prior"] = _loaded(coronal, "coronal", method, "coronal_prior", device)
     coarse = given.get("coarse_prior") if spec.coarse else None
-    if coarse is None and spec.coarse and wants_coarse:
+    fits = prior.config.image_size == pixels  # else the prior itself is refused when it runs
+    if coarse is None and spec.coarse and wants_coarse and fits:
         coarse = shipped_partner(prior)
     if coarse is not None:
         kind = spec.prior_type

@@ -1,6 +1,7 @@
 """The identity of a run: plain values of all that its result depends on, and of nothing else.
 
-Resuming, `--samples`, `repeat` and `benchmark` compare runs by it alone.
+Resuming, `--samples` and `benchmark` compare runs by it alone; `repeat` compares the hashes of
+inputs and weights in a record, before any settings are resolved.
 """
 
 from __future__ import annotations
