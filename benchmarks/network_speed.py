@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.priors.network import apply_unet
 from diffusionblend.priors.precision import has_bfloat16, runs_bfloat16
 from diffusionblend.priors.prior import Prior
@@ -55,7 +56,8 @@ def network_work(prior: Prior, n_blocks: int) -> Work:
     size = prior.config.image_size
     x = torch.randn(n_blocks, prior.block_slices, size, size, device=prior.device)
     times = torch.full((n_blocks,), MID_TIMESTEP, device=prior.device)
-    codes = torch.ones_like(times)
+    grid = Grid(shape=(prior.block_slices, size, size), spacing_mm=(1.0, 1.0, 1.0))
+    codes = prior.for_grid(grid).codes(1, n_blocks, x.device)
 
     def call() -> torch.Tensor:
         with torch.no_grad():

@@ -13,7 +13,13 @@ from pathlib import Path
 
 import torch
 
-from diffusionblend import DiffusionBlendPP, Projections, read_projections, write_projections
+from diffusionblend import (
+    DiffusionBlendPP,
+    Grid,
+    Projections,
+    read_projections,
+    write_projections,
+)
 from diffusionblend.evaluation.tables import Column
 from diffusionblend.priors.prior import Prior
 from timed_runs import our_run
@@ -130,9 +136,10 @@ def _child(command: Sequence[object]) -> dict:
 
 def _warm_up(prior: Prior) -> None:
     """One block through the network, so that what it loads once is there."""
-    size = prior.config.image_size
+    size, k = prior.config.image_size, prior.block_slices
+    told = prior.for_grid(Grid(shape=(k, size, size), spacing_mm=(1.0, 1.0, 1.0)))
     with torch.inference_mode():
-        prior.denoise(torch.zeros(1, prior.block_slices, size, size, device=prior.device), 1, 1)
+        told.denoise(torch.zeros(1, k, size, size, device=prior.device), 1, 1)
 
 
 class PeakMemory:

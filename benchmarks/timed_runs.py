@@ -14,6 +14,7 @@ from common import TINY_NETWORK
 from diffusionblend import (
     DiffusionBlendPP,
     Execution,
+    Grid,
     Projections,
     Volume,
     equally_spaced_angles,
@@ -64,6 +65,10 @@ class ClockedPrior:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._prior, name)
+
+    def for_grid(self, grid: Grid) -> ClockedPrior:
+        """As the prior's own, with the same clock."""
+        return ClockedPrior(self._prior.for_grid(grid), self._clock)
 
     def denoise(self, x_t: torch.Tensor, t: int, code: int) -> tuple[torch.Tensor, torch.Tensor]:
         """As the prior's own."""

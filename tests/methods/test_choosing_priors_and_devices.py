@@ -10,6 +10,7 @@ import torch
 from diffusionblend import load_prior
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.methods import Dds, Dds2d, DiffusionBlendPP, DiffusionMbir, Execution, Fbp
 from diffusionblend.methods.api import make_method, reconstruct, sample, steps
 from diffusionblend.methods.diffusion import init, run
@@ -40,14 +41,14 @@ def test_a_shipped_prior_brings_its_coarse_partner_however_it_is_given(way: str)
         "loaded": load_prior("chest-256"),
         "none": None,
     }
-    priors = DiffusionBlendPP().load_priors({"prior": given[way]}, pixels=256, device="cpu")
+    grid = Grid(shape=(3, 256, 256), spacing_mm=(2.0, 1.5, 1.5))
+    priors = DiffusionBlendPP().load_priors({"prior": given[way]}, grid=grid, device="cpu")
     sizes = {role: prior.config.image_size for role, prior in priors.items()}
     assert sizes == {"prior": 256, "coarse_prior": 128}
     shipped = load_prior("chest-256").weights_sha256
     assert priors["prior"].weights_sha256 == shipped is not None
-    alone = DiffusionBlendPP(init="fbp").load_priors(
-        {"prior": given[way]}, pixels=256, device="cpu"
-    )
+    without = DiffusionBlendPP(init="fbp")
+    alone = without.load_priors({"prior": given[way]}, grid=grid, device="cpu")
     assert set(alone) == {"prior"}
 
 
@@ -60,7 +61,8 @@ def test_a_shipped_prior_of_another_size_is_refused_by_its_own_name() -> None:
 
 
 def test_a_prior_that_is_not_shipped_has_no_partner() -> None:
-    priors = DiffusionBlendPP().load_priors({"prior": random_prior()}, pixels=16, device="cpu")
+    grid = small_volume().grid
+    priors = DiffusionBlendPP().load_priors({"prior": random_prior()}, grid=grid, device="cpu")
     assert set(priors) == {"prior"}
 
 

@@ -17,6 +17,8 @@ from huggingface_hub.errors import (
 )
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.priors import store
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
 from diffusionblend.priors.store import (
     DEFAULT_PRIOR,
@@ -82,12 +84,42 @@ def test_names_and_folders_come_before_the_hub(
     assert hub == []
 
 
+def grid(pixels: int, pixel_mm: float = 2.0) -> Grid:
+    return Grid(shape=(3, pixels, pixels), spacing_mm=(2.0, pixel_mm, pixel_mm))
+
+
 def test_the_shipped_prior_is_that_of_the_slices_size() -> None:
-    assert (shipped_for(128), shipped_for(256), shipped_for(100)) == (
-        "chest-128",
-        "chest-256",
-        DEFAULT_PRIOR,
-    )
+    found = [shipped_for(grid(pixels)) for pixels in (128, 256, 100)]
+    assert found == ["chest-128", "chest-256", DEFAULT_PRIOR]
+    assert shipped_for(grid(128), "slices") is None
+
+
+def facts(prior_type: str = "joint", size: int = 128, **more: object) -> dict:
+    network = {"prior_type": prior_type, "image_size": size}
+    codes = {"length_codes": 8} if more else {}
+    return {"network": network | codes, **more}
+
+
+def test_the_first_shipped_prior_that_serves_the_scan_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The order alone decides; a prior for every pixel size serves any slices of its pixels."""
+    shipped = {
+        "slices": facts("slices", pixel_range_mm=(0.5, 9.0)),
+        "old": facts(),
+        "new": facts(pixel_range_mm=(0.6, 6.0)),
+        "left-out": facts(size=64),
+    }
+    monkeypatch.setattr(store, "shipped_facts", lambda: shipped)
+    for order, expected in (
+        (("new", "old", "slices"), ["new", "new", "new", "new", "old"]),
+        (("old", "new", "slices"), ["old", "new", "new", "old", "old"]),
+        (("old",), ["old", "old", "old", "old", "old"]),
+    ):
+        monkeypatch.setattr(store, "DEFAULT_ORDER", order)
+        grids = (grid(128), grid(256), grid(100), grid(128, 0.6), grid(128, 6.1))
+        assert [shipped_for(g) for g in grids] == expected
+        assert shipped_for(grid(64), "slices") == ("slices" if len(order) > 1 else None)
 
 
 def test_half_the_pixels_are_known_of_shipped_priors_alone(tiny_prior: Path) -> None:

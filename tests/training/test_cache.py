@@ -59,6 +59,7 @@ def assert_right(folder: Path, source: Path) -> None:
     volumes = [to_square_slices(read_volume(p), SIZE) for p in find_volumes(source)]
     assert [v.name for v in found] == ["a.mha", "b.nii.gz"]
     assert [v.slice_spacing_mm for v in found] == pytest.approx([0.8, 2.5])
+    assert [v.pixel_mm for v in found] == pytest.approx([2.0, 2.0])  # twice the files'
     for got, expected in zip(found, volumes, strict=True):
         assert isinstance(got.values, np.memmap)
         np.testing.assert_array_equal(got.values, whole_hu(expected))
@@ -93,6 +94,19 @@ def test_a_moved_or_touched_volume_is_known_by_its_content(
         os.utime(file, ns=(1, 1))
     assert_right(folder, source)
     assert len(reads) == 2
+
+
+def test_a_cache_that_does_not_tell_the_pixels_is_made_anew(
+    source: Path, tmp_path: Path, reads: list[str]
+) -> None:
+    cached(tmp_path / "cache", source)
+    index = json.loads((tmp_path / "cache" / INDEX_FILE).read_text())
+    for entry in index["volumes"].values():
+        del entry["pixel_mm"]
+    (tmp_path / "cache" / INDEX_FILE).write_text(json.dumps(index))
+    reads.clear()
+    assert_right(tmp_path / "cache", source)
+    assert reads[:2] == ["a.mha", "b.nii.gz"]
 
 
 def test_a_changed_volume_is_read_again(source: Path, tmp_path: Path, reads: list[str]) -> None:
@@ -143,7 +157,7 @@ def test_the_cache_tells_nothing_of_a_patient(source: Path, tmp_path: Path) -> N
     index = json.loads((tmp_path / "cache" / INDEX_FILE).read_text())
     assert set(index) == {"format", "sources", "volumes"}
     for entry in index["volumes"].values():
-        assert set(entry) == {"slice_spacing_mm", "slices", "sha256", "stamp"}
+        assert set(entry) == {"slice_spacing_mm", "pixel_mm", "slices", "sha256", "stamp"}
 
 
 def test_a_bad_volume_leaves_nothing(source: Path, tmp_path: Path) -> None:

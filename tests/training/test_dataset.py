@@ -60,6 +60,26 @@ def test_augmented_blocks_keep_their_spacing_in_either_order() -> None:
     assert 60 < upward.sum() < 140
 
 
+def test_codes_with_lengths_have_the_volumes_own_and_pixels_as_they_are_zoomed() -> None:
+    """A disc of known area in mm, measured in pixels of the size that is told."""
+    y, x = np.mgrid[:64, :64] - 31.5
+    disc = np.where(np.hypot(y, x) < 16, 1000.0, -1000.0)  # pixels of 1 and of 2 mm
+    grid = Grid(shape=(6, 64, 64), spacing_mm=(2.5, 1.0, 1.0))
+    discs = Volume(np.broadcast_to(disc, grid.shape).copy(), grid)
+    coarse = replace(grid, spacing_mm=(5.0, 2.0, 2.0))
+    bank = bank_of(discs, Volume(discs.values, coarse))
+    still, codes = draw(bank, 60, with_lengths=True)
+    assert codes.shape == (60, 3) and codes.dtype == torch.float32
+    assert {tuple(c) for c in codes[:, 1:].tolist()} == {(1.0, 2.5), (2.0, 5.0)}
+    assert torch.equal(codes[:, 0], draw(bank, 60)[1].float())
+    settings = Augmentation(moved=1.0, shift=0.0)
+    blocks, codes = draw(bank, 60, with_lengths=True, augmentation=settings)
+    area_mm2 = (blocks + 1).sum((2, 3))[:, 0] * codes[:, 1] ** 2
+    expected = float((still[0, 0] + 1).sum()) * codes[:, 2].div(2.5).square()
+    torch.testing.assert_close(area_mm2, expected, rtol=0.03, atol=0)
+    assert codes[:, 1].div(codes[:, 2] / 2.5).std() > 0.03
+
+
 def test_every_part_of_a_volume_is_drawn_evenly() -> None:
     blocks, _ = draw(bank_of(numbered(12)), 2000, strides=(1,))
     counts = torch.bincount((blocks[:, 0, 0, 0] * 1000).round().long(), minlength=10)

@@ -261,6 +261,20 @@ def test_the_exported_prior_holds_the_averaged_weights(whole_run: Path) -> None:
     assert x0.isfinite().all() and eps.isfinite().all()
 
 
+def test_a_network_that_is_told_lengths_is_trained_validated_and_kept(tmp_path: Path) -> None:
+    network = replace(TINY, length_codes=4, refine=6)
+    settings = replace(SETTINGS, network=network, steps=4, validate_every=2)
+    run = trainer(tmp_path, settings)
+    before = run.unet.class_embedding.size_2.weight.clone()
+    prior = run.run()
+    assert not torch.equal(run.unet.class_embedding.size_2.weight, before)  # it learns from them
+    assert prior.trained["validation_loss"] > 0
+    zoom = np.exp(settings.augmentation.log_zoom)
+    assert load_prior(tmp_path).pixel_range_mm == pytest.approx((1 / zoom, zoom))
+    with pytest.raises(InputError, match="neither pixel size nor slice spacing"):
+        prior.denoise(torch.zeros(1, 3, 16, 16), 500, 1)
+
+
 def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
     settings = replace(SETTINGS, steps=100, warmup_steps=10, decay_steps=20, learning_rate=1.0)
     assert [settings.learning_rate_at(s) for s in (0, 4, 9, 50, 80, 90, 100)] == pytest.approx(

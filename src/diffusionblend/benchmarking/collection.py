@@ -12,6 +12,7 @@ from diffusionblend.priors.prior_types.registry import prior_type_of
 if TYPE_CHECKING:
     from diffusionblend.benchmarking.grid import CellSpec
     from diffusionblend.benchmarking.setups import Setup
+    from diffusionblend.geometry.grid import Grid
     from diffusionblend.methods.base import Method
     from diffusionblend.priors.prior import Prior
 
@@ -23,8 +24,8 @@ PriorKey = tuple[str, tuple[int, float] | None]
 class PriorCollection:
     """Loaded priors by prior type; those of FBP-UNet by the views of their scans as well.
 
-    names: shipped names, folders or hub ids. Raises InputError where two are of the same type, or
-    of different slice sizes.
+    names: shipped names, folders or hub ids. size: of the slices that they serve, None for any.
+    Raises InputError where two are of the same type, or of different slice sizes.
     """
 
     def __init__(self, names: Sequence[str], device: str) -> None:
@@ -40,10 +41,16 @@ class PriorCollection:
                     "a [[cell]] of a grid with a prior of its own",
                 )
             self._names[key] = name
-        sizes = {self._loaded[name].config.image_size for name in self._names.values()}
+        configs = (self._loaded[name].config for name in self._names.values())
+        sizes = {config.image_size for config in configs if not config.length_codes}
         if len(sizes) > 1:
             raise InputError(f"The priors are for slices of {sorted(sizes)} pixels.", "one size")
         self.size: int | None = next(iter(sizes), None)
+
+    @property
+    def usual_size(self) -> int | None:
+        """Slice size of a benchmark that names none: the priors', even if they serve others."""
+        return next((self._loaded[name].config.image_size for name in self._names.values()), None)
 
     def check_all(self, cells: Iterable[CellSpec], setups: Sequence[Setup | None]) -> None:
         """Raise InputError where cells lack priors, naming all and the commands that train them."""
@@ -63,10 +70,10 @@ class PriorCollection:
                 "\n  ".join([f"--methods without {' '.join(without)}, or train", *needed]),
             )
 
-    def priors_of(self, cell: CellSpec, setup: Setup | None, *, pixels: int) -> dict[str, Prior]:
+    def priors_of(self, cell: CellSpec, setup: Setup | None, *, grid: Grid) -> dict[str, Prior]:
         """The loaded priors of a cell by their roles; after `check_all`. Raises InputError.
 
-        pixels: of a slice, along x.
+        grid: of the volume.
         """
         method = cell.method
         given: dict[str, Prior] = {role: self._load(name) for role, name in cell.priors.items()}
@@ -74,7 +81,7 @@ class PriorCollection:
             if role not in given:
                 given[role] = self._load(self._names[key])
         found = method.load_priors(
-            given | self._partner(method, given), pixels=pixels, device=self.device
+            given | self._partner(method, given), grid=grid, device=self.device
         )
         return dict(found)
 
@@ -82,8 +89,8 @@ class PriorCollection:
         """The shipped coarse prior of a method that looks for one, kept loaded."""
         from diffusionblend.priors.resolve import shipped_partner
 
-        wanted = method.prior is not None and method.prior.coarse and method.wants_coarse_prior
-        if not wanted or "coarse_prior" in given:
+        has_one = method.prior is not None and method.prior.coarse
+        if not has_one or method.coarse_from_pixels is None or "coarse_prior" in given:
             return {}
         name = shipped_partner(given["prior"])
         return {} if name is None else {"coarse_prior": self._load(name)}

@@ -168,7 +168,7 @@ class Benchmark:
             yield Subject.measured(scan), [None]
 
     def _read(self, path: Path) -> Subject:
-        size = self.collection.size or self.grid.size
+        size = self.collection.size or self.grid.size or self.collection.usual_size
         return Subject.read(path, size=size, n_slices=self.grid.slices)
 
     def _searches(self) -> Searches | None:
@@ -206,8 +206,7 @@ class Benchmark:
         self, subject: Subject, setup: Setup | None, spec: CellSpec, method: Method
     ) -> list[Cell]:
         """The cells of a specification in a setup, one for each seed."""
-        pixels = subject.truth.grid.shape[2]
-        priors = self.collection.priors_of(spec, setup, pixels=pixels)
+        priors = self.collection.priors_of(spec, setup, grid=subject.truth.grid)
         seeds = self.grid.seeds_of(spec)
         return [
             Cell.of(subject, setup, spec, method, seed, priors, self.collection.device)

@@ -129,8 +129,7 @@ class Searches:
         return cell_key(self.subject, setup, method, priors, device, searched=name, values=values)
 
     def _priors(self, cell: CellSpec, setup: Setup) -> dict[str, Prior]:
-        pixels = self.subject.truth.grid.shape[2]
-        return self.collection.priors_of(cell, setup, pixels=pixels)
+        return self.collection.priors_of(cell, setup, grid=self.subject.truth.grid)
 
     def _scan(self, setup: Setup) -> Projections:
         return simulated(middle_of(self.subject.truth, SLICES), setup)

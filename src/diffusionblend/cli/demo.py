@@ -23,6 +23,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, evaluation_row, format_table
 from diffusionblend.io.atomic import check_outputs_absent
 from diffusionblend.methods.diffusion.diffusionblend_pp import DiffusionBlendPP
+from diffusionblend.priors.store import DEFAULT_PRIOR
 from diffusionblend.runs.record import RunRecord, peak_memory_mb, plain_value, run_record_path
 from diffusionblend.simulation import PAPER_PHOTONS
 
@@ -49,7 +50,7 @@ class Demo:
     """Photons an unattenuated detector pixel counts."""
     steps: int = 50
     """Reverse steps of DiffusionBlend++."""
-    prior: str = "chest-128"
+    prior: str = DEFAULT_PRIOR
     """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
@@ -77,9 +78,7 @@ class Demo:
         with record.timed("reference"):
             truth = self._reference(prior, record)
         projections = self._scan(truth)
-        priors = self._method.load_priors(
-            {"prior": prior}, pixels=truth.grid.shape[2], device=device
-        )
+        priors = self._method.load_priors({"prior": prior}, grid=truth.grid, device=device)
         record.add_priors(priors)
         self._report_plan(projections, priors, record)
         if self.dry_run:

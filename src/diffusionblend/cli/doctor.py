@@ -95,6 +95,7 @@ class Doctor:
         from diffusionblend.operators import XRayTransform
 
         size, k = prior.config.image_size, prior.block_slices
+        prior = prior.for_grid(Grid(shape=(k, size, size), spacing_mm=(1.0, 1.0, 1.0)))
         for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             device = torch.device(name)
             prior.to(device)

@@ -67,6 +67,10 @@ def _row(summary: PriorSummary) -> dict[str, object]:
     state = f"whole, {summary.weights_sha256[:SHOWN_DIGITS]}" if summary.whole else "NOT WHOLE"
     pixels = summary.slice_pixels
     slice_size = None if pixels is None else f"{pixels} x {pixels}"
+    if summary.told_lengths:
+        slice_size = "any"
+    if summary.pixel_range_mm is not None:
+        slice_size = "any, {:g} to {:g} mm".format(*summary.pixel_range_mm)
     known = summary.prior_type is not None
     prior_type = f"{summary.prior_type}, {summary.block_slices}" if known else None
     shown = {"slice": slice_size, "millions": millions, "state": state, "type": prior_type}

@@ -84,7 +84,7 @@ class ScanRun:
         with timed_part(self.record, "read", options.projections.name):
             self.scan = read_projections(options.projections)
             self.priors = options.method.load_priors(
-                options.priors, pixels=self.scan.grid.shape[2], device=self.device
+                options.priors, grid=self.scan.grid, device=self.device
             )
         self.record.add_priors(self.priors)
         roles = frozenset(self.priors)

@@ -75,6 +75,11 @@ class Grid:
         """(y, x) voxels of an axial slice."""
         return self.shape[1:]
 
+    @property
+    def pixel_mm(self) -> float:
+        """The size of an axial slice's pixels: the root of their area."""
+        return math.sqrt(self.spacing_mm[1] * self.spacing_mm[2])
+
     def with_slices(self, n_slices: int) -> Grid:
         """The same grid with another number of slices, starting at the same first slice."""
         return replace(self, shape=(n_slices, *self.shape[1:]))

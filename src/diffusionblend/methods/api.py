@@ -102,7 +102,7 @@ def sample(
         )
     where = choose_device(device)
     given = {"prior": prior, "coronal_prior": coronal_prior, "coarse_prior": coarse_prior}
-    priors = chosen.load_priors(given, pixels=scan.grid.shape[2], device=where)
+    priors = chosen.load_priors(given, grid=scan.grid, device=where)
     kept: list[Volume] = []
 
     def drawn() -> Iterator[Volume]:

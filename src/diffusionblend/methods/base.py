@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections
     from diffusionblend.data.result import Reconstruction
     from diffusionblend.data.volume import Volume
+    from diffusionblend.geometry.grid import Grid
     from diffusionblend.methods.diffusion.loop import State
     from diffusionblend.methods.problem import Problem
     from diffusionblend.priors.prior import Prior
@@ -162,29 +163,29 @@ class Method(ABC):
 
         chosen = choose_device(device)
         given = {"prior": prior, "coronal_prior": coronal_prior, "coarse_prior": coarse_prior}
-        priors = self.load_priors(given, pixels=scan.grid.shape[2], device=chosen)
+        priors = self.load_priors(given, grid=scan.grid, device=chosen)
         return reconstruct_with(self, scan, priors, chosen, execution or Execution())
 
     def load_priors(
-        self, given: Mapping[str, PriorLike], *, pixels: int, device: str
+        self, given: Mapping[str, PriorLike], *, grid: Grid, device: str
     ) -> dict[str, Prior]:
         """The priors that it runs with, by their roles, loaded. Raises InputError.
 
-        given: by roles, None for what is taken by default. pixels: of a slice, along x.
+        given: by roles, None for what is taken by default. grid: of the volume.
         """
         return resolve_priors(
             self.prior,
             given,
             method=self.name,
-            pixels=pixels,
+            grid=grid,
             device=device,
-            wants_coarse=self.wants_coarse_prior,
+            coarse_from_pixels=self.coarse_from_pixels,
         )
 
     @property
-    def wants_coarse_prior(self) -> bool:
-        """Whether a prior for a coarse initialisation is looked for, where none is given."""
-        return False
+    def coarse_from_pixels(self) -> int | None:
+        """Where no coarse prior is given, the pixels from which one is looked for; None: never."""
+        return None
 
 
 def reconstruct_with(

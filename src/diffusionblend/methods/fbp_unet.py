@@ -44,7 +44,8 @@ class FbpUnet(Method):
 
         scan, prior = problem.projections, priors["prior"]
         assert isinstance(prior, Restorer), "resolved by prior type"
-        check_prior_fits(prior, problem.shape)
+        check_prior_fits(prior, scan.grid)
+        prior = prior.for_grid(scan.grid)
         check_views(prior, scan)
         lines = torch.from_numpy(scan.values).to(prior.device)
         mu = filtered_back_projection(lines, scan.geometry, scan.grid)

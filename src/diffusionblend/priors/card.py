@@ -20,13 +20,17 @@ BYTES_PER_MB = 1e6
 class PriorSummary:
     """A prior in short; None for what its files do not contain.
 
-    slice_pixels: width and height of its slices. file_mb: the weight file's, in MB (10^6 bytes).
-    whole: whether the weights have the SHA-256 that prior.json names. problem: why not.
+    slice_pixels: width and height of its slices, None of a prior for every pixel size.
+    told_lengths: whether it is one; pixel_range_mm: the pixels that it serves. file_mb: the weight
+    file's, in MB (10^6 bytes). whole: whether the weights have the SHA-256 that prior.json names.
+    problem: why not.
     """
 
     name: str
     folder: Path
     slice_pixels: int | None = None
+    told_lengths: bool | None = None
+    pixel_range_mm: tuple[float, float] | None = None
     parameters: int | None = None
     block_slices: int | None = None
     prior_type: str | None = None
@@ -50,12 +54,15 @@ def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
     except InputError as error:
         return PriorSummary(name=name, folder=folder, problem=error.got)
     network, trained = _network(facts), _mapping(facts.get("trained"))
+    told = bool(network.get("length_codes"))
     digest = sha256_of_weights(folder)
     whole = digest == facts.get("weights_sha256")
     return PriorSummary(
         name=name,
         folder=folder,
-        slice_pixels=network.get("image_size"),
+        slice_pixels=None if told else network.get("image_size"),
+        told_lengths=told if network else None,
+        pixel_range_mm=_pixel_range_mm(facts) if told else None,
         parameters=_n_parameters(folder / WEIGHTS_FILE),
         block_slices=_block_slices(network),
         prior_type=network.get("prior_type"),
@@ -72,6 +79,15 @@ def _network(facts: dict) -> dict[str, Any]:
     """The network's settings in prior.json; the first priors have no prior type, and are joint."""
     network = _mapping(facts.get("network"))
     return {"prior_type": "joint"} | with_prior_type(network) if network else {}
+
+
+def _pixel_range_mm(facts: dict) -> tuple[float, float] | None:
+    """The smallest and largest pixels in prior.json; None where it has no proper ones."""
+    try:
+        low, high = facts["pixel_range_mm"]
+        return float(low), float(high)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _block_slices(network: dict) -> int | None:

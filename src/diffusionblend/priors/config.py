@@ -11,6 +11,8 @@ from diffusionblend.priors.prior_types.registry import prior_type_of
 if TYPE_CHECKING:
     from diffusionblend.priors.prior_types.base import PriorType
 
+MAY_BE_ZERO = ("attention_levels", "length_codes", "refine")
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
@@ -36,9 +38,19 @@ class NetworkConfig:
     """Levels with attention, counted from the coarsest; 0 leaves only that below all levels."""
     norm_groups: int = 16
     """Groups of each group normalisation."""
+    length_codes: int = 0
+    """Numbers of the Fourier code of each of pixel size and slice spacing, which a network for
+    every pixel size is told in mm; 0: it is told neither, and is for slices of image_size alone."""
+    refine: int = 0
+    """Channels of two residual blocks at full resolution after the last layer; 0 for none."""
 
     def __post_init__(self) -> None:
         self._check_whole_numbers()
+        if self.length_codes % 2:
+            raise InputError(
+                f"The Fourier code of a length has {self.length_codes} numbers.",
+                "an even number, of sines and cosines, or 0",
+            )
         self.type.check(self.block_slices)
         multiple = self.pixel_multiple
         if self.image_size < multiple or self.image_size % multiple:
@@ -68,7 +80,7 @@ class NetworkConfig:
     def _check_whole_numbers(self) -> None:
         names = [f.name for f in fields(self) if f.name not in ("channels", "prior_type")]
         sizes = [getattr(self, name) for name in names]
-        least = [int(name != "attention_levels") for name in names]
+        least = [int(name not in MAY_BE_ZERO) for name in names]
         sizes, least = [*sizes, *self.channels], [*least, *(1 for _ in self.channels)]
         bad = any(type(n) is not int or n < m for n, m in zip(sizes, least, strict=True))
         if not self.channels or bad:

@@ -14,6 +14,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.priors.config import with_prior_type
 from diffusionblend.priors.network import NetworkConfig, build_unet
 from diffusionblend.priors.precision import Precision
+from diffusionblend.priors.prior_types.padding import padded_with_air
 from diffusionblend.priors.restorer import Restorer
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.priors.store import find_prior
@@ -63,10 +64,11 @@ class Prior(TrainedNetwork):
         """x0 and eps of blocks x_t (B, k, H, W), network range, at timestep t with position code.
 
         Of the output slices of the prior type. Raises InputError where H or W does not suit the
-        network, unless the prior type pads its slices.
+        network, unless it is for every pixel size or the prior type pads its slices.
         """
         height, width = x_t.shape[-2:]
-        x_t = self.config.type.padded(x_t, t, self.config.pixel_multiple, self.schedule)
+        pad = padded_with_air if self.config.length_codes else self.config.type.padded
+        x_t = pad(x_t, t, self.config.pixel_multiple, self.schedule)
         times = torch.full((len(x_t),), t, device=x_t.device)
         predicted = self._predicted(x_t, times, code)
         x_t = x_t[:, self.config.output_slices]
@@ -112,7 +114,12 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
     _check_config(unet, folder)
     _load_weights(unet, folder)
     prior = make_prior(
-        unet, config, facts.get("trained", {}), prediction=prediction, code_unit=code_unit
+        unet,
+        config,
+        facts.get("trained", {}),
+        prediction=prediction,
+        code_unit=code_unit,
+        pixel_range_mm=_pixel_range_of(facts, folder),
     )
     prior.weights_sha256, prior.source = digest, str(name_or_folder)
     return prior.to(device)
@@ -126,11 +133,16 @@ def make_prior(
     precision: Precision = "auto",
     prediction: str = "v",
     code_unit: str = "slices",
+    pixel_range_mm: tuple[float, float] | None = None,
 ) -> Prior | Restorer:
     """A network as its prior type uses it: a `Prior`, or a `Restorer`, which has no code."""
+    made: Prior | Restorer
     if not config.type.is_diffusion:
-        return Restorer(unet, config, trained, precision)
-    return Prior(unet, config, trained, precision, prediction=prediction, code_unit=code_unit)
+        made = Restorer(unet, config, trained, precision)
+    else:
+        made = Prior(unet, config, trained, precision, prediction=prediction, code_unit=code_unit)
+    made.pixel_range_mm = pixel_range_mm
+    return made
 
 
 def _config_of(facts: dict, folder: Path) -> NetworkConfig:
@@ -143,6 +155,24 @@ def _config_of(facts: dict, folder: Path) -> NetworkConfig:
             f"{folder / PRIOR_FILE} does not describe a prior: {error}.",
             "the settings of the network, as written by 'diffusionblend train'",
         ) from error
+
+
+def _pixel_range_of(facts: dict, folder: Path) -> tuple[float, float] | None:
+    """The pixels that a prior.json says the network was trained for. Raises InputError."""
+    found = facts.get("pixel_range_mm")
+    if found is None:
+        return None
+    try:
+        low, high = (float(mm) for mm in found)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not 0 < low <= high:
+        raise InputError(
+            f"{folder / PRIOR_FILE} gives pixels of {found} mm.",
+            "the smallest and the largest pixels, both above 0",
+            "fetch or train the prior again",
+        )
+    return low, high
 
 
 def read_facts(folder: Path) -> dict:

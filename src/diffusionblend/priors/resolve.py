@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Union, cast
 from diffusionblend.errors import InputError
 
 if TYPE_CHECKING:
+    from diffusionblend.geometry.grid import Grid
     from diffusionblend.priors.prior import Prior
     from diffusionblend.priors.trained_network import TrainedNetwork
 
+COARSE_FACTOR = 2
+"""Pixels that are one in the coarse initialisation with a prior for every pixel size."""
 PriorLike = Union["Prior", Path, str, None]
 """A loaded prior, the name of a shipped one, a folder, or a hub id."""
 
@@ -40,16 +43,18 @@ def resolve_priors(
     given: Mapping[str, PriorLike],
     *,
     method: str,
-    pixels: int,
+    grid: Grid,
     device: str,
-    wants_coarse: bool = True,
+    coarse_from_pixels: int | None = None,
 ) -> dict[str, Prior]:
     """The priors of a run by their roles, loaded and on the device.
 
-    given: by roles, None for what is taken by default. method: its name, for messages. pixels: of a
-    slice, along x. wants_coarse: whether a coarse prior is looked for where none is given. A loaded
-    prior, its folder and its name mean the same. Raises InputError.
+    given: by roles, None for what is taken by default. method: its name, for messages. grid: of the
+    volume. coarse_from_pixels: see `coarse_partner`; None: where no coarse prior is given there is
+    none. A loaded prior, its folder and its name mean the same. Raises InputError.
     """
+    from diffusionblend.priors.store import shipped_for
+
     roles = () if spec is None else spec.roles
     unused = [role for role, prior in given.items() if prior is not None and role not in roles]
     if unused:
@@ -60,35 +65,66 @@ def resolve_priors(
         )
     if spec is None:
         return {}
-    prior = _loaded(given.get("prior"), spec.prior_type, method, "prior", device, pixels)
+    chosen = given.get("prior")
+    if chosen is None:
+        chosen = shipped_for(grid, spec.prior_type)
+    prior = _loaded(chosen, spec.prior_type, method, "prior", device)
     found = {"prior": prior}
     if spec.coronal:
         coronal = given.get("coronal_prior")
+        if coronal is None:
+            coronal = shipped_for(grid, "coronal")
         found["coronal_prior"] = _loaded(coronal, "coronal", method, "coronal_prior", device)
     coarse = given.get("coarse_prior") if spec.coarse else None
-    fits = prior.config.image_size == pixels  # else the prior itself is refused when it runs
-    if coarse is None and spec.coarse and wants_coarse and fits:
-        coarse = shipped_partner(prior)
+    wanted = coarse is None and spec.coarse and coarse_from_pixels is not None
+    if wanted and prior.serves(grid):  # else the prior itself is refused when it runs
+        coarse = coarse_partner(prior, grid, coarse_from_pixels or 0)
     if coarse is not None:
         kind = spec.prior_type
         found["coarse_prior"] = _loaded(coarse, kind, method, "coarse_prior", device)
-        _check_coarse(found["coarse_prior"], pixels)
+        _check_coarse(found["coarse_prior"], grid)
     return found
 
 
-def check_prior_fits(prior: TrainedNetwork, shape: tuple[int, int, int]) -> None:
-    """Raise InputError unless the prior was trained for slices of a volume (z, y, x)."""
-    size, found = prior.config.image_size, shape[1:]
-    if tuple(found) != (size, size):
-        name = prior.source or "The prior"
+def check_prior_fits(prior: TrainedNetwork, grid: Grid) -> None:
+    """Raise InputError unless the prior is for slices of a grid."""
+    if prior.serves(grid):
+        return
+    name, size, found = prior.source or "The prior", prior.config.image_size, grid.in_plane_shape
+    if prior.pixel_range_mm and prior.config.length_codes:
+        low, high = prior.pixel_range_mm
         raise InputError(
-            f"{name} is for slices of {size} x {size} pixels; the scan has {found[0]} x "
-            f"{found[1]}.",
-            f"projections of slices of {size} x {size}, or a prior of the scan's size",
-            "'diffusionblend priors' for those there are, 'diffusionblend import --size "
-            f"{size}' before simulating, 'projections import --size {size}' for measured scans, "
-            "or a method without a prior (--method admm-tv)",
+            f"{name} is for pixels of {low:g} to {high:g} mm; the scan's have {grid.pixel_mm:.3g} "
+            "mm.",
+            f"a grid of pixels of {low:g} to {high:g} mm",
+            "a prior that was trained for such pixels, or a method without one (--method admm-tv)",
         )
+    raise InputError(
+        f"{name} is for slices of {size} x {size} pixels; the scan has {found[0]} x {found[1]}.",
+        f"projections of slices of {size} x {size}, or a prior of the scan's size",
+        "'diffusionblend priors' for those there are, 'diffusionblend import --size "
+        f"{size}' before simulating, 'projections import --size {size}' for measured scans, "
+        "or a method without a prior (--method admm-tv)",
+    )
+
+
+def coarse_partner(prior: Prior, grid: Grid, from_pixels: int) -> Prior | str | None:
+    """The prior for slices of half the pixels of a grid that goes with another, if there is one.
+
+    Of a shipped prior the shipped one for half its pixels. A prior for every pixel size is its own
+    partner, for slices of at least `from_pixels` along x.
+    """
+    if not prior.config.length_codes:
+        return shipped_partner(prior)
+    long_enough = grid.shape[2] >= from_pixels and _divides(grid)
+    return prior if long_enough and prior.serves(grid.coarser(COARSE_FACTOR)) else None
+
+
+def coarse_factor(coarse: TrainedNetwork, grid: Grid) -> int:
+    """How many pixels along x of a grid are one of a coarse prior's slices."""
+    if coarse.config.length_codes:
+        return COARSE_FACTOR
+    return grid.shape[2] // coarse.config.image_size
 
 
 def shipped_partner(prior: Prior) -> str | None:
@@ -101,15 +137,10 @@ def shipped_partner(prior: Prior) -> str | None:
     return None
 
 
-def _loaded(
-    prior: PriorLike, kind: str, method: str, role: str, device: str, pixels: int | None = None
-) -> Prior:
+def _loaded(prior: PriorLike, kind: str, method: str, role: str, device: str) -> Prior:
     """A prior, loaded, of the type that the method needs. Raises InputError."""
     from diffusionblend.priors.prior import load_prior
-    from diffusionblend.priors.store import shipped_for
 
-    if prior is None and kind == "joint" and pixels is not None:
-        prior = shipped_for(pixels)
     if prior is None:
         found, what = None, "none was given"
     elif isinstance(prior, str | Path):
@@ -129,15 +160,29 @@ def _loaded(
     )
 
 
-def _check_coarse(coarse: Prior, pixels: int) -> None:
-    size = coarse.config.image_size
-    if pixels <= size or pixels % size:
+def _check_coarse(coarse: Prior, grid: Grid) -> None:
+    size, pixels = coarse.config.image_size, grid.shape[2]
+    if coarse.config.length_codes:
+        if not _divides(grid):
+            raise InputError(
+                f"A coarse initialisation of slices of {grid.shape[1]} x {pixels} pixels was asked "
+                "for.",
+                "even numbers of pixels",
+                "--init noise",
+            )
+        check_prior_fits(coarse, grid.coarser(COARSE_FACTOR))
+    elif pixels <= size or pixels % size:
         raise InputError(
             f"The prior of the coarse initialisation is for slices of {size} pixels, and the "
             f"scan's have {pixels}.",
             f"one for {pixels // 2} pixels, or another whole part",
             "--coarse-prior with such a one, or --init noise",
         )
+
+
+def _divides(grid: Grid) -> bool:
+    """Whether every pixel of a grid has a place in one of half as many along each axis."""
+    return not any(n % COARSE_FACTOR for n in grid.in_plane_shape)
 
 
 def _option(role: str) -> str:

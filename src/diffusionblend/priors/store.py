@@ -7,10 +7,16 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
 
-DEFAULT_PRIOR = "chest-128"
+if TYPE_CHECKING:
+    from diffusionblend.geometry.grid import Grid
+
+DEFAULT_ORDER = ("chest-128", "chest-256")
+"""Shipped priors, best first: a scan takes the first of the method's prior type that serves it."""
+DEFAULT_PRIOR = DEFAULT_ORDER[0]
 WEIGHTS_FOLDER = "weights"
 HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 """A hub id: owner/name, or owner/name@revision with a branch, a tag or a commit."""
@@ -34,20 +40,33 @@ def shipped_facts() -> dict[str, dict]:
     }
 
 
-def shipped_for(pixels: int) -> str:
-    """The shipped prior for slices of so many pixels a side; the default one where there is none.
+def shipped_for(grid: Grid, prior_type: str = "joint") -> str | None:
+    """The shipped prior of a type that a scan of such slices takes where none is named.
 
-    pixels: along x.
+    Where none serves them it is the first of that type; None where there is none of the type.
     """
-    for name, facts in shipped_facts().items():
-        if facts["network"]["image_size"] == pixels:
-            return name
-    return DEFAULT_PRIOR
+    facts = shipped_facts()
+    known = [name for name in DEFAULT_ORDER if name in facts]
+    fitting = [n for n in known if facts[n]["network"].get("prior_type", "joint") == prior_type]
+    serving = (name for name in fitting if _serves(facts[name], grid))
+    return next(serving, next(iter(fitting), None))
+
+
+def _serves(facts: dict, grid: Grid) -> bool:
+    """Whether a prior with this prior.json is for slices of a grid."""
+    if not facts["network"].get("length_codes"):
+        return facts["network"]["image_size"] == grid.shape[2]
+    low, high = facts.get("pixel_range_mm", (0.0, float("inf")))
+    return low <= grid.pixel_mm <= high
 
 
 def shipped_half_of(name: str) -> str | None:
     """The shipped prior for slices of half the pixels of those of another shipped one, if any."""
-    sizes = {other: facts["network"]["image_size"] for other, facts in shipped_facts().items()}
+    sizes = {
+        other: facts["network"]["image_size"]
+        for other, facts in shipped_facts().items()
+        if not facts["network"].get("length_codes")
+    }
     halves = (other for other, size in sizes.items() if name in sizes and 2 * size == sizes[name])
     return next(halves, None)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from diffusionblend.priors.precision import Precision, runs_bfloat16
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from diffusionblend.geometry.grid import Grid
 
 PRIOR_FILE = "prior.json"
 CONFIG_FILE = "config.json"
@@ -35,7 +38,9 @@ class TrainedNetwork:
     unet: the network, in float32. config: its size and prior type. trained: facts of its training
     (data, steps, validation loss), for the record. precision: of the network's arithmetic; "auto"
     is bfloat16 where the device has it in hardware. source: the name, folder or hub id that it was
-    loaded by, None for one made in memory.
+    loaded by, None for one made in memory. pixel_range_mm: smallest and largest pixels that a
+    network for every pixel size was trained for; None where that is not known. lengths_mm: pixel
+    size and slice spacing that such a network is told; 0 for one that is not known.
     """
 
     unet: torch.nn.Module
@@ -44,6 +49,21 @@ class TrainedNetwork:
     precision: Precision = "auto"
     weights_sha256: str = ""
     source: str | None = None
+    pixel_range_mm: tuple[float, float] | None = None
+    lengths_mm: tuple[float, float] | None = None
+
+    def for_grid(self, grid: Grid) -> Self:
+        """The same network, told the lengths of a grid; itself where it is told none."""
+        if not self.config.length_codes:
+            return self
+        return replace(self, lengths_mm=(grid.pixel_mm, grid.spacing_mm[0]))
+
+    def serves(self, grid: Grid) -> bool:
+        """Whether it is for slices of a grid: by their pixels' size where it is told that."""
+        if not self.config.length_codes:
+            return grid.in_plane_shape == (self.config.image_size, self.config.image_size)
+        low, high = self.pixel_range_mm or (0.0, math.inf)
+        return low <= grid.pixel_mm <= high
 
     @property
     def block_slices(self) -> int:
@@ -73,15 +93,34 @@ class TrainedNetwork:
                 f"The prior was given slices of {x.shape[-2]} x {x.shape[-1]} pixels.",
                 f"multiples of {multiple} pixels (it was trained at {self.config.image_size})",
             )
-        codes = torch.full((len(x),), code, device=x.device)
         return apply_unet(
             self.unet,
             x,
             times,
-            codes,
+            self.codes(code, len(x), x.device),
             unshuffle=self.config.unshuffle,
             bf16=runs_bfloat16(self.precision, x.device),
         )
+
+    def codes(self, code: float, n_blocks: int, device: torch.device) -> torch.Tensor:
+        """What the network is told of blocks with a position code: (n,), or (n, 3) with lengths.
+
+        Raises InputError where it has no lengths to tell.
+        """
+        if not self.config.length_codes:
+            return torch.full((n_blocks,), code, device=device)
+        return torch.tensor([[code, *self._told()]], device=device).expand(n_blocks, -1)
+
+    def _told(self) -> tuple[float, float]:
+        """Pixel size and slice spacing in mm. Raises InputError where the network was not told."""
+        if self.lengths_mm is None:
+            raise InputError(
+                "The prior, which is for every pixel size, was told neither pixel size nor slice "
+                "spacing.",
+                "the grid that its slices are of",
+                "prior.for_grid(grid).denoise(...)",
+            )
+        return self.lengths_mm
 
     def save(self, folder: Path) -> None:
         """Write network and facts to a folder: as diffusers does, float16 safetensors.
@@ -107,10 +146,12 @@ class TrainedNetwork:
 
     def _facts(self) -> dict[str, object]:
         """The content of prior.json."""
-        return {
+        facts = {
             "format": FORMAT_VERSION,
             "range": RANGE,
             "network": asdict(self.config),
             "trained": self.trained,
             "weights_sha256": self.weights_sha256,
         }
+        told = self.config.length_codes and self.pixel_range_mm
+        return facts | ({"pixel_range_mm": self.pixel_range_mm} if told else {})

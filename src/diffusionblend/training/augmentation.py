@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,11 @@ class BlockChange:
     flips: tuple[bool, bool, bool]
     theta: np.ndarray | None
     noise_seed: int | None
+
+    @property
+    def zoom(self) -> float:
+        """How many times as large the pixels become."""
+        return 1.0 if self.theta is None else math.sqrt(abs(np.linalg.det(self.theta[:, :2])))
 
 
 def draw_change(settings: Augmentation, rng: np.random.Generator) -> BlockChange:

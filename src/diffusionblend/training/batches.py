@@ -42,6 +42,7 @@ def draw_batch(
         augmentation=augmentation,
         code=settings.code,
         share=share,
+        with_lengths=network.length_codes > 0,
     )
     fbp = partial(fbp_of_slices, n_views=settings.views, arc_degrees=settings.arc_degrees)
     return network.type.draw_batch(x0, codes, Draw(n_blocks, share, rng, n_timesteps, fbp))

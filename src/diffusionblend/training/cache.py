@@ -27,11 +27,12 @@ NAME_DIGITS = 24
 
 @dataclass(frozen=True)
 class CachedVolume:
-    """A volume in the cache: values (z, size, size) int16 HU, mapped; z spacing in mm."""
+    """A volume in the cache: values (z, size, size) int16 HU, mapped; its spacings in mm."""
 
     name: str
     values: np.ndarray
     slice_spacing_mm: float
+    pixel_mm: float
 
 
 class VolumeCache:
@@ -61,11 +62,12 @@ class VolumeCache:
         source = self.sha256_of(path, index)
         key = f"{source}-{self._size}"
         entry = index["volumes"].get(key)
-        values = None if entry is None else self._open(key, entry)
+        known = entry is not None and "pixel_mm" in entry  # which older caches lack
+        values = self._open(key, entry) if known else None
         if values is None:
             entry = self._make(path, key)
             values = self._open(key, entry)
-        return CachedVolume(path.name, values, entry["slice_spacing_mm"])
+        return CachedVolume(path.name, values, entry["slice_spacing_mm"], entry["pixel_mm"])
 
     def sha256_of(self, path: Path, index: dict | None = None) -> str:
         """The SHA-256 of a file or folder, as `io.files` has it; not computed anew where known.
@@ -96,6 +98,7 @@ class VolumeCache:
             np.save(stream, whole_hu(volume))
         entry = {
             "slice_spacing_mm": volume.grid.spacing_mm[0],
+            "pixel_mm": volume.grid.pixel_mm,
             "slices": volume.grid.shape[0],
             "sha256": sha256_of(file),
             "stamp": _stamp(file),

@@ -102,7 +102,8 @@ def _noise(n_blocks: int, settings: TrainSettings) -> Batch:
     size, rng = settings.network.image_size, np.random.default_rng(0)
     x0 = torch.randn(n_blocks, settings.network.slices_seen, size, size)
     draw = Draw(n_blocks, slice(None), rng, N_TIMESTEPS, fbp=lambda slices: slices)
-    return settings.network.type.draw_batch(x0, torch.ones(n_blocks), draw)
+    codes = torch.ones(n_blocks, 3) if settings.network.length_codes else torch.ones(n_blocks)
+    return settings.network.type.draw_batch(x0, codes, draw)
 
 
 def _now(device: torch.device) -> float:

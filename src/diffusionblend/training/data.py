@@ -79,4 +79,5 @@ def _bank(volumes: list[CachedVolume], settings: TrainSettings) -> VolumeBank:
         [v.values for v in volumes],
         [v.slice_spacing_mm for v in volumes],
         block_slices=settings.network.slices_seen,
+        pixel_mm=[v.pixel_mm for v in volumes],
     )

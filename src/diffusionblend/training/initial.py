@@ -34,12 +34,26 @@ def take_weights(
     theirs = {_moved(k, further): v for k, v in initial.unet.state_dict().items()}
     ours = unet.state_dict()
     fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+    if fitting and settings.network.refine and not initial.config.refine:
+        fitting |= _with_further_rows(ours, theirs)
     if not fitting:
         raise InputError(
             "No layer of the initial prior fits the network.", "a network like the prior's"
         )
     unet.load_state_dict(fitting, strict=False)
     return sum(v.numel() for v in fitting.values()) / sum(v.numel() for v in ours.values())
+
+
+def _with_further_rows(
+    ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The last layer where ours gives features beside their output: its first rows theirs."""
+    found = {}
+    for name in ("conv_out.weight", "conv_out.bias"):
+        own, their = ours[name], theirs[name]
+        if own.shape[1:] == their.shape[1:] and len(own) > len(their):
+            found[name] = torch.cat([their, own[len(their) :]])
+    return found
 
 
 def _moved(name: str, further: int) -> str:

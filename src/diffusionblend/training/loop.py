@@ -120,7 +120,10 @@ class Trainer:
         self._metrics = Metrics(self.folder, tensorboard=tensorboard)
         if self.processes.is_first:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._data = train.fingerprint(with_spacing=settings.code == "mm")
+            self._data = train.fingerprint(
+                with_spacing=settings.code == "mm" or settings.network.length_codes > 0,
+                with_pixels=settings.network.length_codes > 0,
+            )
         self._resume()
         self._shared_unet = self.processes.wrapped(self.unet)
 
@@ -277,9 +280,14 @@ class Trainer:
         due = every and self.step % every == 0 and self.processes.is_first
         if not due or self._sample_drawer is None:
             return
-        code = 1.0 if self.settings.code == "slices" else median(self.train.slice_spacing_mm)
+        slice_mm = median(self.train.slice_spacing_mm)
+        prior = self._prior(self.unet, {})
+        if self.settings.network.length_codes:
+            prior.lengths_mm = (median(self.train.pixel_mm), slice_mm)
         with self._averaged_weights():
-            self._sample_drawer(self._prior(self.unet, {}), code, self.step)
+            self._sample_drawer(
+                prior, 1.0 if self.settings.code == "slices" else slice_mm, self.step
+            )
 
     def _keep_prior(self) -> None:
         """Have the first process keep the prior as it is now, where it is time to."""
@@ -290,7 +298,13 @@ class Trainer:
     def _prior(self, unet: torch.nn.Module, facts: dict[str, object]) -> Prior | Restorer:
         s = self.settings
         return make_prior(
-            unet, s.network, facts, precision=s.precision, prediction=s.prediction, code_unit=s.code
+            unet,
+            s.network,
+            facts,
+            precision=s.precision,
+            prediction=s.prediction,
+            code_unit=s.code,
+            pixel_range_mm=self.train.pixel_range_mm(s.augmentation),
         )
 
     @contextmanager

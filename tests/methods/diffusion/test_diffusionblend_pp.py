@@ -107,7 +107,7 @@ def test_batch_size_does_not_change_the_volume(
 
 def test_a_prior_of_another_size_is_refused(projections: Projections, prior: Prior) -> None:
     with pytest.raises(InputError, match="16 x 16"):
-        check_prior_fits(random_prior(config=replace(TINY, image_size=32)), projections.grid.shape)
+        check_prior_fits(random_prior(config=replace(TINY, image_size=32)), projections.grid)
     with pytest.raises(InputError, match="16 x 12"):
         reconstruct(scan(small_volume((3, 16, 12))), SETTINGS, prior=prior)
 

@@ -17,6 +17,7 @@ from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
 from diffusionblend.methods.base import Execution, Solution
 from diffusionblend.methods.problem import Problem
+from diffusionblend.priors.resolve import coarse_factor
 from diffusionblend.units import network_to_hu
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
 def coarse_scan(scan: Projections, coarse_prior: Prior) -> Projections:
     """The same projections with a grid whose slices have the pixels of the coarse prior."""
-    coarser = scan.grid.coarser(scan.grid.shape[2] // coarse_prior.config.image_size)
-    return replace(scan, grid=coarser)
+    return replace(scan, grid=scan.grid.coarser(coarse_factor(coarse_prior, scan.grid)))
 
 
 def sample_from_coarse(

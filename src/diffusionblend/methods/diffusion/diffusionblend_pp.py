@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from diffusionblend.priors.partition import Partition
     from diffusionblend.priors.prior import Prior
 
+COARSE_FROM_PIXELS = 256
+"""Along x: smaller slices have no coarse reconstruction unless it is asked for."""
 COARSE_TIMESTEP = 50
 """Of the first step at full size, after a coarse reconstruction."""
 PRESETS: dict[str, dict[str, Any]] = {
@@ -153,9 +155,11 @@ class DiffusionBlendPP(EstimateMethod):
             )
 
     @property
-    def wants_coarse_prior(self) -> bool:
-        """Whether it starts from a coarse reconstruction where there is a prior for that."""
-        return self.init in (None, "coarse")
+    def coarse_from_pixels(self) -> int | None:
+        """Where it starts from a coarse reconstruction, if there is a prior for that."""
+        if self.init is None:
+            return COARSE_FROM_PIXELS
+        return 0 if self.init == "coarse" else None
 
     @property
     def n_steps(self) -> int:
@@ -207,7 +211,7 @@ class DiffusionBlendPP(EstimateMethod):
             return self.sampled(problem, priors, execution)
         from diffusionblend.methods.diffusion.coarse_init import sample_from_coarse
 
-        check_prior_fits(priors["prior"], problem.shape)
+        check_prior_fits(priors["prior"], problem.operator.grid)
         coarse, fine = self.stages()
         return sample_from_coarse(coarse, fine, problem, priors, execution)
 

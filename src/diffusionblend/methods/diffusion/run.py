@@ -42,7 +42,7 @@ def sample_volume(
     InputError where the prior's slice size is not the grid's.
     """
     for prior in priors.values():
-        check_prior_fits(prior, problem.shape)
+        check_prior_fits(prior, problem.operator.grid)
     executor = _executor(method, problem, priors, execution)
     loop = _loop(method, problem, priors["prior"], executor)
     generator = generator_of(method.seed)
@@ -130,16 +130,16 @@ def _executor(
         first=method.init_timestep,
         power=method.time_power,
     )
-    slice_mm = problem.operator.grid.spacing_mm[0]
+    grid, coronal = problem.operator.grid, priors.get("coronal_prior")
     return Executor(
-        prior,
+        prior.for_grid(grid),
         times,
         list(islice(method.partitions(problem.shape, prior), len(times))),
         batch_blocks=execution.batch_blocks or batch_that_fits(prior, problem.shape),
         device=prior.device,
         ranks=execution.ranks,
-        position_unit=slice_mm if prior.code_unit == "mm" else 1.0,
-        coronal_prior=priors.get("coronal_prior"),
+        position_unit=grid.spacing_mm[0] if prior.code_unit == "mm" else 1.0,
+        coronal_prior=None if coronal is None else coronal.for_grid(grid),
     )
 
 

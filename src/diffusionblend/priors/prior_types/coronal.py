@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from diffusionblend.priors.prior_types.base import PriorType
 from diffusionblend.priors.prior_types.places import CoronalPlace
-from diffusionblend.units import AIR_HU, hu_to_network
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,22 +32,10 @@ class Coronal(PriorType):
     def padded(
         self, x_t: torch.Tensor, t: int, multiple: int, schedule: NoiseSchedule
     ) -> torch.Tensor:
-        """x_t with air, noised like it, below and right, up to a multiple of pixels.
+        """x_t with air, noised like it, below and right, up to a multiple of pixels."""
+        from diffusionblend.priors.prior_types.padding import padded_with_air
 
-        The padding's noise is fixed for each timestep and the same for all blocks, so that the
-        result depends neither on the batch nor on any generator.
-        """
-        import torch
-
-        height, width = (-(-n // multiple) * multiple for n in x_t.shape[-2:])
-        if (height, width) == tuple(x_t.shape[-2:]):
-            return x_t
-        noise = torch.randn(height, width, generator=torch.Generator().manual_seed(t)).to(x_t)
-        abar = float(schedule.alpha_bar[t])
-        air = abar**0.5 * hu_to_network(AIR_HU) + (1 - abar) ** 0.5 * noise
-        padded = air.expand(*x_t.shape[:-2], height, width).clone()
-        padded[..., : x_t.shape[-2], : x_t.shape[-1]] = x_t
-        return padded
+        return padded_with_air(x_t, t, multiple, schedule)
 
     def partition(self, shape: tuple[int, int, int], block_slices: int) -> Partition:
         """Every coronal slice by itself."""

@@ -35,13 +35,17 @@ class FbpUnet(Slices):
         from diffusionblend.priors.prior_types.batches import RestorationBatch
 
         no_code = torch.zeros(len(x0), dtype=torch.long)
+        if codes.ndim > 1:  # of position; lengths are told
+            no_code = torch.cat([no_code[:, None], codes[:, 1:]], 1)
         return RestorationBatch(x0, no_code, draw.fbp(x0[:, 0])[:, None])
 
     def network_input(
         self, batch: RestorationBatch, schedule: NoiseSchedule
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The FBP, at timestep 0."""
-        return batch.image, batch.codes
+        import torch
+
+        return batch.image, torch.zeros(len(batch), dtype=torch.long, device=batch.image.device)
 
     def target(
         self, batch: RestorationBatch, schedule: NoiseSchedule, prediction: str, output: slice
