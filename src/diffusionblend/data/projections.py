@@ -35,15 +35,8 @@ class Projections:
     def __post_init__(self) -> None:
         values = np.ascontiguousarray(self.values, dtype=np.float32)
         rows = self.geometry.detector_rows(self.grid)
-        expected = (self.geometry.n_views, rows, self.geometry.n_columns)
-        if values.shape != expected:
-            raise InputError(
-                f"The projections have shape {values.shape}.",
-                f"{expected} (views, rows, columns), from {self.geometry.n_views} angles, {rows} "
-                f"{'detector rows' if self.geometry.couples_slices else 'slices'} and "
-                f"{self.geometry.n_columns} columns",
-                "check that the axes are (view, row, column) and that every view has its angle",
-            )
+        if values.shape != (self.geometry.n_views, rows, self.geometry.n_columns):
+            raise shape_error(values.shape, self.geometry, self.grid)
         if not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).sum())
             raise InputError(
@@ -93,3 +86,16 @@ class Projections:
             f"{type(self.geometry).__name__}, line integrals {low:.3g} to {high:.3g}, "
             f"for a volume of {volume} voxels"
         )
+
+
+def shape_error(shape: tuple[int, ...], geometry: Geometry, grid: Grid) -> InputError:
+    """The error of projections whose shape is not the one that their geometry has on their grid."""
+    rows = geometry.detector_rows(grid)
+    return InputError(
+        f"The projections have shape {shape}.",
+        f"{(geometry.n_views, rows, geometry.n_columns)} (views, rows, columns), from "
+        f"{geometry.n_views} angles, {rows} "
+        f"{'detector rows' if geometry.couples_slices else 'slices'} and {geometry.n_columns} "
+        "columns",
+        "check that the axes are (view, row, column) and that every view has its angle",
+    )

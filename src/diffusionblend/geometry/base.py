@@ -139,6 +139,11 @@ class Geometry(ABC):
             ) from error
 
 
+def registered_geometries() -> dict[str, type[Geometry]]:
+    """Every geometry that files can store, by its name."""
+    return {name: cls for name, cls in _registered.items() if is_dataclass(cls)}
+
+
 def geometry_class(name: object) -> type[Geometry]:
     """The class registered under a name; raises InputError for an unknown one."""
     cls = _registered.get(name) if isinstance(name, str) else None

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import MISSING
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffusionblend import __version__
-from diffusionblend.data.projections import Projections
+from diffusionblend.data.projections import Projections, shape_error
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Geometry
-from diffusionblend.geometry.base import TYPE_KEY, fields_of, geometry_class
+from diffusionblend.geometry.base import TYPE_KEY, fields_of, registered_geometries
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_output
-from diffusionblend.io.scans.hdf5 import open_hdf5
+from diffusionblend.io.foreign.edge import foreign_edge
+from diffusionblend.io.foreign.reader import reads_foreign
+from diffusionblend.io.scans.hdf5 import check_dataset, open_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -78,8 +80,56 @@ def read_projections(path: Path | str) -> Projections:
     version, whose shape does not fit its geometry, or whose angles in degrees and radians disagree.
     """
     path = Path(path)
-    with open_hdf5(path, "projections as `simulate` writes them") as file:
-        return _from_hdf5(file, path)
+    stored_fields = {name: _required(cls) for name, cls in registered_geometries().items()}
+    found = _described(path, stored_fields)
+    try:
+        with foreign_edge(path):
+            geometry = Geometry.from_dict(found.geometry)
+            grid = Grid(**found.grid)
+            expected = (geometry.n_views, geometry.detector_rows(grid), geometry.n_columns)
+        if found.shape != expected:
+            raise shape_error(found.shape, geometry, grid)
+        values = _values(path)
+        with foreign_edge(path):
+            return Projections(values, geometry, grid, found.mu_water_per_mm, found.notes)
+    except InputError as error:
+        if str(path) in error.got:
+            raise
+        raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
+
+
+def _required(cls: type[Geometry]) -> dict[str, bool]:
+    """The fields of a geometry, and whether a file must have them."""
+    return {f.name: f.default is f.default_factory is MISSING for f in fields_of(cls)}
+
+
+@dataclass(frozen=True)
+class _Described:
+    """All that a file contains but its values, as plain values."""
+
+    shape: tuple[int, ...]
+    geometry: dict[str, object]
+    grid: dict[str, tuple]
+    mu_water_per_mm: float
+    notes: dict[str, object]
+
+
+@reads_foreign
+def _described(path: Path, stored_fields: dict[str, dict[str, bool]]) -> _Described:
+    """What the file says of its values. Raises InputError for what is missing or no number.
+
+    stored_fields: the fields of every known geometry, and whether they are required. They are known
+    here alone: a geometry of another package is none of the process that reads.
+    """
+    with open_hdf5(path, "projections as `simulate` writes them", own=True) as file:
+        return _description(file, path, stored_fields)
+
+
+@reads_foreign
+def _values(path: Path) -> np.ndarray:
+    """The line integrals."""
+    with open_hdf5(path, "projections as `simulate` writes them", own=True) as file:
+        return _dataset(file, DATA, path)
 
 
 def _as_hdf5(projections: Projections) -> bytes:
@@ -145,8 +195,10 @@ def _store(group: h5py.Group, name: str, value: object) -> None:
             group[name].attrs["units"] = units
 
 
-def _from_hdf5(file: h5py.File, path: Path) -> Projections:
-    """The projections in an open file; raises InputError for what is missing or does not fit."""
+def _description(
+    file: h5py.File, path: Path, stored_fields: dict[str, dict[str, bool]]
+) -> _Described:
+    """What an open file says of its values; raises InputError for what is missing."""
     import h5py
 
     if not isinstance(file.get(GROUP), h5py.Group):
@@ -157,30 +209,28 @@ def _from_hdf5(file: h5py.File, path: Path) -> Projections:
         )
     attrs = file[GROUP].attrs
     version = _attribute(attrs, "format_version", path)
-    if version not in (1, FORMAT_VERSION):
+    if np.ndim(version) or version not in (1, FORMAT_VERSION):
         raise InputError(
             f"{path} has format version {version}.",
             f"version 1 or {FORMAT_VERSION}",
             "a newer diffusionblend",
         )
-    values = _dataset(file, DATA, path)
-    described = _described_geometry(file, path)
+    data = _numbers(file, DATA, path)
+    geometry = _described_geometry(file, path, stored_fields)
     try:
-        return Projections(
-            values,
-            Geometry.from_dict(described),
-            Grid(
-                shape=tuple(_attribute(attrs, "grid_shape_zyx", path)),
-                spacing_mm=tuple(_attribute(attrs, "grid_spacing_mm_zyx", path)),
-                origin_mm=tuple(_attribute(attrs, "grid_origin_mm_xyz", path)),
-                direction=tuple(_attribute(attrs, "grid_direction", path)),
-            ),
-            float(_attribute(attrs, "mu_water_per_mm", path)),
-            json.loads(attrs.get("notes", "{}")),
+        return _Described(
+            shape=tuple(data.shape),
+            geometry=geometry,
+            grid={
+                "shape": tuple(_attribute(attrs, "grid_shape_zyx", path).tolist()),
+                "spacing_mm": tuple(_attribute(attrs, "grid_spacing_mm_zyx", path).tolist()),
+                "origin_mm": tuple(_attribute(attrs, "grid_origin_mm_xyz", path).tolist()),
+                "direction": tuple(_attribute(attrs, "grid_direction", path).tolist()),
+            },
+            mu_water_per_mm=float(_attribute(attrs, "mu_water_per_mm", path)),
+            notes=json.loads(attrs.get("notes", "{}")),
         )
-    except InputError as error:
-        raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path} has a field of the wrong kind: {error}.", "the layout of docs/file-layouts.md"
         ) from error
@@ -223,29 +273,29 @@ def _check_angle_units(file: h5py.File, name: str, path: Path) -> None:
         )
 
 
-def _described_geometry(file: h5py.File, path: Path) -> dict[str, object]:
+def _described_geometry(
+    file: h5py.File, path: Path, stored_fields: dict[str, dict[str, bool]]
+) -> dict[str, object]:
     """The geometry in an open file as `Geometry.from_dict` takes it; what has a default may lack.
 
-    Raises InputError for an unknown geometry and a missing field.
+    Raises InputError for a missing field; an unknown geometry comes back as its name alone.
     """
     group = file[GROUP]
     kind = _attribute(group.attrs, "geometry", path)
-    try:
-        cls = geometry_class(kind)
-    except InputError as error:
-        raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
+    if not isinstance(kind, str):
+        raise InputError(f"{path} has {kind!r} for the name of its geometry.", "text")
     described: dict[str, object] = {TYPE_KEY: kind}
     old = FIRST_VERSION_NAMES if group.attrs["format_version"] == 1 else {}
-    for field in fields_of(cls):
-        stored = old.get(field.name, field.name)
-        name = f"{GROUP}/{stored}"
-        if name == ANGLES_RAD:
-            described[field.name] = _angles_rad(file, path)
+    for name, is_required in stored_fields.get(kind, {}).items():
+        stored = old.get(name, name)
+        place = f"{GROUP}/{stored}"
+        if place == ANGLES_RAD:
+            described[name] = _angles_rad(file, path)
         elif stored in group:
-            described[field.name] = _dataset(file, name, path)
+            described[name] = _dataset(file, place, path)
         elif stored in group.attrs:
-            described[field.name] = group.attrs[stored]
-        elif field.default is MISSING and field.default_factory is MISSING:
+            described[name] = _attribute(group.attrs, stored, path)
+        elif is_required:
             raise InputError(
                 f"{path} lacks {stored} of the geometry, as a data set or an attribute of "
                 f"/{GROUP}.",
@@ -264,7 +314,14 @@ def _attribute(attrs: h5py.AttributeManager, name: str, path: Path) -> Any:
 
 
 def _dataset(file: h5py.File, name: str, path: Path) -> np.ndarray:
-    """A data set's numbers; raises InputError where it is missing or holds none."""
+    """A data set's numbers; raises InputError where it is missing, or claims what it lacks."""
+    found = _numbers(file, name, path)
+    check_dataset(found, path)
+    return found[()]
+
+
+def _numbers(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    """A data set of numbers; raises InputError where it is missing or holds none."""
     import h5py
 
     found = file.get(name)
@@ -272,4 +329,4 @@ def _dataset(file: h5py.File, name: str, path: Path) -> np.ndarray:
         raise InputError(
             f"{path} lacks the data set /{name}.", "numbers there (docs/file-layouts.md)"
         )
-    return found[()]
+    return found

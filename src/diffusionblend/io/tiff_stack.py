@@ -16,6 +16,7 @@ from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_folder, check_readable, silent_libraries
+from diffusionblend.io.foreign.reader import reads_foreign
 
 GEOMETRY_FILE = "geometry.json"
 TIFF_FILES = (".tif", ".json")
@@ -59,6 +60,7 @@ def is_tiff_stack(folder: Path) -> bool:
     return (folder / GEOMETRY_FILE).is_file()
 
 
+@reads_foreign
 def read_tiff_stack(folder: Path | str) -> Volume:
     """Read what `write_tiff_stack` wrote, in HU, with the axes as they were written.
 

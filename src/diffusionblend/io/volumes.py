@@ -19,6 +19,7 @@ from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_output, check_readable, file_suffix, silent_libraries
+from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.nifti import NIFTI_SUFFIXES, check_nifti
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MAX_NORMALISED = 10.0
 MAX_HU_RANGE = 100_000.0
 
 
+@reads_foreign
 def read_volume(
     path: Path | str,
     *,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.prior_types.batches import Batch, Draw
 from diffusionblend.priors.schedule import N_TIMESTEPS, NoiseSchedule
@@ -82,6 +83,7 @@ def estimate_run(settings: TrainSettings, processes: Processes, n_slices: int) -
     )
 
 
+@reads_foreign
 def count_slices(path: Path) -> int:
     """About how many slices a volume has, by its header alone; 0 where that cannot be read."""
     import SimpleITK as sitk

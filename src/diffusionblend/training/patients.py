@@ -10,6 +10,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import file_suffix
+from diffusionblend.io.foreign.reader import reads_foreign
 
 SPLIT_STREAM = 5
 """Keeps the draw of the split apart from those of the batches of the same seed."""
@@ -70,6 +71,7 @@ def check_apart(training: Mapping[str, str], validation: Mapping[str, str]) -> N
         )
 
 
+@reads_foreign
 def _patient_id(folder: Path) -> str:
     """The PatientID of the first DICOM image in a folder; empty where there is none."""
     import pydicom

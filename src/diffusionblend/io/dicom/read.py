@@ -20,6 +20,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.dicom.header import Header, check_whole, pick_series, read_headers
 from diffusionblend.io.dicom.stack import Stack, check_ct_images, sorted_stack
 from diffusionblend.io.dicom.write import MANUFACTURER
+from diffusionblend.io.foreign.reader import reads_foreign
 
 PADDING_HU = -1024.0
 """What padding becomes: the lowest value of a 12-bit CT scan, and of the training volumes."""
@@ -55,6 +56,7 @@ class SeriesReport:
         return asdict(self)
 
 
+@reads_foreign
 def read_dicom_series(
     folder: Path | str,
     *,

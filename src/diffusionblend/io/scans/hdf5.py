@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,16 +12,21 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.edge import as_input_error, reason_of
+from diffusionblend.io.foreign.limits import check_claim
+from diffusionblend.io.scans.links import check_links
 
 if TYPE_CHECKING:
     import h5py
 
 
 @contextmanager
-def open_hdf5(path: Path | str, expected: str) -> Iterator[h5py.File]:
+def open_hdf5(path: Path | str, expected: str, *, own: bool = False) -> Iterator[h5py.File]:
     """An HDF5 file, open for reading; what fails within is reported as a truncated file.
 
-    expected: what file was wanted, for the error's words. Raises InputError.
+    expected: what file was wanted, for the error's words. own: it is of our own layout, which
+    leaves nothing to other files. Raises InputError, also where data lie in files that are not in
+    the file's own folder or below it.
     """
     import h5py
 
@@ -30,12 +36,15 @@ def open_hdf5(path: Path | str, expected: str) -> Iterator[h5py.File]:
         raise InputError(f"{path} is not an HDF5 file.", expected, "check the path")
     try:
         with h5py.File(path, "r") as file:
+            check_links(file, path, allowed=not own)
             yield file
     except InputError:
         raise
-    except (OSError, RuntimeError, KeyError) as error:
+    except MemoryError as error:
+        raise as_input_error(error, path) from error
+    except Exception as error:  # of HDF5, and of NumPy on what it returns
         raise InputError(
-            f"{path} could not be read: {error}.",
+            f"{path} could not be read: {reason_of(error)}.",
             "a whole HDF5 file",
             "copy it again (it is truncated or damaged)",
         ) from error
@@ -59,7 +68,20 @@ def find_dataset(group: h5py.Group, name: str, dimensions: tuple[int, ...]) -> h
             f"{group.file.filename} has {name} of shape {found.shape}.",
             f"{' or '.join(map(str, dimensions))} dimensions",
         )
+    check_dataset(found, group.file.filename, whole=False)
     return found
+
+
+def check_dataset(found: h5py.Dataset, path: Path | str, *, whole: bool = True) -> None:
+    """Refuse a data set that claims more than the file can hold or the memory can take.
+
+    Chunks that are not in the file are fill values to HDF5, of any number. whole: whether all of it
+    will be read. Raises InputError.
+    """
+    n_bytes = math.prod(found.shape) * found.dtype.itemsize
+    stored = n_bytes if found.is_virtual or found.external else found.id.get_storage_size()
+    what = f"numbers in {found.name}"
+    check_claim(path, n_bytes, held_bytes=stored, what=what, whole=whole)
 
 
 def text_attribute(found: h5py.HLObject, name: str) -> str | None:

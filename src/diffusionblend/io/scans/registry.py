@@ -8,6 +8,7 @@ from pathlib import Path
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.projections import GROUP
 from diffusionblend.io.scans.data_exchange import read_data_exchange
 from diffusionblend.io.scans.hdf5 import open_hdf5
@@ -34,6 +35,7 @@ KNOWN = (
 )
 
 
+@reads_foreign
 def read_raw_scan(source: Path | str, options: ReadOptions | None = None) -> RawScan:
     """A measured scan from a file or a folder of frames, recognised by its name and contents.
 
@@ -59,6 +61,7 @@ def read_raw_scan(source: Path | str, options: ReadOptions | None = None) -> Raw
     return replace(scan, **named) if named else scan
 
 
+@reads_foreign
 def is_projections_file(path: Path | str) -> bool:
     """Whether a file is one of projections as this program writes them, with their geometry."""
     path = Path(path)

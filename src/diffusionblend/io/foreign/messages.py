@@ -1,0 +1,154 @@
+"""What parent and child say to each other: framed pickles, large arrays in a file of their own.
+
+The arrays travel by the file's descriptor alone: the child writes them once, into memory that the
+system shares (or a temporary file without a name), and the parent maps them. The parent takes
+nothing out of a pickle but plain values, arrays and the dataclasses of this package.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import pickle
+import socket
+import struct
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import is_dataclass
+from importlib import import_module
+from typing import Any
+
+FRAME = struct.Struct("<cQQ")
+"""Kind, bytes of the pickle, number of arrays in the file."""
+PLACES = struct.Struct("<QQ")
+"""Where an array lies in the file, and its bytes."""
+REQUEST, BEGUN, STEP, RESULT, FAILURE = b"q", b"b", b"s", b"r", b"f"
+LEAST_BYTES_APART = 1 << 16
+"""Smaller arrays stay in the pickle."""
+ALIGNED_TO = 64
+WRITTEN_AT_ONCE = 64 << 20
+PACKAGE = "diffusionblend"
+PLAIN = {
+    ("builtins", "complex"),
+    ("builtins", "slice"),
+    ("builtins", "set"),
+    ("builtins", "frozenset"),
+    ("collections", "OrderedDict"),
+    ("pathlib", "PosixPath"),
+    ("pathlib._local", "PosixPath"),
+    *((f"numpy{core}.numeric", "_frombuffer") for core in (".core", "._core")),
+    *(
+        (f"numpy{core}.multiarray", name)
+        for core in (".core", "._core")
+        for name in ("_reconstruct", "scalar")
+    ),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+}
+"""What a pickle may name beside the package's dataclasses, and NumPy's own types of dtypes."""
+
+
+class Gone(Exception):
+    """The other side has closed the connection."""
+
+
+def send(connection: socket.socket, kind: bytes, value: object) -> None:
+    """Send a value. Raises OSError where the other side is gone or the arrays find no room."""
+    apart: list[memoryview] = []
+
+    def keep_inside(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes >= LEAST_BYTES_APART:
+            apart.append(raw)
+        return raw.nbytes < LEAST_BYTES_APART
+
+    body = pickle.dumps(value, protocol=5, buffer_callback=keep_inside)
+    places, end = [], 0
+    for raw in apart:
+        places.append((end, raw.nbytes))
+        end += -(-raw.nbytes // ALIGNED_TO) * ALIGNED_TO
+    head = FRAME.pack(kind, len(body), len(apart))
+    table = b"".join(PLACES.pack(*place) for place in places)
+    if not apart:
+        connection.sendall(head + body)
+        return
+    descriptor = _nameless_file()
+    try:
+        os.ftruncate(descriptor, end)
+        for raw, (start, _) in zip(apart, places, strict=True):
+            _write_all(descriptor, raw, start)
+        socket.send_fds(connection, [head], [descriptor])
+    finally:
+        os.close(descriptor)
+    connection.sendall(table + body)
+
+
+def receive(connection: socket.socket, *, trusting: bool = False) -> tuple[bytes, Any]:
+    """The next message: its kind and value. trusting: any pickle is taken, of the parent's.
+
+    Raises Gone, and pickle.UnpicklingError for what this program does not send.
+    """
+    head, descriptors, _, _ = socket.recv_fds(connection, FRAME.size, 1, socket.MSG_WAITALL)
+    if len(head) < FRAME.size:
+        raise Gone
+    kind, n_bytes, n_apart = FRAME.unpack(head)
+    buffers: list[memoryview] = []
+    try:
+        table = _read(connection, n_apart * PLACES.size)
+        if n_apart and descriptors:
+            buffers = _mapped(descriptors[0], list(PLACES.iter_unpack(table)))
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    body = _read(connection, n_bytes)
+    if trusting:
+        return kind, pickle.loads(body, buffers=buffers)  # noqa: S301
+    return kind, _Careful(io.BytesIO(body), buffers=buffers).load()
+
+
+def _mapped(descriptor: int, places: Sequence[tuple[int, int]]) -> list[memoryview]:
+    """The arrays' bytes, mapped: to write to them changes this process's own copy alone."""
+    whole = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
+    return [whole[start : start + n_bytes] for start, n_bytes in places]
+
+
+class _Careful(pickle.Unpickler):
+    """Takes plain values, NumPy's arrays, and dataclasses of this package."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in PLAIN or (module == "numpy.dtypes" and name.endswith("DType")):
+            return super().find_class(module, name)
+        if module.partition(".")[0] == PACKAGE and "." not in name:
+            found = getattr(import_module(module), name, None)
+            if isinstance(found, type) and is_dataclass(found) and found.__module__ == module:
+                return found
+        raise pickle.UnpicklingError(f"a reader returned {module}.{name}")
+
+
+def _nameless_file() -> int:
+    """A file for arrays that is gone with its last descriptor: in memory, or on the disk."""
+    with suppress(AttributeError, OSError):  # Linux alone has it
+        return os.memfd_create("diffusionblend-arrays", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _write_all(descriptor: int, raw: memoryview, start: int) -> None:
+    done = 0
+    while done < raw.nbytes:
+        part = raw[done : done + WRITTEN_AT_ONCE]
+        done += os.pwrite(descriptor, part, start + done)
+
+
+def _read(connection: socket.socket, n_bytes: int) -> bytearray:
+    """So many bytes. Raises Gone."""
+    whole = bytearray(n_bytes)
+    view, done = memoryview(whole), 0
+    while done < n_bytes:
+        n = connection.recv_into(view[done:])
+        if not n:
+            raise Gone
+        done += n
+    return whole
