@@ -7,11 +7,11 @@ import pytest
 import SimpleITK as sitk
 
 from dicom_series import hu_pattern, write_series
+from diffusionblend.data.plausible import check_hu
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.volumes import (
-    check_hu,
     image_from_volume,
     read_volume,
     summary,
@@ -245,16 +245,12 @@ def test_either_byte_order_of_nifti_is_read(tmp_path, order):
     values = volume_of().values
     whole = nifti_by_hand(order, values)
     (tmp_path / "a.nii").write_bytes(whole)
-    found = read_volume(tmp_path / "a.nii")
+    with pytest.warns(UserWarning, match="neither sform nor qform"):
+        found = read_volume(tmp_path / "a.nii")
     assert found.grid.spacing_mm == (2.5, 0.5, 0.75)
     np.testing.assert_array_equal(np.sort(found.values, None), np.sort(values, None))
     (tmp_path / "a.nii").write_bytes(whole[:-1])
     refused(tmp_path / "a.nii", "truncated")
-
-
-def test_nifti_2_is_refused_by_name(tmp_path):
-    (tmp_path / "a.nii").write_bytes(np.array([540], "<i4").tobytes() + bytes(1000))
-    refused(tmp_path / "a.nii", "NIfTI-2", "NIfTI-1")
 
 
 def test_a_damaged_gzip_is_refused(tmp_path):

@@ -21,6 +21,7 @@ from diffusionblend.cli.common import (
     write_record,
     write_text,
 )
+from diffusionblend.data.plausible import MAX_NORMALISED
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tables import (
@@ -30,7 +31,6 @@ from diffusionblend.evaluation.tables import (
     format_table,
 )
 from diffusionblend.io.atomic import check_outputs_absent
-from diffusionblend.io.volumes import MAX_NORMALISED
 from diffusionblend.runs.deviation import find_deviation, read_deviation, samples_of
 from diffusionblend.runs.record import RunRecord, plain_value, read_run_record, run_record_path
 

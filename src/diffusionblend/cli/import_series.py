@@ -18,6 +18,7 @@ from diffusionblend.cli.common import (
     write_record,
 )
 from diffusionblend.cli.progress import Advance
+from diffusionblend.data.plausible import check_hu, doubts
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.runs.record import RunRecord
@@ -46,7 +47,7 @@ class Import:
     def run(self) -> None:
         """Read, check, resample, write, and print what was found."""
         from diffusionblend.data.resample import resample, to_square_slices
-        from diffusionblend.io.volumes import check_hu, check_volume_suffix, summary, write_volume
+        from diffusionblend.io.volumes import check_volume_suffix, summary, write_volume
 
         check_output_and_record(self.output, self.force)
         check_outputs_are_no_inputs([self.output], [self.source])
@@ -82,26 +83,28 @@ class Import:
     def _read(self, record: RunRecord, on_step: Advance) -> Volume:
         """The source as a volume; what a DICOM series says of itself goes to the record."""
         from diffusionblend.io.dicom.read import read_dicom_series
-        from diffusionblend.io.tiff_stack import is_tiff_stack
-        from diffusionblend.io.volumes import check_hu, read_volume
+        from diffusionblend.io.volumes import is_dicom, read_volume
 
-        if not self.source.is_dir() or is_tiff_stack(self.source):
-            return read_volume(self.source)
-        volume, report = read_dicom_series(self.source, series_uid=self.series, on_step=on_step)
-        check_hu(volume, self.source)
-        record.results["series"] = report.as_dict()
+        notes: list[str] = []
+        if is_dicom(self.source):
+            volume, report = read_dicom_series(self.source, series_uid=self.series, on_step=on_step)
+            check_hu(volume, self.source)
+            record.results["series"] = report.as_dict()
+            notes += [*report.warnings, *doubts(volume, self.source)]
+        else:
+            volume = read_volume(self.source, on_note=notes.append)
+        record.results["notes"] = notes
         return volume
 
     def _print_series(self, record: RunRecord) -> None:
-        """What the DICOM series, if it was one, says of itself."""
+        """What a DICOM series says of itself, and what is odd about the source."""
         series = record.results.get("series")
-        if series is None:
-            return
-        names = dict.fromkeys(n for n in (series["manufacturer"], series["model"]) if n)
-        scanner = " ".join(names) or "unnamed scanner"
-        say(f"series: {scanner}, kernel {series['kernel'] or 'unnamed'}")
-        for warning in series["warnings"]:
-            say(f"note: {warning}")
+        if series is not None:
+            names = dict.fromkeys(n for n in (series["manufacturer"], series["model"]) if n)
+            scanner = " ".join(names) or "unnamed scanner"
+            say(f"series: {scanner}, kernel {series['kernel'] or 'unnamed'}")
+        for note in record.results["notes"]:
+            say(f"note: {note}")
 
 
 def _print_facts(what: str, facts: dict) -> None:

@@ -1,68 +1,110 @@
 """Volumes in HU from and to NIfTI, NRRD and MetaImage files, and from folders of slices.
 
 Every volume is turned to LPS on reading, that is z towards the head, y to the back, x to the
-patient's left, by permuting and flipping axes only: no value is interpolated. An oblique volume
-keeps its small rotation in `Grid.direction`.
+patient's left, by permuting and flipping axes only: no value is interpolated, unless the axes are
+sheared. An oblique volume keeps its small rotation in `Grid.direction`.
 """
 
 from __future__ import annotations
 
 import errno
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffusionblend.data.plausible import check_hu, doubts, unit_of
 from diffusionblend.data.sitk import image_from_volume, volume_from_image
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_output, check_readable, file_suffix, silent_libraries
 from diffusionblend.io.foreign.reader import reads_foreign
-from diffusionblend.io.nifti import NIFTI_SUFFIXES, check_nifti
+from diffusionblend.io.formats.metaimage import METAIMAGE_SUFFIXES, read_metaimage
+from diffusionblend.io.formats.nifti import NIFTI_SUFFIXES, check_nifti, read_nifti
+from diffusionblend.io.formats.nrrd import NRRD_SUFFIXES, read_nrrd
+from diffusionblend.io.formats.placed import volume_of
+from diffusionblend.io.names import plain_path
 
 if TYPE_CHECKING:
     import SimpleITK
 
-READ_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+    from diffusionblend.io.formats.placed import Placed
+
+READERS = {
+    **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
+    **dict.fromkeys(NRRD_SUFFIXES, read_nrrd),
+    **dict.fromkeys(METAIMAGE_SUFFIXES, read_metaimage),
+}
+READ_SUFFIXES = tuple(READERS)
 WRITE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 DTYPES = ("float32", "int16")
 
-MAX_NORMALISED = 10.0
-"""Values that stay within plus and minus this are fractions or 1/mm, not HU."""
-MAX_HU_RANGE = 100_000.0
+DICOM_FILE_SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
-@reads_foreign
+def warn(text: str) -> None:
+    """A note on a file as a warning, which the command line prints as a line of its own."""
+    warnings.warn(text, stacklevel=3)
+
+
 def read_volume(
     path: Path | str,
     *,
     series_uid: str | None = None,
     check: bool = True,
     on_step: Callable[[int, int], None] | None = None,
+    on_note: Callable[[str], None] = warn,
 ) -> Volume:
     """Read a volume in HU from a file (.nii, .nii.gz, .nrrd, .mha ...) or a folder of slices.
 
     The folder holds a DICOM series, or a TIFF stack that `write_tiff_stack` wrote. Returns values
     (z, y, x) float32, in LPS. `series_uid` picks one of several series of a DICOM folder. `check`
     refuses values that are plainly not HU (see `check_hu`); NaN in a NIfTI file is always refused.
-    `on_step`: called with the steps done and in all, for a DICOM folder. Raises InputError.
+    `on_step`: called with the steps done and in all, for a DICOM folder. `on_note`: called with a
+    sentence on each thing that the file leaves open or contradicts; a warning by default. Raises
+    InputError.
     """
     path = Path(path)
-    if path.is_dir():
-        from diffusionblend.io.dicom.read import read_dicom_series
-        from diffusionblend.io.tiff_stack import is_tiff_stack, read_tiff_stack
-
-        if is_tiff_stack(path):
-            volume = volume_from_image(image_from_volume(read_tiff_stack(path)), path)
-        else:
-            volume, _ = read_dicom_series(path, series_uid=series_uid, on_step=on_step)
-    else:
-        volume = volume_from_image(_read_image(path), path)
+    volume, notes = volume_and_notes(path, series_uid=series_uid, on_step=on_step)
     if check:
         check_hu(volume, path)
+        notes = (*notes, *doubts(volume, path))
+    for note in notes:
+        on_note(note)
     return volume
+
+
+@reads_foreign
+def volume_and_notes(
+    path: Path,
+    *,
+    series_uid: str | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[Volume, tuple[str, ...]]:
+    """The volume of a file or folder, whatever its unit, and the notes on it; see `read_volume`."""
+    if is_dicom(path):
+        from diffusionblend.io.dicom.read import read_dicom_series
+
+        volume, report = read_dicom_series(path, series_uid=series_uid, on_step=on_step)
+        return volume, report.warnings
+    if path.is_dir():
+        from diffusionblend.io.tiff_stack import read_tiff_stack
+
+        return volume_from_image(image_from_volume(read_tiff_stack(path)), path), ()
+    return volume_of(_reader(path)(path), path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is read as DICOM: a folder but for TIFF stacks, and single files by name."""
+    if path.is_dir():
+        from diffusionblend.io.tiff_stack import is_tiff_stack
+
+        return not is_tiff_stack(path)
+    by_name = file_suffix(path) in DICOM_FILE_SUFFIXES or path.name.upper() == "DICOMDIR"
+    return by_name and path.is_file()
 
 
 def write_volume(
@@ -95,32 +137,8 @@ def check_volume_suffix(path: Path | str) -> None:
         )
 
 
-def check_hu(volume: Volume, source: Path | str) -> None:
-    """Raises InputError for a volume too thin, not finite or plainly not in HU.
-
-    HU means air near -1000 and water 0. Refused: NaN or infinity, a constant,
-    no value below 0 (raw or grey values), all within 10 of 0 (fractions, 1/mm), a range beyond
-    100 000.
-    """
-    bad = int(np.count_nonzero(~np.isfinite(volume.values)))
-    if bad:
-        raise InputError(
-            f"{source} holds {bad} values that are NaN or infinite.",
-            "finite values in HU",
-            "replace them by -1000 (air)",
-        )
-    low, high = float(volume.values.min()), float(volume.values.max())
-    problem = _not_hu(low, high)
-    if problem:
-        raise InputError(
-            f"{source} is not in HU: its values go from {low:g} to {high:g}, {problem}.",
-            "CT numbers in HU: air near -1000, water 0, bone some hundreds",
-            "apply the rescale slope and intercept of the scan, or import its DICOM folder",
-        )
-
-
 def summary(volume: Volume) -> dict[str, object]:
-    """What a volume is, free of patient data: size, spacing in mm, orientation, range in HU."""
+    """What a volume is, free of patient data: size, spacing in mm, orientation, range and unit."""
     z, y, x = volume.grid.shape
     low, median, high = np.percentile(volume.values, (0.0, 50.0, 100.0))
     return {
@@ -130,6 +148,7 @@ def summary(volume: Volume) -> dict[str, object]:
             round(n * s, 3) for n, s in zip(volume.grid.shape, volume.grid.spacing_mm, strict=True)
         ],
         "orientation": orientation_code(volume.grid),
+        "unit": unit_of(volume.values),
         "hu_min": float(low),
         "hu_median": float(median),
         "hu_max": float(high),
@@ -145,49 +164,17 @@ def orientation_code(grid: Grid) -> str:
     return f"{code} (oblique)" if rotated else code
 
 
-def _read_image(path: Path) -> SimpleITK.Image:
-    """Read a file by its suffix; raises InputError for a foreign, broken or truncated one."""
-    import SimpleITK as sitk
-
+def _reader(path: Path) -> Callable[[Path], Placed]:
+    """What reads a file by its suffix; raises InputError for another."""
     check_readable(path)
     suffix = file_suffix(path)
-    if suffix not in READ_SUFFIXES:
+    if suffix not in READERS:
         raise InputError(
             f"{path} is not a volume by its name.",
             f"a file that ends in {', '.join(READ_SUFFIXES)}, or a DICOM folder",
             "the folder that holds the slices, where this is one DICOM slice",
         )
-    if suffix in NIFTI_SUFFIXES:
-        check_nifti(path)
-    try:
-        with silent_libraries():
-            return sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(
-            f"{path} could not be read{_reason(error)}.",
-            f"a whole {suffix} file",
-            "copy it again (it may be truncated), or open it in 3D Slicer to see what it is",
-        ) from error
-
-
-def _reason(error: RuntimeError) -> str:
-    """The last line of ITK's message, but for the system's last error, which may be an old one."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith("Reason:")]
-    return f": {telling[-1].rstrip('.')}" if telling else ""
-
-
-def _not_hu(low: float, high: float) -> str:
-    """Why a range of values cannot be HU; empty where it can."""
-    if low == high:
-        return "a constant"
-    if max(abs(low), abs(high)) <= MAX_NORMALISED:
-        return "which look like fractions or attenuation"
-    if low >= 0:
-        return "none below 0, as raw or grey values are"
-    if high - low > MAX_HU_RANGE:
-        return "far beyond any CT number"
-    return ""
+    return READERS[suffix]
 
 
 def _checked_for(dtype: str, values: np.ndarray) -> np.ndarray:
@@ -213,10 +200,10 @@ def _write_image(image: SimpleITK.Image, temporary: Path) -> None:
     import SimpleITK as sitk
 
     try:
-        with silent_libraries():
-            sitk.WriteImage(image, str(temporary))
+        with silent_libraries(), plain_path(temporary) as name:
+            sitk.WriteImage(image, name)
         if file_suffix(temporary) in NIFTI_SUFFIXES:  # of which SimpleITK 2.5 does not tell
-            check_nifti(temporary, finite=False)
+            check_nifti(temporary)
     except (RuntimeError, InputError) as error:
         raise OSError(errno.EIO, str(error)) from error
 

@@ -197,8 +197,8 @@ def test_every_slice_twice(tmp_path):
 
 
 def test_irregular_spacing(tmp_path):
-    write_series(tmp_path, heights_mm=[0, 2, 4, 6, 8.8, 11.6])
-    refused(tmp_path, "irregular", "from 2 to 2.8 mm")
+    write_series(tmp_path, heights_mm=[0, 2, 4, 6.7, 8, 10.6])
+    refused(tmp_path, "irregular", "from 1.3 to 2.7 mm")
 
 
 def test_positions_rounded_to_a_tenth_are_regular(tmp_path):

@@ -1,63 +1,72 @@
-"""The headers of a folder's DICOM images, and which of its series to take."""
+"""The headers of a folder's DICOM images."""
 
 from __future__ import annotations
 
+import math
 import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.dicom.files import (
+    DICOMDIR,
+    begins_as_dicom,
+    dicom_paths,
+    is_cut_in_preamble,
+    is_named_dicom,
+)
+from diffusionblend.io.foreign.limits import check_claim
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 ELEMENT_HEADER_BYTES = {True: 8, False: 12}
 """Length of the tag, type and length before the pixels, with implicit and explicit types."""
+OVERLAY_BIT_POSITION = 0x60000102
 TAGS = [
-    "SOPClassUID",
-    "SeriesInstanceUID",
-    "Modality",
-    "ImageType",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "SliceThickness",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "PixelRepresentation",
-    "BitsAllocated",
-    "SamplesPerPixel",
-    "NumberOfFrames",
-    "GantryDetectorTilt",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "ConvolutionKernel",
-    "KVP",
+    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"),
+    *("SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "InstanceNumber"),
+    *("AcquisitionNumber", "AcquisitionTime", "TriggerTime", "TemporalPositionIdentifier"),
+    *("TemporalPositionIndex", "NominalPercentageOfCardiacPhase", "ContrastBolusAgent"),
+    *("PatientPosition", "FrameOfReferenceUID", "Manufacturer", "ManufacturerModelName"),
+    *("ConvolutionKernel", "FilterType", "KVP", "GantryDetectorTilt", "ReconstructionDiameter"),
+    *("Rows", "Columns", "PixelSpacing", "SliceThickness", "ImageOrientationPatient"),
+    *("ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "RescaleType"),
+    *("ModalityLUTSequence", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("PixelRepresentation", "BitsAllocated", "BitsStored", "HighBit", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "NumberOfFrames", "LossyImageCompression"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    OVERLAY_BIT_POSITION,
 ]
-BROKEN_DICOM = (OSError, EOFError, ValueError, KeyError, AttributeError, struct.error)
+BROKEN_DICOM = (
+    *(OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, OverflowError),
+    *(NotImplementedError, RecursionError, struct.error, zlib.error),
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """One image's file and header; `whole` tells whether its pixels are all in the file."""
+    """One image's file and header.
+
+    whole: whether its pixels are all in the file. pixel_offset: the byte at which the element with
+    the pixels begins. frame: which frame of a multi-frame file it is, whose header this is then.
+    """
 
     path: Path
     tags: Dataset
     whole: bool
+    pixel_offset: int = 0
+    frame: int | None = None
 
     @property
     def name(self) -> str:
-        """The file's name, for messages."""
-        return self.path.name
+        """The file's name and the frame, for messages."""
+        return self.path.name if self.frame is None else f"{self.path.name} frame {self.frame + 1}"
 
     @property
     def series_uid(self) -> str:
@@ -82,14 +91,22 @@ class Header:
                 return ()
             many = isinstance(value, list | tuple) or hasattr(value, "append")
             return tuple(float(v) for v in (value if many else [value]))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"{self.path} has a {tag} that is not a number.", "numbers") from error
 
+    def whole_number(self, tag: str, default: int) -> int:
+        """A whole number of the header. Raises InputError for another."""
+        number = self.number(tag, default)
+        if number is None or not math.isfinite(number) or number != int(number):
+            raise InputError(f"{self.path} has the {tag} {number}.", "a whole number")
+        return int(number)
+
     def text(self, tag: str) -> str:
-        """A tag as text; empty where it is absent."""
+        """A tag as printable text; empty where it is absent."""
         value = self.tags.get(tag)
         many = value is not None and not isinstance(value, str) and hasattr(value, "append")
-        return "/".join(map(str, value)) if many else str(value or "")
+        text = "/".join(map(str, value)) if many else str("" if value is None else value)
+        return "".join(letter for letter in text if letter.isprintable()).strip()
 
 
 def read_headers(
@@ -97,16 +114,17 @@ def read_headers(
 ) -> tuple[list[Header], list[str]]:
     """The headers of the images in a folder, by name, and the names of all other files in it.
 
-    Subfolders are not searched. on_file: called with the files seen and in all. Raises InputError
-    for no images at all, and for a file that ends as DICOM files do and is not whole.
+    `folder` may be a single file too. Subfolders are not searched, unless a DICOMDIR names files
+    there. on_file: called with the files seen and in all. Raises InputError for no images at all,
+    and for a file that ends as DICOM files do and is not whole.
     """
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}.", "a folder of DICOM slices")
     headers, others = [], []
-    paths = sorted(p for p in folder.iterdir() if p.is_file())
+    paths = dicom_paths(folder)
+    n_bytes = sum(path.stat().st_size for path in paths)
+    check_claim(paths[0] if paths else folder, n_bytes, held_bytes=n_bytes, whole=False)
     for i, path in enumerate(paths):
         header = None
-        if path.name.upper() != "DICOMDIR" and not path.name.startswith("."):
+        if path.name.upper() != DICOMDIR and not path.name.startswith("."):
             header = _read_header(path)
         if header is None:
             others.append(path.name)
@@ -115,41 +133,22 @@ def read_headers(
         if on_file is not None:
             on_file(i + 1, len(paths))
     if not headers:
-        subfolders = sorted(p.name for p in folder.iterdir() if p.is_dir())
-        found = f"{len(others)} other file(s)" if others else "no files"
-        raise InputError(
-            f"{folder} holds no DICOM images ({found}, {len(subfolders)} folder(s)).",
-            "a folder that itself holds the slices of one series",
-            f"one of its folders, such as {subfolders[0]}" if subfolders else "another folder",
-        )
+        raise _no_images(folder, others)
     return headers, others
 
 
-def pick_series(
-    headers: list[Header], series_uid: str | None, folder: Path
-) -> tuple[list[Header], list[str]]:
-    """The headers of one series and the names of the others' files.
-
-    Raises InputError, listing the series, where there are several and none is named, or the one
-    named is not there.
-    """
-    series: dict[str, list[Header]] = {}
-    for header in headers:
-        series.setdefault(header.series_uid, []).append(header)
-    if series_uid is None and len(series) == 1:
-        return headers, []
-    if series_uid in series:
-        chosen = series[series_uid]
-        return chosen, [h.name for h in headers if h.series_uid != series_uid]
-    listing = "\n".join(f"  {uid or '(no UID)'}: {_describe(hs)}" for uid, hs in series.items())
-    if series_uid is None:
-        raise InputError(
-            f"{folder} holds {len(series)} series:\n{listing}",
-            "one series",
-            "--series with the UID of the one to take",
+def _no_images(folder: Path, others: list[str]) -> InputError:
+    """The error for a folder without images, or a file that is none."""
+    if folder.is_file():
+        return InputError(
+            f"{folder} holds no DICOM image.", "a CT slice, or the folder of a series"
         )
-    raise InputError(
-        f"{folder} has no series {series_uid}; it holds:\n{listing}", "one of these", "--series UID"
+    subfolders = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    found = f"{len(others)} other file(s)" if others else "no files"
+    return InputError(
+        f"{folder} holds no DICOM images ({found}, {len(subfolders)} folder(s)).",
+        "a folder that itself holds the slices of one series",
+        f"one of its folders, such as {subfolders[0]}" if subfolders else "another folder",
     )
 
 
@@ -157,38 +156,49 @@ def _read_header(path: Path) -> Header | None:
     """The header of an image; None for what is not DICOM, or DICOM without pixels."""
     import pydicom
 
-    named_dicom = path.suffix.lower() in DICOM_SUFFIXES
+    is_named = is_named_dicom(path)
+    if not is_named and not _begins_as_dicom(path):
+        return None
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd but readable values, such as too long a number
-            tags = pydicom.dcmread(
-                file, stop_before_pixels=True, specific_tags=TAGS, force=named_dicom
-            )
-            left_bytes = path.stat().st_size - file.tell()
+            tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+            offset = file.tell()
             is_image = tags.get("Rows") is not None
             list(tags)  # converts all values now, while the warnings are off
-    except pydicom.errors.InvalidDicomError:
-        return None
     except PermissionError as error:
         raise InputError(f"{path} may not be read.", "a file with read permission") from error
     except BROKEN_DICOM as error:
-        raise _truncated(path) from error
+        raise truncated(path) from error
     sop_class = str(tags.get("SOPClassUID") or "")
     if not is_image:
-        if not sop_class or sop_class == CT_IMAGE_STORAGE:
-            raise _truncated(path)
+        if (not sop_class and is_named) or sop_class == CT_IMAGE_STORAGE:
+            raise truncated(path)
         return None
-    return Header(path, tags, whole=left_bytes >= _bytes_of_pixels(tags))
+    header = Header(path, tags, whole=True, pixel_offset=offset)
+    whole = path.stat().st_size - offset >= _bytes_of_pixels(header)
+    return Header(path, tags, whole=whole, pixel_offset=offset)
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does; raises InputError where it was and is cut off."""
+    try:
+        if is_cut_in_preamble(path):
+            raise truncated(path)
+        return begins_as_dicom(path)
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read.", "a file with read permission") from error
 
 
 def check_whole(headers: list[Header]) -> None:
     """Raises InputError for the first image whose pixels are not all in its file."""
     for header in headers:
         if not header.whole:
-            raise _truncated(header.path)
+            raise truncated(header.path)
 
 
-def _truncated(path: Path) -> InputError:
+def truncated(path: Path) -> InputError:
+    """The error for a file that is not whole."""
     size = path.stat().st_size
     return InputError(
         f"{path} is truncated or not DICOM ({size} bytes).",
@@ -197,25 +207,34 @@ def _truncated(path: Path) -> InputError:
     )
 
 
-def _bytes_of_pixels(tags: Dataset) -> int:
+def syntax_of(header: Header) -> str:
+    """The transfer syntax; implicit little endian where the file does not say."""
+    meta = getattr(header.tags, "file_meta", None)
+    found = None if meta is None else meta.get("TransferSyntaxUID")
+    if found:
+        return str(found)
+    explicit = not header.tags.original_encoding[0]
+    little = header.tags.original_encoding[1] is not False
+    if not little:
+        return "1.2.840.10008.1.2.2"
+    return "1.2.840.10008.1.2.1" if explicit else "1.2.840.10008.1.2"
+
+
+def _bytes_of_pixels(header: Header) -> int:
     """The least length of the pixel element that ends a file; 1 where it is compressed."""
-    syntax = tags.file_meta.get("TransferSyntaxUID") if hasattr(tags, "file_meta") else None
-    if syntax is not None and (syntax.is_compressed or syntax.is_deflated):
-        return 1 - int(syntax.is_deflated)
-    implicit = syntax is None or syntax.is_implicit_VR
-    voxels = int(tags.Rows) * int(tags.get("Columns") or 0) * int(tags.get("SamplesPerPixel") or 1)
-    n_bytes = voxels * int(tags.get("NumberOfFrames") or 1) * int(tags.get("BitsAllocated") or 16)
-    return n_bytes // 8 + ELEMENT_HEADER_BYTES[implicit]
+    from pydicom.uid import UID
 
-
-def _describe(headers: list[Header]) -> str:
-    """A series in a few words, without patient data."""
-    first = headers[0]
-    words = [f"{len(headers)} image(s)", first.text("Modality") or "no modality"]
-    if first.is_localiser:
-        words.append("localiser")
-    if first.text("SliceThickness"):
-        words.append(f"{first.number('SliceThickness'):g} mm slices")
-    if first.text("ConvolutionKernel"):
-        words.append(f"kernel {first.text('ConvolutionKernel')}")
-    return ", ".join(words)
+    syntax = UID(syntax_of(header))
+    try:
+        if syntax.is_compressed or syntax.is_deflated:
+            return 1 - int(syntax.is_deflated)
+        implicit = syntax.is_implicit_VR
+    except ValueError as error:  # a UID that is no transfer syntax
+        raise InputError(
+            f"{header.path} names {syntax} as its transfer syntax, which is none.",
+            "a DICOM transfer syntax",
+            "copy it again",
+        ) from error
+    voxels = header.whole_number("Rows", 0) * header.whole_number("Columns", 0)
+    voxels *= header.whole_number("SamplesPerPixel", 1) * header.whole_number("NumberOfFrames", 1)
+    return voxels * header.whole_number("BitsAllocated", 16) // 8 + ELEMENT_HEADER_BYTES[implicit]

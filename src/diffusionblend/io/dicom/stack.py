@@ -27,6 +27,13 @@ PLACE_TAGS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpa
 """The tags that place a slice in space, and how many numbers each has."""
 RESCALE_TAGS = ("RescaleSlope", "RescaleIntercept")
 """The tags that tie stored numbers to HU."""
+HU_TYPES = ("", "HU", "HOUNSFIELD", "HOUNSFIELD UNITS", "HU_MOD", "US")
+"""RescaleType of CT numbers: HU where it is missing; US is unspecified, HU_MOD is HU of a kind."""
+DOUBTFUL_TYPES = ("US", "HU_MOD")
+MAX_GAP_FACTOR = 1.5
+"""Slices further apart than so many of their thicknesses leave tissue out."""
+SAME_GAP = 0.1
+"""Gaps that differ by less than this share are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +101,12 @@ def sorted_stack(headers: list[Header]) -> Stack:
         spacing_mm=(spacing_mm, y_mm, x_mm),
         origin_mm=tuple(positions[0]),
         direction=tuple(np.column_stack([x_axis, y_axis, normal]).ravel()),
-        warnings=_tilt_warning(headers[0]) + _rescale_warning(headers[0]),
+        warnings=(
+            *_tilt_warning(headers[0]),
+            *_rescale_warning(headers),
+            *_thickness_warning(headers[0], spacing_mm),
+            *_lossy_warning(headers),
+        ),
     )
 
 
@@ -121,8 +133,8 @@ def _check_ct_image(header: Header) -> None:
     frames = header.number("NumberOfFrames", 1)
     if frames > 1:
         raise InputError(
-            f"{header.path} holds {frames:g} frames (enhanced multi-frame DICOM).",
-            "one file per slice",
+            f"{header.path} holds {frames:g} frames without the functional groups that place them.",
+            "one file per slice, or Enhanced CT",
             "converting it to NIfTI (dcm2niix, 3D Slicer) and importing that",
         )
     for tag, n in PLACE_TAGS.items():
@@ -135,19 +147,38 @@ def _check_ct_image(header: Header) -> None:
             )
 
 
+def check_units(headers: tuple[Header, ...]) -> None:
+    """Raises InputError where a header says that the values are no HU, or scales by a table."""
+    for header in headers:
+        unit = header.text("RescaleType")
+        if unit.upper() not in HU_TYPES:
+            raise InputError(
+                f"{header.path} has the RescaleType {unit}: its values are not HU.",
+                "CT numbers in HU (RescaleType HU)",
+                "the series of CT numbers, not a map of iodine, effective atomic number or density",
+            )
+        if header.tags.get("ModalityLUTSequence"):
+            raise InputError(
+                f"{header.path} scales its values by a table (Modality LUT).",
+                "a RescaleSlope and RescaleIntercept",
+                "another export of the series",
+            )
+
+
 def _check_rescale(headers: list[Header]) -> None:
     """Raises InputError where slices could come out in other units than their neighbours."""
-    has = [all(header.numbers(tag) for tag in RESCALE_TAGS) for header in headers]
-    if any(has) and not all(has):
-        lacking = headers[has.index(False)]
-        raise InputError(
-            f"{lacking.path} has no {' and '.join(RESCALE_TAGS)} ({has.count(False)} of "
-            f"{len(headers)} slices have none): its values would not be HU, as the others' are.",
-            "both in every slice",
-            "another export of the series",
-        )
-    for header in headers if all(has) else ():
-        slope, intercept = (header.numbers(tag)[0] for tag in RESCALE_TAGS)
+    for tag in RESCALE_TAGS:
+        has = [bool(header.numbers(tag)) for header in headers]
+        if any(has) and not all(has):
+            lacking = headers[has.index(False)]
+            raise InputError(
+                f"{lacking.path} has no {tag} ({has.count(False)} of {len(headers)} slices have "
+                "none): its values would not be HU, as the others' are.",
+                "it in every slice",
+                "another export of the series",
+            )
+    for header in headers:
+        slope, intercept = (header.number(t, d) for t, d in zip(RESCALE_TAGS, (1, 0), strict=True))
         if slope == 0 or not np.isfinite([slope, intercept]).all():
             raise InputError(
                 f"{header.path} has the RescaleSlope {slope:g} and RescaleIntercept {intercept:g}.",
@@ -209,16 +240,20 @@ def _regular_spacing(headers: list[Header], heights_mm: np.ndarray) -> float:
             "each slice once",
             "take one of the two, or the other reconstruction, out of the folder",
         )
+    spacing = float((heights_mm[-1] - heights_mm[0]) / (len(heights_mm) - 1))
+    off = np.abs(heights_mm - heights_mm[0] - spacing * np.arange(len(heights_mm))) / spacing
+    worst = int(np.argmax(off))
+    if gaps[widest] > MISSING_FACTOR * usual or off[worst] > IRREGULAR_FRACTION:
+        _check_one_spacing(headers, gaps)
     if gaps[widest] > MISSING_FACTOR * usual:
+        n_missing = max(1, round(float(gaps[widest]) / usual) - 1)
+        what = "A slice is" if n_missing == 1 else f"{n_missing} slices are"
         raise InputError(
-            f"A slice is missing: {_pair(headers, widest)} are {gaps[widest]:g} mm apart, the "
+            f"{what} missing: {_pair(headers, widest)} are {gaps[widest]:g} mm apart, the "
             f"others {usual:g} mm.",
             "all slices of the series",
             "copy the series again, or keep only the slices on one side of the gap",
         )
-    spacing = float((heights_mm[-1] - heights_mm[0]) / (len(heights_mm) - 1))
-    off = np.abs(heights_mm - heights_mm[0] - spacing * np.arange(len(heights_mm))) / spacing
-    worst = int(np.argmax(off))
     if off[worst] > IRREGULAR_FRACTION:
         raise InputError(
             f"The slice spacing is irregular: it goes from {gaps.min():g} to {gaps.max():g} mm, "
@@ -240,11 +275,59 @@ def _tilt_warning(header: Header) -> tuple[str, ...]:
     )
 
 
-def _rescale_warning(header: Header) -> tuple[str, ...]:
-    """A warning where no slice tells what its numbers mean."""
-    if all(header.numbers(tag) for tag in RESCALE_TAGS):
+def _check_one_spacing(headers: list[Header], gaps: np.ndarray) -> None:
+    """Raises InputError where slices follow one another at one distance, then at another."""
+    same = np.abs(np.diff(gaps)) <= SAME_GAP * np.minimum(gaps[:-1], gaps[1:])
+    steady = [i for i in range(len(gaps)) if same[max(i - 1, 0) : i + 1].any()]
+    sizes = gaps[steady]
+    if not len(sizes) or sizes.max() <= (1 + SAME_GAP) * sizes.min():
+        return
+    first = next(i for i in steady if abs(gaps[i] - sizes[0]) > SAME_GAP * min(gaps[i], sizes[0]))
+    raise InputError(
+        f"The spacing of the slices changes at {headers[first].name}: {sizes[0]:g} mm "
+        f"({_pair(headers, first - 1)} are {gaps[first - 1]:g} mm apart), then {gaps[first]:g} mm "
+        f"({_pair(headers, first)}). None needs to be missing.",
+        "slices of one spacing",
+        "keep the slices on one side of it, or resample the series in 3D Slicer first",
+    )
+
+
+def _rescale_warning(headers: list[Header]) -> tuple[str, ...]:
+    """Warnings where no slice tells what its numbers mean, or slices tell different things."""
+    notes = []
+    units = dict.fromkeys(h.text("RescaleType").upper() for h in headers)
+    notes += [
+        f"The RescaleType is {unit}, which need not be HU; the values were taken for HU."
+        for unit in units
+        if unit in DOUBTFUL_TYPES
+    ]
+    if not headers[0].numbers("RescaleIntercept"):
+        lacking = [tag for tag in RESCALE_TAGS if not headers[0].numbers(tag)]
+        notes.append(f"No slice has {' and '.join(lacking)}: its numbers are taken to be HU.")
+    pairs = dict.fromkeys(tuple(h.number(tag) for tag in RESCALE_TAGS) for h in headers)
+    if len(pairs) > 1:
+        notes.append(
+            f"The slices are rescaled by {len(pairs)} different slopes and intercepts; each "
+            "slice's own were applied."
+        )
+    return tuple(notes)
+
+
+def _thickness_warning(header: Header, spacing_mm: float) -> tuple[str, ...]:
+    """A warning where tissue between the slices was not measured."""
+    thickness = header.number("SliceThickness", 0.0)
+    if not thickness or spacing_mm <= MAX_GAP_FACTOR * thickness:
         return ()
-    return (f"No slice has {' and '.join(RESCALE_TAGS)}: its numbers are taken to be HU.",)
+    return (
+        f"The slices are {thickness:g} mm thick and {spacing_mm:g} mm apart: what lies between "
+        "them was not measured.",
+    )
+
+
+def _lossy_warning(headers: list[Header]) -> tuple[str, ...]:
+    if not any(h.text("LossyImageCompression") == "01" for h in headers):
+        return ()
+    return ("The series was compressed with loss: its HU are not those that were measured.",)
 
 
 def _is_upright(header: Header) -> bool:

@@ -18,8 +18,8 @@ from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid, grids_overlap
 from diffusionblend.io.atomic import atomic_folder
-from diffusionblend.io.dicom.header import check_whole, pick_series, read_headers
-from diffusionblend.io.dicom.stack import Stack, check_ct_images, sorted_stack
+from diffusionblend.io.dicom.series import find_series
+from diffusionblend.io.dicom.stack import Stack
 from diffusionblend.units import WINDOWS_HU
 
 if TYPE_CHECKING:
@@ -154,11 +154,7 @@ def _template(folder: Path, series_uid: str | None, grid: Grid) -> Dataset:
     """
     import pydicom
 
-    headers, _ = read_headers(folder)
-    headers, _ = pick_series(headers, series_uid, folder)
-    check_whole(headers)
-    check_ct_images(headers)
-    stack = sorted_stack(headers)
+    stack = find_series(folder, series_uid=series_uid).stack
     if not grids_overlap(grid, _grid_of(stack)):
         raise InputError(
             f"The volume does not lie where the series in {folder} does.",

@@ -1,0 +1,144 @@
+"""Whether numbers can be CT numbers: what plainly is none is refused, what is doubtful is told.
+
+HU mean air near -1000 and water 0. A reconstruction may also be in 1/mm, of which every value lies
+within 10 of 0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
+
+Unit = Literal["HU", "1/mm"]
+
+MAX_NORMALISED = 10.0
+"""Values that stay within plus and minus this are fractions or 1/mm, not HU."""
+MAX_HU_RANGE = 100_000.0
+MAX_CT_HU = 32_767.0
+"""The extended scale of CT scanners ends below this, with metal."""
+PADDING_HU = -1024.0
+"""The lowest value of a 12-bit CT scan: what lies at it or below is padding."""
+OFFSET_BAND = (850.0, 1250.0)
+"""Where soft tissue lies among stored numbers, which are HU and 1000 or 1024."""
+NO_TISSUE_HU = -200.0
+"""Air, lung and nearly all fat lie below, something of which every CT scan has."""
+FEW, MANY = 0.001, 0.05
+CLIPPED_AT_THE_LOW_END, CLIPPED_AT_THE_HIGH_END = 0.05, 0.01
+"""Shares of all voxels that hold the very lowest or highest value of a volume clipped to a window;
+a scan's own air and saturated metal are left aside."""
+LOWEST_WINDOW_HU, HIGHEST_WINDOW_HU = -900.0, 1000.0
+NEAR_HU = 100.0
+FEWEST_VOXELS = 10_000
+"""In smaller volumes the share of a value says nothing."""
+
+
+def unit_of(values: np.ndarray) -> Unit:
+    """1/mm for values that all lie within 10 of 0, as attenuation does; else HU."""
+    return "1/mm" if float(np.abs(values).max()) <= MAX_NORMALISED else "HU"
+
+
+def check_hu(volume: Volume, source: Path | str) -> None:
+    """Raises InputError for a volume too thin, not finite or plainly not in HU.
+
+    HU means air near -1000 and water 0. Refused: NaN or infinity, a constant, no value below 0
+    but for padding (raw or grey values), all within 10 of 0 (fractions, 1/mm), values above 32767
+    and a range beyond 100 000.
+    """
+    bad = int(np.count_nonzero(~np.isfinite(volume.values)))
+    if bad:
+        raise InputError(
+            f"{source} holds {bad} values that are NaN or infinite.",
+            "finite values in HU",
+            "replace them by -1000 (air)",
+        )
+    low, high = float(volume.values.min()), float(volume.values.max())
+    problem = _not_hu(low, high) or _stored_numbers(volume.values)
+    if problem:
+        raise InputError(
+            f"{source} is not in HU: its values go from {low:g} to {high:g}, {problem}.",
+            "CT numbers in HU: air near -1000, water 0, bone some hundreds",
+            "apply the rescale slope and intercept of the scan, or import its DICOM folder",
+        )
+
+
+def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
+    """Sentences on what looks odd in a volume that passes `check_hu`; none for an ordinary one."""
+    values = volume.values
+    low, high = float(values.min()), float(values.max())
+    scanned = values[values > PADDING_HU]
+    found = []
+    if scanned.size and _share(scanned < NO_TISSUE_HU) < FEW and _looks_stored(scanned):
+        found.append(
+            f"{source} has next to nothing below {NO_TISSUE_HU:g} HU and much between "
+            f"{OFFSET_BAND[0]:g} and {OFFSET_BAND[1]:g}: are these stored numbers, 1000 or 1024 "
+            "above HU?"
+        )
+    elif low < PADDING_HU and scanned.size and float(scanned.min()) >= 0:
+        found.append(f"{source} has no value below 0 HU but for padding of {low:g}.")
+    if values.size >= FEWEST_VOXELS and (
+        (low > LOWEST_WINDOW_HU and _share(values == low) > CLIPPED_AT_THE_LOW_END)
+        or (high < HIGHEST_WINDOW_HU and _is_cut_off(values, high))
+    ):
+        found.append(
+            f"{source} seems to be clipped to a display window: many voxels are at the very ends "
+            f"of its range, {low:g} to {high:g} HU."
+        )
+    return tuple(found)
+
+
+def _not_hu(low: float, high: float) -> str:
+    """Why a range of values cannot be HU; empty where it can."""
+    if low == high:
+        return "a constant"
+    if max(abs(low), abs(high)) <= MAX_NORMALISED:
+        return "which look like fractions or attenuation"
+    if low >= 0:
+        return "none below 0, as raw or grey values are"
+    if high - low > MAX_HU_RANGE:
+        return "far beyond any CT number"
+    if high > MAX_CT_HU:
+        return (
+            f"and no CT number is above {MAX_CT_HU:g} (padding of -2000, stored without its sign, "
+            "is 63536)"
+        )
+    return ""
+
+
+def _stored_numbers(values: np.ndarray) -> str:
+    """Why values are stored numbers with padding below; empty where they need not be."""
+    if float(values.min()) >= PADDING_HU:
+        return ""
+    scanned = values[values > PADDING_HU]
+    if scanned.size and _share(scanned < 0) < FEW and _looks_stored(scanned):
+        return (
+            "and but for the padding none lies below 0, while soft tissue seems to lie near "
+            f"{float(np.median(scanned[_in_band(scanned)])):.0f}: stored numbers without intercept"
+        )
+    return ""
+
+
+def _is_cut_off(values: np.ndarray, high: float) -> bool:
+    """Whether many values are at the highest one, while others come close to it.
+
+    The densest material of a phantom without noise has nothing beside it.
+    """
+    at_end = values == high
+    near = (values > high - NEAR_HU) & ~at_end
+    return _share(at_end) > CLIPPED_AT_THE_HIGH_END and _share(near) > FEW
+
+
+def _looks_stored(scanned: np.ndarray) -> bool:
+    return _share(_in_band(scanned)) > MANY
+
+
+def _in_band(values: np.ndarray) -> np.ndarray:
+    return (values >= OFFSET_BAND[0]) & (values <= OFFSET_BAND[1])
+
+
+def _share(mask: np.ndarray) -> float:
+    return float(np.count_nonzero(mask)) / max(mask.size, 1)

@@ -1,0 +1,144 @@
+"""Whether the slices of one series UID are one acquisition: what must agree, what may not mix."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+from diffusionblend.io.dicom.header import Header
+
+ALIKE = {
+    "TemporalPositionIdentifier": "temporal positions",
+    "TemporalPositionIndex": "temporal positions",
+    "NominalPercentageOfCardiacPhase": "cardiac phases",
+    "ConvolutionKernel": "kernels",
+    "KVP": "tube voltages",
+    "RescaleType": "units of the values",
+    "FilterType": "filters",
+    "PatientPosition": "positions of the patient",
+    "StudyInstanceUID": "studies",
+    "FrameOfReferenceUID": "frames of reference",
+    "ManufacturerModelName": "scanners",
+}
+"""Tags of which all slices of a volume have one value."""
+NOT_MIXED = {
+    "AcquisitionNumber": "acquisitions",
+    "SeriesNumber": "series numbers",
+    "ContrastBolusAgent": "contrast agents",
+    "ImageType": "types of image",
+    "SliceThickness": "slice thicknesses",
+    "ReconstructionDiameter": "fields of view",
+}
+"""Tags that may change once along a volume, as where a scan goes on in a second acquisition, but
+not to and fro."""
+TIMES = {"TriggerTime": "trigger times", "AcquisitionTime": "times of acquisition"}
+"""Tags that may differ from slice to slice, and tell phases apart where slices share places."""
+FEWEST_SLICES = 3
+"""Fewer slices of a kind are strays, of which the order of the stack tells."""
+MAX_LISTED = 6
+ANONYMISED = 3
+"""Where there is more than one value for so many slices, an anonymiser has made them up."""
+
+
+def check_one_acquisition(headers: list[Header], folder: Path) -> list[str]:
+    """Notes on what changes along a series. Raises InputError where it is more than one volume.
+
+    The message names the tags that differ and how to choose.
+    """
+    heights_mm = _heights(headers)
+    order = np.argsort(heights_mm, kind="stable")
+    headers = [headers[i] for i in order]
+    differing = {
+        tag: values
+        for tag in (*ALIKE, *NOT_MIXED)
+        if len(values := _values(headers, tag, tag in NOT_MIXED)) > 1
+    }
+    notes = []
+    for tag, values in differing.items():
+        made_up = tag.endswith("UID") and len(values) * ANONYMISED > len(headers)
+        mixed = _are_mixed(headers, heights_mm[order], tag)
+        if (tag in ALIKE and not made_up) or (tag in NOT_MIXED and mixed):
+            raise _several(tag, headers, heights_mm[order], list(differing), folder)
+        if not made_up and tag in ("AcquisitionNumber", "SliceThickness", "ContrastBolusAgent"):
+            notes.append(
+                f"The series has {len(values)} {NOT_MIXED[tag]} in one stack: "
+                f"{', '.join(v or '(none)' for v in list(values)[:MAX_LISTED])}."
+            )
+    times = None if differing else _times_that_split(headers, heights_mm[order])
+    if times is not None:
+        raise _several(times, headers, heights_mm[order], [times], folder)
+    return notes
+
+
+def _heights(headers: list[Header]) -> np.ndarray:
+    axes = np.array(headers[0].numbers("ImageOrientationPatient"))
+    positions = np.array([h.numbers("ImagePositionPatient") for h in headers])
+    return positions @ np.cross(axes[:3], axes[3:])
+
+
+def _values(headers: list[Header], tag: str, count_missing: bool) -> dict[str, int]:
+    """The values of a tag and how many slices have each."""
+    found: dict[str, int] = {}
+    for header in headers:
+        value = _value(header, tag)
+        if value or count_missing:
+            found[value] = found.get(value, 0) + 1
+    return found
+
+
+def _value(header: Header, tag: str) -> str:
+    text = header.text(tag)
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
+
+
+def _are_mixed(headers: list[Header], heights_mm: np.ndarray, tag: str) -> bool:
+    """Whether slices of two values share more of the stack than the ends where they meet."""
+    values = np.array([_value(h, tag) for h in headers])
+    kinds = [heights_mm[values == value] for value in dict.fromkeys(values)]
+    ranges = sorted((h.min(), h.max()) for h in kinds if len(h) >= FEWEST_SLICES)
+    gaps = [np.median(np.diff(h)) for h in kinds if len(h) >= FEWEST_SLICES]
+    shared = [a[1] - b[0] for a, b in pairwise(ranges)]
+    return bool(shared) and max(shared) > 1.5 * max(gaps)
+
+
+def _times_that_split(headers: list[Header], heights_mm: np.ndarray) -> str | None:
+    """The tag that tells phases apart which share all their places; None where there is none."""
+    places = np.unique(np.round(heights_mm, 2))
+    if len(headers) % len(places) or len(headers) == len(places):
+        return None
+    n_phases = len(headers) // len(places)
+    for tag in TIMES:
+        values = _values(headers, tag, count_missing=True)
+        if len(values) == n_phases and set(values.values()) == {len(places)}:
+            return tag
+    return None
+
+
+def _several(
+    tag: str, headers: list[Header], heights_mm: np.ndarray, differing: list[str], folder: Path
+) -> InputError:
+    """The error for slices of more than one volume, by one tag that tells them apart."""
+    name = {**ALIKE, **NOT_MIXED, **TIMES}[tag]
+    parts = []
+    values = list(dict.fromkeys(_value(h, tag) for h in headers))
+    for value in values[:MAX_LISTED]:
+        heights = heights_mm[[_value(h, tag) == value for h in headers]]
+        gaps = np.diff(heights)
+        apart = f", {np.median(gaps):g} mm apart" if len(gaps) else ""
+        parts.append(f"  {tag}={value or '(none)'}: {len(heights)} slice(s){apart}")
+    more = [f"  and {len(values) - MAX_LISTED} more"] if len(values) > MAX_LISTED else []
+    others = [t for t in differing if t != tag]
+    also = f"\nThey differ in {', '.join(others)} too." if others else ""
+    listing = "\n".join([*parts, *more])
+    chosen = next(v for v in values if v) if any(values) else ""
+    return InputError(
+        f"The series in {folder} has {len(values)} {name} and is not one volume:\n{listing}{also}",
+        "the slices of one acquisition and reconstruction",
+        f"'diffusionblend import {folder} --only {tag}={chosen} -o volume.nii.gz' for one of them",
+    )

@@ -1,0 +1,152 @@
+"""The voxels that a text header describes, beside it or behind it, in whatever packing."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from diffusionblend.errors import InputError
+from diffusionblend.io.detached import check_beside
+from diffusionblend.io.foreign.limits import HIGHEST_RATIO, check_claim
+
+MAX_HEADER_BYTES = 1 << 20
+HIGHEST_RATIOS = {"gzip": HIGHEST_RATIO, "zlib": HIGHEST_RATIO, "bzip2": 50_000}
+"""How far a packing goes at most; 1 where it is none."""
+MOST_FILES = 100_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file with voxels: from which byte on, and whether those at its end are meant."""
+
+    path: Path
+    offset_bytes: int = 0
+    from_end: bool = False
+    skip_lines: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How voxels are stored. packing: raw, gzip, zlib, bzip2, ascii or hex; extents: (i, j, k)."""
+
+    dtype: np.dtype
+    extents: tuple[int, ...]
+    packing: str
+    skip_bytes: int = 0
+
+
+def read_parts(parts: Sequence[Part], layout: Layout, source: Path) -> np.ndarray:
+    """The voxels (k, j, i) of one file or of several in turn. Raises InputError where some lack."""
+    count = math.prod(layout.extents)
+    if count % len(parts):
+        raise InputError(
+            f"{source} names {len(parts)} files for {count} voxels.", "as many voxels in each"
+        )
+    share = count // len(parts)
+    pieces = []
+    for part in parts:
+        if not part.path.is_file():
+            raise InputError(
+                f"{source} keeps its voxels in {part.path.name}, and there is no {part.path}.",
+                "the header and its data file in one folder",
+                f"copy {part.path.name} beside {source.name}",
+            )
+        pieces.append(_piece(part, layout, share, source))
+    values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return values.reshape(layout.extents[::-1])
+
+
+def beside(source: Path, name: str) -> Path:
+    """The data file that a header names, which must lie in its own folder or below.
+
+    Raises InputError for another place.
+    """
+    path = Path(name.strip().strip('"').replace("\\", "/"))
+    check_beside(source, path)
+    return source.parent / path
+
+
+def numbered_names(pattern: str, first: int, last: int, step: int) -> list[str]:
+    """The file names of a pattern such as `slice%03d.raw`. Raises ValueError for another."""
+    if step == 0 or abs(last - first) > MOST_FILES:
+        raise ValueError("its steps lead nowhere")
+    try:
+        return [pattern % k for k in range(first, last + (1 if step > 0 else -1), step)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{pattern} is no pattern of file names") from error
+
+
+def _piece(part: Part, layout: Layout, count: int, source: Path) -> np.ndarray:
+    n_bytes = count * layout.dtype.itemsize
+    size = part.path.stat().st_size
+    check_claim(part.path, n_bytes, ratio=HIGHEST_RATIOS.get(layout.packing, 1))
+    if layout.packing == "raw" and n_bytes > size - part.offset_bytes:
+        held = max(size - part.offset_bytes, 0)
+        raise truncated(part.path, f"it holds {held} of {n_bytes} bytes of voxels")
+    with part.path.open("rb") as file:
+        if part.from_end:
+            file.seek(max(size - n_bytes, 0))
+        else:
+            file.seek(part.offset_bytes)
+            for _ in range(part.skip_lines):
+                file.readline()
+        try:
+            data = _bytes_of(file, layout, count)
+        except (EOFError, OSError, zlib.error, ValueError) as error:
+            raise InputError(
+                f"{part.path} could not be unpacked ({layout.packing}): {error}.",
+                "a whole file",
+                "copy it again (it may be truncated)",
+            ) from error
+    if len(data) < n_bytes:
+        raise truncated(part.path, f"it holds {len(data)} of {n_bytes} bytes of voxels")
+    return np.frombuffer(data, layout.dtype, count)
+
+
+def truncated(path: Path, how: str) -> InputError:
+    """The error for a file that ends too early."""
+    return InputError(f"{path} is truncated: {how}.", "a whole file", "copy it again")
+
+
+def _bytes_of(file: BinaryIO, layout: Layout, count: int) -> bytes:
+    """As many bytes of voxels as the layout asks for, or as there are."""
+    n_bytes = layout.skip_bytes + count * layout.dtype.itemsize
+    if layout.packing == "ascii":
+        numbers = np.array(file.read().split(), np.float64)
+        return numbers[:count].astype(layout.dtype).tobytes()
+    if layout.packing == "hex":
+        return bytes.fromhex(file.read().decode("ascii"))[layout.skip_bytes :]
+    stream = UNPACKERS[layout.packing](file) if layout.packing in UNPACKERS else file
+    return stream.read(n_bytes)[layout.skip_bytes :]
+
+
+class _ZlibStream:
+    """What zlib's own format (MetaImage) holds, read as a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # zlib's header or gzip's
+
+    def read(self, n_bytes: int) -> bytes:
+        found = bytearray()
+        while len(found) < n_bytes and not self._unpacker.eof:
+            packed = self._unpacker.unconsumed_tail or self._file.read(1 << 20)
+            if not packed:
+                break
+            found += self._unpacker.decompress(packed, n_bytes - len(found))
+        return bytes(found)
+
+
+UNPACKERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File | _ZlibStream]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
+    "zlib": _ZlibStream,
+}
