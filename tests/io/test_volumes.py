@@ -273,7 +273,9 @@ def test_nothing_and_empty_and_unknown_files_are_refused(tmp_path):
     (tmp_path / "empty.nii").write_bytes(b"")
     refused(tmp_path / "empty.nii", "empty")
     (tmp_path / "a.dcm").write_bytes(b"x")
-    refused(tmp_path / "a.dcm", "by its name", "folder")
+    refused(tmp_path / "a.dcm", "truncated or not DICOM")
+    (tmp_path / "a.img").write_bytes(b"x")
+    refused(tmp_path / "a.img", "by its name", "folder")
 
 
 def test_colour_flat_and_moving_images_are_refused(tmp_path):

@@ -59,7 +59,7 @@ def read_parts(parts: Sequence[Part], layout: Layout, source: Path) -> np.ndarra
                 "the header and its data file in one folder",
                 f"copy {part.path.name} beside {source.name}",
             )
-        pieces.append(_piece(part, layout, share, source))
+        pieces.append(_piece(part, layout, share))
     values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     return values.reshape(layout.extents[::-1])
 
@@ -84,7 +84,7 @@ def numbered_names(pattern: str, first: int, last: int, step: int) -> list[str]:
         raise ValueError(f"{pattern} is no pattern of file names") from error
 
 
-def _piece(part: Part, layout: Layout, count: int, source: Path) -> np.ndarray:
+def _piece(part: Part, layout: Layout, count: int) -> np.ndarray:
     n_bytes = count * layout.dtype.itemsize
     size = part.path.stat().st_size
     check_claim(part.path, n_bytes, ratio=HIGHEST_RATIOS.get(layout.packing, 1))
