@@ -93,6 +93,32 @@ def test_a_run_comes_again_from_its_record(cli, command, tmp_path):
     assert weights_of(tmp_path / "again") == weights_of(tmp_path / "prior")
 
 
+def test_one_network_for_every_pixel_size_serves_other_slices(cli, command, tmp_path):
+    sizes = ("--multi-size", "--source-size", 32, "--network.length-codes", 4)
+    result = cli(*command, *sizes, "--optimizer", "muon", "--average-shares", 0.5)
+    assert_succeeded(result)
+    folder = tmp_path / "prior"
+    assert (folder / "averages" / "0.5" / PRIOR_FILE).is_file()
+    prior = load_prior(folder)
+    smallest_mm, largest_mm = prior.pixel_range_mm
+    assert largest_mm > 6 * smallest_mm
+    volume = tmp_path / "train" / "train-patient.nii.gz"
+    small = tmp_path / "small.nii.gz"
+    assert_succeeded(cli("import", volume, "-o", small, "--size", 8))
+    assert_succeeded(cli("simulate", small, "-o", tmp_path / "scan.h5"))
+    given = ("--prior", folder, "--steps", 2, "--device", "cpu")
+    output = tmp_path / "volume.nii.gz"
+    assert_succeeded(cli("reconstruct", tmp_path / "scan.h5", "-o", output, *given))
+
+
+def test_a_run_waits_while_its_pause_file_is_there(cli, command, tmp_path, monkeypatch):
+    pause = tmp_path / "PAUSE"
+    pause.touch()
+    monkeypatch.setattr("diffusionblend.training.loop.time.sleep", lambda _: pause.unlink())
+    assert_succeeded(cli(*command, "--pause-file", pause))
+    assert not pause.exists()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_same_command_resumes_an_interrupted_run(
     cli, command, tmp_path, monkeypatch, number, code

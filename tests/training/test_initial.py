@@ -22,7 +22,9 @@ def test_a_network_of_another_image_size_takes_all_weights(tmp_path: Path) -> No
     assert run.initial_share == 1
     state = initial.unet.state_dict()
     assert all(torch.equal(v, state[k]) for k, v in run.unet.state_dict().items())
-    for average, weight in zip(run.ema.shadow_params, initial.unet.parameters(), strict=True):
+    for average, weight in zip(
+        run.averages.models[0].shadow_params, initial.unet.parameters(), strict=True
+    ):
         assert torch.equal(average, weight)
     run.run(lambda progress: None)
     fresh = Trainer(EASY_SETTINGS, easy_bank(), None, tmp_path, initial=initial)

@@ -196,7 +196,7 @@ def test_validation_loss_is_the_error_of_v_by_the_averaged_weights(tmp_path: Pat
         for p in run.unet.parameters():
             p.zero_()
     with_average = run.validation_losses()["validation_loss"]
-    for shadow in run.ema.shadow_params:
+    for shadow in run.averages.models[0].shadow_params:
         shadow.zero_()
     without = run.validation_losses()["validation_loss"]
     assert with_average != without

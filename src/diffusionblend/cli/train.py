@@ -84,6 +84,8 @@ class Train:
     """Name or folder of a prior to start from; layers that do not fit start fresh."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard, into <output>/tensorboard."""
+    pause_file: Path | None = None
+    """While this file exists the run waits between two steps, so that something can be timed."""
     dry_run: bool = False
     """Print what the run would cost in memory, time and disk, and write nothing."""
     device: Device = "auto"
@@ -160,6 +162,7 @@ class Train:
             initial=initial,
             tensorboard=self.tensorboard and processes.is_first,
             draw_samples=partial(write_samples, self.output),
+            paused=(lambda: False) if self.pause_file is None else self.pause_file.exists,
         )
 
     def _print_estimate(self, processes: Processes) -> None:
@@ -243,7 +246,7 @@ class Train:
         from diffusionblend.training.synthetic import synthetic_bank
 
         choice = self._choice
-        cache = VolumeCache(self._cache_folder, self.settings.network.image_size)
+        cache = VolumeCache(self._cache_folder, self.settings.volume_size)
         if processes.is_first:
             with progress("volumes") as on_step:
                 read_training_data(choice, self.settings, cache, on_volume=on_step)

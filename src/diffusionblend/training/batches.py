@@ -13,9 +13,13 @@ import torch
 from diffusionblend.priors.prior_types.batches import Batch, Draw
 from diffusionblend.solvers.fbp_of_slices import fbp_of_slices
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
+from diffusionblend.training.multi_size import draw_of_every_size
 from diffusionblend.training.settings import Augmentation, TrainSettings
 
 MAX_WORKERS = 8
+LOW_NOISE_MORE = 0.1
+"""More of the timesteps are low where pixels are fine: there only the last steps are taken."""
+MOST_LOW_NOISE = 0.95
 
 
 def draw_batch(
@@ -29,23 +33,34 @@ def draw_batch(
     augmentation: Augmentation | None,
     share: slice = slice(None),
 ) -> Batch:
-    """The `share` of a batch of `n_blocks`, on the CPU, as the prior type forms it."""
+    """The `share` of a batch of `n_blocks`, on the CPU, as the prior type forms it.
+
+    augmentation: None for a batch of validation, with even timesteps. With blocks of every size the
+    batch is one process's, and has as many blocks as its slices' size allows.
+    """
     rng = np.random.default_rng([seed, step])
     network = settings.network
-    x0, codes = draw_blocks(
-        bank,
-        n_blocks=n_blocks,
-        block_slices=network.slices_seen,
-        strides=settings.strides,
-        prior_type=network.type,
-        rng=rng,
-        augmentation=augmentation,
-        code=settings.code,
-        share=share,
-        with_lengths=network.length_codes > 0,
-    )
+    low_share = 0.0 if augmentation is None else settings.low_noise_share
+    if settings.multi_size:
+        x0, codes, fine = draw_of_every_size(bank, settings, n_blocks, rng, augmentation)
+        n_blocks, share = len(x0), slice(None)
+        low_share += LOW_NOISE_MORE if low_share and fine else 0.0
+    else:
+        x0, codes = draw_blocks(
+            bank,
+            n_blocks=n_blocks,
+            block_slices=network.slices_seen,
+            strides=settings.strides,
+            prior_type=network.type,
+            rng=rng,
+            augmentation=augmentation,
+            code=settings.code,
+            share=share,
+            with_lengths=network.length_codes > 0,
+        )
     fbp = partial(fbp_of_slices, n_views=settings.views, arc_degrees=settings.arc_degrees)
-    return network.type.draw_batch(x0, codes, Draw(n_blocks, share, rng, n_timesteps, fbp))
+    draw = Draw(n_blocks, share, rng, n_timesteps, fbp, min(low_share, MOST_LOW_NOISE))
+    return network.type.draw_batch(x0, codes, draw)
 
 
 class TrainingBatches:

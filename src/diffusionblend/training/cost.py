@@ -14,6 +14,7 @@ from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.prior_types.batches import Batch, Draw
 from diffusionblend.priors.schedule import N_TIMESTEPS, NoiseSchedule
 from diffusionblend.training.objective import Objective
+from diffusionblend.training.optimizer import make_optimizer
 from diffusionblend.training.processes import Processes
 from diffusionblend.training.settings import TrainSettings
 
@@ -63,7 +64,7 @@ class Estimate:
 def estimate_run(settings: TrainSettings, processes: Processes, n_slices: int) -> Estimate:
     """The cost of a run on `n_slices` slices, by a few steps on noise with a network of its own."""
     unet = build_unet(settings.network).to(processes.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(unet.parameters(), foreach=True)
+    optimizer = make_optimizer(unet, settings)
     objective = Objective(settings, NoiseSchedule())
     parts = processes.shares(settings.batch_size, settings.accumulate)
     started = 0.0
@@ -79,7 +80,7 @@ def estimate_run(settings: TrainSettings, processes: Processes, n_slices: int) -
         parameters=sum(p.numel() for p in unet.parameters()),
         seconds_a_step=(_now(processes.device) - started) / TIMED_STEPS,
         steps=settings.steps,
-        volume_bytes=VOLUME_BYTES_A_PIXEL * n_slices * settings.network.image_size**2,
+        volume_bytes=VOLUME_BYTES_A_PIXEL * n_slices * settings.volume_size**2,
     )
 
 

@@ -140,7 +140,8 @@ def draw_blocks(
         place = prior_type.draw_place(bank.volumes[volume].shape, block_slices, strides, rng)
         change = draw_change(augmentation, rng) if augmentation is not None else None
         drawn.append((volume, place, change))
-    blocks, codes = [], []
+    blocks: list[torch.Tensor] = []
+    codes: list[float | tuple[float, float, float]] = []
     for volume, place, change in drawn[share]:
         block, stride = place.read(bank.volumes[volume]), place.stride
         if augmentation is None or change is None:

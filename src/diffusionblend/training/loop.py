@@ -19,6 +19,7 @@ from diffusionblend.priors.prior import Prior, make_prior
 from diffusionblend.priors.prior_types.batches import Batch
 from diffusionblend.priors.restorer import Restorer
 from diffusionblend.priors.schedule import NoiseSchedule
+from diffusionblend.training.averages import Averages
 from diffusionblend.training.batches import TrainingBatches, draw_batch
 from diffusionblend.training.checkpoint import (
     CHECKPOINT_FILE,
@@ -31,7 +32,9 @@ from diffusionblend.training.checkpoint import (
 from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.initial import take_weights
 from diffusionblend.training.log import Metrics
+from diffusionblend.training.multi_size import pixel_range_mm
 from diffusionblend.training.objective import Objective
+from diffusionblend.training.optimizer import make_optimizer, set_learning_rate
 from diffusionblend.training.processes import Processes
 from diffusionblend.training.settings import TrainSettings
 
@@ -39,8 +42,12 @@ VALIDATION_BLOCKS = 32
 VALIDATION_PART = 8
 VALIDATION_SEED = 20241122
 LOG_EVERY = 50
+PAUSE_SECONDS = 0.5
+"""Between two looks at whether a paused run may go on."""
 STEPS_FOLDER = "steps"
 """Of the priors that are kept on the way."""
+AVERAGES_FOLDER = "averages"
+"""Of the priors with further averages of the weights."""
 
 
 class Stopped(Exception):
@@ -68,7 +75,8 @@ class Trainer:
     that torchrun started; the first alone writes. initial: a prior whose weights a new run starts
     from, as far as they fit; `initial_share` is the share that did. draw_samples: is called where
     the settings ask for pictures of samples, with the prior as it is, the position code of
-    neighbouring slices, and the step. Raises InputError where the folder's run had other settings,
+    neighbouring slices, and the step. paused: while it is true the run waits, between two steps;
+    the time does not count. Raises InputError where the folder's run had other settings,
     or where pictures are asked for and nothing draws them.
     """
 
@@ -85,35 +93,35 @@ class Trainer:
         initial: Prior | Restorer | None = None,
         tensorboard: bool = False,
         draw_samples: Callable[[Prior, float, int], None] | None = None,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
-        from diffusers.training_utils import EMAModel
-
         if settings.samples_every and draw_samples is None:
             raise InputError(
                 f"samples_every is {settings.samples_every}, and nothing draws the pictures.",
                 "a function draw_samples, or samples_every 0",
             )
         self.settings, self.train, self.validation = settings, train, validation
-        self._sample_drawer = draw_samples
+        self._sample_drawer, self._paused = draw_samples, paused
         self.folder = Path(folder)
         self.data_facts = data_facts or {}
         self.processes = processes if processes is not None else Processes(device)
         self.device = self.processes.device
         self.schedule = NoiseSchedule()
         self.objective = Objective(settings, self.schedule)
+        if settings.multi_size and self.processes.count > 1:
+            raise InputError(
+                f"{self.processes.count} processes share a run with blocks of every pixel size.",
+                "one process",
+                "without --multi-size, or without torchrun",
+            )
         self._parts = self.processes.shares(settings.batch_size, settings.accumulate)
         torch.manual_seed(settings.seed)
         self.unet = build_unet(settings.network).to(self.device, memory_format=torch.channels_last)
         self.initial_share = 0.0
         if initial is not None:
             self.initial_share = take_weights(self.unet, initial, settings)
-        self.ema = EMAModel(self.unet.parameters(), decay=settings.ema_decay, use_ema_warmup=True)
-        self.optimizer = torch.optim.AdamW(
-            self.unet.parameters(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            foreach=True,
-        )
+        self.averages = Averages(self.unet, settings.ema_decay, settings.average_shares)
+        self.optimizer = make_optimizer(self.unet, settings)
         self.step, self.seconds = 0, 0.0
         self._recent: list[float] = []  # losses since the last line of the metrics
         self._signal: int | None = None
@@ -142,8 +150,9 @@ class Trainer:
 
     def _take_steps(self, on_step: Callable[[Progress], None]) -> None:
         """All steps that are left, with metrics, validation and checkpoints on the way."""
-        last_checkpoint = last_tick = time.monotonic()
         with self._signals_noted(), self._batches() as batches:
+            self._wait_while_paused()
+            last_checkpoint = last_tick = time.monotonic()
             for batch in batches:
                 self._recent.append(self._train_step(batch))
                 self.seconds += time.monotonic() - last_tick
@@ -156,6 +165,7 @@ class Trainer:
                     self._log(**self.validation_losses())
                 self._draw_samples()
                 self._keep_prior()
+                last_tick += self._wait_while_paused()
                 stop = int(self.processes.gathered(self._signal or 0).max())
                 if stop:
                     self.save_checkpoint()
@@ -165,19 +175,28 @@ class Trainer:
                     self.save_checkpoint()
                     last_checkpoint = time.monotonic()
 
+    def _wait_while_paused(self) -> float:
+        """Wait until the run may go on, or is stopped; seconds that it took."""
+        began = time.monotonic()
+        while self._paused() and not self._signal:
+            time.sleep(PAUSE_SECONDS)
+        return time.monotonic() - began
+
     def export(self) -> Prior | Restorer:
         """Write the averaged weights as a prior into the folder, and return it."""
-        prior = self._averaged_prior({} if self.validation is None else self.validation_losses())
-        if self.processes.is_first:
-            prior.save(self.folder)
+        for which, name in reversed([*enumerate(self.averages.names)]):  # the run's own last
+            losses = {} if self.validation is None else self.validation_losses(which)
+            prior = self._averaged_prior(losses, which)
+            if self.processes.is_first:
+                prior.save(self.folder / AVERAGES_FOLDER / name if name else self.folder)
         self.processes.wait()
         return prior.to("cpu")
 
-    def _averaged_prior(self, more_facts: dict[str, object]) -> Prior | Restorer:
+    def _averaged_prior(self, more_facts: dict[str, object], which: int = 0) -> Prior | Restorer:
         """The averaged weights so far as a prior, with its facts."""
         unet = build_unet(self.settings.network)
         unet.load_state_dict(self.unet.state_dict())
-        self.ema.copy_to(unet.parameters())
+        self.averages.copy_to(unet, which)
         facts = {
             **self.data_facts,
             "steps": self.step,
@@ -187,7 +206,7 @@ class Trainer:
         }
         return self._prior(unet, facts | more_facts)
 
-    def validation_losses(self) -> dict[str, float]:
+    def validation_losses(self, which: int = 0) -> dict[str, float]:
         """Errors on fixed blocks, noise and times, with the averaged weights and no weighting.
 
         "validation_loss": mean squared error of the prediction, v or eps; "validation_eps_loss": of
@@ -198,7 +217,7 @@ class Trainer:
         batch = self.validation_batch()
         starts = range(0, VALIDATION_BLOCKS, VALIDATION_PART)
         losses = [0.0] * (2 * len(starts))
-        with self._averaged_weights(), torch.no_grad():
+        with self.averages.in_place(which), torch.no_grad():
             for i in range(self.processes.rank, len(starts), self.processes.count):
                 part = batch.part(slice(starts[i], starts[i] + VALIDATION_PART)).to(self.device)
                 squares = self.objective.squared_error(self.unet, part)
@@ -230,11 +249,11 @@ class Trainer:
             "settings": plain_settings(self.settings),
             "data": self._data,
             "unet": self.unet.state_dict(),
-            "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
             "recent": self._recent,
+            **self.averages.state(),
         }
         write_checkpoint(self.folder / CHECKPOINT_FILE, state)
 
@@ -246,7 +265,7 @@ class Trainer:
             if self.processes.is_first:
                 check_same_data(path, self._data, state.get("data"))
             self.unet.load_state_dict(state["unet"])
-            self.ema.load_state_dict(state["ema"])
+            self.averages.load(state)
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds = state["step"], state["seconds"]
             self._recent = state.get("recent", [])
@@ -283,8 +302,9 @@ class Trainer:
         slice_mm = median(self.train.slice_spacing_mm)
         prior = self._prior(self.unet, {})
         if self.settings.network.length_codes:
-            prior.lengths_mm = (median(self.train.pixel_mm), slice_mm)
-        with self._averaged_weights():
+            pixels = self.settings.volume_size / self.settings.network.image_size
+            prior.lengths_mm = (median(self.train.pixel_mm) * pixels, slice_mm)
+        with self.averages.in_place():
             self._sample_drawer(
                 prior, 1.0 if self.settings.code == "slices" else slice_mm, self.step
             )
@@ -304,28 +324,20 @@ class Trainer:
             precision=s.precision,
             prediction=s.prediction,
             code_unit=s.code,
-            pixel_range_mm=self.train.pixel_range_mm(s.augmentation),
+            pixel_range_mm=pixel_range_mm(self.train, s),
         )
-
-    @contextmanager
-    def _averaged_weights(self) -> Iterator[None]:
-        """The network with its averaged weights."""
-        parameters = list(self.unet.parameters())
-        self.ema.store(parameters)
-        self.ema.copy_to(parameters)
-        try:
-            yield
-        finally:
-            self.ema.restore(parameters)
 
     def _backward(self, batch: Batch) -> torch.Tensor:
         """Add up the gradient of the whole batch's mean loss; the loss of this process's share."""
-        s, first = self.settings, self._parts[0].start
-        total = torch.zeros((), device=self.device)
-        for part in self._parts:
+        parts, n_blocks = self._parts, self.settings.batch_size
+        if self.settings.multi_size:
+            n_blocks = len(batch)
+            parts = self.processes.shares(n_blocks, min(self.settings.accumulate, n_blocks))
+        total, first = torch.zeros((), device=self.device), parts[0].start
+        for part in parts:
             blocks = batch.part(slice(part.start - first, part.stop - first))
-            last = part is self._parts[-1]
-            share = len(blocks) / s.batch_size
+            last = part is parts[-1]
+            share = len(blocks) / n_blocks
             with nullcontext() if last else self.processes.unsynchronised(self._shared_unet):
                 loss = self.objective.loss(self._shared_unet, blocks)
                 (loss * (share * self.processes.count)).backward()  # the processes' mean is taken
@@ -334,13 +346,12 @@ class Trainer:
 
     def _train_step(self, batch: Batch) -> float:
         s = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = s.learning_rate_at(self.step)
+        set_learning_rate(self.optimizer, s.learning_rate_at(self.step))
         loss = self._backward(batch)
         torch.nn.utils.clip_grad_norm_(self.unet.parameters(), s.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.ema.step(self.unet.parameters())
+        self.averages.step()
         self.step += 1
         value = float(self.processes.gathered(loss.item()).sum())
         if not np.isfinite(value):

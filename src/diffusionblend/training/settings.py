@@ -62,10 +62,21 @@ class TrainSettings:
     """Position code: the distance between a block's slices counted in slices, or in mm."""
     batch_size: int = 8
     """Blocks a step, over all processes together."""
+    multi_size: bool = False
+    """Blocks of every pixel size and slice spacing, whole slices and crops, from volumes at
+    source_size; for a network that is told both. A batch has the pixels of batch_size blocks of the
+    image size."""
+    source_size: int = 256
+    """Pixels of a square slice of the volumes made ready, with multi_size; else they have the image
+    size."""
     accumulate: int = 1
     """Parts that a process's share of a batch is cut into, to save memory; the same result."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW alone; or Muon on the wide convolutions and AdamW on the rest."""
     learning_rate: float = 4e-4
     """Of AdamW, after the warm-up."""
+    muon_learning_rate: float = 5e-4
+    """Of Muon, which rises and falls with that of AdamW."""
     warmup_steps: int = 300
     """Steps over which the learning rate rises."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -78,6 +89,12 @@ class TrainSettings:
     """Largest norm of a step's gradient."""
     ema_decay: float = 0.999
     """Largest decay of the averaged weights, which are the ones kept."""
+    average_shares: tuple[float, ...] = ()
+    """Further averages of the weights, over about such shares of the steps so far (0.1, 0.25), each
+    kept as a prior in the output's folder 'averages'."""
+    low_noise_share: float = 0.0
+    """Share of the timesteps drawn from those below 350 alone, where sampling after an
+    initialisation takes place; the others are even, over all. 0: all are even."""
     strides: tuple[int, ...] = (1, 1, 2, 3, 3)
     """Distances in slices between the slices of a joint block, drawn evenly; repeat one to weight
     it. Other prior types have neighbouring slices."""
@@ -130,7 +147,19 @@ class TrainSettings:
                 f"Asked for {self.views} views over {self.arc_degrees} degrees.",
                 "at least one view, and an arc above 0 and up to 360 degrees",
             )
+        shares = self.average_shares
+        if not all(0 < share <= 1 for share in shares) or len(set(shares)) < len(shares):
+            raise InputError(
+                f"average_shares are {shares}.", "different numbers above 0 and up to 1"
+            )
+        if not 0 <= self.low_noise_share < 1 or not self.muon_learning_rate > 0:
+            raise InputError(
+                f"low_noise_share is {self.low_noise_share} and muon_learning_rate "
+                f"{self.muon_learning_rate}.",
+                "a share from 0 to below 1, and a learning rate above 0",
+            )
         self._check_prior_type()
+        self._check_sizes()
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides are {self.strides}.", "one or more whole numbers from 1")
 
@@ -148,6 +177,39 @@ class TrainSettings:
                 "none, since there are no noise levels",
                 "--loss-weighting none",
             )
+
+    def _check_sizes(self) -> None:
+        if not self.multi_size:
+            return
+        network, source = self.network, self.source_size
+        if not network.length_codes:
+            raise InputError(
+                "Blocks of every pixel size were asked for, and the network is told no lengths.",
+                "a network that is",
+                "--network.length-codes 32",
+            )
+        if source < network.image_size or source % network.pixel_multiple:
+            raise InputError(
+                f"source_size is {source}.",
+                f"at least the image size, {network.image_size}, and a multiple of "
+                f"{network.pixel_multiple}",
+            )
+        if self.code != "slices":
+            raise InputError(
+                "Blocks of every pixel size were asked for with a position code in mm.",
+                "the code slices, since the slice spacing is told beside it",
+            )
+        if not network.type.is_axial or not network.type.is_diffusion:
+            raise InputError(
+                "Blocks of every pixel size were asked for with the prior type "
+                f"{network.type.name}.",
+                "a diffusion prior of axial slices, such as joint or slices",
+            )
+
+    @property
+    def volume_size(self) -> int:
+        """Pixels of a square slice of the volumes made ready."""
+        return self.source_size if self.multi_size else self.network.image_size
 
     @property
     def prediction(self) -> str:

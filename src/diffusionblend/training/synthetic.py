@@ -15,7 +15,7 @@ SLICES = 96
 
 def synthetic_bank(settings: TrainSettings, on_step: Callable[[int, int], None]) -> VolumeBank:
     """The synthetic training chests of a run, at its slice size."""
-    size, n = settings.network.image_size, settings.synthetic_volumes
+    size, n = settings.volume_size, settings.synthetic_volumes
     volumes = []
     for i in range(n):
         volumes.append(synthetic_chest(FIRST_SEED + i, shape=(SLICES, size, size)))

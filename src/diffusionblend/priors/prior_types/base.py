@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from diffusionblend.priors.schedule import NoiseSchedule
 
 
+LOW_NOISE_BELOW = 350
+"""Timesteps below this are those of sampling after an initialisation by an image."""
+
+
 class PriorType:
     """What a network sees and returns, where in a volume its blocks lie, and what it learns.
 
@@ -31,6 +35,8 @@ class PriorType:
     """Whether it denoises; else it restores an image in one evaluation."""
     uses_strides: ClassVar[bool] = False
     """Whether it learns blocks of slices that lie further apart than neighbours."""
+    is_axial: ClassVar[bool] = True
+    """Whether its slices are axial ones."""
     samples_by_itself: ClassVar[bool] = True
     """Whether separate blocks can be sampled from it, for pictures during training."""
 
@@ -89,7 +95,7 @@ class PriorType:
     def draw_batch(self, x0: torch.Tensor, codes: torch.Tensor, draw: Draw) -> Batch:
         """A training batch from clean blocks x0 (n, k, H, W) and their position codes (n,).
 
-        Gaussian noise, and timesteps stratified over the whole batch.
+        Gaussian noise, and timesteps stratified over the whole batch: see `timesteps_of`.
         """
         import numpy as np
         import torch
@@ -100,7 +106,7 @@ class PriorType:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         eps = torch.randn(n_blocks, *x0.shape[1:], generator=generator)
         strata = (np.arange(n_blocks) + rng.random(n_blocks)) / n_blocks
-        t = torch.from_numpy((strata * draw.n_timesteps).astype(np.int64))
+        t = torch.from_numpy(timesteps_of(strata, draw))
         return NoisyBatch(x0, codes, eps[draw.share], t[draw.share])
 
     def network_input(
@@ -118,3 +124,18 @@ class PriorType:
         """What the network should return: v or eps of the output slices (n, slices, H, W)."""
         x0, eps = batch.x0[:, output], batch.eps[:, output]
         return eps if prediction == "eps" else schedule.v_target(x0, eps, batch.t)
+
+
+def timesteps_of(strata: np.ndarray, draw: Draw) -> np.ndarray:
+    """The timesteps (n,) of numbers (n,) spread evenly over 0 to 1.
+
+    The draw's `low_share` of them lie below LOW_NOISE_BELOW, the others anywhere.
+    """
+    import numpy as np
+
+    share = draw.low_share
+    if not share:
+        return (strata * draw.n_timesteps).astype(np.int64)
+    low = strata / share * LOW_NOISE_BELOW
+    even = (strata - share) / (1 - share) * draw.n_timesteps
+    return np.where(strata < share, low, even).astype(np.int64)

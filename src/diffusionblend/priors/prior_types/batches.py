@@ -64,6 +64,7 @@ class Draw:
     n_blocks: of the whole batch, over all processes. share: the blocks of this process, whose x0 it
     has. rng: the batch's own generator; a type draws the same from it whatever the share. fbp: the
     FBP of simulated scans of slices (n, size, size), as the run's settings describe the scans.
+    low_share: of the timesteps, drawn from the low ones alone.
     """
 
     n_blocks: int
@@ -71,3 +72,4 @@ class Draw:
     rng: np.random.Generator
     n_timesteps: int
     fbp: Callable[[torch.Tensor], torch.Tensor]
+    low_share: float = 0.0

@@ -24,6 +24,7 @@ class Coronal(PriorType):
 
     name = "coronal"
     summary = "coronal slices, denoised one by one"
+    is_axial = False
 
     def slices_seen(self, block_slices: int) -> int:
         """One."""
