@@ -39,6 +39,9 @@ class Import:
     """Resample to this spacing along z, y and x, in mm."""
     series: str | None = None
     """UID of the series to take, where the folder contains several."""
+    only: tuple[str, ...] = ()
+    """Take only the slices whose headers have these values, as TAG=VALUE with a DICOM keyword:
+    AcquisitionNumber=2, ConvolutionKernel=B30f."""
     dtype: Literal["float32", "int16"] = "float32"
     """Number format to write; int16 rounds to whole HU."""
     force: bool = False
@@ -47,17 +50,24 @@ class Import:
     def run(self) -> None:
         """Read, check, resample, write, and print what was found."""
         from diffusionblend.data.resample import resample, to_square_slices
-        from diffusionblend.io.volumes import check_volume_suffix, summary, write_volume
+        from diffusionblend.io.volumes import (
+            check_volume_suffix,
+            is_dicom,
+            summary,
+            write_volume,
+        )
 
         check_output_and_record(self.output, self.force)
         check_outputs_are_no_inputs([self.output], [self.source])
         check_volume_suffix(self.output)
         if self.size is not None and self.spacing_mm is not None:
             raise InputError("Both --size and --spacing-mm were given.", "one of them")
-        if self.series is not None and not self.source.is_dir():
-            raise InputError(
-                f"--series was given, but {self.source} is no folder.", "a folder of DICOM series"
-            )
+        for name, given in (("--series", self.series is not None), ("--only", bool(self.only))):
+            if given and not is_dicom(self.source):
+                raise InputError(
+                    f"{name} was given, but {self.source} is no folder of DICOM series.",
+                    "a folder of DICOM series, or a multi-frame file",
+                )
         record = RunRecord(command="import", settings=asdict(self))
         add_input(record, self.source)
         with timed_part(record, "read", self.source.name) as on_step:
@@ -87,7 +97,9 @@ class Import:
 
         notes: list[str] = []
         if is_dicom(self.source):
-            volume, report = read_dicom_series(self.source, series_uid=self.series, on_step=on_step)
+            volume, report = read_dicom_series(
+                self.source, series_uid=self.series, only=self.only, on_step=on_step
+            )
             check_hu(volume, self.source)
             record.results["series"] = report.as_dict()
             notes += [*report.warnings, *doubts(volume, self.source)]

@@ -1,0 +1,165 @@
+"""One series UID need not be one acquisition: phases, kernels, units, spacings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dicom_series import hu_pattern, write_series
+from diffusionblend.errors import InputError
+from diffusionblend.io.dicom.read import read_dicom_series
+
+HU = hu_pattern(12)
+
+
+def series(folder, which=lambda i: i % 2, heights_mm=None, **values):
+    """Twelve slices whose tags have one of two values each, by `which`."""
+
+    def change(i, dataset):
+        for tag, pair in values.items():
+            if pair[which(i)] is not None:
+                setattr(dataset, tag, pair[which(i)])
+
+    write_series(folder, HU, heights_mm=heights_mm, change=change)
+    return folder
+
+
+def refused(folder, *words, **options):
+    with pytest.raises(InputError) as caught:
+        read_dicom_series(folder, **options)
+    for word in words:
+        assert word in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tag", "values", "words"),
+    [
+        ("AcquisitionNumber", (1, 2), "2 acquisitions"),
+        ("TemporalPositionIdentifier", (1, 2), "2 temporal positions"),
+        ("NominalPercentageOfCardiacPhase", (40, 75), "2 cardiac phases"),
+        ("ConvolutionKernel", ("SOFT", "BONE"), "2 kernels"),
+        ("KVP", (80, 140), "2 tube voltages"),
+        ("ContrastBolusAgent", ("", "agent"), "2 contrast agents"),
+        ("ImageType", (["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "PRIMARY", "AXIAL"]), "types"),
+        ("SliceThickness", (1, 5), "2 slice thicknesses"),
+        ("SeriesNumber", (3, 4), "2 series numbers"),
+        ("PatientPosition", ("HFS", "FFS"), "2 positions of the patient"),
+        ("RescaleType", ("HU", "MGML"), "units of the values"),
+    ],
+)
+def test_what_interleaves_is_no_volume_and_can_be_chosen(tmp_path, tag, values, words):
+    series(tmp_path, **{tag: values})
+    message = refused(tmp_path, words, f"{tag}=", "6 slice(s), 4 mm apart", f"--only {tag}=")
+    text = "/".join(values[1]) if isinstance(values[1], list) else values[1]
+    assert f"{tag}={text}" in message
+    if tag == "RescaleType":
+        return
+    volume, _ = read_dicom_series(tmp_path, only=[f"{tag}={text}"])
+    np.testing.assert_array_equal(volume.values, HU[1::2])
+    assert volume.grid.spacing_mm[0] == 4
+
+
+def test_all_that_differs_is_named(tmp_path):
+    series(tmp_path, AcquisitionNumber=(1, 2), ContrastBolusAgent=("", "agent"))
+    refused(tmp_path, "They differ in ContrastBolusAgent too")
+
+
+def test_kernels_whose_series_uid_was_emptied_are_told_apart(tmp_path):
+    series(tmp_path, ConvolutionKernel=("SOFT", "BONE"), SeriesInstanceUID=("", ""))
+    refused(tmp_path, "ConvolutionKernel=SOFT", "ConvolutionKernel=BONE")
+
+
+@pytest.mark.parametrize("tag", ["TemporalPositionIdentifier", "AcquisitionTime", "TriggerTime"])
+def test_phases_at_the_same_places_are_told_apart(tmp_path, tag):
+    places = [2.0 * (i // 2) for i in range(12)]
+    series(tmp_path, heights_mm=places, **{tag: ("100000", "200000")})
+    refused(tmp_path, f"--only {tag}=100000")
+    volume, _ = read_dicom_series(tmp_path, only=[f"{tag}=200000"])
+    np.testing.assert_array_equal(volume.values, HU[1::2])
+
+
+@pytest.mark.parametrize("kernel", ["SOFT", "BONE"])
+def test_halves_of_two_kernels_are_no_volume(tmp_path, kernel):
+    series(tmp_path, lambda i: int(i >= 6), ConvolutionKernel=("SOFT", "BONE"))
+    refused(tmp_path, "2 kernels", "6 slice(s), 2 mm apart")
+
+
+@pytest.mark.parametrize("tag", ["AcquisitionNumber", "SliceThickness"])
+def test_a_second_acquisition_that_goes_on_is_read_and_told(tmp_path, tag):
+    series(tmp_path, lambda i: int(i >= 6), **{tag: (2, 3)})
+    volume, report = read_dicom_series(tmp_path)
+    np.testing.assert_array_equal(volume.values, HU)
+    assert any("2, 3" in note for note in report.warnings)
+
+
+def test_an_acquisition_for_every_slice_is_one_volume(tmp_path):
+    """As axial scans of old number them."""
+    write_series(tmp_path, HU, change=lambda i, d: setattr(d, "AcquisitionNumber", i + 1))
+    np.testing.assert_array_equal(read_dicom_series(tmp_path)[0].values, HU)
+
+
+def test_ways_of_writing_one_number_are_one_value(tmp_path):
+    series(tmp_path, KVP=("120", "120.0"))
+    assert read_dicom_series(tmp_path)[1].warnings == ()
+
+
+def test_frames_of_reference_that_an_anonymiser_made_up_are_no_hindrance(tmp_path):
+    write_series(
+        tmp_path, HU, change=lambda i, d: setattr(d, "FrameOfReferenceUID", f"1.2.{i + 1}")
+    )
+    assert read_dicom_series(tmp_path)[1].warnings == ()
+    series(tmp_path / "two", FrameOfReferenceUID=("1.2.1", "1.2.2"))
+    refused(tmp_path / "two", "2 frames of reference")
+
+
+def test_conditions_that_nothing_meets_are_refused(tmp_path):
+    series(tmp_path, AcquisitionNumber=(1, 2))
+    refused(tmp_path, "No image", "one of 1, 2", only=["AcquisitionNumber=3"])
+    refused(tmp_path, "TAG=VALUE", only=["Secret=3"])
+    refused(tmp_path, "TAG=VALUE", only=["AcquisitionNumber"])
+
+
+def heights(*steps):
+    return list(np.concatenate([[0], np.cumsum(steps)]))
+
+
+def test_a_spacing_that_changes_is_told_as_such(tmp_path):
+    write_series(tmp_path, HU, heights_mm=heights(*[2.5] * 5, *[5] * 6))
+    refused(
+        tmp_path, "changes at 5.dcm", "2.5 mm", "then 5 mm", "4.dcm and 5.dcm", "5.dcm and 6.dcm"
+    )
+    (tmp_path / "b").mkdir()
+    write_series(tmp_path / "b", HU, heights_mm=heights(*[5] * 4, *[2.5] * 7))
+    refused(tmp_path / "b", "changes at 4.dcm", "5 mm", "then 2.5 mm")
+
+
+@pytest.mark.parametrize(("gap", "words"), [(4, "A slice is missing"), (8, "3 slices are missing")])
+def test_a_single_gap_is_a_missing_slice(tmp_path, gap, words):
+    write_series(tmp_path, HU, heights_mm=heights(*[2] * 5, gap, *[2] * 5))
+    refused(tmp_path, words, "5.dcm and 6.dcm")
+
+
+def test_slices_from_the_head_down_are_turned(tmp_path):
+    write_series(tmp_path, HU, heights_mm=[-2.0 * i for i in range(12)])
+    volume, _ = read_dicom_series(tmp_path)
+    np.testing.assert_array_equal(volume.values, HU[::-1])
+    assert volume.grid.origin_mm[2] == -22
+
+
+def test_an_intercept_alone_is_enough(tmp_path):
+    write_series(tmp_path, HU, change=lambda i, d: delattr(d, "RescaleSlope"))
+    volume, report = read_dicom_series(tmp_path)
+    np.testing.assert_array_equal(volume.values, HU)
+    assert report.warnings == ()
+
+
+def test_a_slope_alone_is_told(tmp_path):
+    def change(i, dataset):
+        del dataset.RescaleIntercept
+        dataset.PixelData = HU[i].astype("<i2").tobytes()
+
+    write_series(tmp_path, HU, change=change)
+    volume, report = read_dicom_series(tmp_path)
+    np.testing.assert_array_equal(volume.values, HU)
+    assert "No slice has RescaleIntercept" in report.warnings[0]
