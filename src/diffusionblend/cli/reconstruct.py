@@ -18,8 +18,10 @@ from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.runs.finished import settings_that_differ
 from diffusionblend.runs.record import run_record_path
 
-SCAN_SUFFIX, VOLUME_SUFFIX = ".h5", ".nii.gz"
-"""What a folder of scans is searched for, and what it becomes."""
+VOLUME_SUFFIX = ".nii.gz"
+"""What a scan of a folder becomes."""
+UNIMPORTED = (".nxs", ".nx", ".nexus", ".hdf", ".npz", ".npy", ".mat", ".tif", ".tiff", ".mha")
+"""What may be a scan in a folder, but has to be imported first."""
 FILES, RUN = "input and output", "run"
 
 
@@ -115,9 +117,7 @@ class Reconstruct:
         """Every scan of this process's share; one that fails does not stop the others."""
         from diffusionblend.cli.scan_run import ScanRun
 
-        scans = sorted(self.projections.glob(f"*{SCAN_SUFFIX}"))
-        if not scans:
-            raise InputError(f"There are no scans in {self.projections}.", f"*{SCAN_SUFFIX} files")
+        scans = self._scans()
         if self.output.exists() and not self.output.is_dir():
             raise InputError(f"The output {self.output} is a file.", "a folder, as the input is")
         failed = []
@@ -140,6 +140,37 @@ class Reconstruct:
                 "scans that can be reconstructed, see above",
                 "mend them and give the command again; finished ones are not repeated",
             )
+
+    def _scans(self) -> list[Path]:
+        """The folder's projections files, in order. Raises InputError for none, and for two whose
+        volumes would have one name.
+        """
+        from diffusionblend.io.projections import PROJECTION_SUFFIXES
+
+        files = sorted(p for p in self.projections.iterdir() if p.name[0] != "." and p.is_file())
+        scans = [p for p in files if p.suffix.lower() in PROJECTION_SUFFIXES]
+        if not scans:
+            names = ", ".join(p.name for p in files[:3])
+            raise InputError(
+                f"There are no scans in {self.projections}{f', which has {names}' if names else ''}"
+                ".",
+                f"files {' or '.join(f'*{s}' for s in PROJECTION_SUFFIXES)}",
+                "'diffusionblend projections import' makes them of measured scans",
+            )
+        stems: dict[str, Path] = {}
+        for scan in scans:
+            other = stems.setdefault(scan.stem, scan)
+            if other is not scan:
+                raise InputError(
+                    f"{other.name} and {scan.name} would become one volume, "
+                    f"{scan.stem}{VOLUME_SUFFIX}.",
+                    "scans of different names",
+                    "rename one of them",
+                )
+        left = [p.name for p in files if p.suffix.lower() in UNIMPORTED]
+        if left:
+            say(f"left out: {', '.join(left[:5])}, no projections file; import it first")
+        return scans
 
     def _report_finished(self, output: Path) -> None:
         names = ("method", *self.priors, "samples", "settings")

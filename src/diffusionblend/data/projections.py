@@ -46,13 +46,7 @@ class Projections:
             )
         if not 0 < self.mu_water_per_mm < np.inf:
             raise InputError(f"mu_water_per_mm is {self.mu_water_per_mm}.", "a positive number")
-        highest = float(np.abs(values).max())
-        if not 0 < highest <= HIGHEST_LINE_INTEGRAL:
-            raise InputError(
-                f"The projections go up to {highest:g}.",
-                f"line integrals -ln(I / I0), not all 0 and at most {HIGHEST_LINE_INTEGRAL:g}",
-                "take the logarithm of counts over the flat field first",
-            )
+        check_line_integrals(values)
         object.__setattr__(self, "values", values)
 
     def __len__(self) -> int:
@@ -99,3 +93,14 @@ def shape_error(shape: tuple[int, ...], geometry: Geometry, grid: Grid) -> Input
         "columns",
         "check that the axes are (view, row, column) and that every view has its angle",
     )
+
+
+def check_line_integrals(values: np.ndarray) -> None:
+    """Raises InputError for values that are all 0, or higher than any line integral is."""
+    highest = float(np.abs(values).max())
+    if not 0 < highest <= HIGHEST_LINE_INTEGRAL:
+        raise InputError(
+            f"The projections go up to {highest:g}.",
+            f"line integrals -ln(I / I0), not all 0 and at most {HIGHEST_LINE_INTEGRAL:g}",
+            "take the logarithm of counts over the flat field first",
+        )

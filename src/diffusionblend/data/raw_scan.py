@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from diffusionblend.errors import InputError
 
 Values = Literal["counts", "transmission", "lines"]
 """Photon counts or grey values; I / I0; or line integrals -ln(I / I0)."""
+
+WHITE_LEVEL = "white_level"
+"""Under this name a scan's facts have the open beam that stands in for flats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +58,34 @@ class Window:
         """The first column that is taken."""
         return self.columns[0] if self.columns else 0
 
+    @property
+    def first_row(self) -> int:
+        """The first row that is taken."""
+        return self.rows[0] if self.rows else 0
+
+    def place(self, n_rows: int, n_columns: int) -> dict[str, Any]:
+        """Where the part lies on a detector, as the fields of a RawScan name it."""
+        return {
+            "first_row": self.first_row,
+            "first_column": self.first_column,
+            "detector_shape": (n_rows, n_columns),
+        }
+
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class RawScan:
     """What a detector measured, view by view, with its flat and dark frames.
 
     data: (view, row, column) float32, `values` says of what; may hold NaN and zeros. angles_rad:
-    (view,). flats, darks: (frame, row, column), the open beam and no beam. column_mm, row_mm: width
-    and height of a pixel on the detector, where known. centre_column: where the axis of rotation is
-    seen, in columns of `data`, where known. source_to_axis_mm, source_to_detector_mm: of a fan or
-    cone, where known. first_column: columns of the detector cropped before the first, `window` did.
-    facts: plain values of what else the files contain. Raises InputError.
+    (view,). flats, darks: (frame, row, column), the open beam and no beam; (row, column) is one
+    frame. column_mm, row_mm: width and height of a pixel on the detector, where known.
+    centre_column, centre_row: where the axis of rotation is seen, and the plane of a cone's source,
+    in columns and rows of `data`, where known. source_to_axis_mm, source_to_detector_mm: of a fan
+    or cone, where known; axis_shift_mm: how far their axis lies beside the line through the source
+    that stands on the detector. first_row, first_column: rows and columns of the detector cropped
+    before the first of `data`. detector_shape: rows and columns of the whole detector; by default
+    none were cropped behind the last. facts: plain values of what else the files contain. notes:
+    what a person should know of the reading, a sentence each. Raises InputError.
     """
 
     data: np.ndarray
@@ -76,18 +96,29 @@ class RawScan:
     column_mm: float | None = None
     row_mm: float | None = None
     centre_column: float | None = None
+    centre_row: float | None = None
     source_to_axis_mm: float | None = None
     source_to_detector_mm: float | None = None
+    axis_shift_mm: float = 0.0
+    first_row: int = 0
     first_column: int = 0
+    detector_shape: tuple[int, int] = (0, 0)
     facts: dict[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.values not in get_args(Values):
             raise InputError(f"The values are {self.values!r}.", ", ".join(get_args(Values)))
-        for name in ("data", "flats", "darks"):
+        object.__setattr__(self, "data", _frames(self.data, "data"))
+        for name in ("flats", "darks"):
             frames = getattr(self, name)
             if frames is not None:
+                frames = frames[None] if frames.shape == self.data.shape[1:] else frames
                 object.__setattr__(self, name, _frames(frames, name))
+        if self.detector_shape == (0, 0):
+            cropped = self.first_row, self.first_column
+            whole = tuple(a + b for a, b in zip(cropped, self.data.shape[1:], strict=True))
+            object.__setattr__(self, "detector_shape", whole)
         angles = np.asarray(self.angles_rad, dtype=np.float64).ravel()
         object.__setattr__(self, "angles_rad", angles)
         if len(angles) != len(self.data):
@@ -105,6 +136,43 @@ class RawScan:
                     f"{self.data.shape[1:]}, as the views have",
                     f"{name} of the same scan, with the same binning",
                 )
+
+    def turned(self) -> RawScan:
+        """The scan with its frames turned by 90 degrees, so that rows become columns.
+
+        Counterclockwise: what was the last column is the first row. Before any cropping.
+        """
+
+        def turn(frames: np.ndarray | None) -> np.ndarray | None:
+            return None if frames is None else np.rot90(frames, axes=(1, 2))
+
+        return replace(
+            self,
+            data=np.rot90(self.data, axes=(1, 2)),
+            flats=turn(self.flats),
+            darks=turn(self.darks),
+            column_mm=self.row_mm,
+            row_mm=self.column_mm,
+            centre_column=None,
+            centre_row=None,
+            detector_shape=(0, 0),
+        )
+
+    def cropped(self, window: Window) -> RawScan:
+        """The scan in a window's rows and columns, of a whole detector. Raises InputError."""
+        n_rows, n_columns = self.data.shape[1:]
+        rows, columns = window.of_detector(n_rows, n_columns)
+
+        def part(frames: np.ndarray | None) -> np.ndarray | None:
+            return None if frames is None else frames[:, rows, columns]
+
+        return replace(
+            self,
+            data=self.data[:, rows, columns],
+            flats=part(self.flats),
+            darks=part(self.darks),
+            **window.place(n_rows, n_columns),
+        )
 
     def __repr__(self) -> str:
         flats, darks = (0 if part is None else len(part) for part in (self.flats, self.darks))

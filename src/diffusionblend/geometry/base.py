@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
@@ -81,6 +81,13 @@ class Geometry(ABC):
         count, since a helix never sees all of a volume along z. Shape (point,).
         """
         return self.to_vectors().sees(points_mm, views)
+
+    def with_opposite_rays(self) -> Self:
+        """The geometry with a detector that also has the rays measured from the opposite side.
+
+        Itself, but for beams that turn about an axis beside the middle of their detector.
+        """
+        return self
 
     def of_views(self, views: np.ndarray) -> Geometry:
         """The geometry of some of the views, by number, in the order given: by its vectors.

@@ -48,10 +48,12 @@ def check_sources(geometry: Geometry, grid: Grid) -> None:
 def truncated_fraction(geometry: Geometry, grid: Grid) -> float:
     """The share of the volume's cylinder that some view does not see, 0 to 1.
 
-    The cylinder is what fits inside the volume about the z axis: corners do not count. Of vectors
+    The cylinder is what fits inside the volume about the z axis: corners do not count. A point
+    whose rays are measured from the opposite side, over a whole turn, is seen. Of vectors
     only the ends of detector rows count, since a helix never sees all along z. A sample of points
     and of views stands for all.
     """
+    geometry = geometry.with_opposite_rays()
     points = _cylinder_points(grid, in_3d=geometry.couples_slices)
     picked = np.unique(np.linspace(0, geometry.n_views - 1, VIEWS).round().astype(int))
     return float(1 - geometry.sees(points, picked).mean())

@@ -33,26 +33,29 @@ class ConeBeam(FromSource, name="cone"):
 
     As FanBeam, with n_rows detector rows of row_mm along z, which need not be the slices' spacing.
     detector_lift_mm: how far the panel's middle lies along z. Row r lies at
-    (r - (n_rows - 1) / 2) row_mm + detector_lift_mm. Raises InputError.
+    (r - (n_rows - 1) / 2) row_mm + detector_lift_mm. source_lift_mm: how far the source's circle
+    lies along z, where a volume is not about its plane. Raises InputError.
     """
 
     n_rows: int
     row_mm: float
     detector_lift_mm: float = 0.0
+    source_lift_mm: float = 0.0
     couples_slices: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        settle(self, n_rows=int, row_mm=float, detector_lift_mm=float)
+        settle(self, n_rows=int, row_mm=float, detector_lift_mm=float, source_lift_mm=float)
         if self.n_rows < 1 or not 0 < self.row_mm < math.inf:
             raise InputError(
                 f"ConeBeam has {self.n_rows} rows of {self.row_mm} mm.",
                 "at least one row of positive height",
             )
-        if not math.isfinite(self.detector_lift_mm):
-            raise InputError(
-                f"ConeBeam has detector_lift_mm {self.detector_lift_mm}.", "a finite length in mm"
-            )
+        for name in ("detector_lift_mm", "source_lift_mm"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(
+                    f"ConeBeam has {name} {getattr(self, name)}.", "a finite length in mm"
+                )
 
     @classmethod
     def fitting(
@@ -98,6 +101,10 @@ class ConeBeam(FromSource, name="cone"):
     def to_vectors(self) -> VectorGeometry:
         """The same rays as sources and flat panels, view by view."""
         return self.flat_panels(self.n_rows, self.row_mm, self.detector_lift_mm)
+
+    def circle_mm(self) -> np.ndarray:
+        """The source's circle: its position in every view, (view, 3)."""
+        return super().circle_mm() + (0.0, 0.0, self.source_lift_mm)
 
     def sees(self, points_mm: np.ndarray, views: np.ndarray) -> np.ndarray:
         """Which points lie on the panel in all of the views, (point,).

@@ -94,6 +94,13 @@ class FanBeam(FromSource, name="fan"):
         """Rows of its projections of `grid`: one per slice."""
         return grid.shape[0]
 
+    @property
+    def axis_position_mm(self) -> float:
+        """Detector position p onto which the axis of rotation projects."""
+        if not self.curved:
+            return super().axis_position_mm
+        return self.source_to_detector_mm * math.atan(self.axis_shift_mm / self.source_to_axis_mm)
+
     def to_vectors(self) -> VectorGeometry:
         """The same rays as sources and flat detectors of one row at z = 0.
 

@@ -74,7 +74,8 @@ def _astra_fan(geometry: FanBeam, grid: Grid) -> dict[str, Any]:
 
 def _astra_cone(geometry: ConeBeam, grid: Grid) -> dict[str, Any]:
     """`cone`, or its vectors where anything is shifted."""
-    if geometry.detector_shift_mm or geometry.detector_lift_mm or geometry.axis_shift_mm:
+    lifted = geometry.detector_lift_mm or geometry.source_lift_mm
+    if lifted or geometry.detector_shift_mm or geometry.axis_shift_mm:
         return _astra_vectors(geometry.to_vectors())
     return {
         "type": "cone",
@@ -247,7 +248,9 @@ def _tigre_fan(geometry: FanBeam, grid: Grid) -> dict[str, Any]:
 
 
 def _tigre_cone(geometry: ConeBeam, grid: Grid) -> dict[str, Any]:
-    return _tigre_from_source(geometry, geometry.n_rows, geometry.row_mm, geometry.detector_lift_mm)
+    lift_mm = geometry.detector_lift_mm - geometry.source_lift_mm
+    described = _tigre_from_source(geometry, geometry.n_rows, geometry.row_mm, lift_mm)
+    return described | {"offOrigin": np.array((-geometry.source_lift_mm, 0.0, 0.0))}
 
 
 def _tigre_from_source(

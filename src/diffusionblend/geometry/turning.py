@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -28,6 +29,13 @@ BY_ANGLES = ("parallel", "fan", "cone")
 SCANNER_SOURCE_TO_AXIS_MM, SCANNER_SOURCE_TO_DETECTOR_MM = 595.0, 1085.6
 """Distances of a clinical CT scanner, the default of a fitted fan or cone."""
 SQUARE_PIXELS = 1e-3
+MISSING_ARC_GAPS = 3.0
+"""A gap between neighbouring angles above this many median gaps counts as arc not measured."""
+SAME_ANGLE_RAD = 1e-9
+"""Angles closer than this, modulo a turn, are one direction."""
+LEAST_PART = 1e-6
+"""Of a column, below which it is a matter of rounding."""
+TURN_STEPS = round(2 * math.pi / SAME_ANGLE_RAD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +84,34 @@ class Turning(Geometry):
             return super().of_views(views)
         return replace(self, angles_rad=np.array(self.angles_rad)[views])
 
+    @property
+    def axis_position_mm(self) -> float:
+        """Detector position p onto which the axis of rotation projects."""
+        return 0.0
+
+    def with_opposite_rays(self) -> Self:
+        """The scan with a detector that reaches as far to both sides of the axis.
+
+        Over a whole turn the columns that are added measure lines that the others measure from the
+        opposite side, so that its views are known where those of the scan are. Itself for an arc,
+        and where the axis is seen beyond the detector.
+        """
+        half_mm = self.column_mm / 2
+        ends = self.column_positions_mm[[0, -1]] - self.axis_position_mm + (-half_mm, half_mm)
+        if self.registered_name not in BY_ANGLES:
+            return self
+        if not (ends[0] < 0 < ends[1]) or not turns_wholly(self.angles_rad):
+            return self
+        added = math.floor(abs(ends.sum()) / self.column_mm + LEAST_PART)
+        if not added:
+            return self
+        towards = -1 if ends[1] > -ends[0] else 1
+        return replace(
+            self,
+            n_columns=self.n_columns + added,
+            detector_shift_mm=self.detector_shift_mm + towards * added * self.column_mm / 2,
+        )
+
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
         """u, along which the columns run, and n, along which the beam travels, each (view, 3)."""
         c, s = np.cos(self.angles_rad), np.sin(self.angles_rad)
@@ -110,8 +146,13 @@ class FromSource(Turning):
                 "give the shifts in mm",
             )
 
+    @property
+    def axis_position_mm(self) -> float:
+        """Detector position p onto which the axis of rotation projects, along a flat detector."""
+        return self.axis_shift_mm * self.source_to_detector_mm / self.source_to_axis_mm
+
     def circle_mm(self) -> np.ndarray:
-        """The source's circle in the plane z = 0: its position in every view, (view, 3)."""
+        """The source's circle, in the plane z = 0: its position in every view, (view, 3)."""
         u, n = self.axes()
         return -self.source_to_axis_mm * n - self.axis_shift_mm * u
 
@@ -128,6 +169,15 @@ class FromSource(Turning):
             n_rows=n_rows,
             n_columns=self.n_columns,
         )
+
+
+def turns_wholly(angles_rad: Sequence[float]) -> bool:
+    """Whether views go all the way round: no gap between neighbours is above three median gaps."""
+    turn = 2 * math.pi
+    angles = np.mod(np.round(np.asarray(angles_rad, dtype=float) / SAME_ANGLE_RAD), TURN_STEPS)
+    directions = np.unique(angles) * SAME_ANGLE_RAD
+    gaps = np.diff(directions, append=directions[0] + turn)
+    return len(directions) > 2 and bool(gaps.max() <= MISSING_ARC_GAPS * np.median(gaps))
 
 
 def equally_spaced_angles(n_views: int, arc_degrees: float = 180.0) -> tuple[float, ...]:

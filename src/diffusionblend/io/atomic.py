@@ -54,11 +54,13 @@ def file_suffix(path: Path | str) -> str:
 
 
 def check_outputs_absent(paths: Iterable[Path | str], force: bool) -> None:
-    """Refuse outputs that exist already, before any long work begins.
+    """Refuse outputs that exist already or cannot be written, before any long work begins.
 
-    Raises OutputExistsError for a file without `force`, and for a folder in a file's place always.
+    Raises OutputExistsError for a file without `force`, and for a folder in a file's place always;
+    OutputWriteError where the folder is read-only or closed to us.
     """
     for path in map(Path, paths):
+        check_writable(path)
         if os.path.isdir(path):
             raise OutputExistsError(
                 f"The output {path} is a folder.", "the name of a file", "add a file name to it"
@@ -69,6 +71,25 @@ def check_outputs_absent(paths: Iterable[Path | str], force: bool) -> None:
                 "a path that does not exist",
                 "another path, or --force to overwrite it",
             )
+
+
+def check_writable(path: Path | str) -> None:
+    """Raises OutputWriteError where an output's folder, or where that is to be made, is no folder,
+    on a read-only disk, or closed to us.
+    """
+    path = Path(path)
+    place = next((p for p in path.absolute().parents if os.path.lexists(p)), None)
+    if place is None or (os.access(place, os.W_OK | os.X_OK) and place.is_dir()):
+        return
+    if not place.is_dir():
+        number = errno.ENOTDIR
+    else:
+        read_only = os.name == "posix" and os.statvfs(place).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+    why, try_ = _REASONS[number]
+    raise OutputWriteError(
+        f"The output {path} could not be written: {why} ({place}).", "a place to write to", try_
+    )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.preprocessing.correction import subtract_air
 
 HALF_SCAN_RAD = math.pi
@@ -38,6 +39,12 @@ WEDGE_MARGIN = 3
 """Cycles a turn that are left to the wedge beyond its edge."""
 HIGHEST_FREQUENCY = 0.25
 """Cycles a column; above there is more noise than object."""
+FEWEST_OVERLAPPING, OVERLAP_PART = 8, 10
+"""Mirrored views overlap by at least so many columns, and one in so many."""
+CLEARLY_BEST = 0.2
+"""Of the median mismatch, below which an overlap decides."""
+CUT_SHARE = 0.12
+"""Of the high line integrals, above which an end of the detector lies within the object."""
 EDGE_SHARE = 50
 """One column in so many, at each end, is brought to zero, so that a sinogram may repeat itself."""
 
@@ -46,7 +53,7 @@ EDGE_SHARE = 50
 class Centre:
     """The column of the centre of rotation, and how it was found.
 
-    method: "pairs", "pairs and wedge", "wedge" or "mass". pair_column, mass_column: what
+    method: "pairs", "pairs and wedge", "wedge", "overlap" or "mass". pair_column, mass_column: what
     registration and the centre of mass alone say, where they could be asked; the latter is only
     right where the detector sees all of the object.
     """
@@ -71,6 +78,10 @@ def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
         )
     mass_column = centre_of_mass_column(lines, angles_rad)
     pairs = opposite_pairs(angles_rad)
+    if pairs and turns_wholly(angles_rad) and _is_cut(lines):
+        column = overlap_centre_column(lines, opposite_pairs(angles_rad, spread=True))
+        if column is not None:
+            return Centre(column=column, method="overlap", mass_column=mass_column)
     pair_column = pair_centre_column(lines, pairs) if pairs else None
     start = mass_column if pair_column is None else pair_column
     half_scan = even_half_scan(lines[:, _fullest_rows(lines)], angles_rad)
@@ -92,8 +103,11 @@ def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
     return Centre(column=mass_column, method="mass", mass_column=mass_column)
 
 
-def opposite_pairs(angles_rad: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of views 180 degrees apart, the nearest to it first, up to 12."""
+def opposite_pairs(angles_rad: np.ndarray, *, spread: bool = False) -> list[tuple[int, int]]:
+    """Pairs of views 180 degrees apart, the nearest to it first, up to 12.
+
+    spread: of those that are as near, some that lie evenly in the order of the views.
+    """
     angles = np.sort(np.asarray(angles_rad))
     tolerance = min(
         PAIR_TOLERANCE_STEPS * float(np.median(np.diff(angles))), MOST_PAIR_TOLERANCE_RAD
@@ -104,6 +118,8 @@ def opposite_pairs(angles_rad: np.ndarray) -> list[tuple[int, int]]:
     best = np.argsort(apart[first, second].round(6), kind="stable")
     nearest = apart[first, second].min(initial=np.inf)
     best = best[apart[first, second][best] <= nearest + SAME_MISS_RAD]
+    if spread:
+        best = np.sort(best)[:: max(1, len(best) // MOST_PAIRS)]
     return [(int(first[i]), int(second[i])) for i in best[:MOST_PAIRS]]
 
 
@@ -125,6 +141,50 @@ def pair_centre_column(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float
         shift = peak + _summit(*match[(peak + np.arange(-1, 2)) % length])
         found.append((n_columns - 1 + (shift - length if shift > n_columns else shift)) / 2)
     return float(np.median(found))
+
+
+def overlap_centre_column(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float | None:
+    """Where mirrored opposite views agree best over the columns that both have, to 0.1 columns.
+
+    For a detector that does not see all of the object, over a whole turn, where registration of
+    whole views goes by their cut ends. The squared difference over the overlap, of what both hold
+    there, is least at the axis (Vo, Atwood, Drakopoulos, Connolley, Optics Express 29, 2021). None
+    where no place is far better than others.
+    """
+    first, second = (lines[[pair[i] for pair in pairs]] for i in (0, 1))
+    n_columns = lines.shape[2]
+    least = max(FEWEST_OVERLAPPING, n_columns // OVERLAP_PART)
+    sums = np.arange(least - 1, 2 * n_columns - least)  # twice the column about which one mirrors
+    miss = np.array([_overlap_miss(first, second, int(s)) for s in sums])
+    best = int(np.nanargmin(miss))
+    if not miss[best] < CLEARLY_BEST * np.nanmedian(miss):
+        return None
+    part = 0.0
+    if 0 < best < len(sums) - 1:
+        part = float(np.clip(_summit(*miss[best - 1 : best + 2]), -0.5, 0.5))
+    return float(sums[best] + part) / 2
+
+
+def _overlap_miss(first: np.ndarray, second: np.ndarray, mirrored: int) -> float:
+    """How far views and mirrored opposite ones (pair, row, column) differ where both are, of what
+    is there; `mirrored` is the sum of two columns that belong together.
+    """
+    n_columns = first.shape[2]
+    columns = np.arange(max(0, mirrored - n_columns + 1), min(n_columns - 1, mirrored) + 1)
+    one, other = first[:, :, columns], second[:, :, mirrored - columns]
+    held = float((one**2).sum(dtype=np.float64) + (other**2).sum(dtype=np.float64))
+    missed = float(((one - other) ** 2).sum(dtype=np.float64))
+    return missed / held if held > 0 else np.nan
+
+
+def _is_cut(lines: np.ndarray) -> bool:
+    """Whether the detector ends within the object, in the median view."""
+    high = np.percentile(lines, 95)
+    ends = (np.median(lines[:, :, part].mean(axis=(1, 2))) for part in _END_PARTS)
+    return high > 0 and max(ends) > CUT_SHARE * high
+
+
+_END_PARTS = (slice(0, 2), slice(-2, None))
 
 
 def centre_of_mass_column(lines: np.ndarray, angles_rad: np.ndarray) -> float | None:

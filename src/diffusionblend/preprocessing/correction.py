@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.data.raw_scan import WHITE_LEVEL, RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.repair import fill_from_neighbours
 
@@ -14,6 +14,7 @@ UNLIT_SHARE = 0.1
 """A pixel is dead where the open beam gives less than this of what the median pixel gets."""
 MOST_DEAD_PIXELS = 0.05
 MOST_BAD_VALUES = 0.05
+MOST_BAD_IN_A_VIEW = 0.3
 """Larger shares of dead pixels, or of invalid values, are not replaced but refused."""
 REPORTED_FLAT_SPREAD = 0.02
 MOST_FLAT_SPREAD = 0.2
@@ -95,11 +96,16 @@ def _transmission(scan: RawScan, found: Correction) -> tuple[np.ndarray, np.ndar
         raise InputError(
             "The scan has counts, but no flat frames (the open beam).",
             "flat frames, without which the logarithm has no scale",
-            "--flats FILES; or --values transmission or --values lines, if they are no counts",
+            "--flats FILES; --white-level with the grey value of the open beam, if frames are "
+            "flat-corrected; or --values transmission or --values lines, if they are no counts",
         )
     if scan.darks is None:
         dark = np.zeros(scan.data.shape[1:])
-        found.notes.append("no dark frames: the detector is taken to count 0 without a beam")
+        found.notes.append(
+            f"the open beam is taken to be {scan.facts[WHITE_LEVEL]:g} in every pixel, and 0 none"
+            if WHITE_LEVEL in scan.facts
+            else "no dark frames: the detector is taken to count 0 without a beam"
+        )
     else:
         dark = _mean_frame(scan.darks)
     flat = _mean_frame(scan.flats) - dark
@@ -166,7 +172,8 @@ def _check_transmission(good: np.ndarray, scan: RawScan) -> None:
         raise InputError(
             f"The views are {median:.3g} times as bright as the open beam, in the median.",
             "at most about 1",
-            "--values counts with --flats, if these are counts; flats of the same exposure"
+            "--values counts with --flats, or with --white-level where frames are flat-corrected "
+            "grey values; --values transmission takes I / I0, 1 in air"
             if scan.values == "transmission"
             else "flats of the same scan, exposure and binning",
         )
@@ -181,6 +188,17 @@ def _check_bad(bad: np.ndarray, dead: np.ndarray, found: Correction) -> None:
             "all values are zero, negative or NaN.",
             "at least some positive counts in every view",
             "exclude these frames; the shutter may have been closed",
+        )
+    dark = (bad & ~dead).mean(axis=(1, 2))
+    worst = int(dark.argmax())
+    unlit = dark > MOST_BAD_IN_A_VIEW
+    if unlit.any() and unlit.mean() < 0.5:
+        raise InputError(
+            f"{100 * dark[worst]:.0f} % of view {worst} are zero, negative or NaN (such views: "
+            f"{int(unlit.sum())}).",
+            "views with light",
+            "exclude these frames, if they are darks among the views; check that the dark frames "
+            "belong to the scan",
         )
     share = bad.mean() - dead.mean()
     if share > MOST_BAD_VALUES:

@@ -41,7 +41,9 @@ def bin_detector(scan: RawScan, row_factor: int, column_factor: int) -> RawScan:
     def scaled(length: float | None, factor: int) -> float | None:
         return None if length is None else length * factor
 
-    centre = scan.centre_column
+    def placed(position: float | None, factor: int) -> float | None:
+        return None if position is None else binned_position(position, factor)
+
     return replace(
         scan,
         data=binned(scan.data),
@@ -49,7 +51,8 @@ def bin_detector(scan: RawScan, row_factor: int, column_factor: int) -> RawScan:
         darks=binned(scan.darks),
         column_mm=scaled(scan.column_mm, column_factor),
         row_mm=scaled(scan.row_mm, row_factor),
-        centre_column=None if centre is None else binned_position(centre, column_factor),
+        centre_column=placed(scan.centre_column, column_factor),
+        centre_row=placed(scan.centre_row, row_factor),
     )
 
 

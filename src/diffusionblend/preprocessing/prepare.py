@@ -7,16 +7,24 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from diffusionblend.data.projections import Projections
+from diffusionblend.data.projections import Projections, check_line_integrals
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, truncated_fraction
+from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, truncated_fraction
 from diffusionblend.geometry.checks import WARNED_FRACTION, check_sources
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.preprocessing.centre import Centre, find_centre
 from diffusionblend.preprocessing.correction import Correction, subtract_air, to_line_integrals
 from diffusionblend.preprocessing.detector import bin_detector
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
+from diffusionblend.preprocessing.plausibility import (
+    check_axis,
+    check_upright,
+    edge_notes,
+    saturation_notes,
+    view_notes,
+)
 from diffusionblend.preprocessing.rings import reduce_rings
 from diffusionblend.preprocessing.settings import PrepareSettings
 
@@ -46,15 +54,26 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     settings = settings or PrepareSettings()
     scan = _with_stated(scan, settings)
     kind = _kind(scan, settings)
+    told = [*scan.notes, *saturation_notes(scan)]
+    scan, assumed = _with_middle(scan, kind)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
+    check_line_integrals(lines)
+    correction.notes[:0] = told
+    correction.notes += assumed + view_notes(lines, scan)
+    if kind == "parallel":
+        check_upright(lines)
+    before_air = lines
     if settings.air_columns:
         lines = subtract_air(lines, settings.air_columns)
     if settings.ring_columns:
         lines = reduce_rings(lines, settings.ring_columns)
-    centre_column, centre = _centre(scan, lines, kind, correction)
+    centre_column, centre = _centre(scan, lines, correction)
     geometry = _geometry(scan, kind, centre_column)
-    grid = _grid(scan, kind, centre_column, settings)
+    correction.notes += edge_notes(
+        before_air, air_columns=settings.air_columns, short_side=_short_side(geometry)
+    )
+    grid = _grid(scan, geometry, settings)
     check_sources(geometry, grid)
     missed = truncated_fraction(geometry, grid)
     if missed > WARNED_FRACTION:
@@ -84,6 +103,8 @@ def _with_stated(scan: RawScan, settings: PrepareSettings) -> RawScan:
     stated = {name: v for name in names if (v := getattr(settings, name)) is not None}
     if settings.centre_column is not None:
         stated["centre_column"] = settings.centre_column - scan.first_column
+    if settings.centre_row is not None:
+        stated["centre_row"] = settings.centre_row - scan.first_row
     if settings.reverse_angles:
         stated["angles_rad"] = -scan.angles_rad
     scan = replace(scan, **stated)
@@ -116,7 +137,9 @@ def _kind(scan: RawScan, settings: PrepareSettings) -> str:
     """Parallel, fan or cone. Raises InputError where the distances do not fit that."""
     distances = scan.source_to_axis_mm, scan.source_to_detector_mm
     if settings.geometry == "auto":
-        return "parallel" if distances == (None, None) else "fan"
+        if distances == (None, None):
+            return "parallel"
+        return "fan" if scan.centre_row is None else "cone"
     if settings.geometry != "parallel" and None in distances:
         raise InputError(
             f"The source does not contain the distances of a {settings.geometry} beam.",
@@ -133,18 +156,39 @@ def _kind(scan: RawScan, settings: PrepareSettings) -> str:
     return settings.geometry
 
 
-def _centre(
-    scan: RawScan, lines: np.ndarray, kind: str, correction: Correction
-) -> tuple[float, Centre | None]:
-    """The column of the axis: the known one, what is found, or the detector's middle (fan,
-    cone).
+def _with_middle(scan: RawScan, kind: str) -> tuple[RawScan, list[str]]:
+    """The scan with the middle of its whole detector for what is not known of its centre.
+
+    Of the row always, of the column for a fan and a cone; with what is to be told.
     """
+    n_rows, n_columns = scan.detector_shape
+    middle, told = {}, []
+    if scan.centre_row is None:
+        middle["centre_row"] = (n_rows - 1) / 2 - scan.first_row
+    if kind != "parallel" and scan.centre_column is None:
+        column = (n_columns - 1) / 2
+        middle["centre_column"] = column - scan.first_column
+        told.append(
+            f"the centre of rotation is taken to be the middle of the detector, column {column:g}"
+        )
+        if not -0.5 <= middle["centre_column"] <= scan.data.shape[2] - 0.5:
+            raise InputError(
+                f"The middle of the detector, column {column:g}, is not among the columns "
+                f"{scan.first_column} to {scan.first_column + scan.data.shape[2] - 1}.",
+                "columns on both sides of the axis of rotation",
+                "--centre-column, if the axis is elsewhere; or other --columns",
+            )
+    return replace(scan, **middle), told
+
+
+def _centre(
+    scan: RawScan, lines: np.ndarray, correction: Correction
+) -> tuple[float, Centre | None]:
+    """The column of the axis: the known one, or what is found."""
     if scan.centre_column is not None:
         return scan.centre_column, None
-    if kind != "parallel":
-        correction.notes.append("the centre of rotation is taken to be the middle of the detector")
-        return (lines.shape[2] - 1) / 2, None
     centre = find_centre(lines, scan.angles_rad)
+    check_axis(centre.column, lines.shape[2], whole_turn=turns_wholly(scan.angles_rad))
     if (
         centre.pair_column is not None
         and abs(centre.pair_column - centre.column) > REPORTED_DISAGREEMENT_COLUMNS
@@ -176,7 +220,7 @@ def _in_source_columns(centre: Centre, first_column: int, factor: int) -> Centre
     )
 
 
-def _geometry(scan: RawScan, kind: str, centre_column: float) -> Geometry:
+def _geometry(scan: RawScan, kind: str, centre_column: float) -> ParallelBeam | FanBeam | ConeBeam:
     """The geometry, its detector shifted so that the axis projects onto its column."""
     n_rows, n_columns = scan.data.shape[1:]
     turning = {
@@ -187,20 +231,58 @@ def _geometry(scan: RawScan, kind: str, centre_column: float) -> Geometry:
     }
     if kind == "parallel":
         return ParallelBeam(**turning)
-    turning["source_to_axis_mm"] = scan.source_to_axis_mm
-    turning["source_to_detector_mm"] = scan.source_to_detector_mm
+    magnification = _magnification(scan)
+    turning["detector_shift_mm"] += scan.axis_shift_mm * magnification
+    turning |= {
+        "source_to_axis_mm": scan.source_to_axis_mm,
+        "source_to_detector_mm": scan.source_to_detector_mm,
+        "axis_shift_mm": scan.axis_shift_mm,
+    }
     if kind == "fan":
         return FanBeam(**turning)
-    return ConeBeam(**turning, n_rows=n_rows, row_mm=scan.row_mm)
+    middle_mm = _middle_above_plane_mm(scan)
+    return ConeBeam(
+        **turning,
+        n_rows=n_rows,
+        row_mm=scan.row_mm,
+        detector_lift_mm=middle_mm * (1 - 1 / magnification),
+        source_lift_mm=-middle_mm / magnification,
+    )
 
 
-def _grid(scan: RawScan, kind: str, centre_column: float, settings: PrepareSettings) -> Grid:
-    """Square slices about the axis, one for every detector row, as wide as every view sees."""
-    n_rows, n_columns = scan.data.shape[1:]
-    half_mm = min(centre_column + 0.5, n_columns - 0.5 - centre_column) * scan.column_mm
+def _middle_above_plane_mm(scan: RawScan) -> float:
+    """How far the middle of the rows lies above the row of the source's plane, on the detector."""
+    return ((scan.data.shape[1] - 1) / 2 - scan.centre_row) * scan.row_mm
+
+
+def _magnification(scan: RawScan) -> float:
+    """Of the axis on the detector of a fan or cone."""
+    return scan.source_to_detector_mm / scan.source_to_axis_mm
+
+
+def _short_side(geometry: ParallelBeam | FanBeam | ConeBeam) -> int | None:
+    """The end (0, 1) of the detector beyond which opposite rays measure, over a whole turn."""
+    wide = geometry.with_opposite_rays()
+    if wide is geometry:
+        return None
+    return 0 if wide.detector_shift_mm < geometry.detector_shift_mm else 1
+
+
+def _grid(
+    scan: RawScan, geometry: ParallelBeam | FanBeam | ConeBeam, settings: PrepareSettings
+) -> Grid:
+    """Square slices about the axis, one for every detector row, as wide as is measured.
+
+    That is what every view sees, or over a whole turn it or its opposite. The slices' heights count
+    from the plane of the source, or from the middle of the whole detector, however it is cropped.
+    """
+    n_rows = scan.data.shape[1]
+    wide = geometry.with_opposite_rays()
+    ends_mm = wide.column_positions_mm[[0, -1]] - wide.axis_position_mm
+    half_mm = max(min(-ends_mm[0], ends_mm[1]) + scan.column_mm / 2, 0.0)
     magnification = 1.0
-    if kind != "parallel":
-        magnification = scan.source_to_detector_mm / scan.source_to_axis_mm
+    if not isinstance(geometry, ParallelBeam):
+        magnification = _magnification(scan)
         fan_rad = math.atan(half_mm / scan.source_to_detector_mm)
         half_mm = scan.source_to_axis_mm * math.sin(fan_rad)
     pixel_mm = settings.pixel_mm
@@ -210,4 +292,5 @@ def _grid(scan: RawScan, kind: str, centre_column: float, settings: PrepareSetti
     size = settings.size or max(1, math.floor(2 * half_mm / pixel_mm + 1e-6))
     spacing_mm = (scan.row_mm / magnification, pixel_mm, pixel_mm)
     half = [-(n - 1) / 2 * s for n, s in zip((n_rows, size, size), spacing_mm, strict=True)]
+    half[0] += _middle_above_plane_mm(scan) / magnification
     return Grid(shape=(n_rows, size, size), spacing_mm=spacing_mm, origin_mm=tuple(half[::-1]))

@@ -39,6 +39,9 @@ class PrepareSettings:
     centre_column: float | None = None
     """Centre of rotation as a column of the uncropped detector, from 0; by default that of the
     files, or for a parallel beam the one that is found."""
+    centre_row: float | None = None
+    """Of a cone: the row that the plane of the source's circle meets, of the uncropped detector,
+    from 0; by default that of the files, or the detector's middle."""
     reverse_angles: bool = False
     """The object turns the other way: take every angle with the other sign."""
     size: int | None = None
@@ -71,5 +74,8 @@ class PrepareSettings:
                 f"air_columns is {self.air_columns}, ring_columns {self.ring_columns}.",
                 "numbers from 0",
             )
-        if self.centre_column is not None and not math.isfinite(self.centre_column):
-            raise InputError(f"centre_column is {self.centre_column}.", "a column of the detector")
+        for name in ("centre_column", "centre_row"):
+            place = getattr(self, name)
+            if place is not None and not math.isfinite(place):
+                what = name.removeprefix("centre_")
+                raise InputError(f"{name} is {place}.", f"a {what} of the detector")

@@ -14,7 +14,12 @@ from diffusionblend.geometry.checks import check_sources
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.kernels.threads import in_parts
 from diffusionblend.operators.sparse import csr_matrix
-from diffusionblend.solvers.filters import angular_weights, ramp_filter, turn_weights
+from diffusionblend.solvers.filters import (
+    angular_weights,
+    ramp_filter,
+    turn_weights,
+    with_opposite_columns,
+)
 
 MATRIX_READINGS = 1 << 20
 """Pixels times views up to which the back-projection is a sparse matrix, made in 0.1 s and 150 MB.
@@ -53,13 +58,25 @@ def filtered_back_projection(
 def _from_parallel(
     y: torch.Tensor, geometry: ParallelBeam, grid: Grid, window: str
 ) -> torch.Tensor:
-    filtered = ramp_filter(y, geometry.column_mm, window)
-    weights = torch.as_tensor(angular_weights(geometry.angles_rad)).to(filtered)
-    return back_projection(filtered * weights[:, None, None], parallel_planes(geometry, grid), grid)
+    if geometry.with_opposite_rays() is geometry:
+        weights = angular_weights(geometry.angles_rad)[:, None]
+    else:
+        weights = turn_weights(geometry.angles_rad, geometry.column_positions_mm)
+    weighted = y * torch.as_tensor(weights).to(y)[:, None]
+    weighted, geometry = with_opposite_columns(weighted, geometry)
+    filtered = ramp_filter(weighted, geometry.column_mm, window)
+    return back_projection(filtered, parallel_planes(geometry, grid), grid)
 
 
 def _from_fan(y: torch.Tensor, geometry: FanBeam, grid: Grid, window: str) -> torch.Tensor:
-    return back_projection(filtered_fan(y, geometry, window), fan_planes(geometry, grid), grid)
+    weighted, geometry = with_opposite_columns(weighted_fan(y, geometry), geometry)
+    distance = geometry.source_to_detector_mm
+    if geometry.curved:
+        column_rad = geometry.column_mm / distance
+        filtered = ramp_filter(weighted, geometry.column_mm, window, column_rad=column_rad)
+    else:
+        filtered = ramp_filter(weighted, geometry.column_mm, window) * distance
+    return back_projection(filtered, fan_planes(geometry, grid), grid)
 
 
 def _from_cone(y: torch.Tensor, geometry: ConeBeam, grid: Grid, window: str) -> torch.Tensor:
@@ -76,8 +93,8 @@ _BY_GEOMETRY: dict[type, Callable[..., torch.Tensor]] = {
 """By exact class."""
 
 
-def filtered_fan(y: torch.Tensor, geometry: FanBeam, window: str) -> torch.Tensor:
-    """Weighted and ramp-filtered views of a fan beam; back-projection divides by squared distance.
+def weighted_fan(y: torch.Tensor, geometry: FanBeam) -> torch.Tensor:
+    """Views of a fan beam (view, row, column) as they are filtered, with their weights.
 
     Every ray counts with the length along it from the source to the foot of the axis, which is
     source_to_axis cos(fan angle) where the axis is not shifted, and with its share of its line.
@@ -86,13 +103,7 @@ def filtered_fan(y: torch.Tensor, geometry: FanBeam, window: str) -> torch.Tenso
     along = np.cos(fan_rad) * geometry.source_to_axis_mm + np.sin(fan_rad) * geometry.axis_shift_mm
     to_axis = np.arctan2(geometry.axis_shift_mm, geometry.source_to_axis_mm)
     weights = turn_weights(geometry.angles_rad, fan_rad - to_axis) * along
-    weighted = y * torch.as_tensor(weights).to(y)[:, None]
-    distance = geometry.source_to_detector_mm
-    if geometry.curved:
-        return ramp_filter(
-            weighted, geometry.column_mm, window, column_rad=geometry.column_mm / distance
-        )
-    return ramp_filter(weighted, geometry.column_mm, window) * distance
+    return y * torch.as_tensor(weights).to(y)[:, None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.turning import MISSING_ARC_GAPS, SAME_ANGLE_RAD, Turning
+
+OnAxis = TypeVar("OnAxis", bound=Turning)
 
 WINDOWS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 """From the sharpest to the smoothest."""
-MISSING_ARC_GAPS = 3.0
-"""A gap between neighbouring angles above this many median gaps counts as arc not measured."""
-SAME_ANGLE_RAD = 1e-9
-"""Angles closer than this, modulo the period, are one direction."""
 HAMMING_FLOOR = 0.54
 
 
@@ -79,8 +79,9 @@ def turn_weights(angles_rad: tuple[float, ...], fan_rad: np.ndarray) -> np.ndarr
     """Weights (view, column) of a turning source's rays: the view's arc times the ray's share of
     its line, so that both measurements of a line together count once.
 
-    fan_rad: angle of each column's ray to the line from the source through the axis, (column,). A
-    full scan shares evenly; from 180° and the fan on, Parker 1982 (Med. Phys. 9), widened
+    fan_rad: angle of each column's ray to the line from the source through the axis, (column,); of
+    parallel rays over a whole turn their distance. A full scan shares evenly, or by Wang 2002 where
+    the detector lies off the middle; from 180° and the fan on, Parker 1982 (Med. Phys. 9), widened
     to the arc as by Silver 2000 (Med. Phys. 27); a shorter arc shares smoothly what it has measured
     twice (Noo et al. 2002, Phys. Med. Biol. 47, eq. 25).
     """
@@ -105,21 +106,45 @@ def _along_arc(angles_rad: tuple[float, ...], arcs: np.ndarray) -> np.ndarray:
     return np.mod(angles - angles[first], 2 * math.pi) + arcs[first] / 2
 
 
-LOPSIDED = 1.05
-"""A fan whose one side reaches this much farther measures lines only once there."""
+NARROWEST_SHARE = 0.1
+"""Of the short side, over how much at least the shares of a detector off the middle change."""
 
 
-def _full_scan_shares(fan_rad: np.ndarray) -> np.ndarray:
-    """Half for each ray, or for a detector off the middle all to its long side (Wang 2002).
+def _full_scan_shares(place: np.ndarray) -> np.ndarray:
+    """Half for each ray; beyond what both sides of a detector off the middle see, all to its own.
 
-    In between, where both sides measure, the share grows smoothly, and those of g and -g sum to 1.
+    place: of every column from the axis, (column,). In between the share grows smoothly, over as
+    much as is seen once, and those of g and -g sum to 1: Wang 2002 (Med. Phys. 29), who has it grow
+    over the whole of what both see; a narrower one keeps more of both rays, and so of the photons.
     """
-    reach = np.array((-fan_rad.min(), fan_rad.max()))
-    if reach.max() <= LOPSIDED * reach.min() or reach.min() <= 0:
-        return np.full(len(fan_rad), 0.5 if reach.min() > 0 else 1.0)
-    towards = fan_rad if reach[1] > reach[0] else -fan_rad
-    inner = np.clip(towards / reach.min(), -1, 1)
-    return (1 + np.sin(np.pi / 2 * inner)) / 2
+    reach = np.array((-place.min(), place.max()))
+    short, long = reach.min(), reach.max()
+    if short <= 0:
+        return np.ones(len(place))
+    once = long - short
+    if once <= SAME_REACH * long:
+        return np.full(len(place), 0.5)
+    width = min(short, max(once, NARROWEST_SHARE * short))
+    towards = place if reach[1] > reach[0] else -place
+    grown = np.clip((np.abs(towards) - (short - width)) / width, 0, 1)
+    return (1 + np.sign(towards) * np.sin(np.pi / 2 * grown) ** 2) / 2
+
+
+SAME_REACH = 1e-6
+
+
+def with_opposite_columns(y: torch.Tensor, geometry: OnAxis) -> tuple[torch.Tensor, OnAxis]:
+    """Weighted projections (view, row, column) with zeros in the columns of the opposite rays.
+
+    Where a detector off the middle ends, on its short side, filtering leaves values beyond, which
+    pixels there need. With the geometry of that many columns.
+    """
+    wide = geometry.with_opposite_rays()
+    added = wide.n_columns - geometry.n_columns
+    if not added:
+        return y, geometry
+    before = wide.detector_shift_mm < geometry.detector_shift_mm
+    return torch.nn.functional.pad(y, (added, 0) if before else (0, added)), wide
 
 
 def _parker_shares(turned: np.ndarray, fan_rad: np.ndarray, arc: float) -> np.ndarray:

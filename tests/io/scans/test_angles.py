@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.scans.angles import angles_in_radians, read_angle_list
+from diffusionblend.io.scans.angle_list import read_angle_list
+from diffusionblend.io.scans.angles import angles_in_radians
 
 DEGREES = np.linspace(0, 180, 91)
 
@@ -64,9 +65,9 @@ def test_angles_that_are_none():
 def test_lists_of_angles(tmp_path):
     path = tmp_path / "angles.txt"
     path.write_text("# degrees\n0, 10\n20 30.5\n\n-1e1 # the last\n")
-    np.testing.assert_array_equal(read_angle_list(path), [0, 10, 20, 30.5, -10])
+    np.testing.assert_array_equal(read_angle_list(path)[0], [0, 10, 20, 30.5, -10])
     np.save(tmp_path / "angles.npy", DEGREES)
-    np.testing.assert_array_equal(read_angle_list(tmp_path / "angles.npy"), DEGREES)
+    np.testing.assert_array_equal(read_angle_list(tmp_path / "angles.npy")[0], DEGREES)
 
 
 @pytest.mark.parametrize("content", [b"0\nten\n20", b"\xff\xfe\x00", b""])

@@ -221,18 +221,18 @@ def test_an_image_key_picks_the_views(frames, tmp_path):
 
 def test_tiff_frames_that_do_not_fit(frames, tmp_path):
     angles = {"angles": tmp_path / "angles.txt"}
-    write_tiff(frames / "raw_99.tif", SCAN.data[0])
+    write_tiff(frames / "raw_14.tif", SCAN.data[0])
     refused(frames, "10 view frames", "9 angles", **angles)
-    write_tiff(frames / "raw_99.tif", SCAN.data[0, :2])
-    refused(frames, "raw_99.tif", "(1, 2, 20)", "(1, 3, 20)", arc_degrees=180)
-    (frames / "raw_99.tif").write_bytes((frames / "raw_5.tif").read_bytes()[:60])
+    write_tiff(frames / "raw_14.tif", SCAN.data[0, :2])
+    refused(frames, "raw_14.tif", "(1, 2, 20)", "(1, 3, 20)", arc_degrees=180)
+    (frames / "raw_14.tif").write_bytes((frames / "raw_5.tif").read_bytes()[:60])
     refused(frames, "could not be read as TIFF", arc_degrees=180)
-    (frames / "raw_99.tif").write_bytes(b"")
+    (frames / "raw_14.tif").write_bytes(b"")
     refused(frames, "is empty", arc_degrees=180)
     refused(frames, "no TIFF frames named x_*", views="x_*", **angles)
     (tmp_path / "nothing").mkdir()
     refused(tmp_path / "nothing", "no TIFF frames", **angles)
-    (frames / "raw_99.tif").unlink()
+    (frames / "raw_14.tif").unlink()
     refused(frames, "no frames open_*.tif", flats="open_*.tif", **angles)
 
 
@@ -262,8 +262,8 @@ def test_numpy_files_that_do_not_fit(tmp_path):
     np.save(tmp_path / "a.npy", np.moveaxis(LINES, 0, 2))
     np.savetxt(tmp_path / "angles.txt", np.degrees(ANGLES))
     refused(tmp_path / "a.npy", "3 views", "9 angles", "moveaxis", angles=tmp_path / "angles.txt")
-    np.savez(tmp_path / "b.npz", sinogram=LINES)
-    refused(tmp_path / "b.npz", "holds sinogram", "named data")
+    np.savez(tmp_path / "b.npz", lines=LINES)
+    refused(tmp_path / "b.npz", "holds lines", "named data")
     np.save(tmp_path / "c.npy", np.array([{"a": 1}]))
     refused(tmp_path / "c.npy", "could not be read as NumPy")
     np.save(tmp_path / "d.npy", np.ones((2, 2, 2, 2)))

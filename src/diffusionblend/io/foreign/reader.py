@@ -257,7 +257,7 @@ def _bytes_of(values: object) -> int:
     if isinstance(values, str | Path):
         with suppress(OSError, ValueError):
             path = Path(values)
-            files = path.iterdir() if path.is_dir() else [path]
+            files = path.rglob("*") if path.is_dir() else [path]
             return sum(p.stat().st_size for p in files if p.is_file())
         return 0
     if is_dataclass(values):

@@ -1,4 +1,4 @@
-"""Lists of view angles from files, and whether they are in degrees or radians."""
+"""View angles of files and lists in radians, whatever their unit."""
 
 from __future__ import annotations
 
@@ -9,23 +9,29 @@ from typing import Literal
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.atomic import check_readable
 
-AngleUnit = Literal["degrees", "radians"]
+AngleUnit = Literal["degrees", "radians", "millidegrees", "milliradians"]
 
 ONE_TURN_RAD = 2 * math.pi
 LIKELY_RADIANS_SPAN = 1.01 * ONE_TURN_RAD
 """Degrees that span less than this are likely radians: few scans turn by less than 6 degrees."""
 LIKELY_DEGREES = 2 * ONE_TURN_RAD
 """Radians beyond two turns are likely degrees."""
-UNIT_NAMES: dict[str, AngleUnit] = {
-    "deg": "degrees",
-    "degree": "degrees",
-    "degrees": "degrees",
-    "°": "degrees",
-    "rad": "radians",
-    "radian": "radians",
-    "radians": "radians",
+LONGEST_STEP_DEGREES = 360.0
+MOST_TURNS = 100
+"""Degrees whose median step is longer, or whole numbers beyond so many turns, are likely smaller
+units."""
+RADIANS: dict[AngleUnit, float] = {
+    "degrees": math.pi / 180,
+    "radians": 1.0,
+    "millidegrees": math.pi / 180e3,
+    "milliradians": 1e-3,
+}
+UNIT_NAMES: dict[AngleUnit, tuple[str, ...]] = {
+    "degrees": ("deg", "degs", "degree", "degrees", "°", "degrees_arc"),
+    "radians": ("rad", "rads", "radian", "radians"),
+    "millidegrees": ("mdeg", "mdegs", "millidegree", "millidegrees"),
+    "milliradians": ("mrad", "mrads", "milliradian", "milliradians"),
 }
 
 
@@ -52,43 +58,28 @@ def angles_in_radians(
     unit = insisted or _stated_unit(stated, source)
     if insisted is None:
         _check_unit(angles, unit, source)
-    return np.radians(angles) if unit == "degrees" else angles
-
-
-def read_angle_list(path: Path | str) -> np.ndarray:
-    """The numbers of a text file, separated by spaces, commas or lines, or of a .npy file.
-
-    As they are, in the file's own unit. Raises InputError.
-    """
-    path = Path(path)
-    check_readable(path)
-    try:
-        if path.suffix.lower() == ".npy":
-            found = np.load(path, allow_pickle=False)
-            if found.dtype.kind not in "fiu":
-                raise ValueError(f"an array of {found.dtype}")
-            return found.ravel()
-        text = path.read_text(encoding="utf-8")
-        lines = (line.partition("#")[0] for line in text.splitlines())
-        return np.array([float(word) for line in lines for word in line.replace(",", " ").split()])
-    except (ValueError, UnicodeDecodeError, EOFError) as error:
+    if len(angles) > 1 and np.ptp(angles) == 0:
         raise InputError(
-            f"{path} is not a list of angles: {error}.",
-            "one number a view in a text file, or a .npy array of numbers",
-        ) from error
+            f"{source} has {len(angles)} angles that are all {angles[0]:g}.",
+            "an angle for every view",
+            "--angles FILE with one number a view, or --arc-degrees 180 for equally spaced views",
+        )
+    return np.radians(angles) if unit == "degrees" else angles * RADIANS[unit]
 
 
 def _stated_unit(stated: str | None, source: Path | str) -> AngleUnit:
     """The unit by its name in a file; degrees where there is none."""
     if stated is None or not stated.strip():
         return "degrees"
-    if stated.strip().lower() not in UNIT_NAMES:
+    plain = stated.strip().lower()
+    unit = next((unit for unit, names in UNIT_NAMES.items() if plain in names), None)
+    if unit is None:
         raise InputError(
             f"{source} has its angles in {stated!r}.",
             "degrees or radians",
             "--angle-unit degrees or --angle-unit radians",
         )
-    return UNIT_NAMES[stated.strip().lower()]
+    return unit
 
 
 def _check_unit(angles: np.ndarray, unit: AngleUnit, source: Path | str) -> None:
@@ -100,6 +91,15 @@ def _check_unit(angles: np.ndarray, unit: AngleUnit, source: Path | str) -> None
             f"like radians, since {high - low:g} rad are {math.degrees(high - low):.0f} degrees.",
             "angles in degrees, where no unit or degrees are stated",
             "--angle-unit radians; or --angle-unit degrees, if the scan really turns so little",
+        )
+    steps = np.abs(np.diff(angles))
+    whole = (angles == np.round(angles)).all() and high - low > 360 * MOST_TURNS
+    if unit == "degrees" and len(steps) and (np.median(steps) > LONGEST_STEP_DEGREES or whole):
+        raise InputError(
+            f"{source} has {len(angles)} angles from {low:g} to {high:g}, as degrees: they look "
+            "like a smaller unit, being so many turns.",
+            "angles in degrees, where no unit or degrees are stated",
+            "--angle-unit millidegrees; or --angle-unit degrees, if the scan really turns so far",
         )
     if unit == "radians" and max(abs(low), abs(high)) > LIKELY_DEGREES:
         raise InputError(

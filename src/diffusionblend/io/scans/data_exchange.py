@@ -36,8 +36,9 @@ def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
                 LAYOUT,
                 "another file, or its arrays as .npy with --angles",
             )
-        turned = _is_sinogram(data)
+        turned = data.ndim == 3 and (options.sinograms or _is_sinogram(data))
         n_views = data.shape[1 if turned else 0]
+        shape = (1 if data.ndim == 2 else data.shape[0 if turned else 1], data.shape[-1])
         theta = find_dataset(file, THETA, (1,))
         own, unit = (None, None) if theta is None else (theta[()], text_attribute(theta, "units"))
         angles = chosen_angles(options, path, n_views, own, unit)
@@ -46,19 +47,31 @@ def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
             data=_part(data, options, views, turned),
             values=options.values or "counts",
             angles_rad=angles[views],
-            flats=_frames(file, FLATS, options),
-            darks=_frames(file, DARKS, options),
-            first_column=options.window.first_column,
+            flats=_frames(file, FLATS, options, shape, turned),
+            darks=_frames(file, DARKS, options, shape, turned),
             facts={"format": "Data Exchange", "values_unit": text_attribute(data, "units")},
+            **options.window.place(*shape),
         )
 
 
-def _frames(file: h5py.File, name: str, options: ReadOptions) -> np.ndarray | None:
-    """Flat or dark frames of the window; None where the file has none."""
-    found = find_dataset(file, name, (2, 3))
+def _frames(
+    file: h5py.File, name: str, options: ReadOptions, shape: tuple[int, int], turned: bool
+) -> np.ndarray | None:
+    """Flat or dark frames of the window; None where the file has none.
+
+    shape: rows and columns of the detector, by which an average without an axis of frames is
+    known. turned: the views are sinograms, and so are these where they fit as such.
+    """
+    found = find_dataset(file, name, (1, 2, 3))
     if found is None or 0 in found.shape:
         return None
-    return _part(found, options, slice(None), _is_sinogram(found))
+    if found.shape in (shape, shape[1:]) and shape[0] > 1 - (found.ndim == 1):
+        rows, columns = options.window.of_detector(*shape)
+        return found[()].reshape(shape)[None, rows, columns]
+    fits = found.ndim == 3 and (found.shape[0], found.shape[2]) == shape
+    as_frames = found.shape[1:] == shape
+    sinogram = found.ndim == 3 and (_is_sinogram(found) or (turned and fits and not as_frames))
+    return _part(found, options, slice(None), sinogram)
 
 
 def _part(data: h5py.Dataset, options: ReadOptions, frames: slice, turned: bool) -> np.ndarray:

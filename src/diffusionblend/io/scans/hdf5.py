@@ -1,10 +1,14 @@
-"""Opening HDF5 files, with errors that a user can mend."""
+"""Opening HDF5 files, with errors that a user can mend.
+
+What a library would fill in without a word is looked for before data are read: filters that are not
+installed, and parts that lie in other files which are not there.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +18,24 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
 from diffusionblend.io.foreign.edge import as_input_error, reason_of
 from diffusionblend.io.foreign.limits import check_claim
-from diffusionblend.io.scans.links import check_links
+from diffusionblend.io.scans.links import SAME_FILE, check_links
 
 if TYPE_CHECKING:
     import h5py
+
+FILTERS = {
+    307: "bzip2",
+    32000: "LZF",
+    32001: "Blosc",
+    32004: "LZ4",
+    32008: "bitshuffle",
+    32013: "zfp",
+    32015: "Zstandard",
+    32017: "SZ",
+    32018: "FCIDECOMP",
+    32026: "Blosc2",
+}
+"""Registered numbers of filters that detectors use, by The HDF Group's list."""
 
 
 @contextmanager
@@ -68,8 +86,55 @@ def find_dataset(group: h5py.Group, name: str, dimensions: tuple[int, ...]) -> h
             f"{group.file.filename} has {name} of shape {found.shape}.",
             f"{' or '.join(map(str, dimensions))} dimensions",
         )
+    _check_filters(found)
+    _check_parts(found)
     check_dataset(found, group.file.filename, whole=False)
     return found
+
+
+def _check_filters(found: h5py.Dataset) -> None:
+    """Raises InputError where a filter that the data are compressed with is not installed."""
+    import h5py
+
+    plist = found.id.get_create_plist()
+    used = [plist.get_filter(i) for i in range(plist.get_nfilters())]
+    with suppress(ImportError):  # it brings the usual ones, where somebody has installed it
+        import hdf5plugin  # noqa: F401
+    for number, _, _, name in used:
+        if not h5py.h5z.filter_avail(number):
+            called = FILTERS.get(number) or name.decode(errors="replace").partition(";")[0]
+            raise InputError(
+                f"{found.file.filename} has {found.name} compressed by the HDF5 filter {number}"
+                f"{f' ({called})' if called else ''}, which is not installed.",
+                "a filter that HDF5 has, such as gzip",
+                "pip install hdf5plugin, and give the command again; or h5repack -f GZIP=1 where "
+                "the filter is installed",
+            )
+
+
+def _check_parts(found: h5py.Dataset) -> None:
+    """Raises InputError where a part of the data lies in another file that is not there.
+
+    HDF5 itself reads fill values there.
+    """
+    folder = Path(found.file.filename).parent
+    sources = found.virtual_sources() if found.is_virtual else ()
+    named = {source.file_name for source in sources} - {SAME_FILE}
+    missing = sorted(n for n in named if "%" not in n and not (folder / n).is_file())
+    if missing:
+        raise InputError(
+            f"{found.file.filename} has {len(missing)} part(s) of {found.name} in other files that "
+            f"are not there, such as {missing[0]}.",
+            "all files of the scan",
+            f"put them in their places beside {Path(found.file.filename).name}",
+        )
+    if found.chunks and not found.id.get_num_chunks():
+        raise InputError(
+            f"{found.file.filename} has {found.name} of shape {found.shape}, into which nothing "
+            "was ever written.",
+            "the numbers that it has room for",
+            "another copy of the file; the acquisition may have failed",
+        )
 
 
 def check_dataset(found: h5py.Dataset, path: Path | str, *, whole: bool = True) -> None:

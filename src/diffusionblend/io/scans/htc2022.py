@@ -61,7 +61,7 @@ def read_htc2022(path: Path | str, options: ReadOptions) -> RawScan:
         values="lines",
         angles_rad=angles[views],
         centre_column=(sinogram.shape[1] - 1) / 2 - columns.start,
-        first_column=options.window.first_column,
+        **options.window.place(1, sinogram.shape[1]),
         facts={"format": "Helsinki Tomography Challenge 2022"}
         | {name: parameters[key] for name, key in FACTS.items() if key in parameters},
         **lengths,

@@ -10,6 +10,7 @@ import numpy as np
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.scans.hdf5 import find_dataset, open_hdf5, text_attribute
+from diffusionblend.io.scans.lengths import mm_per_unit
 from diffusionblend.io.scans.options import (
     DARK_KEY,
     FLAT_KEY,
@@ -27,7 +28,8 @@ DETECTOR = "instrument/detector"
 DATA, KEY = f"{DETECTOR}/data", f"{DETECTOR}/image_key"
 ANGLES = "sample/rotation_angle"
 PIXEL_SIZES = {"column_mm": f"{DETECTOR}/x_pixel_size", "row_mm": f"{DETECTOR}/y_pixel_size"}
-MM_PER_UNIT = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "nm": 1e-6}
+TRANSFORMATIONS = "sample/transformations"
+"""Where newer files have the angles, as an axis of the kind "rotation"."""
 
 
 def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
@@ -47,10 +49,20 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
                 "put that file in its place; or, for a folder of TIFF frames, "
                 f"import the folder with --image-key {path.name}",
             )
-        keys = _keys(entry, path)
+        notes: list[str] = []
         own, unit = _own_angles(entry)
         angles = chosen_angles(options, path, len(data), own, unit)
-        angles, kinds = split_by_key(keys, angles, len(data), path)
+        if KEY in entry or options.image_key is not None:
+            keys = (
+                _keys(entry, path)
+                if options.image_key is None
+                else read_image_key(options.image_key)[0]
+            )
+            angles, kinds = split_by_key(keys, angles, len(data), path)
+        else:
+            kinds = {PROJECTION_KEY: np.arange(len(data))}
+            _check_without_key(entry, path, options)
+            notes.append(f"{path.name} has no image key: all its frames are taken as views")
         rows, columns = options.window.of_detector(*data.shape[1:])
         frames = {k: data[i, rows, columns] for k, i in _taken(kinds, options).items() if len(i)}
         return RawScan(
@@ -59,9 +71,21 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
             angles_rad=angles[options.window.views],
             flats=frames.get(FLAT_KEY),
             darks=frames.get(DARK_KEY),
-            first_column=options.window.first_column,
             facts={"format": f"NeXus {DEFINITION}"},
-            **_pixel_sizes(entry),
+            **_pixel_sizes(entry, notes),
+            notes=tuple(notes),
+            **options.window.place(*data.shape[1:]),
+        )
+
+
+def _check_without_key(entry: h5py.Group, path: Path, options: ReadOptions) -> None:
+    """Raises InputError where counts have neither an image key nor flats from elsewhere."""
+    if options.values in (None, "counts") and options.flats is None and options.white_level is None:
+        raise InputError(
+            f"{path} has no image key, {entry.name}/{KEY}, which tells views from flats and darks.",
+            "a key for every frame (0 view, 1 flat, 2 dark)",
+            "--values transmission or lines, if all frames are views that are corrected already; "
+            "--flats FILES; or --white-level",
         )
 
 
@@ -91,15 +115,39 @@ def _entry(file: h5py.File, path: Path) -> h5py.Group:
 
 
 def _find_entry(file: h5py.File) -> h5py.Group | None:
-    """The first group that has the image key of NXtomo, at most two levels down."""
+    """The first group that has the image key of NXtomo, or calls itself so, or has frames and
+    angles; at most two levels down.
+    """
+    groups = [
+        group
+        for first in _groups_in(file)
+        for group in (first, *_groups_in(first))
+        if DETECTOR in group
+    ]
+    for fits in (
+        lambda group: KEY in group,
+        lambda group: _definition(group) == DEFINITION,
+        lambda group: DATA in group and ANGLES in group,
+    ):
+        for group in groups:
+            if fits(group):
+                return group
+    return None
+
+
+def _groups_in(group: h5py.Group) -> list[h5py.Group]:
+    """The groups directly below one that can be opened."""
     import h5py
 
-    for first in file.values():
-        if isinstance(first, h5py.Group):
-            for group in (first, *(first.get(name) for name in first)):
-                if isinstance(group, h5py.Group) and KEY in group:
-                    return group
-    return None
+    found = [group.get(name) for name in group]
+    return [one for one in found if isinstance(one, h5py.Group)]
+
+
+def _definition(group: h5py.Group) -> str | None:
+    """What a group says that it is."""
+    found = group.get("definition")
+    value = None if found is None or found.shape not in ((), (1,)) else np.ravel(found[()])[0]
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _keys(entry: h5py.Group, path: Path) -> np.ndarray:
@@ -110,8 +158,14 @@ def _keys(entry: h5py.Group, path: Path) -> np.ndarray:
 
 
 def _own_angles(entry: h5py.Group) -> tuple[np.ndarray | None, str | None]:
-    found = find_dataset(entry, ANGLES, (1,))
-    return (None, None) if found is None else (found[()], text_attribute(found, "units"))
+    """The angles and their unit: the sample's own, else of an axis of rotation of its."""
+    found = find_dataset(entry, ANGLES, (0, 1, 2))
+    if found is None and TRANSFORMATIONS in entry:
+        kind = "transformation_type"
+        axes = [a for a in entry[TRANSFORMATIONS].values() if text_attribute(a, kind) == "rotation"]
+        many = [a for a in axes if a.size > 1]
+        found = find_dataset(entry, many[0].name, (1,)) if len(many) == 1 else None
+    return (None, None) if found is None else (np.ravel(found), text_attribute(found, "units"))
 
 
 def _taken(kinds: dict[int, np.ndarray], options: ReadOptions) -> dict[int, np.ndarray]:
@@ -119,14 +173,20 @@ def _taken(kinds: dict[int, np.ndarray], options: ReadOptions) -> dict[int, np.n
     return kinds | {PROJECTION_KEY: kinds[PROJECTION_KEY][options.window.views]}
 
 
-def _pixel_sizes(entry: h5py.Group) -> dict[str, float]:
-    """The sizes of a pixel in mm, where they and their unit are given."""
+def _pixel_sizes(entry: h5py.Group, notes: list[str]) -> dict[str, float]:
+    """The sizes of a pixel in mm, where they and their unit are given; notes get what is odd."""
     found = {}
     for name, where in PIXEL_SIZES.items():
         size = entry.get(where)
-        scale = MM_PER_UNIT.get(text_attribute(size, "units") or "") if size is not None else None
-        if scale is not None and np.size(size[()]) == 1 and float(np.ravel(size[()])[0]) > 0:
-            found[name] = float(np.ravel(size[()])[0]) * scale
+        if size is None or not np.size(size[()]):
+            continue
+        unit, value = text_attribute(size, "units"), float(np.ravel(size[()])[0])
+        scale = None if unit is None else mm_per_unit(unit)
+        if scale is not None and value > 0 and np.ptp(size[()]) == 0:
+            found[name] = value * scale
+        else:
+            told = "without a unit" if unit is None else f"in {unit!r}"
+            notes.append(f"{where} is {value:g} {told}, which is not used: give --column-mm")
     return found
 
 

@@ -15,7 +15,18 @@ from diffusionblend.io.atomic import check_readable
 from diffusionblend.io.scans.options import ReadOptions, chosen_angles
 
 DATA, FLATS, DARKS = "data", "flats", "darks"
-ANGLES = {"angles_rad": "radians", "angles_degrees": "degrees"}
+OTHER_NAMES = {
+    DATA: ("projections", "proj", "projs", "tomo", "sinogram", "sinograms", "views", "arr_0"),
+    FLATS: ("flat", "white", "data_white", "open_beam"),
+    DARKS: ("dark", "data_dark"),
+}
+ANGLES = {
+    "angles_rad": "radians",
+    "angles_degrees": "degrees",
+    **dict.fromkeys(("angles_deg", "theta_degrees", "theta_deg"), "degrees"),
+    **dict.fromkeys(("angles_radians", "theta_rad", "theta_radians"), "radians"),
+    **dict.fromkeys(("angles", "theta"), None),
+}
 """Names of the arrays of an .npz file, and the units of its angles."""
 LAYOUT = f"an array (view, row, column) or (view, column), in .npz named {DATA}"
 
@@ -27,22 +38,23 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
     """
     path = Path(path)
     arrays = _arrays(path)
+    arrays = _by_our_names(arrays)
     if DATA not in arrays:
         raise InputError(f"{path} holds {', '.join(arrays) or 'nothing'}.", LAYOUT)
     own = next(((arrays[name], unit) for name, unit in ANGLES.items() if name in arrays), None)
-    data = _three_axes(arrays[DATA], path)
+    data = _three_axes(arrays[DATA], path, sinograms=options.sinograms)
     angles = chosen_angles(options, path, len(data), *(own or (None, None)))
     if len(angles) != len(data):
         raise InputError(
             f"{path} has {len(data)} views along its first axis, and there are {len(angles)} "
             f"angles; its shape is {data.shape}.",
             "an angle for every view, the views along the first axis",
-            "turn the array with numpy.moveaxis, where the views are along another axis",
+            "--sinograms, where the array is (row, view, column); else turn it with numpy.moveaxis",
         )
     rows, columns = options.window.of_detector(*data.shape[1:])
     views = options.window.views
     frames = {
-        name: _three_axes(arrays[name], path)[:, rows, columns]
+        name: _frames(arrays[name], path, data.shape[1:], options)[:, rows, columns]
         for name in (FLATS, DARKS)
         if name in arrays
     }
@@ -50,8 +62,8 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
         data=data[views, rows, columns],
         values=options.values or "counts",
         angles_rad=angles[views],
-        first_column=options.window.first_column,
         facts={"format": "NumPy"},
+        **options.window.place(*data.shape[1:]),
         **frames,
     )
 
@@ -89,8 +101,36 @@ def _told_as_numpy(path: Path | str) -> Iterator[None]:
         ) from error
 
 
-def _three_axes(array: np.ndarray, path: Path) -> np.ndarray:
-    """(frame, row, column); two axes are a single row. Raises InputError."""
+def _by_our_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays under our names, where they have others that are usual and tell the same."""
+    found = dict(arrays)
+    for ours, others in OTHER_NAMES.items():
+        present = [name for name in others if name in arrays]
+        if ours not in arrays and len(present) == 1:
+            found[ours] = found.pop(present[0])
+    return found
+
+
+def _three_axes(array: np.ndarray, path: Path, *, sinograms: bool = False) -> np.ndarray:
+    """(frame, row, column), of sinograms (row, frame, column); two axes are a single row.
+
+    Raises InputError.
+    """
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or 0 in array.shape:
         raise InputError(f"{path} holds {array.dtype} of shape {array.shape}.", LAYOUT)
-    return array[:, None] if array.ndim == 2 else array
+    if array.ndim == 2:
+        return array[:, None]
+    return array.swapaxes(0, 1) if sinograms else array
+
+
+def _frames(
+    array: np.ndarray, path: Path, shape: tuple[int, int], options: ReadOptions
+) -> np.ndarray:
+    """Flat or dark frames (frame, row, column) of a detector's shape; one average has no frames.
+
+    Raises InputError.
+    """
+    if (array.shape == shape and shape[0] > 1) or array.shape == shape[1:]:
+        return array.reshape(1, *shape)
+    fits = array.shape[1:] == shape
+    return _three_axes(array, path, sinograms=options.sinograms and not fits)

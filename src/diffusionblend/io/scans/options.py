@@ -10,7 +10,8 @@ import numpy as np
 from diffusionblend.data.raw_scan import Values, Window
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import equally_spaced_angles
-from diffusionblend.io.scans.angles import AngleUnit, angles_in_radians, read_angle_list
+from diffusionblend.io.scans.angle_list import read_angle_list
+from diffusionblend.io.scans.angles import AngleUnit, angles_in_radians
 
 PROJECTION_KEY, FLAT_KEY, DARK_KEY = 0, 1, 2
 """What an image key says of a frame (NXtomo); other keys are frames to leave out."""
@@ -37,12 +38,23 @@ class ReadOptions:
     """Frames without a beam, likewise."""
     image_key: Path | None = None
     """NeXus file whose image key distinguishes a folder's views from its flats and darks."""
+    rtk_geometry: Path | None = None
+    """RTK's geometry (.xml) of projections .mha or .mhd: angles, distances and offsets."""
     rows: tuple[int, int] | None = None
     """Detector rows to take: the first, from 0, and the one behind the last."""
     columns: tuple[int, int] | None = None
     """Detector columns to take, likewise."""
     every: int = 1
     """Take the first view, and every so many-th after it."""
+    sinograms: bool = False
+    """Frames are sinograms: a TIFF page (view, column) of a detector row, or an array (row, view,
+    column)."""
+    horizontal_axis: bool = False
+    """The axis of rotation lies along the detector's rows: turn the frames by 90 degrees; rows and
+    columns to take, and their sizes, are those of the frames as turned."""
+    white_level: float | None = None
+    """Grey value of the open beam, for frames that are flat-corrected already, in place of
+    flats."""
 
     @property
     def window(self) -> Window:
@@ -55,6 +67,14 @@ class ReadOptions:
             raise InputError("Both a list of angles and an arc were given.", "one of them")
         if self.arc_degrees is not None and not 0 < abs(self.arc_degrees) < np.inf:
             raise InputError(f"The arc is {self.arc_degrees} degrees.", "degrees other than 0")
+        if self.white_level is not None and not 0 < self.white_level < np.inf:
+            raise InputError(f"The white level is {self.white_level}.", "a positive grey value")
+        if self.white_level is not None and self.flats is not None:
+            raise InputError("Both flats and a white level were given.", "one of them")
+        if self.white_level is not None and self.values not in (None, "counts"):
+            raise InputError(
+                f"A white level was given for values that are {self.values}.", "counts"
+            )
 
 
 def chosen_angles(
@@ -70,8 +90,8 @@ def chosen_angles(
     where there are none.
     """
     if options.angles is not None:
-        listed = read_angle_list(options.angles)
-        return angles_in_radians(listed, options.angles, insisted=options.angle_unit)
+        listed, unit = read_angle_list(options.angles)
+        return angles_in_radians(listed, options.angles, stated=unit, insisted=options.angle_unit)
     if options.arc_degrees is not None:
         return np.array(equally_spaced_angles(n_frames, options.arc_degrees))
     if own is None:

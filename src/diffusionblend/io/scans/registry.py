@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from diffusionblend.data.raw_scan import RawScan
+import numpy as np
+
+from diffusionblend.data.raw_scan import WHITE_LEVEL, RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
 from diffusionblend.io.foreign.reader import reads_foreign
@@ -16,11 +19,9 @@ from diffusionblend.io.scans.htc2022 import read_htc2022
 from diffusionblend.io.scans.nexus import is_nexus_tomography, read_nexus
 from diffusionblend.io.scans.numpy import read_numpy_scan
 from diffusionblend.io.scans.options import ReadOptions
-from diffusionblend.io.scans.tiff import (
-    TIFF_SUFFIXES,
-    read_frames,
-    read_tiff_projections,
-)
+from diffusionblend.io.scans.rtk import META_IMAGE_SUFFIXES, read_rtk_projections
+from diffusionblend.io.scans.tiff import read_frames, read_tiff_projections, settled_white
+from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".nexus")
 READERS = {
@@ -31,7 +32,7 @@ READERS = {
 }
 KNOWN = (
     "Data Exchange or NeXus HDF5, a TIFF file or folder of frames, a MATLAB file of the Helsinki "
-    "Tomography Challenge 2022, or NumPy's .npy or .npz"
+    "Tomography Challenge 2022, RTK's projections with their geometry, or NumPy's .npy or .npz"
 )
 
 
@@ -39,25 +40,52 @@ KNOWN = (
 def read_raw_scan(source: Path | str, options: ReadOptions | None = None) -> RawScan:
     """A measured scan from a file or a folder of frames, recognised by its name and contents.
 
-    Flats and darks that `options` name stand in for those of the source. Raises InputError for
-    foreign, truncated and incomplete files, and where angles, frames and shapes disagree.
+    Flats and darks that `options` name stand in for those of the source, and so does a white level
+    for flats. Raises InputError for foreign, truncated and incomplete files, and where angles,
+    frames and shapes disagree.
     """
     source, options = Path(source), options or ReadOptions()
+    whole = replace(options, rows=None, columns=None) if options.horizontal_axis else options
+    scan = _with_named_frames(_read(source, whole), source, whole)
+    scan = settled_white(scan)
+    if options.horizontal_axis:
+        scan = scan.turned().cropped(options.window)
+    return scan
+
+
+def _read(source: Path, options: ReadOptions) -> RawScan:
+    """What the source itself holds."""
     if source.is_dir():
-        scan = read_tiff_projections(source, options)
-    elif source.suffix.lower() in HDF5_SUFFIXES:
-        scan = _read_hdf5(source, options)
-    elif source.suffix.lower() in READERS:
-        scan = READERS[source.suffix.lower()](source, options)
-    else:
-        check_readable(source)
-        raise InputError(f"{source} is of an unknown kind by its name.", KNOWN)
+        return read_tiff_projections(source, options)
+    suffix = source.suffix.lower()
+    if suffix in META_IMAGE_SUFFIXES:
+        return read_rtk_projections(source, options)
+    if options.rtk_geometry is not None:
+        raise InputError(
+            f"An RTK geometry was given for {source.name}.",
+            f"projections of RTK, {' or '.join(META_IMAGE_SUFFIXES)}",
+        )
+    if suffix in HDF5_SUFFIXES:
+        return _read_hdf5(source, options)
+    if suffix in READERS:
+        return READERS[suffix](source, options)
+    check_readable(source)
+    raise InputError(f"{source} is of an unknown kind by its name.", KNOWN)
+
+
+def _with_named_frames(scan: RawScan, source: Path, options: ReadOptions) -> RawScan:
+    """The scan with the flats, darks and white level that a person named."""
     folder = source if source.is_dir() else source.parent
-    named = {
-        name: read_frames(given, folder, options.window)
+    n_rows = scan.detector_shape[0]
+    named: dict[str, Any] = {
+        name: read_frames(given, folder, options, n_rows)
         for name, given in (("flats", options.flats), ("darks", options.darks))
         if given is not None
     }
+    if options.white_level is not None:
+        named["flats"] = np.full((1, *scan.data.shape[1:]), options.white_level, np.float32)
+        named["values"] = "counts"
+        named["facts"] = scan.facts | {WHITE_LEVEL: options.white_level}
     return replace(scan, **named) if named else scan
 
 

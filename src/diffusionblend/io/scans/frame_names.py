@@ -1,0 +1,163 @@
+"""Which files of a folder are views, flats and darks, and their order, by their names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from diffusionblend.errors import InputError
+from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
+
+FLAT_WORDS = ("flat", "white", "open", "bright", "gain", "ff", "ob")
+DARK_WORDS = ("dark", "df", "dc", "offset")
+"""A word of a file's name that begins so (two letters: that is so) tells flats and darks."""
+FEW = 10
+"""Files of one pattern from which on another one among them, of a tenth as many, is odd."""
+
+
+def tiff_files(folder: Path) -> list[Path]:
+    """The TIFF files of a folder, in order; hidden ones, as macOS leaves them, do not count."""
+    return in_order(
+        p
+        for p in folder.iterdir()
+        if p.suffix.lower() in TIFF_SUFFIXES and p.is_file() and not p.name.startswith(".")
+    )
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, by name."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def is_flat(path: Path) -> bool:
+    """Whether a file or folder is of flats, by a word of its name."""
+    return _has_word(path, FLAT_WORDS)
+
+
+def is_dark(path: Path) -> bool:
+    """Whether a file or folder is of darks, by a word of its name."""
+    return _has_word(path, DARK_WORDS)
+
+
+def sorted_by_kind(paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
+    """Views, flats and darks of some files or folders, each in order.
+
+    A word that all names have tells nothing.
+    """
+    found = in_order(paths)
+    darks = [p for p in found if is_dark(p)]
+    darks = [] if len(darks) == len(found) else darks
+    flats = [p for p in found if is_flat(p) and p not in set(darks)]
+    flats = [] if len(flats) + len(darks) == len(found) else flats
+    taken = {*flats, *darks}
+    return [p for p in found if p not in taken], flats, darks
+
+
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """By the numbers in their names, so that 2 comes before 10, and -1.5 before +0.5."""
+    found = list(paths)
+    signs = _signed_places(found)
+    return sorted(found, key=lambda p: (_key(p.name, signs), p.name))
+
+
+def check_views(views: Sequence[Path], others: Sequence[Path], *, equally_spaced: bool) -> None:
+    """Raises InputError for views that are there twice, odd ones, and missing numbers.
+
+    others: further frames of the folder, which may have the numbers between. equally_spaced: the
+    angles follow from the order alone, so that a missing view turns all later ones.
+    """
+    signs = _signed_places(views)
+    keys = [_key(p.stem, signs) for p in views]
+    for one, other, a, b in zip(keys, keys[1:], views, views[1:], strict=False):
+        if one == other:
+            raise InputError(
+                f"{a.name} and {b.name} are the same view by their names.",
+                "a file for every view",
+                "--views with a pattern of the one kind, such as '*.tif'",
+            )
+    patterns = Counter(_words(p) for p in views)
+    usual, count = patterns.most_common(1)[0]
+    odd = [p for p in views if _words(p) != usual]
+    if count >= FEW and 0 < len(odd) <= count / FEW:
+        raise InputError(
+            f"{views[0].parent} has {count} views named like "
+            f"{next(p.name for p in views if _words(p) == usual)}, and {len(odd)} named "
+            f"otherwise, such as {odd[0].name}.",
+            "views alone, and flats and darks",
+            "--views with a pattern of the views' names; or take the others out",
+        )
+    if equally_spaced and not odd:
+        _check_numbers(views, others)
+
+
+def _check_numbers(views: Sequence[Path], others: Sequence[Path]) -> None:
+    """Raises InputError where whole numbers that count the views leave some out."""
+    numbers = [re.findall(r"\d+", p.stem) for p in views]
+    if len(views) < FEW or len({len(n) for n in numbers}) != 1 or not numbers[0]:
+        return
+    varying = [i for i in range(len(numbers[0])) if len({n[i] for n in numbers}) > 1]
+    if len(varying) != 1:
+        return
+    counted = [int(n[varying[0]]) for n in numbers]
+    taken = {int(n) for p in others for n in re.findall(r"\d+", p.stem)}
+    steps = Counter(b - a for a, b in pairwise(counted))
+    step, how_often = steps.most_common(1)[0]
+    if step < 1 or how_often < 0.8 * len(views):
+        return
+    whole = range(counted[0], counted[-1] + 1, step)
+    missing = [n for n in whole if n not in set(counted) and n not in taken]
+    if missing:
+        raise InputError(
+            f"{views[0].parent} has no view number {missing[0]} between {counted[0]} and "
+            f"{counted[-1]} (missing: {len(missing)}), so that the views are not equally spaced.",
+            "all views, where their angles follow from their order",
+            "put them back; or --angles with an angle for each view that is there",
+        )
+
+
+def _has_word(path: Path, words: tuple[str, ...]) -> bool:
+    """Whether a word of the name, of letters alone, is or begins with one of some."""
+    name = path.name if path.is_dir() else path.stem
+    parts = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
+    return any(p == w or (len(w) > 2 and p.startswith(w)) for p in parts for w in words)
+
+
+NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
+
+
+def _pieces(name: str) -> list[str]:
+    """The rest and numbers in turns, always beginning with the rest."""
+    return NUMBER.split(name)
+
+
+def _signed_places(paths: Iterable[Path]) -> frozenset[int]:
+    """The numbers of a name, by their count, before which "+" and "-" are signs.
+
+    They are where some have "+", or some "-" and others neither; a "-" that all have separates.
+    """
+    before: dict[int, set[str]] = {}
+    for path in paths:
+        for i, rest in enumerate(_pieces(path.name)[:-1:2]):
+            before.setdefault(i, set()).add(rest[-1:] if rest[-1:] in ("+", "-") else "")
+    return frozenset(i for i, found in before.items() if "+" in found or {"-", ""} <= found)
+
+
+def _key(name: str, signs: frozenset[int]) -> list[str | float]:
+    """What names are sorted by: words and numbers in turns."""
+    pieces = _pieces(name)
+    key: list[str | float] = []
+    for i in range(0, len(pieces) - 1, 2):
+        rest, number = pieces[i], float(pieces[i + 1])
+        if i // 2 in signs and rest[-1:] in ("+", "-"):
+            number = -number if rest[-1] == "-" else number
+            rest = rest[:-1]
+        key += [rest, number]
+    return [*key, pieces[-1].lower()]
+
+
+def _words(path: Path) -> tuple[str, ...]:
+    """A name without its numbers, their signs, and the way its suffix is written."""
+    return tuple(rest.rstrip("+-") for rest in _pieces(path.stem)[::2])

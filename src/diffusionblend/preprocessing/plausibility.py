@@ -1,0 +1,175 @@
+"""What numbers that are all valid give away: a wide object, a saturated detector, a lying axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diffusionblend.data.raw_scan import WHITE_LEVEL, RawScan
+from diffusionblend.errors import InputError
+
+EDGE_PARTS = 40
+"""One column in so many at each end, and at least two, is where air is expected."""
+EMPTY_LINE = 0.05
+"""Rows whose line integrals stay below hold no object."""
+WIDE_SHARE = 0.12
+"""Line integrals at an end above this share of a row's high ones are told."""
+BRIGHT_LINE = -0.03
+"""Line integrals at an end below, in the median of a row's views, are told."""
+STEADY_SHARE = 0.2
+MOST_BEAM_LOSS = 0.7
+"""Ends that vary by less over the views, and read less, may be a beam that became weaker."""
+TOLD_VIEWS = 0.1
+"""Ends are told where so large a share of views and rows is so."""
+FEWEST_AT_HIGHEST = 10
+SATURATED_SHARE = 1e-3
+PILED_UP = 2.0
+"""A detector counts as saturated where its highest value is there so many times as often as the
+next, which values that only spread never are."""
+AIR_SHARE = 0.01
+NEAREST_EDGE = 0.1
+NEAREST_EDGE_WHOLE_TURN = 0.02
+"""An axis that is found closer to an end of the detector, of its columns, is refused."""
+FEWEST_FOR_ORIENTATION = 8
+MUCH_STEADIER = 0.3
+"""How far below that of rows the variation of columns' sums over the views is, where the axis
+lies along the rows; and how large the former is at least."""
+UNSTEADY = 0.03
+EMPTY_VIEW = 0.05
+"""Views with less than this of what the median view attenuates show no object."""
+
+
+def saturation_notes(scan: RawScan) -> list[str]:
+    """Sentences on flats and views that reach a highest value of the detector too often."""
+    notes = []
+    if scan.values != "counts" or scan.flats is None or WHITE_LEVEL in scan.facts:
+        return notes
+    for name, frames in (("flat frames", scan.flats), ("views", scan.data)):
+        share = _share_at_highest(frames, scan)
+        if share:
+            notes.append(
+                f"{100 * share:.3g} % of the {name}' pixels are at exactly the highest value, "
+                f"{np.nanmax(frames):g}: the detector seems to be saturated, so that the open beam "
+                "is brighter than it was measured and attenuation comes out too low"
+            )
+    return notes
+
+
+def edge_notes(
+    lines: np.ndarray, *, air_columns: int = 0, short_side: int | None = None
+) -> list[str]:
+    """Sentences on line integrals (view, row, column) that are far from 0 at the detector's ends.
+
+    air_columns: the line that will be taken off through as many. short_side: 0 or 1, the end that
+    lies within the object by design, of a detector off the middle over a whole turn.
+    """
+    n_edge = min(max(2, lines.shape[2] // EDGE_PARTS), lines.shape[2])
+    ends = [lines[:, :, :n_edge].mean(axis=2), lines[:, :, -n_edge:].mean(axis=2)]
+    if short_side is not None:
+        ends.pop(short_side)
+    high = np.percentile(lines, 95, axis=(0, 2))
+    filled = high > EMPTY_LINE
+    if not filled.any():
+        return []
+    ends = [end[:, filled] for end in ends]
+    far = np.max(ends, axis=0) > WIDE_SHARE * high[filled]
+    notes = []
+    level = float(np.median(np.max(ends, axis=0)[far])) if far.any() else 0.0
+    steady = max(float(end.std(axis=0).mean()) for end in ends) < STEADY_SHARE * level
+    follows = air_columns > 0 and steady and level < MOST_BEAM_LOSS
+    if far.mean() > TOLD_VIEWS and not follows:
+        notes.append(
+            f"the outermost columns read {level:.2f}, and not air, in {100 * far.mean():.0f} % of "
+            "views and rows: an object wider than the detector, which makes values too high and "
+            "bright at the rim; or a beam that became weaker after the flats (air_columns)"
+        )
+    bright = np.min([np.median(end, axis=0) for end in ends], axis=0) < BRIGHT_LINE
+    if bright.mean() > TOLD_VIEWS and not air_columns:
+        lowest = min(float(np.median(end)) for end in ends)
+        notes.append(
+            f"the outermost columns are brighter than the open beam (line integrals of "
+            f"{lowest:.2f}): the beam has changed since the flats (air_columns follows it), or "
+            "they are of another exposure"
+        )
+    return notes
+
+
+def view_notes(lines: np.ndarray, scan: RawScan) -> list[str]:
+    """Sentences on views without an object, views that are the same, and a single view."""
+    notes = []
+    if len(lines) == 1:
+        notes.append("the scan has a single view, from which no slice can be told")
+    means = lines.mean(axis=(1, 2), dtype=np.float64)
+    empty = np.flatnonzero(means < EMPTY_VIEW * np.median(means))
+    if len(lines) > 2 and len(empty) and np.median(means) > 0:
+        notes.append(
+            f"{len(empty)} view(s) show no object, the first is view {empty[0]}: flat frames among "
+            "the views"
+        )
+    same = [i for i in range(1, len(lines)) if np.array_equal(scan.data[i], scan.data[i - 1])]
+    noisy = scan.values == "counts" and scan.flats is not None and _is_noisy(scan.flats)
+    if same and noisy:
+        notes.append(
+            f"{len(same)} view(s) hold the same numbers as the one before, the first is view "
+            f"{same[0]}: copied files, or a detector that stood still"
+        )
+    return notes
+
+
+def check_axis(column: float, n_columns: int, *, whole_turn: bool) -> None:
+    """Raises InputError for an axis of rotation, found and not stated, at the detector's end."""
+    share = NEAREST_EDGE_WHOLE_TURN if whole_turn else NEAREST_EDGE
+    nearest = min(column + 0.5, n_columns - 0.5 - column)
+    if nearest < share * n_columns:
+        raise InputError(
+            f"The axis of rotation was found at column {column:.1f} of {n_columns} (as taken), at "
+            "the end of the detector or beyond.",
+            "an axis well within the detector, along its columns",
+            "--horizontal-axis, if it lies along the rows; --centre-column, if it is known; and "
+            "check the order and the unit of the angles",
+        )
+
+
+def check_upright(lines: np.ndarray) -> None:
+    """Raises InputError where the axis of rotation seems to lie along the detector's rows.
+
+    What a slice attenuates in all is the same from everywhere (the condition of order zero of
+    Helgason and Ludwig; Natterer 1986, II.4): rows' sums do not vary over the views. Where columns'
+    sums vary far less, these are the slices. lines: (view, row, column) of parallel rays.
+    """
+    if min(lines.shape) < FEWEST_FOR_ORIENTATION:
+        return
+    of_rows, of_columns = (_variation(lines.sum(axis=a, dtype=np.float64)) for a in (2, 1))
+    if of_rows > UNSTEADY and of_columns < MUCH_STEADIER * of_rows:
+        raise InputError(
+            f"The axis of rotation seems to lie along the detector's rows: over the views the sums "
+            f"of rows vary by {100 * of_rows:.0f} %, those of columns by {100 * of_columns:.1f} %.",
+            "an axis along the columns, so that a row sees a slice",
+            "--horizontal-axis, which turns the frames",
+        )
+
+
+def _variation(sums: np.ndarray) -> float:
+    """How much sums (view, place) vary over the views, of their mean."""
+    mean = np.abs(sums.mean(axis=0)).sum()
+    return float(sums.std(axis=0).sum() / mean) if mean > 0 else 0.0
+
+
+def _share_at_highest(frames: np.ndarray, scan: RawScan) -> float:
+    """The share of values at the highest one, where that is piled up; else 0."""
+    finite = frames[np.isfinite(frames)]
+    if not finite.size:
+        return 0.0
+    highest = finite.max()
+    n_highest = int((finite == highest).sum())
+    below = finite[finite < highest]
+    if n_highest < max(FEWEST_AT_HIGHEST, SATURATED_SHARE * finite.size):
+        return 0.0
+    n_next = int((below == below.max()).sum()) if below.size else 0
+    if not below.size and (scan.data == highest).mean() < AIR_SHARE:
+        return 0.0  # flats without noise
+    return n_highest / finite.size if n_highest > PILED_UP * n_next else 0.0
+
+
+def _is_noisy(flats: np.ndarray) -> bool:
+    """Whether flat frames differ from one another."""
+    return bool(len(flats) > 1 and (flats[0] != flats[1]).any())

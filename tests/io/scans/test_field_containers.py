@@ -1,0 +1,299 @@
+"""HDF5, NumPy and RTK files of the field: parts elsewhere, compressed, averaged, turned."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.errors import InputError
+from diffusionblend.io.scans.options import ReadOptions
+from diffusionblend.io.scans.registry import read_raw_scan
+from field_scans import (
+    FULL,
+    HALF,
+    check_discs,
+    counts_of,
+    parallel_lines,
+    prepared,
+    spheres_from_source,
+    value_at,
+)
+
+VIEWS = HALF[::2]
+COUNTS = counts_of(parallel_lines(VIEWS, rows=3))
+DEGREES = np.degrees(VIEWS)
+T = {"values": "transmission"}
+
+
+def refused(source, *words, **read):
+    with pytest.raises(InputError) as caught:
+        read_raw_scan(source, ReadOptions(**read))
+    assert "Expected: " in str(caught.value)
+    for word in words:
+        assert word in str(caught.value), str(caught.value)
+
+
+def check(scan: RawScan, flats=1) -> None:
+    np.testing.assert_array_equal(scan.data, COUNTS["data"].astype(np.float32))
+    assert scan.flats.shape == (flats, 3, 128) and scan.darks.shape[1:] == (3, 128)
+    np.testing.assert_allclose(scan.angles_rad, VIEWS)
+
+
+def write_exchange(path, data, flats=None, darks=None, **how):
+    with h5py.File(path, "w") as file:
+        group = file.create_group("exchange")
+        group.create_dataset("data", data=data, **how)
+        if flats is not None:
+            group["data_white"], group["data_dark"] = flats, darks
+        group["theta"] = DEGREES
+        group["theta"].attrs["units"] = "degrees"
+    return path
+
+
+# ---- one flat without an axis of frames, sinograms
+
+
+def test_an_averaged_flat(tmp_path):
+    mean = {n: COUNTS[n].mean(axis=0) for n in ("flats", "darks")}
+    check(read_raw_scan(write_exchange(tmp_path / "a.h5", COUNTS["data"], **mean)))
+    np.savez(tmp_path / "a.npz", data=COUNTS["data"], angles_degrees=DEGREES, **mean)
+    check(read_raw_scan(tmp_path / "a.npz"))
+    part = read_raw_scan(tmp_path / "a.npz", ReadOptions(rows=(1, 3), columns=(4, 100)))
+    np.testing.assert_allclose(part.flats, mean["flats"][None, 1:3, 4:100], rtol=1e-6)
+    np.save(tmp_path / "flat.npy", mean["flats"])
+    found = read_raw_scan(tmp_path / "a.npz", ReadOptions(flats=str(tmp_path / "flat.npy")))
+    assert found.flats.shape == (1, 3, 128)
+    check_discs(prepared(tmp_path / "a.h5", {}), 0.06)
+
+
+def test_an_averaged_flat_of_a_single_row(tmp_path):
+    data, flat, dark = COUNTS["data"][:, 0], COUNTS["flats"][:, 0].mean(0), COUNTS["darks"][0, 0]
+    np.savez(tmp_path / "a.npz", data=data, angles_degrees=DEGREES, flats=flat, darks=dark)
+    write_exchange(tmp_path / "a.h5", data, flat, dark)
+    for name in ("a.npz", "a.h5"):
+        assert read_raw_scan(tmp_path / name).flats.shape == (1, 1, 128)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.h5", "a.npy"])
+def test_arrays_of_sinograms(tmp_path, name):
+    turned = {n: COUNTS[n].swapaxes(0, 1) for n in COUNTS}
+    np.savez(tmp_path / "a.npz", angles_degrees=DEGREES, **turned)
+    write_exchange(tmp_path / "a.h5", *(turned[n] for n in ("data", "flats", "darks")))
+    np.save(tmp_path / "a.npy", np.asfortranarray(turned["data"]))
+    np.save(tmp_path / "f.npy", COUNTS["flats"])
+    np.save(tmp_path / "d.npy", COUNTS["darks"])
+    named = {"flats": "f.npy", "darks": "d.npy", "arc_degrees": 180} if name == "a.npy" else {}
+    check(read_raw_scan(tmp_path / name, ReadOptions(sinograms=True, **named)), flats=5)
+
+
+def test_npz_with_other_usual_names(tmp_path):
+    names = {"projections": COUNTS["data"], "white": COUNTS["flats"], "dark": COUNTS["darks"]}
+    np.savez(tmp_path / "a.npz", theta=DEGREES, **names)
+    check(read_raw_scan(tmp_path / "a.npz"), flats=5)
+    np.savez(tmp_path / "b.npz", theta_rad=VIEWS, other=1, **names)
+    check(read_raw_scan(tmp_path / "b.npz"), flats=5)
+    np.savez(tmp_path / "c.npz", proj=COUNTS["data"], tomo=COUNTS["data"], theta=DEGREES)
+    refused(tmp_path / "c.npz", "holds proj, tomo, theta")
+
+
+# ---- filters and parts
+
+
+def test_a_filter_that_is_not_installed(tmp_path):
+    """A chunk stored raw, with a number that no filter has: what a missing plug-in looks like."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("exchange")
+        group["theta"] = DEGREES
+        create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        create.set_chunk((1, 3, 128))
+        create.set_filter(32008, h5py.h5z.FLAG_OPTIONAL, (0, 2))
+        space = h5py.h5s.create_simple((90, 3, 128))
+        data = h5py.h5d.create(group.id, b"data", h5py.h5t.NATIVE_UINT16, space, create)
+        for view in range(90):
+            data.write_direct_chunk((view, 0, 0), COUNTS["data"][view].tobytes())
+    if h5py.h5z.filter_avail(32008):
+        pytest.skip("the bitshuffle filter is installed here")
+    refused(path, "filter 32008 (bitshuffle)", "pip install hdf5plugin")
+    write_exchange(tmp_path / "b.h5", COUNTS["data"], compression="gzip", shuffle=True)
+    np.testing.assert_array_equal(read_raw_scan(tmp_path / "b.h5").data, COUNTS["data"])
+
+
+def test_parts_in_other_files_that_are_not_there(tmp_path):
+    for half, part in enumerate(np.split(COUNTS["data"], 2)):
+        with h5py.File(tmp_path / f"part_{half}.h5", "w") as file:
+            file["data"] = part
+    layout = h5py.VirtualLayout((90, 3, 128), np.uint16)
+    for half in range(2):
+        source = h5py.VirtualSource(f"part_{half}.h5", "data", (45, 3, 128))
+        layout[45 * half : 45 * (half + 1)] = source
+    path = tmp_path / "master.h5"
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("exchange/data", layout)
+        file["exchange/theta"] = DEGREES
+    np.testing.assert_array_equal(read_raw_scan(path).data, COUNTS["data"])
+    (tmp_path / "part_1.h5").rename(tmp_path / "away.h5")
+    refused(path, "1 part(s) of /exchange/data", "part_1.h5", "beside master.h5")
+
+
+def test_room_that_was_never_filled(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("exchange/data", (90, 3, 128), np.uint16, chunks=(1, 3, 128))
+        file["exchange/theta"] = DEGREES
+    refused(tmp_path / "a.h5", "nothing was ever written")
+
+
+# ---- NeXus
+
+
+def write_nexus(path, data, key=None, unit=None, size=1000.0, where="rotation_angle"):
+    with h5py.File(path, "w") as file:
+        entry = file.create_group("entry1/tomo_entry")
+        entry["definition"] = "NXtomo"
+        entry["instrument/detector/data"] = data
+        if key is not None:
+            entry["instrument/detector/image_key"] = key
+        if unit is not None:
+            entry["instrument/detector/x_pixel_size"] = size
+            entry["instrument/detector/x_pixel_size"].attrs["units"] = unit
+        angles = DEGREES if key is None else np.append(np.zeros(len(data) - 90), DEGREES)
+        entry[f"sample/{where}"] = angles
+        entry[f"sample/{where}"].attrs["units"] = "degree"
+        entry[f"sample/{where}"].attrs["transformation_type"] = "rotation"
+    return path
+
+
+ALL = np.concatenate([COUNTS["darks"], COUNTS["flats"], COUNTS["data"]])
+KEY = np.repeat([2, 1, 0], [3, 5, 90])
+
+
+@pytest.mark.parametrize(
+    ("unit", "mm"),
+    [("micron", 1), ("\u03bcm", 1), ("\u00b5m", 1), ("Micrometers", 1), ("metre", 1e6),
+     ("nm", 1e-3), ("um", 1)],
+)  # fmt: skip
+def test_units_of_pixels(tmp_path, unit, mm):
+    scan = read_raw_scan(write_nexus(tmp_path / "a.nxs", ALL, KEY, unit))
+    assert scan.column_mm == pytest.approx(mm)
+    check(scan, flats=5)
+
+
+def test_a_unit_that_is_not_known_is_told(tmp_path):
+    scan = read_raw_scan(write_nexus(tmp_path / "a.nxs", ALL, KEY, "furlong"))
+    assert scan.column_mm is None
+    assert any("1000 in 'furlong', which is not used" in note for note in scan.notes)
+
+
+def test_nexus_without_a_key(tmp_path):
+    path = write_nexus(tmp_path / "a.nxs", np.exp(-parallel_lines(VIEWS)).astype(np.float32))
+    refused(path, "has no image key", "--values transmission")
+    done = prepared(path, T)
+    check_discs(done)
+    assert any("no image key" in note for note in done.correction.notes)
+    np.save(tmp_path / "flats.npy", COUNTS["flats"])
+    path = write_nexus(tmp_path / "b.nxs", COUNTS["data"])
+    assert len(read_raw_scan(path, ReadOptions(flats="flats.npy")).flats) == 5
+
+
+def test_nexus_with_its_angles_among_the_transformations(tmp_path):
+    path = write_nexus(tmp_path / "a.nxs", ALL, KEY, where="transformations/omega")
+    check(read_raw_scan(path), flats=5)
+
+
+# ---- flat-corrected frames, a lying axis
+
+
+def test_a_white_level_in_place_of_flats(tmp_path):
+    white = np.round(60000 * np.exp(-parallel_lines(HALF))).astype(np.uint16)
+    np.save(tmp_path / "a.npy", white)
+    arc = {"arc_degrees": 180}
+    with pytest.raises(InputError, match="--white-level"):
+        prepared(tmp_path / "a.npy", arc)
+    with pytest.raises(InputError, match="--white-level"):
+        prepared(tmp_path / "a.npy", {**arc, **T})
+    done = prepared(tmp_path / "a.npy", {**arc, "white_level": 60000})
+    check_discs(done)
+    assert done.correction.notes == [
+        "the open beam is taken to be 60000 in every pixel, and 0 none"
+    ]
+    with_dark = np.round(1000 + 59000 * np.exp(-parallel_lines(HALF))).astype(np.uint16)
+    np.save(tmp_path / "b.npy", with_dark)
+    np.save(tmp_path / "dark.npy", np.full((2, 128), 1000))
+    read = {**arc, "white_level": 60000, "darks": str(tmp_path / "dark.npy")}
+    check_discs(prepared(tmp_path / "b.npy", read))
+    for wrong in ({"white_level": -1.0}, {"white_level": 9.0, "flats": "x"},
+                  {"white_level": 9.0, "values": "lines"}):  # fmt: skip
+        with pytest.raises(InputError):
+            ReadOptions(**wrong)
+
+
+def test_frames_that_are_turned(tmp_path):
+    lines = parallel_lines(VIEWS, 100, 49.5, rows=12) * np.linspace(0.6, 1, 12)[:, None]
+    np.savez(tmp_path / "a.npz", data=np.exp(-lines).swapaxes(1, 2), angles_rad=VIEWS)
+    with pytest.raises(InputError, match=r"(?s)along the detector's rows.*--horizontal-axis"):
+        prepared(tmp_path / "a.npz", T)
+    turned = {**T, "horizontal_axis": True}
+    done = prepared(tmp_path / "a.npz", {**turned, "rows": (0, 1), "columns": (1, 100)})
+    check_discs(done)  # the last row of before is the first
+    assert done.projections.grid.origin_mm[2] == pytest.approx(-5.5)
+    assert prepared(tmp_path / "a.npz", turned).projections.values.shape == (90, 12, 100)
+
+
+# ---- RTK
+
+
+def write_rtk(path, lines, origin, angles=FULL[::4], matrix=None, **parameters):
+    image = sitk.GetImageFromArray(lines)
+    image.SetSpacing((1.0, 1.0, 1.0))
+    image.SetOrigin((*origin, 0.0))
+    sitk.WriteImage(image, str(path.with_suffix(".mha")))
+    common = {"SourceToIsocenterDistance": 431, "SourceToDetectorDistance": 529} | parameters
+    views = "".join(
+        f"<Projection><GantryAngle>{a:.9g}</GantryAngle>{matrix or ''}</Projection>"
+        for a in np.degrees(angles)
+    )
+    head = "".join(f"<{name}>{value}</{name}>" for name, value in common.items())
+    text = '<?xml version="1.0"?>\n<!DOCTYPE RTKGEOMETRY>\n<RTKThreeDCircularGeometry version="3">'
+    path.with_suffix(".xml").write_text(f"{text}{head}{views}</RTKThreeDCircularGeometry>")
+    return path.with_suffix(".mha"), {"rtk_geometry": path.with_suffix(".xml")}
+
+
+SPHERES = ((0, 0, 0, 40, 0.02), (0, 0, 12, 10, 0.02), (20, 12, 5, 8, 0.02))
+
+
+@pytest.mark.parametrize(("offset", "source"), [((0, 0), 0), ((9, -3), 0), ((4, 2), 5.0)])
+def test_rtk_projections(tmp_path, offset, source):
+    """The pixel at x of the image lies at x + ProjectionOffsetX of the panel (RTK's manual)."""
+    origin = (-52.0, -28.0)
+    columns, rows = (np.arange(n) + o + off for n, o, off in zip((100, 60), origin, offset))  # noqa: B905
+    lines = spheres_from_source(FULL[::4], columns, rows, SPHERES, source_mm=source)
+    path, read = write_rtk(
+        tmp_path / "p", lines, origin,
+        ProjectionOffsetX=offset[0], ProjectionOffsetY=offset[1], SourceOffsetX=source,
+    )  # fmt: skip
+    for more in ({}, {"rows": (14, 55), "columns": (6, 100)}):
+        done = prepared(path, {**read, **more}, {})
+        assert value_at(done, 0, 0, z=-3) == pytest.approx(0.02, rel=0.05)
+        assert value_at(done, 0, 0, z=12) == pytest.approx(0.04, rel=0.05)
+        assert value_at(done, 20, 12, z=5) == pytest.approx(0.04, rel=0.05)
+
+
+def test_rtk_that_is_no_circle(tmp_path):
+    lines = np.ones((60, 4, 8), np.float32)
+    path, read = write_rtk(tmp_path / "a", lines, (0, 0))
+    refused(path, "without their geometry", "--rtk-geometry")
+    assert read_raw_scan(path, ReadOptions(**read)).values == "lines"
+    path, read = write_rtk(tmp_path / "b", lines, (0, 0), InPlaneAngle=2)
+    refused(path, "InPlaneAngle from 2 to 2", **read)
+    path, read = write_rtk(tmp_path / "c", lines[:9], (0, 0))
+    refused(path, "has 9 views", "60", **read)
+    wrong = "<Matrix>-529 0 0 0 0 -529 0 0 0 0 1 -500</Matrix>"
+    path, read = write_rtk(tmp_path / "d", lines, (0, 0), matrix=wrong)
+    refused(path, "contradicts itself", "view 0", **read)
+    (tmp_path / "e.xml").write_text("<Other/>")
+    refused(path, "is not a geometry of RTK", rtk_geometry=tmp_path / "e.xml")
+    np.save(tmp_path / "f.npy", lines)
+    refused(tmp_path / "f.npy", "projections of RTK", arc_degrees=180, **read)

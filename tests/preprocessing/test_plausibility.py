@@ -1,0 +1,131 @@
+"""What valid numbers give away: told, or refused, and silent where all is well."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.errors import InputError
+from diffusionblend.preprocessing.plausibility import (
+    check_axis,
+    check_upright,
+    edge_notes,
+    saturation_notes,
+    view_notes,
+)
+from diffusionblend.preprocessing.prepare import prepare_scan
+from field_scans import FULL, HALF, counts_of, parallel_lines
+
+LINES = parallel_lines(HALF[::3])
+
+
+def scan_of(lines=LINES, angles=HALF[::3], **changes):
+    made = {"values": "counts", "angles_rad": angles, "column_mm": 1.0, **counts_of(lines)}
+    return RawScan(**(made | changes))
+
+
+def notes(scan):
+    return " ".join(prepare_scan(scan).correction.notes)
+
+
+def test_silence_where_all_is_well():
+    assert not prepare_scan(scan_of()).correction.notes
+    assert not prepare_scan(scan_of(parallel_lines(FULL, 128, 60.3), FULL)).correction.notes
+
+
+# ---- saturation
+
+
+@pytest.mark.parametrize("highest", [15000, 20000])
+def test_a_detector_at_its_highest_value(highest):
+    frames = {n: np.minimum(a, highest) for n, a in counts_of(LINES).items()}
+    found = saturation_notes(scan_of(**frames))
+    assert len(found) == 2 and f"highest value, {highest}" in found[0] and "flat frames" in found[0]
+
+
+def test_views_alone_that_are_saturated():
+    data = np.minimum(counts_of(LINES)["data"], 19000)
+    (found,) = saturation_notes(scan_of(data=data))
+    assert "of the views' pixels" in found
+
+
+@pytest.mark.parametrize("level", [3, 40, 4000])
+def test_values_that_only_spread_are_not_saturated(level):
+    assert not saturation_notes(scan_of(**counts_of(LINES, level, dark=0)))
+
+
+# ---- ends of the lines
+
+
+def test_an_object_wider_than_the_detector():
+    cut = parallel_lines(HALF[::3], 50, 24.5)
+    assert "outermost columns read 1.2" in notes(scan_of(cut))
+    (told,) = edge_notes(cut, air_columns=3)
+    assert "wider than the detector" in told
+
+
+def test_an_object_that_leaves_on_one_side_or_in_some_views():
+    assert edge_notes(parallel_lines(HALF[::3], 80, 62.0))
+    long_one = ((0, 0, 10, 0.02), (38, 0, 6, 0.05))
+    assert edge_notes(parallel_lines(HALF[::3], 76, 37.5, discs=long_one))
+
+
+def test_a_beam_that_changed():
+    brighter = scan_of(flats=counts_of(LINES, 18000)["flats"])
+    assert "brighter than the open beam (line integrals of -0.10)" in notes(brighter)
+    dimmer = prepare_scan(scan_of(flats=counts_of(LINES, 26000)["flats"]))
+    assert "or a beam that became weaker" in " ".join(dimmer.correction.notes)
+    assert not edge_notes(LINES + 0.26, air_columns=3)
+
+
+def test_the_short_side_of_a_half_acquisition_is_no_air():
+    lines = parallel_lines(FULL, 64, 15.0)
+    assert not edge_notes(lines, short_side=0)
+    assert edge_notes(lines, short_side=1) and edge_notes(lines)
+
+
+# ---- the axis
+
+
+def test_an_axis_along_the_rows():
+    lines = parallel_lines(HALF[::3], 100, 49.5, rows=40) * np.linspace(0.6, 1, 40)[:, None]
+    check_upright(lines)
+    with pytest.raises(InputError, match="--horizontal-axis"):
+        check_upright(lines.swapaxes(1, 2))
+    round_and_even = parallel_lines(HALF[::3], 100, 49.5, rows=40, discs=((0, 0, 30, 0.02),))
+    check_upright(round_and_even)
+    check_upright(round_and_even.swapaxes(1, 2))
+    growing = lines * np.linspace(1, 1.3, len(lines))[:, None, None]  # a beam that falls
+    check_upright(growing)
+
+
+def test_an_axis_at_the_end_of_the_detector():
+    check_axis(20.0, 128, whole_turn=False)
+    check_axis(8.0, 128, whole_turn=True)
+    for column, whole_turn in ((6.0, False), (126.5, False), (140.0, True), (-3.0, True)):
+        with pytest.raises(InputError, match=r"(?s)end of the detector.*--centre-column"):
+            check_axis(column, 128, whole_turn=whole_turn)
+
+
+# ---- views
+
+
+def test_views_without_an_object_or_twice_the_same():
+    frames = counts_of(LINES)
+    frames["data"][7] = frames["flats"][0]
+    frames["data"][20] = frames["data"][19]
+    told = " ".join(view_notes(LINES * (np.arange(60) != 7)[:, None, None], scan_of(**frames)))
+    assert "1 view(s) show no object, the first is view 7" in told
+    assert "1 view(s) hold the same numbers as the one before, the first is view 20" in told
+    assert view_notes(LINES[:1], scan_of(LINES[:1], HALF[:1]))
+
+
+def test_darks_among_the_views_are_refused():
+    frames = counts_of(LINES)
+    frames["data"][7] = frames["darks"][0]
+    with pytest.raises(InputError, match="View 7 contains no valid pixel"):
+        prepare_scan(scan_of(**frames))
+    frames["data"][7] += np.random.default_rng(0).integers(-1, 3, (2, 128)).astype(np.uint16)
+    with pytest.raises(InputError, match=r"(?s)% of view 7 are zero.*darks among the views"):
+        prepare_scan(scan_of(**frames))
