@@ -16,7 +16,7 @@ NEWEST_PYTHON ?= 3.14
 LOWEST_PYTHON ?= 3.11
 COMPAT_TESTS ?= tests/golden tests/io tests/evaluation tests/report tests/solvers tests/priors
 
-.PHONY: demo test lint types spelling coverage docs dist lowest newest compat install clean
+.PHONY: demo test lint types spelling coverage docs dist lowest newest compat train-priors install clean
 
 demo: $(INSTALLED)
 	$(BIN)/diffusionblend demo --output $(DEMO_OUTPUT) --force
@@ -55,6 +55,12 @@ dist: $(INSTALLED_FOR_DIST)
 	build/wheel/bin/python -m pip install --quiet "$(TORCH)"
 	build/wheel/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	cd build && wheel/bin/diffusionblend demo --output demo --force --steps 2
+
+# The long training of the shipped priors, outside the tree: DO=start, pause, resume, stop or status.
+DO ?= start
+train-priors: $(INSTALLED)
+	$(BIN)/python benchmarks/train_priors.py $(DO) $(if $(VOLUMES),--volumes $(VOLUMES)) \
+		$(if $(VALIDATION),--validation $(VALIDATION))
 
 compat: lowest newest
 
