@@ -85,8 +85,8 @@ def show_marker(page: Page) -> None:
             f"(() => {{ const f = document.getElementById('{end}'); f.value = {hu};"
             " f.dispatchEvent(new Event('change')); })()"
         )
-    for _ in range(GRID.shape[0] // 2 - MARKER[0]):
-        page.key("ArrowUp")
+    for _ in range(GRID.shape[0] // 2 - MARKER[0]):  # towards the feet
+        page.key("ArrowDown")
 
 
 def test_it_loads_all_volumes_in_three_planes(page, server, tmp_path):
@@ -95,7 +95,7 @@ def test_it_loads_all_volumes_in_three_planes(page, server, tmp_path):
     assert sorted(page.evaluate(panes)) == sorted(
         [p, v] for p in ("axial", "coronal", "sagittal") for v in ("truth <b>", "recon")
     )
-    assert places(page) == {"axial 10", "coronal 12", "sagittal 15"}
+    assert places(page) == {"axial 11/20", "coronal 13/24", "sagittal 16/30"}
     assert page.evaluate("document.getElementById('progress').hidden")
     foreign = [r for r in page.requests if not r.startswith((server.url, "about:", "data:"))]
     assert not foreign
@@ -119,7 +119,8 @@ def test_the_marker_is_where_it_should_be_with_its_hu_in_every_plane(page, scene
         assert readout(page) == (MARKER, expected)
         page.drag(at, at)  # points all planes at it
         page.picture(tmp_path / f"{plane}.png")
-    assert places(page) == {f"axial {MARKER[0]}", f"coronal {MARKER[1]}", f"sagittal {MARKER[2]}"}
+    z, y, x = (i + 1 for i in MARKER)
+    assert places(page) == {f"axial {z}/20", f"coronal {y}/24", f"sagittal {x}/30"}
     # by the affine: LPS = origin + spacing * (x, y, z) = (11.5, -23, 15)
     assert "L 11.5  A 23.0  H 15.0 mm" in text(page, "#readout")
 
@@ -142,16 +143,59 @@ def test_wheel_and_keys_scroll_all_volumes_in_step(page):
     at = middle_of(page, "coronal")
     page.mouse("Wheel", *at, deltaX=0, deltaY=120)
     page.settle()
-    assert places(page) == {"axial 10", "coronal 13", "sagittal 15"}
-    for key, expected in (("ArrowUp", 12), ("PageUp", 2), ("End", 23), ("ArrowDown", 23)):
+    assert places(page) == {"axial 11/20", "coronal 14/24", "sagittal 16/30"}
+    for key, expected in (("ArrowUp", 13), ("PageUp", 3), ("End", 24), ("ArrowDown", 24),
+                          ("ArrowLeft", 23), ("ArrowRight", 24)):  # fmt: skip
         page.key(key)
-        assert f"coronal {expected}" in places(page), key
+        assert f"coronal {expected}/24" in places(page), key
     page.key("Home")
-    assert "coronal 0" in places(page)
+    assert "coronal 1/24" in places(page)
     for _ in range(3):  # a trackpad's small movements add up
         page.mouse("Wheel", *at, deltaX=0, deltaY=12)
     page.settle()
-    assert "coronal 1" in places(page)
+    assert "coronal 2/24" in places(page)
+
+
+def test_up_is_up_to_the_head_in_an_axial_plane(page):
+    x, y = middle_of(page, "axial")
+    page.drag((x, y), (x, y))
+    for key, expected in (("ArrowUp", 12), ("ArrowDown", 11), ("PageUp", 20), ("PageDown", 10)):
+        page.key(key)
+        assert f"axial {expected}/20" in places(page), key
+    page.mouse("Wheel", x, y, deltaX=0, deltaY=120)
+    page.settle()
+    assert "axial 9/20" in places(page)
+
+
+def test_the_read_out_is_of_what_is_seen_whatever_moves_it(page, scene):
+    """The mouse lies still; keys change the slice, the zoom and the planes below it."""
+    x, y = middle_of(page, "axial")
+    page.drag((x + 24, y + 16), (x + 24, y + 16))
+    page.mouse("Moved", x + 10, y - 12)
+    first, _ = readout(page)
+    for key in (
+        "Home",
+        "End",
+        "PageDown",
+        "ArrowUp",
+        "ArrowRight",
+        "+",
+        "+",
+        "-",
+        "1",
+        "3",
+        "0",
+        "r",
+    ):
+        page.key(key)
+        voxel, hu = readout(page)
+        assert hu == [int(v[voxel]) for v in scene.volumes.values()], key
+        if key in ("Home", "End", "PageDown", "ArrowUp", "ArrowRight"):
+            shown = next(p for p in places(page) if p.startswith("axial"))
+            assert shown == f"axial {voxel[0] + 1}/20" and voxel[1:] == first[1:], key
+        page.mouse("Moved", x + 10, y - 12)
+        page.settle()
+        assert readout(page) == (voxel, hu), key
 
 
 def grey_at_middle(page: Page) -> int:
@@ -201,7 +245,7 @@ def test_zoom_keeps_the_voxel_under_the_mouse_and_pan_moves_it(page):
     page.drag((x + 30, y + 20), (x - 30, y + 20), button="middle")
     page.mouse("Moved", x - 30, y + 20)
     assert readout(page)[0] == before
-    assert places(page) == {"axial 10", "coronal 12", "sagittal 15"}
+    assert places(page) == {"axial 11/20", "coronal 13/24", "sagittal 16/30"}
 
 
 def test_differences_are_red_where_the_volume_is_brighter(page, tmp_path):
@@ -295,3 +339,33 @@ def test_a_server_that_is_gone_is_told(page, server):
     page.wait("document.getElementById('notices').textContent.includes('(gone)')")
     assert page.evaluate("document.body.dataset.loaded === undefined")
     page.go(server.url, LOADED)
+
+
+def test_attenuation_is_shown_in_its_own_unit_and_range(tmp_path):
+    """A reconstruction in 1/mm: read-out, window, profile and sides."""
+    values = (truth().values + 900) / 1800 * 0.12
+    scene = Scene.of({"fbp": Volume(values, GRID), "tv": Volume(values * 0.9, GRID)}, "fbp")
+    with serving(scene) as server, chromium(tmp_path) as page:
+        page.go(server.url, LOADED)
+        page.picture(tmp_path / "attenuation.png")
+        assert "1/mm" in text(page, "#notices") and " HU" not in text(page, "#readout")
+        z, y, x = (n // 2 for n in GRID.shape)
+        for factor in (1.0, 0.9):
+            assert f"{values[z, y, x] * factor:.5f} 1/mm" in text(page, "#readout")
+        low, high = window(page)
+        assert 0 <= low < 0.01 and 0.05 < high < 0.12
+        assert "x 2.5  y −18.0  z 25.0 mm" in text(page, "#readout")
+        assert 40 < grey_at_middle(page) < 250 or values[z, y, x] < low
+        page.evaluate(
+            "(() => { const f = document.getElementById('high'); f.value = 0.03;"
+            " f.dispatchEvent(new Event('change')); })()"
+        )
+        page.settle()
+        assert window(page)[1] == pytest.approx(0.03)
+        page.key("f")
+        assert window(page)[1] == pytest.approx(0.12, abs=0.002)
+        page.key("d")
+        assert "1/mm" in text(page, "#scale-ends")
+        sides = page.evaluate("[...document.querySelectorAll('.side')].map((s) => s.textContent)")
+        assert {"−x", "+x", "−z", "+z"} <= set(sides) and "R" not in sides
+        assert page.errors == []

@@ -118,3 +118,39 @@ def test_what_is_no_deviation_of_its_volume_is_refused():
             Scene.of({"a": a}, None, {"a": deviation})
     with pytest.raises(InputError, match="'b'"):
         Scene.of({"a": a}, None, {"b": spread_of(a)})
+
+
+# ---- volumes in 1/mm
+
+
+def attenuation(largest: float = 0.12) -> Volume:
+    """Values from a little below 0 to `largest`, as a reconstruction in 1/mm has them."""
+    values = volume().values
+    low, high = values.min(), values.max()
+    return volume().with_values((values - low) / (high - low) * largest * 1.1 - 0.1 * largest)
+
+
+@pytest.mark.parametrize(("largest", "step"), [(0.12, 1e-5), (0.0004, 1e-7), (3.1, 1e-4)])
+def test_attenuation_keeps_its_digits_and_its_unit(largest, step):
+    scene = Scene.of({"a": attenuation(largest)})
+    facts = json.loads(json.dumps(scene.facts()))
+    assert (scene.unit, scene.step) == ("1/mm", pytest.approx(step)) and facts["unit"] == "1/mm"
+    shown = scene.volumes["a"] * scene.step
+    assert np.abs(shown - attenuation(largest).values).max() <= 0.51 * step
+    assert facts["digits"] == round(-np.log10(step)) and facts["empty"] == 0
+    low, high = facts["windows"]["auto"]
+    assert low * step < 0.02 * largest and 0.9 * largest < high * step <= largest
+    assert facts["planes"]["axial"]["sides"] == ["−x", "+x", "−y", "+y"]
+    assert "1/mm" in scene.notices[0]
+
+
+def test_outside_of_attenuation_is_nothing():
+    away = Grid(shape=(6, 8, 10), spacing_mm=(2.0, 1.0, 1.0), origin_mm=(4.0, 0.0, 0.0))
+    shifted = Volume(attenuation().values, away)
+    scene = Scene.of({"a": attenuation(), "shifted": shifted})
+    assert (scene.volumes["shifted"][:, :, :4] == 0).all()
+
+
+def test_units_are_not_mixed():
+    with pytest.raises(InputError, match=r"a in 1/mm, b in HU"):
+        Scene.of({"a": attenuation(), "b": volume()})

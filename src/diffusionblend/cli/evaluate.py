@@ -21,7 +21,7 @@ from diffusionblend.cli.common import (
     write_record,
     write_text,
 )
-from diffusionblend.data.plausible import MAX_NORMALISED
+from diffusionblend.data.plausible import check_hu, unit_of
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tables import (
@@ -48,9 +48,9 @@ class Evaluate:
     """Score a reconstruction against its reference: PSNR and SSIM in three planes, HU errors."""
 
     reconstruction: Annotated[Path, tyro.conf.Positional]
-    """Volume in HU."""
+    """Volume in HU, or in 1/mm where the reference is."""
     reference: Path
-    """The true volume in HU, on the same grid."""
+    """The true volume, on the same grid and in the same unit."""
     deviation: Path | None = None
     """Standard deviation (HU) of several samples, whose mean the reconstruction is; by default
     NAME.sd.EXT beside it, where 'reconstruct --samples' wrote one."""
@@ -80,12 +80,18 @@ class Evaluate:
                 add_input(record, path)
         with timed_part(record, "read", self.reconstruction.name):
             volume = read_volume(self.reconstruction, check=False)
-            _check_unit(volume, self.reconstruction)
-            reference = read_volume(self.reference)
+            reference = read_volume(self.reference, check=False)
+            self._check_units(volume, reference)
             deviation = self._deviation(spread_file, volume)
         with timed_part(record, "evaluate", self.reconstruction.name) as on_step:
             residual = self._residual(volume)
-            evaluation = evaluate(volume, reference, relative_residual=residual, on_step=on_step)
+            evaluation = evaluate(
+                volume,
+                reference,
+                unit=unit_of(reference.values),
+                relative_residual=residual,
+                on_step=on_step,
+            )
             calibration = self._calibration(volume, deviation, reference)
         self._print(evaluation, calibration)
         with timed_part(record, "draw"):
@@ -128,10 +134,13 @@ class Evaluate:
 
         from diffusionblend.geometry.grid import check_same_grid
         from diffusionblend.methods.problem import Problem
-        from diffusionblend.units import hu_to_network
+        from diffusionblend.units import hu_to_network, mu_to_hu
 
         check_same_grid(volume.grid, self._scan.grid)
-        x = hu_to_network(torch.from_numpy(volume.values))
+        values = volume.values
+        if unit_of(values) != "HU":
+            values = mu_to_hu(values, self._scan.mu_water_per_mm)
+        x = hu_to_network(torch.from_numpy(values))
         return Problem.of(self._scan).relative_residual(x)
 
     def _deviation(self, path: Path | None, volume: Volume) -> Volume | None:
@@ -151,6 +160,9 @@ class Evaluate:
 
         if deviation is None:
             return None
+        if unit_of(volume.values) != "HU":
+            say("note: Calibration is of volumes in HU; it is left out.")
+            return None
         try:
             n_samples = samples_of(self.reconstruction)
             return calibrate(volume, deviation, reference, n_samples=n_samples)
@@ -160,9 +172,32 @@ class Evaluate:
             say(f"note: {error.got} Calibration is left out.")
             return None
 
+    def _check_units(self, volume: Volume, reference: Volume) -> None:
+        """Raises InputError for units that differ, or pages asked for of a volume in 1/mm."""
+        units = unit_of(volume.values), unit_of(reference.values)
+        if units[1] == "HU" or units[0] == "HU":
+            check_hu(reference, self.reference)
+        if units[0] != units[1]:
+            largest = float(np.abs(volume.values).max())
+            raise InputError(
+                f"{self.reconstruction} is not in HU: no value is beyond {largest:.3g}, as "
+                "attenuation in 1/mm is; the reference is in HU.",
+                "both in HU, or both in 1/mm",
+                "reconstruct with --output-unit hu",
+            )
+        if units[0] != "HU" and (self.figure is not None or self.report is not None):
+            raise InputError(
+                "A figure or a report was asked for of volumes in 1/mm.",
+                "volumes in HU, for these",
+                "'diffusionblend view' to look at them, or --output for the figures alone",
+            )
+
     def _print(self, evaluation: Evaluation, calibration: Calibration | None) -> None:
         from rich.console import Console
 
+        if evaluation.unit != "HU":
+            low, high = evaluation.clip
+            say(f"note: Both volumes are in 1/mm; PSNR and SSIM are of {low:g} to {high:g} per mm.")
         row = evaluation_row(self.reconstruction.name, evaluation)
         console = Console()
         console.print(format_table([row], METRIC_COLUMNS))
@@ -232,14 +267,3 @@ class Evaluate:
         from diffusionblend.io.projections import read_projections
 
         return read_projections(self.projections)
-
-
-def _check_unit(volume: Volume, path: Path) -> None:
-    """Raises InputError for a reconstruction in 1/mm; any HU pass, also such as FBP gives."""
-    largest = float(np.abs(volume.values).max())
-    if largest <= MAX_NORMALISED:
-        raise InputError(
-            f"{path} is not in HU: no value is beyond {largest:.3g}, as attenuation in 1/mm is.",
-            "a reconstruction in HU",
-            "reconstruct with --output-unit hu",
-        )

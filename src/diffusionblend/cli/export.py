@@ -20,11 +20,11 @@ class Export:
     """Export a volume as a derived CT series (DICOM), or as a folder of TIFF slices."""
 
     volume: Annotated[Path, tyro.conf.Positional]
-    """Volume in HU (.nii.gz, .nrrd, .mha ...), or a folder of slices."""
+    """Volume (.nii.gz, .nrrd, .mha ...), or a folder of slices; for DICOM in HU."""
     output: Output
     """Folder to write, one file a slice."""
     format: Literal["dicom", "tiff"] = "dicom"
-    """DICOM, rounded to whole HU; or TIFF slices of float32 in HU with a geometry.json."""
+    """DICOM, rounded to whole HU; or TIFF slices of float32, in HU or 1/mm, and geometry.json."""
     template: Path | None = None
     """DICOM folder that the volume comes from: patient, study and frame of reference are kept."""
     template_series: str | None = None
@@ -60,7 +60,8 @@ class Export:
             n_files = self._write(volume)
         record.results["written"] = summary(volume)
         write_record(record, self.output)
-        say(f"wrote {n_files} slices ({self.format}) to {self.output}")
+        unit = "" if is_dicom else f", {record.results['written']['unit']}"
+        say(f"wrote {n_files} slices ({self.format}{unit}) to {self.output}")
 
     def _write(self, volume: Volume) -> int:
         """Write the slices; returns how many."""

@@ -25,7 +25,7 @@ class View:
     """View volumes side by side in the browser: three linked planes, windows, differences."""
 
     volumes: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Volumes in HU (.nii.gz, .nrrd, .mha ...), or folders of slices."""
+    """Volumes (.nii.gz, .nrrd, .mha ...) or folders of slices, all in HU or all in 1/mm."""
     reference: Path | None = None
     """Volume to which differences are shown."""
     deviation: Path | None = None

@@ -10,6 +10,8 @@ Slices that are identical in both volumes after clipping (all air, say) have an 
 are left out of the mean PSNR, counted in `n_identical`, and enter the mean SSIM as the 1 they are.
 
 Mean absolute error, HU bias and total variation are taken in HU as they stand, without clipping.
+
+Two volumes in 1/mm are scored alike, in the range that the reference has, and without tissues.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from diffusionblend.data.plausible import Unit
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
@@ -69,24 +72,32 @@ class Evaluation:
     planes: by name, axial, coronal, sagittal. tv_z_ratio: sum of |differences along z| of the
     reconstruction over the reference's, None where the reference is constant along z.
     relative_residual: ||Ax - y|| / ||y|| where the caller knows it. notes: what a figure does not
-    cover and why, in sentences.
+    cover and why, in sentences. unit: of the volumes; in 1/mm mean_absolute_error_hu is None,
+    mean_absolute_error_per_mm takes its place, and there is no bias. clip: the range of values that
+    PSNR and SSIM are taken in.
     """
 
     planes: dict[str, PlaneScore]
     volume_psnr_db: float
-    mean_absolute_error_hu: float
+    mean_absolute_error_hu: float | None
     bias_hu: dict[str, HuBias]
     tv_z_ratio: float | None
     relative_residual: float | None = None
     notes: tuple[str, ...] = ()
+    unit: Unit = "HU"
+    clip: tuple[float, float] = CLIP_HU
+    mean_absolute_error_per_mm: float | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The figures as strict JSON can hold them: an infinite number becomes None."""
+        clip, error = "clip_hu", "mean_absolute_error_hu"
+        if self.unit != "HU":
+            clip, error = "clip_per_mm", "mean_absolute_error_per_mm"
         return {
-            "clip_hu": list(CLIP_HU),
+            clip: list(self.clip),
             "planes": {name: _finite_fields(score) for name, score in self.planes.items()},
             "volume_psnr_db": _finite(self.volume_psnr_db),
-            "mean_absolute_error_hu": self.mean_absolute_error_hu,
+            error: getattr(self, error),
             "bias_hu": {name: _finite_fields(bias) for name, bias in self.bias_hu.items()},
             "tv_z_ratio": self.tv_z_ratio,
             "relative_residual": self.relative_residual,
@@ -98,12 +109,13 @@ def evaluate(
     reconstruction: Volume,
     reference: Volume,
     *,
+    unit: Unit = "HU",
     relative_residual: float | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Scores a reconstruction against its reference on the same grid.
 
-    Both (z, y, x) in HU. relative_residual is passed through (it needs an operator). on_step:
+    Both (z, y, x) in `unit`. relative_residual is passed through (it needs an operator). on_step:
     called with the slices scored and in all, over the three planes. Raises InputError where the
     grids differ or a value is not finite.
     """
@@ -114,7 +126,8 @@ def evaluate(
             raise InputError(
                 f"The {name} holds {n_bad} voxels that are NaN or infinite.", "finite HU"
             )
-    x, truth = unit_range(reconstruction.values), unit_range(reference.values)
+    clip = CLIP_HU if unit == "HU" else _range_of(reference.values)
+    x, truth = unit_range(reconstruction.values, clip), unit_range(reference.values, clip)
     n_done = itertools.count(1)
 
     def on_slice() -> None:
@@ -125,21 +138,33 @@ def evaluate(
     difference = reconstruction.values.astype(np.float64) - reference.values
     truth_tv = _tv_z(reference.values)
     tv_z_ratio = _tv_z(reconstruction.values) / truth_tv if truth_tv > 0 else None
+    error = float(np.abs(difference).mean())
     return Evaluation(
         planes=planes,
         volume_psnr_db=_psnr_db(float(np.mean((x - truth) ** 2))),
-        mean_absolute_error_hu=float(np.abs(difference).mean()),
-        bias_hu=_biases(difference, reference.values),
+        mean_absolute_error_hu=error if unit == "HU" else None,
+        mean_absolute_error_per_mm=None if unit == "HU" else error,
+        bias_hu=_biases(difference, reference.values) if unit == "HU" else {},
+        unit=unit,
+        clip=clip,
         tv_z_ratio=tv_z_ratio,
         relative_residual=None if relative_residual is None else float(relative_residual),
         notes=_notes(planes, tv_z_ratio, reference.grid),
     )
 
 
-def unit_range(values_hu: np.ndarray) -> np.ndarray:
-    """HU clipped to [-1000, 1000] and mapped to [0, 1], float64, any shape."""
-    low, high = CLIP_HU
-    return (np.clip(values_hu.astype(np.float64), low, high) - low) / (high - low)
+def unit_range(values: np.ndarray, clip: tuple[float, float] = CLIP_HU) -> np.ndarray:
+    """Values clipped to a range, by default [-1000, 1000] HU, mapped to [0, 1], float64."""
+    low, high = clip
+    return (np.clip(values.astype(np.float64), low, high) - low) / (high - low)
+
+
+def _range_of(values: np.ndarray) -> tuple[float, float]:
+    """From 0, or the lowest value where that is below, to the highest. Raises InputError."""
+    low, high = min(0.0, float(values.min())), float(values.max())
+    if not high > low:
+        raise InputError("The reference is 0 everywhere.", "a volume with something in it")
+    return low, high
 
 
 def _plane_score(

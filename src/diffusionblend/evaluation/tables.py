@@ -51,6 +51,7 @@ METRIC_COLUMNS = (
 DETAIL_COLUMNS = (
     METHOD_COLUMN,
     Column(key="mean_absolute_error_hu", header="MAE (HU)", digits=1, best="low"),
+    Column(key="mean_absolute_error_per_mm", header="MAE (1/mm)", digits=6, best="low"),
     *(
         Column(
             key=f"bias_{name}_hu",
@@ -71,6 +72,7 @@ def evaluation_row(method: str, evaluation: Evaluation) -> dict[str, object]:
         "method": method,
         "psnr_volume_db": evaluation.volume_psnr_db,
         "mean_absolute_error_hu": evaluation.mean_absolute_error_hu,
+        "mean_absolute_error_per_mm": evaluation.mean_absolute_error_per_mm,
         "tv_z_ratio": evaluation.tv_z_ratio,
         "relative_residual": evaluation.relative_residual,
     }

@@ -1,7 +1,7 @@
 """A volume as a folder of TIFF slices, for programs that know no medical format, and back.
 
-One float32 TIFF in HU a slice, from the first slice of the array on, and `geometry.json` with what
-TIFF cannot hold: spacing, origin and direction.
+One float32 TIFF a slice, in HU or 1/mm, from the first slice of the array on, and `geometry.json`
+with what TIFF cannot hold: unit, spacing, origin and direction.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from diffusionblend.data.plausible import unit_of
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_folder, check_readable, silent_libraries
 from diffusionblend.io.foreign.reader import reads_foreign
+from diffusionblend.io.names import plain_path
 
 GEOMETRY_FILE = "geometry.json"
 TIFF_FILES = (".tif", ".json")
@@ -24,7 +26,7 @@ LAYOUT_VERSION = 1
 
 
 def write_tiff_stack(volume: Volume, folder: Path | str, *, force: bool = False) -> list[Path]:
-    """Write a volume as TIFF slices in HU (float32), whole or not at all; returns their files.
+    """Write a volume as TIFF slices (float32), whole or not at all; returns their files.
 
     Raises OutputExistsError, OutputWriteError.
     """
@@ -35,7 +37,7 @@ def write_tiff_stack(volume: Volume, folder: Path | str, *, force: bool = False)
     grid = volume.grid
     facts = {
         "layout_version": LAYOUT_VERSION,
-        "units": "HU",
+        "units": unit_of(volume.values),
         "shape_zyx": grid.shape,
         "spacing_mm_zyx": grid.spacing_mm,
         "origin_mm_lps_xyz": grid.origin_mm,
@@ -47,8 +49,8 @@ def write_tiff_stack(volume: Volume, folder: Path | str, *, force: bool = False)
             image = sitk.GetImageFromArray(values)
             image.SetSpacing(grid.spacing_mm[:0:-1])
             try:
-                with silent_libraries():
-                    sitk.WriteImage(image, str(temporary / name))
+                with silent_libraries(), plain_path(temporary / name) as path:
+                    sitk.WriteImage(image, path)
             except RuntimeError as error:
                 raise OSError(errno.EIO, str(error)) from error
         (temporary / GEOMETRY_FILE).write_text(json.dumps(facts, indent=2) + "\n")
@@ -62,7 +64,7 @@ def is_tiff_stack(folder: Path) -> bool:
 
 @reads_foreign
 def read_tiff_stack(folder: Path | str) -> Volume:
-    """Read what `write_tiff_stack` wrote, in HU, with the axes as they were written.
+    """Read what `write_tiff_stack` wrote, in its unit, with the axes as they were written.
 
     Raises InputError where the geometry or a slice is missing, foreign or of another size.
     """
@@ -74,7 +76,8 @@ def read_tiff_stack(folder: Path | str) -> Volume:
     for k, name in enumerate(names):
         check_readable(folder / name)
         try:
-            pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / name)))
+            with plain_path(folder / name) as path:
+                pixels = sitk.GetArrayFromImage(sitk.ReadImage(path))
         except RuntimeError as error:
             raise InputError(
                 f"{folder / name} could not be read as TIFF.", "a whole TIFF file", "copy it again"

@@ -48,7 +48,8 @@ def viewer_page(scene: Scene, *, embedded: bool = False) -> str:
         names=list(scene.volumes),
         has_reference=scene.reference is not None,
         has_deviation=bool(scene.deviations),
-        windows=scene.facts()["windows"],
+        windows=_window_titles(scene),
+        unit=scene.unit,
         style=_asset(STYLE),
         script=script,
         script_hash=digest,
@@ -56,6 +57,16 @@ def viewer_page(scene: Scene, *, embedded: bool = False) -> str:
         facts=facts,
         blobs=blobs,
     )
+
+
+def _window_titles(scene: Scene) -> dict[str, str]:
+    """What each window covers, in words."""
+    facts = scene.facts()
+    digits = int(facts["digits"])
+    return {
+        name: f"{low * scene.step:.{digits}f} to {high * scene.step:.{digits}f} {scene.unit}"
+        for name, (low, high) in facts["windows"].items()
+    }
 
 
 def write_static_page(scene: Scene, path: Path | str, *, force: bool = False) -> None:

@@ -1,7 +1,12 @@
-"""What the viewer shows: volumes in whole HU on one grid, and the facts the page needs of them."""
+"""What the viewer shows: volumes on one grid, and the facts the page needs of them.
+
+Values travel as whole numbers of steps: of 1 HU, or for volumes in 1/mm of a power of ten that
+keeps at least three digits.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -9,6 +14,7 @@ import numpy as np
 
 import diffusionblend
 from diffusionblend.data.ensemble import check_deviation
+from diffusionblend.data.plausible import Unit, unit_of
 from diffusionblend.data.resample import resample_onto
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
@@ -23,15 +29,23 @@ FIRST_WINDOW = "full"
 CHUNK_BYTES = 4 << 20
 """About how much of a volume one request fetches."""
 BYTES_PER_VOXEL = 2
+MOST_STEPS = 32_000
+"""Of what an int16 can hold."""
+WINDOW_PERCENTILES = (0.5, 99.8)
+"""Of the first volume in 1/mm: the ends of its automatic window."""
+DIFFERENCE_SHARE = 5
+"""The first range of differences is that window's width by this."""
+OBJECT_SIDES = {"L": "+x", "R": "−x", "P": "+y", "A": "−y", "H": "+z", "F": "−z"}
+"""What stands at the sides of a volume in 1/mm, which need not be a patient."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """Volumes to be looked at side by side.
 
-    volumes: by name, (z, y, x) little-endian int16 in HU on `grid`. reference: the name of the one
-    that differences are taken to. deviations: standard deviations of some of the volumes, alike.
-    notices: sentences for the user.
+    volumes: by name, (z, y, x) little-endian int16 on `grid`, in steps of `step` in `unit`.
+    reference: the name of the one that differences are taken to. deviations: standard deviations
+    of some of the volumes, alike. notices: sentences for the user.
     """
 
     grid: Grid
@@ -39,6 +53,8 @@ class Scene:
     reference: str | None = None
     notices: tuple[str, ...] = ()
     deviations: dict[str, np.ndarray] = field(default_factory=dict)
+    unit: Unit = "HU"
+    step: float = 1.0
 
     @classmethod
     def of(
@@ -47,11 +63,12 @@ class Scene:
         reference: str | None = None,
         deviations: Mapping[str, Volume] | None = None,
     ) -> Scene:
-        """The volumes rounded to whole HU, those of other grids resampled onto the first's.
+        """The volumes rounded to whole steps, those of other grids resampled onto the first's.
 
         deviations: by the name of the volume whose standard deviation they are; each lies on its
         volume's own grid and goes with it. Raises InputError for no volume, an unknown reference,
-        values that are not finite, volumes that do not overlap, and for a deviation that is none.
+        values that are not finite, volumes that do not overlap or are in different units, and for a
+        deviation that is none.
         """
         deviations = dict(deviations or {})
         if not volumes:
@@ -63,14 +80,20 @@ class Scene:
                 raise InputError(f"A deviation is of {name!r}.", f"one of {list(volumes)}")
             check_deviation(deviation, volumes[name], f"The standard deviation of {name}")
         grid = next(iter(volumes.values())).grid
+        unit, step = _unit_and_step(volumes)
         shown, notices = {}, []
+        if unit == "1/mm":
+            notices.append(_unit_notice(volumes))
+        empty = AIR_HU if unit == "HU" else 0.0
         for name, volume in volumes.items():
-            aligned = _on_grid(volume, grid)
+            aligned = _on_grid(volume, grid, empty)
             if aligned is not volume:
                 notices.append(_resampled_notice(name, volume.grid, next(iter(volumes))))
-            shown[name] = _whole_hu(aligned, name)
-        spread = {name: _whole_hu(_on_grid(d, grid, 0.0), name) for name, d in deviations.items()}
-        return cls(grid, shown, reference, tuple(notices), spread)
+            shown[name] = _whole_steps(aligned, name, step)
+        spread = {
+            name: _whole_steps(_on_grid(d, grid, 0.0), name, step) for name, d in deviations.items()
+        }
+        return cls(grid, shown, reference, tuple(notices), spread, unit, step)
 
     @property
     def arrays(self) -> list[np.ndarray]:
@@ -96,9 +119,24 @@ class Scene:
         first = chunk * self.chunk_slices
         return memoryview(values[first : first + self.chunk_slices]).cast("B")
 
+    def _windows(self) -> tuple[dict[str, tuple[float, float]], float]:
+        """Windows by name, (black, white), and the first range of differences, in steps."""
+        if self.unit == "HU":
+            return WINDOWS_HU, ERROR_LIMIT_HU
+        first = next(iter(self.volumes.values()))
+        low, high = (float(v) for v in np.percentile(first, WINDOW_PERCENTILES))
+        high = max(high, low + 1)
+        full = (float(first.min()), float(max(first.max(), first.min() + 1)))
+        return {"auto": (low, high), "full": full}, max(1.0, (high - low) / DIFFERENCE_SHARE)
+
     def facts(self) -> dict[str, object]:
         """What the page must know, as plain values."""
         names = list(self.volumes)
+        windows, difference_limit = self._windows()
+        planes = {name: asdict(plane_layout(self.grid, name)) for name in PLANE_AXES}
+        if self.unit != "HU":
+            for plane in planes.values():
+                plane["sides"] = [OBJECT_SIDES[side] for side in plane["sides"]]
         return {
             "version": diffusionblend.__version__,
             "shape": self.grid.shape,
@@ -107,10 +145,14 @@ class Scene:
             "direction": self.grid.direction,
             "names": names,
             "reference": None if self.reference is None else names.index(self.reference),
-            "planes": {name: asdict(plane_layout(self.grid, name)) for name in PLANE_AXES},
-            "windows": WINDOWS_HU,
-            "first_window": FIRST_WINDOW,
-            "difference_limit_hu": ERROR_LIMIT_HU,
+            "planes": planes,
+            "unit": self.unit,
+            "step": self.step,
+            "digits": max(0, -round(math.log10(self.step))),
+            "empty": AIR_HU if self.unit == "HU" else 0,
+            "windows": windows,
+            "first_window": FIRST_WINDOW if self.unit == "HU" else "auto",
+            "difference_limit_hu": difference_limit,
             "deviations": [names.index(name) for name in self.deviations],
             "deviation_limit_hu": uncertainty.deviation_limit_hu(self.deviations.values()),
             "deviation_colours": uncertainty.COLOURS,
@@ -119,6 +161,38 @@ class Scene:
             "chunk_slices": self.chunk_slices,
             "notices": self.notices,
         }
+
+
+def _unit_and_step(volumes: Mapping[str, Volume]) -> tuple[Unit, float]:
+    """The unit that all volumes have, and the size of a step. Raises InputError for two units."""
+    for name, volume in volumes.items():
+        if not np.isfinite(volume.values).all():
+            raise InputError(
+                f"{name} holds values that are NaN or infinite.",
+                "finite values",
+                "replace them by air",
+            )
+    units = {name: unit_of(volume.values) for name, volume in volumes.items()}
+    if len(set(units.values())) > 1:
+        listing = ", ".join(f"{name} in {unit}" for name, unit in units.items())
+        raise InputError(
+            f"The volumes are in different units: {listing}.",
+            "all in HU, or all in 1/mm",
+            "'reconstruct --output-unit hu' for those in 1/mm",
+        )
+    unit = next(iter(units.values()))
+    if unit == "HU":
+        return unit, 1.0
+    largest = max(float(np.abs(volume.values).max()) for volume in volumes.values())
+    return unit, 10.0 ** math.ceil(math.log10(max(largest, 1e-9) / MOST_STEPS))
+
+
+def _unit_notice(volumes: Mapping[str, Volume]) -> str:
+    largest = max(float(np.abs(volume.values).max()) for volume in volumes.values())
+    return (
+        f"Values are shown in 1/mm, as attenuation is: none is beyond {largest:.3g}, so they are "
+        "not HU."
+    )
 
 
 def _on_grid(volume: Volume, grid: Grid, outside_hu: float = AIR_HU) -> Volume:
@@ -130,8 +204,8 @@ def _on_grid(volume: Volume, grid: Grid, outside_hu: float = AIR_HU) -> Volume:
     return volume
 
 
-def _whole_hu(volume: Volume, name: str) -> np.ndarray:
-    """The values rounded to int16, slice by slice; what lies beyond takes the end value."""
+def _whole_steps(volume: Volume, name: str, step: float) -> np.ndarray:
+    """The values as whole steps, int16, slice by slice; what lies beyond takes the end value."""
     if not np.isfinite(volume.values).all():
         raise InputError(
             f"{name} holds values that are NaN or infinite.", "finite values", "replace them by air"
@@ -139,7 +213,7 @@ def _whole_hu(volume: Volume, name: str) -> np.ndarray:
     limits = np.iinfo(np.int16)
     whole = np.empty(volume.values.shape, "<i2")
     for values, rounded in zip(volume.values, whole, strict=True):
-        rounded[...] = np.clip(np.rint(values), limits.min, limits.max)
+        rounded[...] = np.clip(np.rint(values / step), limits.min, limits.max)
     return whole
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffusionblend import __version__
+from diffusionblend.data.plausible import unit_of
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid, grids_overlap
@@ -86,6 +87,7 @@ def write_dicom_series(
     volume that does not fit or lies elsewhere than the template, OutputExistsError,
     OutputWriteError.
     """
+    _check_is_hu(volume)
     stored = _stored_values(volume)
     _check_axes(volume.grid)
     description = _checked_description(description, n_views)
@@ -103,6 +105,17 @@ def write_dicom_series(
             _place_slice(common, volume.grid, k, stored[k])
             common.save_as(temporary / name, enforce_file_format=True)
     return [folder / name for name in names]
+
+
+def _check_is_hu(volume: Volume) -> None:
+    """Raises InputError for a volume in 1/mm, which would become 0 HU everywhere."""
+    if unit_of(volume.values) != "HU":
+        largest = float(np.abs(volume.values).max())
+        raise InputError(
+            f"The volume is not in HU: no value is beyond {largest:.3g}, as attenuation is (1/mm).",
+            "a volume in HU, which DICOM's CT series hold",
+            "reconstruct with --output-unit hu, or export with --format tiff",
+        )
 
 
 def _stored_values(volume: Volume) -> np.ndarray:

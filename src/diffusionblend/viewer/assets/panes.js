@@ -106,7 +106,7 @@ class Pane {
     }
     if (state.cross) this.drawCross(context, frame, state);
     this.drawLine(context, frame);
-    this.place.textContent = `${this.plane.name} ${state.voxel[this.plane.axis]}`;
+    this.place.textContent = `${this.plane.name} ${state.voxel[this.plane.axis] + 1}/${this.plane.slices}`;
     this.element.classList.toggle("active", state.active === this.plane.name);
   }
 
@@ -199,7 +199,7 @@ class Pane {
       this.follow(event, event.clientX - this.drag.x, event.clientY - this.drag.y);
       Object.assign(this.drag, { x: event.clientX, y: event.clientY });
     }
-    this.viewer.hover(this.voxelUnder(event));
+    this.viewer.hover(event);
   }
 
   // A drag by dx and dy pixels with the tool that it began with.
@@ -228,9 +228,9 @@ class Pane {
       this.zoom(Math.exp(-Math.sign(event.deltaY) * Math.min(0.2, Math.abs(event.deltaY) / 100)),
         this.under(event));
     } else {
-      this.viewer.step(this.plane, this.notches(event));
+      this.viewer.scroll(this.plane, this.notches(event));
     }
-    this.viewer.hover(this.voxelUnder(event));
+    this.viewer.hover(event);
   }
 
   // How many slices a movement of the wheel, or of two fingers, is worth.

@@ -117,12 +117,14 @@ function deviationTable(facts, limit) {
 
 // The patient's coordinates of a voxel, as text: how far to the L or R, P or A, H or F, in mm.
 function patientPlace(facts, voxel) {
-  const letters = [["R", "L"], ["A", "P"], ["F", "H"]];
+  const letters = facts.unit === "HU" ? [["R", "L"], ["A", "P"], ["F", "H"]]
+    : [["x −", "x "], ["y −", "y "], ["z −", "z "]]; // no patient
   return letters.map((pair, world) => {
     let mm = facts.origin_mm[world];
     for (let axis = 0; axis < 3; axis++) { // array axis 0 is z, the last column of the cosines
       mm += facts.direction[3 * world + 2 - axis] * facts.spacing_mm[axis] * voxel[axis];
     }
-    return `${pair[mm < 0 ? 0 : 1]} ${Math.abs(mm).toFixed(1)}`;
+    const gap = facts.unit === "HU" ? " " : "";
+    return `${pair[mm < 0 ? 0 : 1]}${gap}${Math.abs(mm).toFixed(1)}`;
   }).join("  ");
 }

@@ -68,30 +68,33 @@ function drawProfile(viewer, section) {
   if (!all.length || width < 100 || height < 50) return;
   const lengthMm = Math.max(points[points.length - 1].mm, 1e-3);
   let [low, high] = [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))];
-  if (high - low < 50) [low, high] = [low - 25, high + 25];
+  const least = viewer.facts.unit === "HU" ? 50 : 4;
+  if (high - low < least) [low, high] = [low - least / 2, high + least / 2];
   const x = (mm) => MARGIN.left + (mm / lengthMm) * (width - MARGIN.left - MARGIN.right);
   const y = (hu) => height - MARGIN.bottom
     - ((hu - low) / (high - low)) * (height - MARGIN.top - MARGIN.bottom);
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
-  drawAxes(context, { x, y, low, high, lengthMm, width, height });
+  drawAxes(context, viewer.facts, { x, y, low, high, lengthMm, width, height });
   if (!line.byHand) drawPointMark(context, viewer, line, x, height);
   curves.forEach((curve, i) => drawCurve(context, curve, points, x, y, LINE_COLOURS[i % LINE_COLOURS.length]));
 }
 
-function drawAxes(context, { x, y, low, high, lengthMm, width, height }) {
+function drawAxes(context, facts, { x, y, low, high, lengthMm, width, height }) {
   context.font = "11px system-ui, sans-serif";
   context.fillStyle = "#98a1aa";
   context.strokeStyle = "#262b31";
   context.lineWidth = 1;
   context.textAlign = "right";
   context.textBaseline = "middle";
-  for (const hu of ticks(low, high, Math.max(2, height / 32))) {
+  const values = ticks(low * facts.step, high * facts.step, Math.max(2, height / 32));
+  for (const value of values) {
+    const hu = value / facts.step;
     context.beginPath();
     context.moveTo(MARGIN.left, y(hu));
     context.lineTo(width - MARGIN.right, y(hu));
     context.stroke();
-    context.fillText(`${Math.round(hu)}`, MARGIN.left - 6, y(hu));
+    context.fillText(`${Number(value.toPrecision(6))}`, MARGIN.left - 6, y(hu));
   }
   context.textAlign = "center";
   context.textBaseline = "top";
@@ -102,7 +105,7 @@ function drawAxes(context, { x, y, low, high, lengthMm, width, height }) {
   context.textAlign = "right";
   context.fillText("mm", width - 2, height - MARGIN.bottom + 5);
   context.textAlign = "left";
-  context.fillText("HU", 4, MARGIN.top);
+  context.fillText(facts.unit, 4, MARGIN.top);
 }
 
 function drawPointMark(context, viewer, line, x, height) {

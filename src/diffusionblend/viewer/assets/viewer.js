@@ -14,7 +14,7 @@ const REDRAW_MS = 400; // while volumes arrive, so that drawing does not hold th
 class Viewer {
   constructor(facts) {
     this.facts = facts;
-    this.volumes = facts.names.map((name) => new Volume(name, facts.shape));
+    this.volumes = facts.names.map((name) => new Volume(name, facts.shape, facts.empty));
     this.deviations = facts.deviations.map((of) => {
       this.volumes[of].deviation = new Volume(`± ${facts.names[of]}`, facts.shape, 0);
       return this.volumes[of].deviation;
@@ -26,7 +26,7 @@ class Viewer {
     this.greys = { version: 0, table: null };
     this.differenceColours = { version: 0, table: null };
     this.deviationColours = { version: 0, table: null };
-    this.hovered = null;
+    this.mouse = null;
     this.reset();
     this.panes = PLANE_NAMES.flatMap(
       (name) => this.volumes.map((volume) => new Pane(this, this.planes[name], volume)));
@@ -110,14 +110,21 @@ class Viewer {
     this.setWindow(level - width / 2, level + width / 2);
   }
 
+  // Go on by so many slices: down, or to the right, is towards the end of the axis, but in an axial
+  // plane towards the feet.
+  scroll(plane, slices) {
+    this.step(plane, plane.name === "axial" ? -slices : slices);
+  }
+
   step(plane, slices) {
     const { voxel } = this.state;
     voxel[plane.axis] = Math.min(plane.slices - 1, Math.max(0, voxel[plane.axis] + slices));
     this.update();
   }
 
-  hover(voxel) {
-    this.hovered = voxel;
+  // Keep where the mouse is, by an event; null where it has left the panes.
+  hover(event) {
+    this.mouse = event && { clientX: event.clientX, clientY: event.clientY };
     this.update(false);
   }
 
@@ -179,7 +186,7 @@ class Viewer {
     });
     for (const end of ["low", "high"]) {
       const field = document.getElementById(end);
-      if (field !== document.activeElement) field.value = state[end];
+      if (field !== document.activeElement) field.value = this.number(state[end]);
     }
     const profile = document.getElementById("profile");
     if (profile.hidden === state.profile) { // the panes' room changes
@@ -187,34 +194,49 @@ class Viewer {
       this.arrange();
     }
     document.getElementById("scale").hidden = !(state.difference && this.reference);
-    const limit = Math.round(state.limit);
-    document.getElementById("scale-ends").textContent = `−${limit} to +${limit} HU`;
+    const limit = this.number(Math.round(state.limit));
+    document.getElementById("scale-ends").textContent = `−${limit} to +${limit} ${facts.unit}`;
     const key = document.getElementById("deviation");
     key.hidden = !state.deviation;
     key.querySelector("i").style.opacity = state.opacity;
-    for (const [id, value] of [["deviation-limit", state.deviationLimit],
+    for (const [id, value] of [["deviation-limit", this.number(state.deviationLimit)],
       ["opacity", Math.round(100 * state.opacity)]]) {
       const field = document.getElementById(id);
       if (field !== document.activeElement) field.value = value;
     }
   }
 
-  // The voxel under the mouse, else the point: its indices, its place, HU of every volume.
+  // A number of steps in the volumes' unit, as text.
+  number(steps) {
+    return (steps * this.facts.step).toFixed(this.facts.digits);
+  }
+
+  // The voxel that is seen under the mouse now, whatever has moved: the slice, the picture, the
+  // planes. Null where the mouse is beside the pictures.
+  voxelUnderMouse() {
+    if (!this.mouse) return null;
+    const seen = document.elementFromPoint(this.mouse.clientX, this.mouse.clientY);
+    const element = seen && seen.closest(".pane");
+    const pane = this.panes.find((p) => p.element === element);
+    return pane ? pane.voxelUnder(this.mouse) : null;
+  }
+
+  // The voxel under the mouse, else the point: its indices, its place, the value of every volume.
   writeReadout() {
-    const voxel = this.hovered || this.state.voxel;
+    const voxel = this.voxelUnderMouse() || this.state.voxel;
     const reference = this.reference && this.reference.at(voxel);
     const parts = this.volumes.map((volume) => {
       const hu = volume.at(voxel);
       const part = document.createElement("span");
       const number = document.createElement("b");
-      number.textContent = hu === null ? "…" : `${hu} HU`;
+      number.textContent = hu === null ? "…" : `${this.number(hu)} ${this.facts.unit}`;
       part.append(`${volume.name} `, number);
       const spread = volume.deviation && hu !== null ? volume.deviation.at(voxel) : null;
-      if (spread !== null) part.append(` ± ${spread}`);
+      if (spread !== null) part.append(` ± ${this.number(spread)}`);
       part.dataset.deviation = spread === null ? "" : spread;
       if (reference !== null && volume !== this.reference && hu !== null) {
         const difference = hu - reference;
-        part.append(` (${difference < 0 ? "−" : "+"}${Math.abs(difference)})`);
+        part.append(` (${difference < 0 ? "−" : "+"}${this.number(Math.abs(difference))})`);
       }
       part.dataset.hu = hu === null ? "" : hu;
       return part;
@@ -242,7 +264,7 @@ class Viewer {
     click("#help-button", () => document.getElementById("help").showModal());
     for (const end of ["low", "high"]) {
       document.getElementById(end).addEventListener("change", (event) => {
-        const hu = Number(event.target.value);
+        const hu = Number(event.target.value) / this.facts.step;
         if (end === "low") this.setWindow(Math.min(hu, this.state.high - MIN_WIDTH_HU), this.state.high);
         else this.setWindow(this.state.low, hu);
       });
@@ -263,7 +285,7 @@ class Viewer {
     });
     document.querySelector("#deviation i").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
     document.getElementById("deviation-limit").addEventListener(
-      "change", (event) => this.setDeviationLimit(Number(event.target.value)));
+      "change", (event) => this.setDeviationLimit(Number(event.target.value) / this.facts.step));
     const opacity = document.getElementById("opacity");
     opacity.addEventListener("input", () => this.setOpacity(opacity.value / 100));
     opacity.addEventListener("change", () => opacity.blur());
@@ -284,12 +306,13 @@ class Viewer {
 
   // Do what a key stands for; false where it stands for nothing.
   act(key, plane, help) {
-    const slices = { ArrowUp: -1, ArrowDown: 1, PageUp: -PAGE_SLICES, PageDown: PAGE_SLICES,
-      Home: -plane.slices, End: plane.slices };
+    const onward = { ArrowUp: -1, ArrowDown: 1, PageUp: -PAGE_SLICES, PageDown: PAGE_SLICES };
+    const along = { ArrowLeft: -1, ArrowRight: 1, Home: -plane.slices, End: plane.slices };
     const window = Object.keys(this.facts.windows).find((name) => name[0] === key);
     const pane = this.panes.find((p) => p.plane === plane);
     const centre = [this.state.views[plane.name].u, this.state.views[plane.name].v];
-    if (key in slices) this.step(plane, slices[key]);
+    if (key in onward) this.scroll(plane, onward[key]);
+    else if (key in along) this.step(plane, along[key]);
     else if (window) this.setWindow(...this.facts.windows[window]);
     else if (key in TOOLS) this.state.tool = TOOLS[key];
     else if (key in SWITCHES) return this.flip(SWITCHES[key]);

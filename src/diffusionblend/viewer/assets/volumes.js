@@ -1,13 +1,12 @@
 "use strict";
-// Volumes of whole HU (int16, order z y x) and how they come here: in parts, or out of the page.
+// Volumes of whole steps, of 1 HU or of 1/mm (int16, order z y x), and how they come here: in parts, or out of the page.
 
-const AIR_HU = -1000; // of voxels that are not here yet
 const PARALLEL_REQUESTS = 4;
 
 class Volume {
   // shape: [z, y, x]. ready[z] is 1 once that axial slice is here. deviation: the volume of its
-  // standard deviations, if there is one.
-  constructor(name, shape, empty = AIR_HU) {
+  // standard deviations, if there is one. empty: what voxels hold that are not here yet.
+  constructor(name, shape, empty) {
     this.name = name;
     this.deviation = null;
     this.shape = shape;
@@ -16,7 +15,7 @@ class Volume {
     this.ready = new Uint8Array(shape[0]);
   }
 
-  // HU at the voxel [z, y, x]; null outside, or while it is not here.
+  // Steps at the voxel [z, y, x]; null outside, or while it is not here.
   at(voxel) {
     for (let axis = 0; axis < 3; axis++) {
       if (voxel[axis] < 0 || voxel[axis] >= this.shape[axis]) return null;
