@@ -249,3 +249,21 @@ def test_formulas_in_emphasis_are_found():
     assert formulas_in_emphasis("conjugate gradients on A*A z = A*y, started at x0")
     assert formulas_in_emphasis("by z = x0 + A*(AA* + rho I)^-1 (y - A x0)")
     assert not formulas_in_emphasis("on `A*A z = A*y`, and *never* in **bold** = text; $A*y$")
+
+
+def test_examples_in_help_and_python_pages_run_without_a_prior_of_ones_own():
+    from diffusionblend.priors.store import shipped_of_type
+
+    named = [
+        words[i + 1]
+        for entry in COMMANDS.values()
+        for words in map(str.split, entry.examples)
+        for i, word in enumerate(words)
+        if word in ("settings", "--method") and words[i + 1] in METHODS
+    ]
+    page = (REPOSITORY / "docs" / "python-api.md").read_text("utf-8")
+    in_python = re.findall(r'reconstruct\(scan, "([^"]+)"', page)
+    assert named and in_python
+    for name in (*named, *in_python):
+        prior = METHODS.get(name).prior
+        assert prior is None or (shipped_of_type(prior.prior_type) and not prior.coronal), name

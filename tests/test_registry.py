@@ -103,3 +103,12 @@ def test_a_name_of_two_packages_is_refused_with_both(site):
     with pytest.raises(InputError, match="is in 2 packages: cupboard, shelf"):
         things().get("counted")
     assert things().names().count("counted") == 1
+
+
+def test_what_can_be_had_is_there_without_what_cannot(site):
+    install(site, "shelf", "counted = shelf:Counted", "class Counted(dict): pass")
+    install(site, "ruin", "fallen = ruin:Fallen", "import no_such_module_at_all")
+    with pytest.warns(UserWarning, match=r"'fallen' of the package ruin cannot be imported.*left"):
+        found = things(BASE).usable()
+    assert list(found) == ["plain", "ordered", "counted"]
+    assert found["plain"] is dict and found["counted"].__name__ == "Counted"

@@ -11,6 +11,7 @@ Nothing is imported before it is asked for by its name.
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module, metadata
 
@@ -66,6 +67,16 @@ class Registry:
             )
         return self._load(entries[0])
 
+    def usable(self) -> dict[str, type]:
+        """Every class that can be had, by name; warns of each that cannot, and leaves it out."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.get(name)
+            except InputError as error:
+                warnings.warn(f"{error.got} It is left out.", stacklevel=2)
+        return found
+
     def package_of(self, name: str) -> str | None:
         """The distribution that a name comes from, None for a built-in one."""
         if name in self._built_in:
@@ -83,7 +94,7 @@ class Registry:
         except Exception as error:
             raise InputError(
                 f"The {self.kind} {entry.name!r} of the package {package} cannot be imported: "
-                f"{type(error).__name__}: {error}",
+                f"{type(error).__name__}: {str(error).rstrip('.')}.",
                 f"{entry.value} to be importable",
                 f"mend or uninstall {package}",
             ) from error

@@ -214,3 +214,18 @@ def test_a_method_of_another_package_may_not_hide_an_option(monkeypatch):
     monkeypatch.setattr(METHODS, "get", lambda name: Greedy if name == "greedy" else real(name))
     with pytest.raises(InputError, match="samples"):
         parsed("--method", "greedy")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("fbp", "It needs no prior."),
+        ("dds", "prior of the type slices: none is shipped; train one with 'train --prior-type"),
+        ("tpdm", "--prior-type coronal', and give it as --coronal-prior."),
+        ("diffusionblend++", "prior of the type joint: by default chest-128 or chest-256"),
+    ],
+)
+def test_settings_help_and_the_list_say_which_prior_a_method_needs(cli, name, words):
+    for command in (("settings",), ("methods",), ("reconstruct", "--help", "--method")):
+        page = cli(*command, name).out
+        assert words in " ".join(page.replace("\n# ", " ").split()), command

@@ -212,3 +212,31 @@ def test_the_command_line_has_its_options(cli, scan_file, tmp_path, tiny_prior) 
     assert result.code == 0, result.err
     record = (tmp_path / "volume.nii.gz.run.json").read_text()
     assert '"pull_length": 0.02' in record and '"consistency": "pull"' in record
+
+
+@pytest.fixture(params=["diffusionblend.methods", "diffusionblend.consistency_steps"])
+def ruin(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A package that cannot be imported, with a method or a data-consistency step."""
+    at = (tmp_path / "site", monkeypatch, request.param)
+    with installed(*at, "fallen", "ruin:Fallen", "import no_such_module_at_all"):
+        yield request.param
+
+
+@pytest.mark.filterwarnings("default:.*of the package ruin")
+def test_a_broken_package_stops_none_of_the_others(cli, ruin, tmp_path) -> None:
+    listed = cli("methods")
+    assert listed.code == 0 and "diffusionblend++" in listed.out
+    typo = cli("reconstruct", "scan.h5", "-o", tmp_path / "a.nii.gz", "--stpes", 5)
+    assert typo.code == 2 and "did you mean --steps?" in typo.err
+    script = cli("--completion", "bash")
+    assert script.code == 0 and "--cg-iterations" in script.out
+    assert cli("settings", "dds").code == 0
+    assert cli("reconstruct", "--method", "dds", "--help").code == 0
+    broken = listed if ruin.endswith("methods") else script
+    notes = [line for line in broken.err.splitlines() if "of the package ruin" in line]
+    assert len(notes) == 1 and notes[0].endswith("It is left out.")
+    if ruin.endswith("methods"):
+        asked = cli("reconstruct", "scan.h5", "-o", tmp_path / "a.nii.gz", "--method", "fallen")
+    else:
+        asked = cli("settings", "dds", "--consistency", "fallen")
+    assert asked.code == 2 and "cannot be imported" in asked.err

@@ -59,7 +59,7 @@ def tune(
     method = make_method(method)
     searched = searched_settings(method)
     if not searched:
-        known = [n for n in METHODS if getattr(METHODS.get(n), "tuned", None)]
+        known = [n for n, kind in METHODS.usable().items() if getattr(kind, "tuned", None)]
         raise InputError(f"{method.name} has nothing to search.", f"one of {', '.join(known)}")
     name = next(iter(searched)) if name is None else name
     values = searched[name] if values is None else values

@@ -169,7 +169,7 @@ class Benchmark:
         from diffusionblend.methods import METHODS
 
         names = self.methods or DEFAULT_METHODS
-        names = METHODS.names() if ALL in names else tuple(dict.fromkeys(names))
+        names = tuple(METHODS.usable()) if ALL in names else tuple(dict.fromkeys(names))
         return cells_of(names, steps=self.steps, sampling=self.sampling)
 
     def _check_short_form(self) -> None:

@@ -19,7 +19,7 @@ _OTHERS: dict[str, Entry] = {
         "settings:Settings",
         "Print a settings file of a method, with every setting and its help.",
         (
-            "diffusionblend settings dds > my.toml",
+            "diffusionblend settings diffusionblend++ > my.toml",
             "diffusionblend reconstruct scan.h5 -o volume.nii.gz --settings my.toml",
         ),
     ),

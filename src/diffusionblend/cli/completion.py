@@ -64,8 +64,8 @@ def _all_options(kind: type) -> list[Option]:
         found = options_of(kind)
     else:
         found = []
-        for method in METHODS:
-            steps = CONSISTENCY_STEPS if chosen_for(method).step is not None else (None,)
-            for step in steps:
+        steps = tuple(CONSISTENCY_STEPS.usable())
+        for method in METHODS.usable():
+            for step in steps if chosen_for(method).step is not None else (None,):
                 found += options_of(composed(kind, chosen_for(method, step)))
     return [option for option in found if not option.positional]

@@ -114,8 +114,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(
             f"The settings {path} cannot be read: {error}",
-            "a TOML file such as 'diffusionblend settings dds' prints",
-            "diffusionblend settings dds > my.toml",
+            "a TOML file such as 'diffusionblend settings METHOD' prints",
+            f"diffusionblend settings {DEFAULT_METHOD} > my.toml",
         ) from error
     nested = [name for name, value in found.items() if isinstance(value, Mapping | list)]
     if nested:
@@ -159,13 +159,13 @@ def built(kind: type, chosen: Chosen, parsed: Any) -> Any:
 
 def with_setting(name: str) -> list[str]:
     """What has a setting of this name: methods, and data-consistency steps."""
-    found = [m for m in METHODS if name in {f.name for f in fields(METHODS.get(m))}]
-    steps = [s for s in CONSISTENCY_STEPS if name in {f.name for f in fields(_step(s))}]
-    return [f"--method {m}" for m in found] + [f"--consistency {s}" for s in steps]
-
-
-def _step(name: str) -> type:
-    return CONSISTENCY_STEPS.get(name)
+    methods, steps = METHODS.usable(), CONSISTENCY_STEPS.usable()
+    return [
+        f"--{option} {one}"
+        for option, kinds in (("method", methods), ("consistency", steps))
+        for one, kind in kinds.items()
+        if name in {f.name for f in fields(kind)}
+    ]
 
 
 def _in_words(chosen: Chosen) -> str:

@@ -14,12 +14,13 @@ from diffusionblend.cli.compose import Chosen, chosen_for
 from diffusionblend.cli.options import field_docs
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.base import Method
+from diffusionblend.priors.store import shipped_of_type
 
 NAME_WIDTH = 17
 WIDTH = 100
 NOTE = (
     "To train a prior of a type: 'diffusionblend train VOLUMES -o PRIOR --prior-type TYPE'; those "
-    "that come with the package are joint.\n'diffusionblend methods NAME' describes a method; at "
+    "shipped with the package are joint.\n'diffusionblend methods NAME' describes a method; at "
     "length: docs/choosing-a-method.md"
 )
 
@@ -40,7 +41,7 @@ class Methods:
             card = _row(chosen.kind) | {"settings": _settings_of(chosen)}
             say(json.dumps(card, indent=2) if self.json else "\n".join(_card(chosen)))
             return
-        rows = [_row(METHODS.get(name)) for name in METHODS]
+        rows = [_row(kind) for kind in METHODS.usable().values()]
         if self.json:
             say(json.dumps(rows, indent=2))
             return
@@ -48,6 +49,25 @@ class Methods:
             name = f"{row['name']:{NAME_WIDTH}}"
             say(f"{name}{row['summary']}; prior: {row['needs']}; for {row['when']}")
         say(NOTE)
+
+
+def prior_needed(method: type[Method]) -> str:
+    """Which prior a method needs, and where it comes from, in a sentence or two."""
+    if method.prior is None:
+        return "It needs no prior."
+    said = []
+    kinds = {method.prior.prior_type: "--prior"}
+    if method.prior.coronal:
+        kinds["coronal"] = "--coronal-prior"
+    for kind, option in kinds.items():
+        shipped = shipped_of_type(kind)
+        where = (
+            f"by default {' or '.join(shipped)}, by the size of the slices"
+            if shipped
+            else f"none is shipped; train one with 'train --prior-type {kind}', and give it as {option}"
+        )
+        said.append(f"It needs a prior of the type {kind}: {where}.")
+    return " ".join(said)
 
 
 def _row(method: type[Method]) -> dict[str, object]:
@@ -73,7 +93,7 @@ def _card(chosen: Chosen) -> list[str]:
     lines = [
         f"{row['name']}: {row['summary']}",
         f"choose it for: {row['when']}",
-        f"prior needed: {row['needs']}",
+        prior_needed(chosen.kind),
     ]
     package = METHODS.package_of(chosen.kind.name)
     if package is not None:

@@ -11,6 +11,7 @@ import tyro
 
 from diffusionblend.cli.common import say
 from diffusionblend.cli.compose import METHOD, STEP, Chosen, chosen_for
+from diffusionblend.cli.methods import prior_needed
 from diffusionblend.cli.options import field_docs, hints_of, kind_in_words
 
 WIDTH = 100
@@ -40,7 +41,8 @@ def settings_file(chosen: Chosen, with_step: bool = False) -> str:
     with_step: write the step's name as a setting of its own, not as a comment.
     """
     kind = chosen.kind
-    lines = [f"# {kind.name}: {kind.summary}; for {kind.when}."]
+    lines = _comment(f"{kind.name}: {kind.summary}; for {kind.when}.")
+    lines += _comment(prior_needed(kind))
     lines += ["# A line without '#' in front of it is a setting; the rest are the defaults.", ""]
     lines.append(f"{METHOD} = {_toml(kind.name)}")
     for name in chosen.settings:

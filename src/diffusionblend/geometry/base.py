@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.registry import Registry
 
 if TYPE_CHECKING:
     from diffusionblend.geometry.grid import Grid
@@ -19,6 +20,11 @@ TYPE_KEY = "type"
 """Under this key `to_dict` keeps the registered name."""
 
 _registered: dict[str, type[Geometry]] = {}
+
+GEOMETRIES = Registry(
+    "geometry", "diffusionblend.geometries", {}, base="diffusionblend.geometry.base:Geometry"
+)
+"""Those of other packages, so that files are read without importing their modules first."""
 
 
 class Geometry(ABC):
@@ -32,7 +38,8 @@ class Geometry(ABC):
         @dataclass(frozen=True, kw_only=True)
         class Helix(Geometry, name="helix"): ...
 
-    A subclass of a registered class is not registered by that. Raises InputError where two classes
+    An entry point of the group `diffusionblend.geometries`, under the same name, has the module
+    imported when such a file is read. A subclass of a registered class is not registered by that. Raises InputError where two classes
     take one name.
     """
 
@@ -152,14 +159,27 @@ def registered_geometries() -> dict[str, type[Geometry]]:
 
 
 def geometry_class(name: object) -> type[Geometry]:
-    """The class registered under a name; raises InputError for an unknown one."""
+    """The class registered under a name, imported where an installed package has it.
+
+    Raises InputError for an unknown one, and for a package that cannot be imported.
+    """
+    if isinstance(name, str) and name not in _registered and name in GEOMETRIES:
+        found = GEOMETRIES.get(name)
+        if getattr(found, "registered_name", None) != name:
+            raise InputError(
+                f"The package {GEOMETRIES.package_of(name)} has the geometry {name!r} as "
+                f"{_place(found)}, whose own name is {found.registered_name!r}.",
+                "one name in the entry point and in the class statement",
+                f'class {found.__name__}(Geometry, name="{name}")',
+            )
     cls = _registered.get(name) if isinstance(name, str) else None
     if cls is None or not is_dataclass(cls):
-        known = ", ".join(repr(known) for known in _registered)
+        known = ", ".join(map(repr, dict.fromkeys((*_registered, *GEOMETRIES))))
         raise InputError(
             f"The geometry {name!r} is unknown.",
             f"one of {known}",
-            "import the module that defines it first",
+            "install the package that has it under the entry point diffusionblend.geometries, or "
+            "in Python import the module that defines it first",
         )
     return cls
 

@@ -17,7 +17,12 @@ from diffusionblend import __version__
 from diffusionblend.data.projections import Projections, shape_error
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Geometry
-from diffusionblend.geometry.base import TYPE_KEY, fields_of, registered_geometries
+from diffusionblend.geometry.base import (
+    TYPE_KEY,
+    fields_of,
+    geometry_class,
+    registered_geometries,
+)
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_output
 from diffusionblend.io.foreign.edge import foreign_edge
@@ -82,7 +87,10 @@ def read_projections(path: Path | str) -> Projections:
     path = Path(path)
     stored_fields = {name: _required(cls) for name, cls in registered_geometries().items()}
     found = _described(path, stored_fields)
+    kind = found.geometry[TYPE_KEY]
     try:
+        if kind not in stored_fields:  # of a package that nothing has imported yet
+            found = _described(path, {str(kind): _required(geometry_class(kind))})
         with foreign_edge(path):
             geometry = Geometry.from_dict(found.geometry)
             grid = Grid(**found.grid)

@@ -49,7 +49,7 @@ def reconstruct(
 ) -> Reconstruction:
     """A volume in HU from projections, by a method with its settings.
 
-    method: a name ("dds") or an instance (`Dds(steps=50)`). prior: a loaded one, the name of a
+    method: a name ("admm-tv") or an instance (`AdmmTv(weight=0.2)`). prior: a loaded one, the name of a
     shipped one, a folder or a hub id; None the shipped one for the slices' size. coronal_prior: of
     coronal slices, for tpdm. coarse_prior: for half the pixels, for diffusionblend++. device:
     "auto", "cpu" or "cuda". on_step: called with the steps done and in all. on_estimate: the same

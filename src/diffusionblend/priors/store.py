@@ -46,10 +46,16 @@ def shipped_for(grid: Grid, prior_type: str = "joint") -> str | None:
     Where none serves them it is the first of that type; None where there is none of the type.
     """
     facts = shipped_facts()
-    known = [name for name in DEFAULT_ORDER if name in facts]
-    fitting = [n for n in known if facts[n]["network"].get("prior_type", "joint") == prior_type]
+    fitting = shipped_of_type(prior_type)
     serving = (name for name in fitting if _serves(facts[name], grid))
     return next(serving, next(iter(fitting), None))
+
+
+def shipped_of_type(prior_type: str) -> tuple[str, ...]:
+    """The names of the shipped priors of a type, best first."""
+    facts = shipped_facts()
+    types = {name: facts[name]["network"].get("prior_type", "joint") for name in facts}
+    return tuple(n for n in DEFAULT_ORDER if types.get(n) == prior_type)
 
 
 def _serves(facts: dict, grid: Grid) -> bool:

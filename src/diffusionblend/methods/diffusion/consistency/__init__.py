@@ -15,5 +15,6 @@ CONSISTENCY_STEPS = Registry(
         "dps": "diffusionblend.methods.diffusion.consistency.dps:Dps",
         "none": "diffusionblend.methods.diffusion.consistency.none:Unconstrained",
     },
+    base="diffusionblend.methods.diffusion.consistency.base:Consistency",
 )
 """By name; others come in by entry points of the group `diffusionblend.consistency_steps`."""
