@@ -14,11 +14,8 @@ import torch
 import tyro
 
 import diffusionblend as db
-from diffusionblend.methods import EstimateMethod, Prox
-from diffusionblend.methods.validation import AtLeastOne
-from diffusionblend.priors.partition import Partition, make_partition, offset_count
-from diffusionblend.priors.prior import Prior
-from diffusionblend.priors.resolve import PriorSpec
+from diffusionblend.methods import AtLeastOne, EstimateMethod, Prox
+from diffusionblend.priors import Partition, Prior, PriorSpec, make_partition, offset_count
 
 
 @dataclass(frozen=True, kw_only=True)

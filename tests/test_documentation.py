@@ -173,7 +173,7 @@ def test_the_python_of_tutorials_is_that_of_the_examples(page):
             assert block in examples or inner in examples, f"no example has this code:\n{block}"
 
 
-PUBLIC = ("", ".methods", ".geometry", ".operators", ".data", ".priors")
+PUBLIC = ("", ".methods", ".geometry", ".operators", ".data", ".priors", ".units")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -48,3 +48,32 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_the_package_is_typed():
     assert Path(diffusionblend.__file__).with_name("py.typed").is_file()
+
+
+def test_what_is_added_from_outside_needs_public_modules_only():
+    repository = Path(__file__).resolve().parents[1]
+    public = {*PACKAGES, *(f"diffusionblend.{p}" for p in ("geometry", "operators", "units"))}
+    sources = [
+        (repository / "examples" / "own_method.py").read_text(),
+        (repository / "examples" / "own_geometry.py").read_text(),
+    ]
+    for test in (
+        "cli/test_method_of_another_package.py",
+        "priors/test_plug_in_type.py",
+        "geometry/test_geometry_of_another_package.py",
+    ):
+        tree = ast.parse((repository / "tests" / test).read_text())
+        inner = [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and "@dataclass" in str(node.value)
+        ]
+        assert inner, test
+        sources += inner
+    for source in sources:
+        imported = {
+            node.module
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("diffusionblend")
+        }
+        assert imported <= public, imported - public

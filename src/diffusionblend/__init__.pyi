@@ -5,6 +5,7 @@ from . import geometry as geometry
 from . import methods as methods
 from . import operators as operators
 from . import priors as priors
+from . import units as units
 from .data.projections import Projections as Projections
 from .data.raw_scan import RawScan as RawScan
 from .data.result import Ensemble as Ensemble

@@ -8,7 +8,7 @@ import numpy as np
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry import Geometry
 from diffusionblend.units import MU_WATER_PER_MM, hu_to_mu
 
@@ -48,6 +48,8 @@ def simulate(
 
     from diffusionblend.operators import XRayTransform
 
+    check_kind(volume, Volume, "The volume to simulate projections of")
+    check_kind(geometry, Geometry, "The geometry to simulate")
     check_noise(photons, electronic_counts)
     mu = hu_to_mu(volume.values, mu_water_per_mm).clip(min=0)
     operator = XRayTransform(geometry, volume.grid)

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+__all__ = [
+    "MU_WATER_PER_MM",
+    "hu_difference_to_mu",
+    "hu_to_mu",
+    "hu_to_network",
+    "mu_to_hu",
+    "network_to_hu",
+]
+
 MU_WATER_PER_MM = 0.02059
 """Linear attenuation of water at 60 keV in 1/mm: 0.2059 cm2/g (NIST XCOM) at 1.0 g/cm3."""
 

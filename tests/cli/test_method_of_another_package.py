@@ -27,8 +27,7 @@ METHOD = '''
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from diffusionblend.methods import Method, Solution
-from diffusionblend.methods.validation import AtLeastOne, Positive
+from diffusionblend.methods import AtLeastOne, Method, Positive, Solution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +59,7 @@ STEP = '''
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from diffusionblend.methods.diffusion.consistency.base import Consistency, ConsistencyStep
-from diffusionblend.methods.validation import Positive
+from diffusionblend.methods import Consistency, ConsistencyStep, Positive
 
 
 class PullStep(ConsistencyStep):

@@ -21,7 +21,7 @@ from installed_package import installed
 from small_scan import MU_WATER, small_volume
 
 SWING = '''
-"""A parallel beam that swings to and fro about the z axis."""
+"""A parallel beam that swings back and forth about the z axis."""
 
 import math
 from dataclasses import dataclass

@@ -26,8 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffusionblend.priors.partition import slice_partition
-from diffusionblend.priors.prior_types.base import PriorType
+from diffusionblend.priors import PriorType, slice_partition
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from diffusionblend.priors.store import shipped_of_type
 
 NAME_WIDTH = 17
 WIDTH = 100
+NONE_SHIPPED = "none is shipped"
 NOTE = (
     "To train a prior of a type: 'diffusionblend train VOLUMES -o PRIOR --prior-type TYPE'; those "
     "shipped with the package are joint.\n'diffusionblend methods NAME' describes a method; at "
@@ -64,7 +65,8 @@ def prior_needed(method: type[Method]) -> str:
         where = (
             f"by default {' or '.join(shipped)}, by the size of the slices"
             if shipped
-            else f"none is shipped; train one with 'train --prior-type {kind}', and give it as {option}"
+            else f"{NONE_SHIPPED}; train one with 'train --prior-type {kind}', and give it as "
+            f"{option}"
         )
         said.append(f"It needs a prior of the type {kind}: {where}.")
     return " ".join(said)

@@ -17,7 +17,7 @@ from diffusionblend.cli.compose import (
     with_setting,
 )
 from diffusionblend.cli.help import command_help
-from diffusionblend.cli.methods import prior_needed
+from diffusionblend.cli.methods import NONE_SHIPPED, prior_needed
 from diffusionblend.cli.options import REQUIRED, Option, options_of
 from diffusionblend.cli.recorded import Command
 from diffusionblend.cli.usage import UsageError, did_you_mean
@@ -56,9 +56,9 @@ def _help_of(
     """The help page of a command, in the words of its docstring."""
     text = kind.__doc__ or ""
     if chosen is not None:
-        kind_of = chosen.kind
-        text += f"\n\nMethod {kind_of.name}: {kind_of.summary}; for {kind_of.when}. "
-        text += prior_needed(kind_of)
+        text += f"\n\nMethod {chosen.kind.name}: {chosen.kind.summary}; for {chosen.kind.when}."
+        needed = prior_needed(chosen.kind)
+        text += f" {needed}" if NONE_SHIPPED in needed else ""
     return command_help(name, text, options, COMMANDS[name].examples, everything=everything)
 
 

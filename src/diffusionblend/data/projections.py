@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.base import Geometry
 from diffusionblend.geometry.grid import Grid
 
@@ -33,6 +33,8 @@ class Projections:
     notes: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_kind(self.geometry, Geometry, "The geometry of projections")
+        check_kind(self.grid, Grid, "The grid of projections")
         values = np.ascontiguousarray(self.values, dtype=np.float32)
         rows = self.geometry.detector_rows(self.grid)
         if values.shape != (self.geometry.n_views, rows, self.geometry.n_columns):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffusionblend.data.picture import grey_png
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.grid import Grid
 
 SHOWN_HU = (-1000.0, 1000.0)
@@ -31,6 +31,7 @@ class Volume:
     grid: Grid
 
     def __post_init__(self) -> None:
+        check_kind(self.grid, Grid, "The grid of a volume")
         values = np.ascontiguousarray(self.values, dtype=np.float32)
         if values.shape != self.grid.shape:
             raise InputError(

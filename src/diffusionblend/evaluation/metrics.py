@@ -25,7 +25,7 @@ import numpy as np
 
 from diffusionblend.data.plausible import Unit
 from diffusionblend.data.volume import Volume
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
 from diffusionblend.geometry.grid import Grid, check_same_grid
 
@@ -119,6 +119,8 @@ def evaluate(
     called with the slices scored and in all, over the three planes. Raises InputError where the
     grids differ or a value is not finite.
     """
+    check_kind(reconstruction, Volume, "The reconstruction")
+    check_kind(reference, Volume, "The reference")
     check_same_grid(reconstruction.grid, reference.grid)
     for name, volume in (("reconstruction", reconstruction), ("reference", reference)):
         n_bad = int((~np.isfinite(volume.values)).sum())

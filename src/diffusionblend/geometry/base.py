@@ -39,8 +39,8 @@ class Geometry(ABC):
         class Helix(Geometry, name="helix"): ...
 
     An entry point of the group `diffusionblend.geometries`, under the same name, has the module
-    imported when such a file is read. A subclass of a registered class is not registered by that. Raises InputError where two classes
-    take one name.
+    imported when such a file is read. A subclass of a registered class is not registered by that.
+    Raises InputError where two classes take one name.
     """
 
     couples_slices: ClassVar[bool]
@@ -164,8 +164,8 @@ def geometry_class(name: object) -> type[Geometry]:
     Raises InputError for an unknown one, and for a package that cannot be imported.
     """
     if isinstance(name, str) and name not in _registered and name in GEOMETRIES:
-        found = GEOMETRIES.get(name)
-        if getattr(found, "registered_name", None) != name:
+        found: Any = GEOMETRIES.get(name)
+        if found.registered_name != name:
             raise InputError(
                 f"The package {GEOMETRIES.package_of(name)} has the geometry {name!r} as "
                 f"{_place(found)}, whose own name is {found.registered_name!r}.",

@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.base import Geometry, settle
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.vectors import VectorGeometry, triples
@@ -213,6 +213,7 @@ def fitted_angles(
 
 def square_pixel_mm(grid: Grid) -> float:
     """The width of square pixels; raises InputError where they are not square."""
+    check_kind(grid, Grid, "The grid to fit a geometry to")
     _, sy, sx = grid.spacing_mm
     if abs(sy - sx) > SQUARE_PIXELS * sx:
         raise InputError(

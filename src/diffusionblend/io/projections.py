@@ -15,7 +15,7 @@ import numpy as np
 
 from diffusionblend import __version__
 from diffusionblend.data.projections import Projections, shape_error
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry import Geometry
 from diffusionblend.geometry.base import (
     TYPE_KEY,
@@ -71,6 +71,7 @@ def write_projections(projections: Projections, path: Path | str, force: bool = 
     Values (view, row, column) float32 are kept exactly, with a checksum per view. Raises
     OutputExistsError, OutputWriteError, and InputError for notes that are not plain values.
     """
+    check_kind(projections, Projections, "The scan to write")
     check_projections_suffix(path)
     with atomic_output(path, force=force) as temporary:
         # HDF5 1.14 crashes the whole process where the disk fills up under a chunked file, so the

@@ -18,7 +18,7 @@ import numpy as np
 from diffusionblend.data.plausible import check_hu, doubts, unit_of
 from diffusionblend.data.sitk import image_from_volume, volume_from_image
 from diffusionblend.data.volume import Volume
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_output, check_readable, file_suffix, silent_libraries
 from diffusionblend.io.foreign.reader import reads_foreign
@@ -118,6 +118,7 @@ def write_volume(
     """
     import SimpleITK as sitk
 
+    check_kind(volume, Volume, "The volume to write")
     path = Path(path)
     check_volume_suffix(path)
     image = image_from_volume(volume.with_values(_checked_for(dtype, volume.values)))

@@ -13,6 +13,7 @@ from .base import Solution as Solution
 from .cgls import Cgls as Cgls
 from .diffusion.base import DiffusionMethod as DiffusionMethod
 from .diffusion.base import EstimateMethod as EstimateMethod
+from .diffusion.consistency import CONSISTENCY_STEPS as CONSISTENCY_STEPS
 from .diffusion.consistency.base import Consistency as Consistency
 from .diffusion.consistency.base import ConsistencyStep as ConsistencyStep
 from .diffusion.consistency.cg import Cg as Cg
@@ -31,5 +32,12 @@ from .fbp import Fbp as Fbp
 from .fbp_unet import FbpUnet as FbpUnet
 from .problem import Problem as Problem
 from .sirt import Sirt as Sirt
+from .validation import AtLeastOne as AtLeastOne
+from .validation import BelowOne as BelowOne
+from .validation import Fraction as Fraction
+from .validation import NotNegative as NotNegative
+from .validation import Positive as Positive
+from .validation import StrictFraction as StrictFraction
+from .validation import Within as Within
 
 METHODS: diffusionblend.registry.Registry

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
-from diffusionblend.methods.base import Execution, Method, reconstruct_with
+from diffusionblend.methods.base import Execution, Method, check_is_scan, reconstruct_with
 from diffusionblend.methods.plain import from_plain, plain_fields
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def reconstruct(
 ) -> Reconstruction:
     """A volume in HU from projections, by a method with its settings.
 
-    method: a name ("admm-tv") or an instance (`AdmmTv(weight=0.2)`). prior: a loaded one, the name of a
-    shipped one, a folder or a hub id; None the shipped one for the slices' size. coronal_prior: of
-    coronal slices, for tpdm. coarse_prior: for half the pixels, for diffusionblend++. device:
+    method: a name ("cgls") or an instance (`Cgls(iterations=9)`). prior: a loaded one, the name of
+    a shipped one, a folder or a hub id; None the shipped one for the slices' size. coronal_prior:
+    of coronal slices, for tpdm. coarse_prior: for half the pixels, for diffusionblend++. device:
     "auto", "cpu" or "cuda". on_step: called with the steps done and in all. on_estimate: the same
     with the present estimate, a Volume in HU (diffusion methods). Raises InputError.
     """
@@ -100,6 +100,7 @@ def sample(
             "two or more",
             "reconstruct, for a single one",
         )
+    check_is_scan(scan)
     where = choose_device(device)
     given = {"prior": prior, "coronal_prior": coronal_prior, "coarse_prior": coarse_prior}
     priors = chosen.load_priors(given, grid=scan.grid, device=where)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 from diffusionblend.methods.validation import check_fields
 from diffusionblend.priors.resolve import PriorLike, PriorSpec, resolve_priors
 from diffusionblend.ranks import Ranks
@@ -161,6 +161,7 @@ class Method(ABC):
         """
         from diffusionblend.devices import choose_device
 
+        check_is_scan(scan)
         chosen = choose_device(device)
         given = {"prior": prior, "coronal_prior": coronal_prior, "coarse_prior": coarse_prior}
         priors = self.load_priors(given, grid=scan.grid, device=chosen)
@@ -186,6 +187,13 @@ class Method(ABC):
     def coarse_from_pixels(self) -> int | None:
         """Where no coarse prior is given, the pixels from which one is looked for; None: never."""
         return None
+
+
+def check_is_scan(scan: object) -> None:
+    """Raise InputError for what are no projections."""
+    from diffusionblend.data.projections import Projections
+
+    check_kind(scan, Projections, "The scan to reconstruct")
 
 
 def reconstruct_with(

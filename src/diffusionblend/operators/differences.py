@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from diffusionblend.errors import InputError
 from diffusionblend.operators.linear import LinearOperator
 
 
@@ -16,6 +17,12 @@ class FiniteDifferences(LinearOperator):
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
+        if not isinstance(shape, tuple | list) or len(shape) != 3:
+            raise InputError(
+                f"FiniteDifferences was given {shape!r}.",
+                "the shape (z, y, x) of a volume",
+                "FiniteDifferences(grid.shape)",
+            )
         self.domain_shape = tuple(shape)
         self.range_shape = (3, *shape)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 
 Array = TypeVar("Array", torch.Tensor, np.ndarray)
 
@@ -157,8 +157,8 @@ class LinearOperator(ABC):
             raise InputError(
                 f"{name} was given a {type(array).__name__}.",
                 f"a torch tensor or NumPy array of shape {tuple(shape)}",
-                "a volume's attenuation in 1/mm, hu_to_mu(volume.values), or the projections' "
-                "values",
+                "a volume's attenuation in 1/mm, diffusionblend.units.hu_to_mu(volume.values), or "
+                "the line integrals, scan.values",
             )
         if tuple(array.shape) != tuple(shape):
             raise InputError(
@@ -326,6 +326,8 @@ class Stack(_Composed):
     """
 
     def __init__(self, *parts: LinearOperator) -> None:
+        for part in parts:
+            check_kind(part, LinearOperator, "A part of the stack")
         domains = sorted({tuple(part.domain_shape) for part in parts})
         if len(domains) != 1:
             raise InputError(
@@ -355,9 +357,15 @@ class Stack(_Composed):
         return torch.stack(back).sum(dim=0)
 
 
-def stack(*operators: LinearOperator) -> Stack:
-    """Operators of one domain on top of each other; raises InputError for different domains."""
-    return Stack(*operators)
+def stack(*operators: LinearOperator | Sequence[LinearOperator]) -> Stack:
+    """Operators of one domain on top of each other: `stack(A, B)`, or as NumPy `stack([A, B])`.
+
+    Raises InputError for different domains, and for what is no operator.
+    """
+    parts: list[Any] = []
+    for one in operators:
+        parts += one if isinstance(one, list | tuple) else [one]
+    return Stack(*parts)
 
 
 def known_device(device: torch.device | str) -> torch.device:

@@ -7,7 +7,7 @@ from typing import Self
 
 import torch
 
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry import Geometry, check_scan
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.linear import LinearOperator, known_device
@@ -40,6 +40,8 @@ class XRayTransform(LinearOperator):
         *,
         storage: str | None = None,
     ) -> None:
+        check_kind(geometry, Geometry, "The geometry of an XRayTransform")
+        check_kind(grid, Grid, "The grid of an XRayTransform")
         if dtype not in PRECISIONS:
             raise InputError(f"The dtype is {dtype}.", "torch.float32 or torch.float64")
         kind = PanelRays if geometry.couples_slices else SliceRays
