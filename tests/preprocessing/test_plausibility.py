@@ -9,8 +9,10 @@ from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.plausibility import (
     check_axis,
+    check_order,
     check_upright,
     edge_notes,
+    order_notes,
     saturation_notes,
     view_notes,
 )
@@ -98,6 +100,21 @@ def test_an_axis_along_the_rows():
     check_upright(round_and_even.swapaxes(1, 2))
     growing = lines * np.linspace(1, 1.3, len(lines))[:, None, None]  # a beam that falls
     check_upright(growing)
+
+
+def test_views_and_columns_exchanged():
+    lines = parallel_lines(HALF[::2], rows=3)
+    check_order(lines)
+    with pytest.raises(InputError, match="views and columns seem to be exchanged"):
+        check_order(lines.swapaxes(0, 2))
+
+
+def test_sinograms_taken_for_views():
+    lines = parallel_lines(HALF[::2], rows=6) * np.linspace(0.98, 1, 6)[:, None]
+    (told,) = order_notes(lines.swapaxes(0, 1), np.arange(6) * np.pi / 6)
+    assert "views 30 degrees apart hardly differ" in told
+    assert not order_notes(lines, HALF[::2])
+    assert not order_notes(parallel_lines(HALF[::30], rows=20), HALF[::30])
 
 
 def test_an_axis_at_the_end_of_the_detector():

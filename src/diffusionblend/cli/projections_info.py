@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +11,15 @@ import numpy as np
 import tyro
 
 from diffusionblend.cli.common import say
-from diffusionblend.io.scans.options import ReadOptions
+from diffusionblend.errors import InputError
+from diffusionblend.io.scans.options import NO_ANGLES, ReadOptions
 from diffusionblend.runs.record import plain_value
 
 if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections
     from diffusionblend.data.raw_scan import RawScan
 
+ANY_ARC = 360.0
 EVEN_DEGREES = 0.01
 """Steps between angles that differ by less are printed as one."""
 
@@ -35,17 +37,31 @@ class ProjectionsInfo:
     def run(self) -> None:
         """Read the whole of it, so that a damaged file is found, and print a fact a line."""
         from diffusionblend.io.projections import read_projections
-        from diffusionblend.io.scans.registry import is_projections_file, read_raw_scan
+        from diffusionblend.io.scans.registry import is_projections_file
 
         if is_projections_file(self.file):
             facts = projections_facts(read_projections(self.file))
         else:
-            facts = raw_scan_facts(read_raw_scan(self.file, self.read))
+            facts = self._raw_facts()
         if self.json:
             say(json.dumps(plain_value(facts), indent=2, allow_nan=False))
             return
         for name, value in facts.items():
             say(f"{name.replace('_', ' '):24} {_as_text(value)}")
+
+    def _raw_facts(self) -> dict[str, object]:
+        """Of a measured scan; one without angles is described, and what it lacks told."""
+        from diffusionblend.io.scans.registry import read_raw_scan
+
+        try:
+            return raw_scan_facts(read_raw_scan(self.file, self.read))
+        except InputError as error:
+            if NO_ANGLES not in error.got:
+                raise
+            anyhow = replace(self.read, arc_degrees=ANY_ARC)
+            facts = raw_scan_facts(read_raw_scan(self.file, anyhow))
+            kept = {k: v for k, v in facts.items() if not k.startswith("angle")}
+            return kept | {"angles": f"none; an import needs {error.try_}"}
 
 
 def projections_facts(scan: Projections) -> dict[str, object]:
@@ -93,7 +109,8 @@ def raw_scan_facts(scan: RawScan) -> dict[str, object]:
         "source_to_detector_mm",
     ):
         facts[name] = getattr(scan, name)
-    return {k: v for k, v in facts.items() if v is not None} | scan.facts
+    known = {k: v for k, v in facts.items() if v is not None} | scan.facts
+    return known | ({"notes": list(scan.notes)} if scan.notes else {})
 
 
 def _angles(angles_rad: tuple[float, ...] | np.ndarray) -> dict[str, object]:

@@ -28,6 +28,7 @@ from diffusionblend.io.volumes import check_volume_suffix, write_volume
 from diffusionblend.methods.base import Execution, Method, reconstruct_with
 from diffusionblend.methods.diffusion.loop import State
 from diffusionblend.methods.problem import Problem
+from diffusionblend.methods.residual import residual_note
 from diffusionblend.ranks import Ranks, rank_and_count
 from diffusionblend.runs.checkpoint import MINUTE_SECONDS, KeptState
 from diffusionblend.runs.identity import run_identity
@@ -221,6 +222,9 @@ class ScanRun:
             "network_share": result.network_share,
             "identity": self._identity(task.method),
         }
+        told = residual_note(task.method, self.scan, result.relative_residual)
+        if told is not None:
+            record.results["notes"] = [told]
         write_record(record, output)
         made = f"{task.label}, seed {task.method.first_seed}" if task.label else f"wrote {output}"
         say(
@@ -228,6 +232,8 @@ class ScanRun:
             f"{result.network_evaluations} network evaluations, {result.seconds['total']:.0f} s",
             every_rank=self.alone,
         )
+        if told is not None:
+            say(f"note: {told}", every_rank=self.alone)
 
     def _report_plan(self, steps_done: int) -> None:
         """Print, and record, what the run will cost, where it is long or only that is wanted."""

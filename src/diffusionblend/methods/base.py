@@ -8,6 +8,7 @@ imported with this module.
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -78,6 +79,8 @@ class Method(ABC):
     none. tuned: settings that are searched on a training patient, in this order, with the values
     tried. basic: the settings that the short help shows. volumes_held: float32 volumes that it
     holds at once, without a network. has_estimates: whether its steps hand out a running estimate.
+    usual_residual: the relative residual that it leaves at most of a noiseless scan, and from how
+    many views on.
     """
 
     name: ClassVar[str]
@@ -88,6 +91,7 @@ class Method(ABC):
     basic: ClassVar[tuple[str, ...]] = ()
     volumes_held: ClassVar[int] = 25
     has_estimates: ClassVar[bool] = False
+    usual_residual: ClassVar[tuple[float, int]] = (math.inf, 1)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -34,6 +34,9 @@ MUCH_STEADIER = 0.3
 """How far below that of rows the variation of columns' sums over the views is, where the axis
 lies along the rows; and how large the former is at least."""
 UNSTEADY = 0.03
+UNEVEN_VIEWS = 0.25
+FAR_APART_RAD, HARDLY = np.radians(5.0), 0.2
+"""Views further apart that differ by less than this share of what rows do are told."""
 EMPTY_VIEW = 0.05
 """Views with less than this of what the median view attenuates show no object."""
 
@@ -146,6 +149,51 @@ def check_upright(lines: np.ndarray) -> None:
             "an axis along the columns, so that a row sees a slice",
             "--horizontal-axis, which turns the frames",
         )
+
+
+def check_order(lines: np.ndarray) -> None:
+    """Raises InputError where views and columns seem to be exchanged.
+
+    What an object attenuates in all hardly varies over the views, and falls to nothing towards the
+    detector's ends. lines: (view, row, column).
+    """
+    if min(lines.shape[0], lines.shape[2]) < FEWEST_FOR_ORIENTATION:
+        return
+    totals = lines.sum(axis=1, dtype=np.float64)
+    of_views, of_columns = (_spread(totals.sum(axis=a)) for a in (1, 0))
+    if of_views > UNEVEN_VIEWS and of_columns < MUCH_STEADIER * of_views:
+        raise InputError(
+            f"What the views attenuate in all varies by {100 * of_views:.0f} %, what the columns "
+            f"do by {100 * of_columns:.0f} %: views and columns seem to be exchanged.",
+            "the views along the first axis, the columns along the last",
+            "turn the array with numpy.moveaxis",
+        )
+
+
+def order_notes(lines: np.ndarray, angles_rad: np.ndarray) -> list[str]:
+    """Sentences on views that hardly differ while rows do: sinograms that were taken for views.
+
+    lines: (view, row, column).
+    """
+    n_views, n_rows, _ = lines.shape
+    if n_views < 2 or n_rows < max(FEWEST_FOR_ORIENTATION, n_views):
+        return []
+    steps = np.abs(np.diff(angles_rad))
+    stride = max(1, n_rows // n_views)
+    between_views = float(np.abs(np.diff(lines, axis=0)).mean())
+    between_rows = float(np.abs(lines[:, stride:] - lines[:, :-stride]).mean())
+    if np.median(steps) < FAR_APART_RAD or between_views > HARDLY * between_rows:
+        return []
+    return [
+        f"views {np.degrees(np.median(steps)):.0f} degrees apart hardly differ, and their rows do: "
+        "sinograms that are read as views (sinograms), or a round object"
+    ]
+
+
+def _spread(totals: np.ndarray) -> float:
+    """How much sums vary, of their mean."""
+    mean = abs(float(totals.mean()))
+    return float(totals.std()) / mean if mean > 0 else 0.0
 
 
 def _variation(sums: np.ndarray) -> float:

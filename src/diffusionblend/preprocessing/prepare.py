@@ -20,8 +20,10 @@ from diffusionblend.preprocessing.detector import bin_detector
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
 from diffusionblend.preprocessing.plausibility import (
     check_axis,
+    check_order,
     check_upright,
     edge_notes,
+    order_notes,
     saturation_notes,
     view_notes,
 )
@@ -61,8 +63,9 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     check_line_integrals(lines)
     correction.notes[:0] = told
     correction.notes += assumed + view_notes(lines, scan)
-    if kind == "parallel":
-        check_upright(lines)
+    check_order(lines)
+    check_upright(lines)
+    correction.notes += order_notes(lines, scan.angles_rad)
     before_air = lines
     if settings.air_columns:
         lines = subtract_air(lines, settings.air_columns)

@@ -146,6 +146,25 @@ def test_room_that_was_never_filled(tmp_path):
     refused(tmp_path / "a.h5", "nothing was ever written")
 
 
+def test_data_behind_a_link_that_leads_nowhere(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["exchange/data"] = h5py.ExternalLink("frames.h5", "entry/data")
+        file["exchange/theta"] = DEGREES
+    refused(tmp_path / "a.h5", "no /exchange/data", "frames.h5, which is not there")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["exchange/data"] = h5py.SoftLink("/raw/data")
+        file["exchange/theta"] = DEGREES
+    refused(tmp_path / "b.h5", "a link to /raw/data, which is not there")
+
+
+def test_angles_in_a_column(tmp_path):
+    path = write_exchange(tmp_path / "a.h5", COUNTS["data"])
+    with h5py.File(path, "a") as file:
+        del file["exchange/theta"]
+        file["exchange/theta"] = DEGREES[:, None]
+    np.testing.assert_allclose(read_raw_scan(path).angles_rad, VIEWS)
+
+
 # ---- NeXus
 
 
@@ -296,4 +315,13 @@ def test_rtk_that_is_no_circle(tmp_path):
     (tmp_path / "e.xml").write_text("<Other/>")
     refused(path, "is not a geometry of RTK", rtk_geometry=tmp_path / "e.xml")
     np.save(tmp_path / "f.npy", lines)
-    refused(tmp_path / "f.npy", "projections of RTK", arc_degrees=180, **read)
+    refused(tmp_path / "f.npy", "--rtk-geometry was given", arc_degrees=180, **read)
+    refused(path, "--arc-degrees was given", arc_degrees=180, **read)
+
+
+def test_options_that_a_source_has_no_use_for(tmp_path):
+    np.save(tmp_path / "a.npy", COUNTS["data"])
+    refused(tmp_path / "a.npy", "--views was given for a.npy", views="*.tif", arc_degrees=180)
+    key = write_nexus(tmp_path / "key.nxs", ALL, KEY)
+    refused(tmp_path / "a.npy", "--image-key", image_key=key, arc_degrees=180)
+    refused(key, "--sinograms", sinograms=True)

@@ -5,6 +5,8 @@ tifffile writes the files here; what is expected is the array that went in.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -252,3 +254,28 @@ def test_a_stack_in_several_files_and_several_exposures_of_a_view(tmp_path):
     assert done.projections.values.shape[0] == 45
     assert any("2 pages of each file are averaged" in note for note in done.correction.notes)
     check_discs(done, 0.06)
+
+
+def test_ome_files_that_describe_one_another(tmp_path):
+    """Each file of the set says by its OME-XML that it is all of them; a page is one view."""
+    tifffile.imwrite(tmp_path / "all.ome.tif", PAGES, ome=True, metadata={"axes": "TYX"})
+    with tifffile.TiffFile(tmp_path / "all.ome.tif") as file:
+        described = file.ome_metadata
+    plane = "".join(
+        f'<TiffData IFD="0" PlaneCount="1" FirstT="{i}"><UUID FileName="v_{i}.ome.tif">'
+        f"urn:uuid:00000000-0000-0000-0000-00000000000{i}</UUID></TiffData>"
+        for i in range(5)
+    )
+    start, end = described.index("<TiffData"), described.index("</Pixels>")
+    described = described[:start] + plane + described[end:]
+    (tmp_path / "all.ome.tif").unlink()
+    head, name = described.split("<Image", 1)
+    head = re.sub(r' UUID="[^"]*"', "", head)
+    for i, page in enumerate(PAGES):
+        own = head.replace("<OME ", f'<OME UUID="urn:uuid:00000000-0000-0000-0000-00000000000{i}" ')
+        text = f"{own}<Image{name}"
+        tifffile.imwrite(tmp_path / f"v_{i}.ome.tif", page, description=text, metadata=None)
+    with tifffile.TiffFile(tmp_path / "v_1.ome.tif") as file:
+        assert file.series[0].shape == PAGES.shape  # what the library gives by itself
+    for i, page in enumerate(PAGES):
+        np.testing.assert_array_equal(read_tiff(tmp_path / f"v_{i}.ome.tif").frames, page[None])

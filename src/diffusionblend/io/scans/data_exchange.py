@@ -9,7 +9,12 @@ import numpy as np
 
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
-from diffusionblend.io.scans.hdf5 import find_dataset, open_hdf5, text_attribute
+from diffusionblend.io.scans.hdf5 import (
+    find_dataset,
+    missing_reason,
+    open_hdf5,
+    text_attribute,
+)
 from diffusionblend.io.scans.options import ReadOptions, chosen_angles
 
 if TYPE_CHECKING:
@@ -31,15 +36,19 @@ def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
     with open_hdf5(path, f"an HDF5 file with {LAYOUT}") as file:
         data = find_dataset(file, DATA, (2, 3))
         if data is None:
+            reason = missing_reason(file, DATA)
+            linked = "" if reason.endswith("is missing") else f" ({reason})"
             raise InputError(
-                f"{path} has no /{DATA}; it has {_names(file)}.",
+                f"{path} has no /{DATA}{linked}; it has {_names(file)}.",
                 LAYOUT,
                 "another file, or its arrays as .npy with --angles",
             )
         turned = data.ndim == 3 and (options.sinograms or _is_sinogram(data))
         n_views = data.shape[1 if turned else 0]
         shape = (1 if data.ndim == 2 else data.shape[0 if turned else 1], data.shape[-1])
-        theta = find_dataset(file, THETA, (1,))
+        theta = find_dataset(file, THETA, (1, 2))
+        if theta is not None and theta.ndim == 2 and min(theta.shape) > 1:
+            raise InputError(f"{path} has {THETA} of shape {theta.shape}.", "an angle a view")
         own, unit = (None, None) if theta is None else (theta[()], text_attribute(theta, "units"))
         angles = chosen_angles(options, path, n_views, own, unit)
         views = options.window.views

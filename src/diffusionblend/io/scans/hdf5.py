@@ -149,6 +149,20 @@ def check_dataset(found: h5py.Dataset, path: Path | str, *, whole: bool = True) 
     check_claim(path, n_bytes, held_bytes=stored, what=what, whole=whole)
 
 
+def missing_reason(group: h5py.Group, name: str) -> str:
+    """Why there is nothing of a name in a group, as a part of a sentence."""
+    import h5py
+
+    parent, _, last = name.rpartition("/")
+    within = group.get(parent) if parent else group
+    link = within.get(last, getlink=True) if isinstance(within, h5py.Group) else None
+    if isinstance(link, h5py.ExternalLink):
+        return f"its data lie in {Path(link.filename).name}, which is not there"
+    if isinstance(link, h5py.SoftLink):
+        return f"it is a link to {link.path}, which is not there"
+    return f"{group.name.rstrip('/')}/{name} is missing"
+
+
 def text_attribute(found: h5py.HLObject, name: str) -> str | None:
     """An attribute as text; None where it is absent."""
     value = found.attrs.get(name)

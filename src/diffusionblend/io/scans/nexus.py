@@ -9,7 +9,12 @@ import numpy as np
 
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
-from diffusionblend.io.scans.hdf5 import find_dataset, open_hdf5, text_attribute
+from diffusionblend.io.scans.hdf5 import (
+    find_dataset,
+    missing_reason,
+    open_hdf5,
+    text_attribute,
+)
 from diffusionblend.io.scans.lengths import mm_per_unit
 from diffusionblend.io.scans.options import (
     DARK_KEY,
@@ -44,7 +49,7 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
         data = find_dataset(entry, DATA, (3,))
         if data is None:
             raise InputError(
-                f"{path} has no frames: {_missing(entry)}.",
+                f"{path} has no frames: {missing_reason(entry, DATA)}.",
                 f"{entry.name}/{DATA} in the file",
                 "put that file in its place; or, for a folder of TIFF frames, "
                 f"import the folder with --image-key {path.name}",
@@ -188,13 +193,3 @@ def _pixel_sizes(entry: h5py.Group, notes: list[str]) -> dict[str, float]:
             told = "without a unit" if unit is None else f"in {unit!r}"
             notes.append(f"{where} is {value:g} {told}, which is not used: give --column-mm")
     return found
-
-
-def _missing(entry: h5py.Group) -> str:
-    """Why the frames are not to be had."""
-    import h5py
-
-    link = entry[DETECTOR].get("data", getlink=True)
-    if isinstance(link, h5py.ExternalLink):
-        return f"they lie in {Path(link.filename).name}, which is not there"
-    return f"{entry.name}/{DATA} is missing"

@@ -13,6 +13,8 @@ from diffusionblend.geometry import equally_spaced_angles
 from diffusionblend.io.scans.angle_list import read_angle_list
 from diffusionblend.io.scans.angles import AngleUnit, angles_in_radians
 
+NO_ANGLES = "holds no angles"
+"""What the error of a source without angles says."""
 PROJECTION_KEY, FLAT_KEY, DARK_KEY = 0, 1, 2
 """What an image key says of a frame (NXtomo); other keys are frames to leave out."""
 
@@ -96,7 +98,7 @@ def chosen_angles(
         return np.array(equally_spaced_angles(n_frames, options.arc_degrees))
     if own is None:
         raise InputError(
-            f"{source} holds no angles.",
+            f"{source} {NO_ANGLES}.",
             "an angle for every view",
             "--angles FILE with one number a view, or --arc-degrees 180 for equally spaced views",
         )

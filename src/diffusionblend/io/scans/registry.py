@@ -53,18 +53,37 @@ def read_raw_scan(source: Path | str, options: ReadOptions | None = None) -> Raw
     return scan
 
 
+def _check_used(source: Path, options: ReadOptions) -> None:
+    """Raises InputError for options that a source of this kind has no use for."""
+    suffix = source.suffix.lower()
+    tiff = source.is_dir() or suffix in TIFF_SUFFIXES
+    nexus = suffix in HDF5_SUFFIXES and source.is_file() and is_nexus_tomography(source)
+    unused = {
+        "--views": options.views is not None and not source.is_dir(),
+        "--image-key": options.image_key is not None and not (tiff or nexus),
+        "--sinograms": options.sinograms
+        and (nexus or not (tiff or suffix in (*HDF5_SUFFIXES, ".npy", ".npz"))),
+        "--rtk-geometry": options.rtk_geometry is not None and suffix not in META_IMAGE_SUFFIXES,
+        "--angles": options.angles is not None and suffix in META_IMAGE_SUFFIXES,
+        "--arc-degrees": options.arc_degrees is not None and suffix in META_IMAGE_SUFFIXES,
+    }
+    for name, is_unused in unused.items():
+        if is_unused:
+            raise InputError(
+                f"{name} was given for {source.name}, which has no use for it.",
+                "options that belong to the source (docs/measured-projections.md)",
+                f"leave out {name}",
+            )
+
+
 def _read(source: Path, options: ReadOptions) -> RawScan:
     """What the source itself holds."""
+    _check_used(source, options)
     if source.is_dir():
         return read_tiff_projections(source, options)
     suffix = source.suffix.lower()
     if suffix in META_IMAGE_SUFFIXES:
         return read_rtk_projections(source, options)
-    if options.rtk_geometry is not None:
-        raise InputError(
-            f"An RTK geometry was given for {source.name}.",
-            f"projections of RTK, {' or '.join(META_IMAGE_SUFFIXES)}",
-        )
     if suffix in HDF5_SUFFIXES:
         return _read_hdf5(source, options)
     if suffix in READERS:

@@ -57,13 +57,11 @@ class TiffPages:
 
 def read_tiff(path: Path) -> TiffPages:
     """All frames of a TIFF file. Raises InputError for what is not grey, or is not all there."""
-    import tifffile
-
     check_readable(path)
     if path.suffix.lower() not in TIFF_SUFFIXES:
         raise InputError(f"{path} is not TIFF by its name.", "a file .tif or .tiff")
     try:
-        with _complaints() as complaints, tifffile.TiffFile(path) as tif:
+        with _complaints() as complaints, _opened(path) as tif:
             series = _series(tif, path)
             page = series.keyframe
             _check_kind(page, path)
@@ -81,6 +79,20 @@ def read_tiff(path: Path) -> TiffPages:
             "a whole TIFF file",
             "copy it again (it is truncated or damaged)",
         ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+    """A TIFF file, its own pages alone where its description reaches into other files."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tif:
+        pages = [page for series in tif.series for page in series.pages if page is not None]
+        if all(page.parent is tif for page in pages):
+            yield tif
+            return
+    with tifffile.TiffFile(path, is_ome=False, is_mmstack=False) as tif:
+        yield tif
 
 
 @contextmanager
