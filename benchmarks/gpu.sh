@@ -67,9 +67,10 @@ else
     nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader | tee -a "$LOG"
 fi
 
-gpu_tests() {  # every test that has cuda in its name, from the files that speak of it
+gpu_tests() {  # every test that has cuda in its name, from the files that speak of it; none is of
+    # the command line, whose libraries may not be there
     local files options=(-q -k cuda -W default -p no:cacheprovider)
-    mapfile -t files < <(grep -rl --include='test_*.py' cuda tests)
+    mapfile -t files < <(grep -rl --include='test_*.py' --exclude-dir=cli cuda tests)
     [ -n "$TINY" ] && options+=(--collect-only)
     "$PYTHON" -m pytest "${options[@]}" "${files[@]}"
 }
