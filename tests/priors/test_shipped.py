@@ -22,6 +22,7 @@ from diffusionblend.priors import store
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
 from diffusionblend.priors.store import (
     DEFAULT_PRIOR,
+    default_priors,
     find_prior,
     shipped_for,
     shipped_half_of,
@@ -92,6 +93,7 @@ def test_the_shipped_prior_is_that_of_the_slices_size() -> None:
     found = [shipped_for(grid(pixels)) for pixels in (128, 256, 100)]
     assert found == ["chest-128", "chest-256", DEFAULT_PRIOR]
     assert shipped_for(grid(128), "slices") is None
+    assert default_priors() == (DEFAULT_PRIOR,)
 
 
 def facts(prior_type: str = "joint", size: int = 128, **more: object) -> dict:
@@ -120,6 +122,7 @@ def test_the_first_shipped_prior_that_serves_the_scan_is_taken(
         grids = (grid(128), grid(256), grid(100), grid(128, 0.6), grid(128, 6.1))
         assert [shipped_for(g) for g in grids] == expected
         assert shipped_for(grid(64), "slices") == ("slices" if len(order) > 1 else None)
+        assert default_priors() == ((order[0], "slices") if len(order) > 1 else order)
 
 
 def test_half_the_pixels_are_known_of_shipped_priors_alone(tiny_prior: Path) -> None:

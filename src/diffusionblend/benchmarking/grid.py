@@ -37,7 +37,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.api import make_method
 from diffusionblend.methods.base import Method
-from diffusionblend.priors.store import DEFAULT_PRIOR
+from diffusionblend.priors.store import default_priors
 
 PRIOR_ROLES = ("prior", "coronal_prior", "coarse_prior")
 OWN_KEYS = ("method", "label", "seeds", "samples", *PRIOR_ROLES)
@@ -84,7 +84,7 @@ class Grid:
     setups: tuple[Setup, ...] = ()
     scans: tuple[ScanFile, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
-    priors: tuple[str, ...] = (DEFAULT_PRIOR,)
+    priors: tuple[str, ...] = field(default_factory=default_priors)
     size: int | None = None
     slices: int | None = None
     tune_on: Path | None = None

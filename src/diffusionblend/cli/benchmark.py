@@ -54,7 +54,7 @@ class Benchmark:
     diffusionblend++. Not together with a grid."""
     priors: tuple[str, ...] | None = None
     """One of each prior type that the methods need: shipped names, folders or hub ids. By default
-    the shipped one for DiffusionBlend++."""
+    the shipped one of each type, see 'diffusionblend priors'."""
     seeds: int | None = None
     """Runs of each method that draws noise, with seeds from 0; by default 3."""
     steps: int | None = None

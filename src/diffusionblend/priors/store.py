@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from diffusionblend.geometry.grid import Grid
 
 DEFAULT_ORDER = ("chest-128", "chest-256")
-"""Shipped priors, best first: a scan takes the first of the method's prior type that serves it."""
+"""Shipped priors of every type, best first: where none is named, a method takes the first of its
+prior type that serves the scan."""
 DEFAULT_PRIOR = DEFAULT_ORDER[0]
 WEIGHTS_FOLDER = "weights"
 HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
@@ -45,17 +46,27 @@ def shipped_for(grid: Grid, prior_type: str = "joint") -> str | None:
 
     Where none serves them it is the first of that type; None where there is none of the type.
     """
-    facts = shipped_facts()
-    fitting = shipped_of_type(prior_type)
+    facts, fitting = shipped_facts(), shipped_of_type(prior_type)
     serving = (name for name in fitting if _serves(facts[name], grid))
     return next(serving, next(iter(fitting), None))
 
 
 def shipped_of_type(prior_type: str) -> tuple[str, ...]:
     """The names of the shipped priors of a type, best first."""
+    return tuple(name for name, kind in _types().items() if kind == prior_type)
+
+
+def default_priors() -> tuple[str, ...]:
+    """The first shipped prior of each prior type, for a comparison of methods."""
+    types = _types()
+    return tuple(dict.fromkeys(shipped_of_type(kind)[0] for kind in types.values()))
+
+
+def _types() -> dict[str, str]:
+    """The prior type of each shipped prior that is taken where none is named, best first."""
     facts = shipped_facts()
-    types = {name: facts[name]["network"].get("prior_type", "joint") for name in facts}
-    return tuple(n for n in DEFAULT_ORDER if types.get(n) == prior_type)
+    known = (name for name in DEFAULT_ORDER if name in facts)
+    return {name: facts[name]["network"].get("prior_type", "joint") for name in known}
 
 
 def _serves(facts: dict, grid: Grid) -> bool:

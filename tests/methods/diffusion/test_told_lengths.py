@@ -119,3 +119,20 @@ def test_a_prior_named_first_is_what_every_scan_takes(
         assert {p.source for p in found.values()} == {"chest"}
         assert ("coarse_prior" in found) == (pixels == 256)
     assert reconstruct(projections, method, device="cpu").volume.values.shape == (3, 24, 20)
+
+
+def test_every_method_takes_the_shipped_prior_of_its_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for prior_type in ("slices", "coronal"):
+        random_prior(0, replace(TOLD, prior_type=prior_type)).save(tmp_path / prior_type)
+    shipped = {name: tmp_path / name for name in ("slices", "coronal")}
+    monkeypatch.setattr(store, "shipped_priors", lambda: shipped)
+    projections = scan(small_volume((4, 16, 16)))
+    with pytest.raises(InputError, match="none was given"):
+        reconstruct(projections, "dds", steps=1, device="cpu")
+    monkeypatch.setattr(store, "DEFAULT_ORDER", ("coronal", "slices"))
+    for method in ("dds", "tpdm"):
+        assert reconstruct(projections, method, steps=1, device="cpu").network_evaluations == 1
+    with pytest.raises(InputError, match="prior of the type 'conditional', and none was given"):
+        reconstruct(projections, "diffusionblend", steps=1, device="cpu")
