@@ -84,7 +84,7 @@ def write_record(record: RunRecord, output: Path) -> None:
 def write_text(path: Path, text: str, force: bool) -> None:
     """A text file, whole or not at all."""
     with atomic_output(path, force=force) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def say(text: str, *, every_rank: bool = False) -> None:

@@ -6,6 +6,7 @@ Ctrl-C; 143 by SIGTERM; 141 where nobody reads the output any more.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -48,6 +49,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Their code is 2.
     """
+    _print_any_name()
     previous = signal.signal(signal.SIGTERM, _terminate)
     command: Command | str | None = None
     try:
@@ -180,6 +182,13 @@ def _list_of(first: str, names: Sequence[str]) -> str:
 def _report_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning as one plain line, in place of Python's with the line of source that gave it."""
     print(f"diffusionblend: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _print_any_name() -> None:
+    """Have names of files that are no UTF-8 printed with escapes for their odd bytes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _terminate(_number: int, _frame: object) -> None:

@@ -262,7 +262,7 @@ def sha256_of(path: Path | str, on_step: Callable[[int, int], None] | None = Non
         return digest_of(path)
     by_name = {p.relative_to(path).as_posix(): p for p in files}
     lines = "".join(f"{digest_of(by_name[name])}  {name}\n" for name in sorted(by_name))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def write_report(
         records=[(name, _json(record)) for name, record in records.items()],
     )
     with atomic_output(path, force=force) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     return Path(path)
 
 

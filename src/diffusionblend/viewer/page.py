@@ -78,7 +78,7 @@ def write_static_page(scene: Scene, path: Path | str, *, force: bool = False) ->
 
     page = viewer_page(scene, embedded=True)
     with atomic_output(path, force=force) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def check_embeddable(n_bytes: int) -> None:

@@ -44,7 +44,7 @@ class ViewerServer(ThreadingHTTPServer):
     def __init__(self, scene: Scene, *, port: int = 0, token: str | None = None) -> None:
         self.scene = scene
         self.token = secrets.token_urlsafe(TOKEN_BYTES) if token is None else token
-        self.page = viewer_page(scene).encode()
+        self.page = viewer_page(scene).encode(errors="backslashreplace")
         if not 0 <= port <= MAX_PORT:
             raise InputError(f"The port is {port}.", f"a number from 0 to {MAX_PORT}", "--port 0")
         try:

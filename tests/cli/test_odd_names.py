@@ -1,0 +1,49 @@
+"""Names of files that are no UTF-8, as old archives unpack on Linux, through the verbs."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from command_line import assert_succeeded
+from dicom_series import hu_pattern, write_series
+from diffusionblend.io.volumes import read_volume
+
+UMLAUT = "\udcfc"
+"""The byte of a latin-1 u with two dots, as Python names it."""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_a_series_and_volumes_of_such_names_go_in_and_out(cli, tmp_path, suffix):
+    folder = tmp_path / f"M{UMLAUT}ller"
+    for path in write_series(folder):
+        path.rename(folder / f"Sch{UMLAUT}ler-{path.name}")
+    volume = tmp_path / f"v{UMLAUT}{suffix}"
+    result = cli("import", folder, "-o", volume)
+    assert_succeeded(result)
+    assert r"\udcfc" in result.out
+    again = tmp_path / f"w{UMLAUT}.nii.gz"
+    assert_succeeded(cli("import", volume, "-o", again))
+    np.testing.assert_array_equal(read_volume(again).values, hu_pattern())
+
+
+def test_stacks_pages_and_figures_of_such_names_are_written(cli, tmp_path):
+    write_series(tmp_path / "in")
+    volume = tmp_path / f"v{UMLAUT}.nii.gz"
+    assert_succeeded(cli("import", tmp_path / "in", "-o", volume))
+    stack = tmp_path / f"t{UMLAUT}"
+    assert_succeeded(cli("export", volume, "-o", stack, "--format", "tiff"))
+    np.testing.assert_array_equal(read_volume(stack).values, hu_pattern())
+    dicom = tmp_path / f"d{UMLAUT}"
+    assert_succeeded(cli("export", volume, "-o", dicom, "--template", tmp_path / "in"))
+    np.testing.assert_array_equal(read_volume(dicom).values, hu_pattern())
+    page = tmp_path / f"p{UMLAUT}.html"
+    assert_succeeded(cli("view", volume, "--static", page))
+    report = tmp_path / f"r{UMLAUT}.html"
+    assert_succeeded(cli("evaluate", volume, "--reference", dicom, "--report", report))
+    for path in (page, report):
+        assert r"\udcfc" in path.read_text(encoding="utf-8")
