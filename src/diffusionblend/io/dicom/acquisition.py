@@ -33,7 +33,7 @@ NOT_MIXED = {
     "ReconstructionDiameter": "fields of view",
 }
 """Tags that may change once along a volume, as where a scan goes on in a second acquisition, but
-not to and fro."""
+not again and again."""
 TIMES = {"TriggerTime": "trigger times", "AcquisitionTime": "times of acquisition"}
 """Tags that may differ from slice to slice, and tell phases apart where slices share places."""
 FEWEST_SLICES = 3
