@@ -13,6 +13,9 @@ EXIT_INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
+        from diffusionblend.cli.streams import open_closed_streams
+
+        open_closed_streams()
         from diffusionblend.cli.main import main as run_and_exit
 
         run_and_exit()

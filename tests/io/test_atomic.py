@@ -3,13 +3,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
 from diffusionblend.io.atomic import (
+    atomic_folder,
     atomic_output,
     check_outputs_absent,
     file_suffix,
@@ -263,3 +266,38 @@ def test_hashing_tells_how_far_it_is(tmp_path, monkeypatch):
 def test_sha256_of_nothing_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no "):
         sha256_of(tmp_path / "none")
+
+
+def killed_with(folder: Path, at: str) -> None:
+    """A process that replaces a folder of slices and is killed at a call of os."""
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from diffusionblend.io import atomic\n"
+        "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "real, calls = os.replace, []\n"
+        "def replace(a, b):\n"
+        "    calls.append(a)\n"
+        "    die() if len(calls) == 2 else real(a, b)\n"
+        "if sys.argv[2] == 'between': os.replace = replace\n"
+        "with atomic.atomic_folder(sys.argv[1], force=True, kinds=('.dcm',)) as temporary:\n"
+        "    (temporary / 'new.dcm').write_text('new')\n"
+        "    if sys.argv[2] == 'within': die()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder), at], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("at", ["within", "between"])
+def test_what_a_killed_process_left_of_a_folder_is_removed(tmp_path, at):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    (folder / "old.dcm").write_text("old")
+    killed_with(folder, at)
+    hidden = [p.name for p in tmp_path.iterdir() if p.name.startswith(".series.")]
+    assert hidden and folder.exists() == (at == "within")
+    again = atomic_folder(folder, kinds=(".dcm",))
+    with pytest.raises(OutputExistsError), again:  # the older one is there, or is there again
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["series"]
+    assert [p.name for p in folder.iterdir()] == ["old.dcm"]

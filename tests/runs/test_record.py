@@ -206,7 +206,7 @@ def test_nothing_heavy_is_imported():
     ("text", "words"),
     [
         ("not json", "not a run record"),
-        ("[1]", "no command"),
+        ("[1]", "no JSON object"),
         ('{"command": "train"}', "no command"),
         ('{"command": "train", "settings": {}, "record_version": 99}', "version 99"),
         ('{"verb": "train", "settings": {}, "record_version": 1, "new": 1}', "version 1"),

@@ -155,7 +155,7 @@ def test_an_interrupted_build_goes_on(source: Path, tmp_path: Path, reads: list[
 def test_the_cache_tells_nothing_of_a_patient(source: Path, tmp_path: Path) -> None:
     cached(tmp_path / "cache", source)
     index = json.loads((tmp_path / "cache" / INDEX_FILE).read_text())
-    assert set(index) == {"format", "sources", "volumes"}
+    assert set(index) == {"format", "sources", "volumes", "sha256"}
     for entry in index["volumes"].values():
         assert set(entry) == {"slice_spacing_mm", "pixel_mm", "slices", "sha256", "stamp"}
 

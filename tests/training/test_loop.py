@@ -17,7 +17,7 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.training import loop
-from diffusionblend.training.checkpoint import CHECKPOINT_FILE
+from diffusionblend.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from diffusionblend.training.log import METRICS_FILE
 from diffusionblend.training.loop import Progress, Stopped, Trainer
 from diffusionblend.training.settings import TrainSettings
@@ -297,7 +297,8 @@ def test_settings_that_a_checkpoint_lacks_had_their_defaults(tmp_path: Path) -> 
     state = torch.load(path, weights_only=True)
     for name in ("accumulate", "schedule", "augmentation"):
         del state["settings"][name]
-    torch.save(state, path)
+    del state["sha256"]
+    write_checkpoint(path, state)
     assert trainer(tmp_path).step == 2
     augmentation = replace(SETTINGS.augmentation, shift=0.1)
     for changed in ({"schedule": "cosine"}, {"augmentation": augmentation}):

@@ -14,8 +14,10 @@ from diffusionblend.cli.allocator import give_back_freed_memory
 from diffusionblend.cli.common import Device, Output, add_input, say, write_record
 from diffusionblend.cli.plan import in_words, report_disk, report_memory
 from diffusionblend.cli.progress import progress
+from diffusionblend.data.printable import printable
 from diffusionblend.devices import choose_device
 from diffusionblend.errors import InputError
+from diffusionblend.io.locks import folder_locked
 from diffusionblend.runs.record import RunRecord
 
 if TYPE_CHECKING:
@@ -97,7 +99,8 @@ class Benchmark:
                 warnings.warn(
                     f"{name} was trained on {path.name}: its figures flatter", stacklevel=2
                 )
-        outcome = engine.run()
+        with folder_locked(self.output, "benchmark"):
+            outcome = engine.run()
         if outcome.tables is not None:
             say(outcome.tables)
             say(f"wrote {self.output / TABLE_FILE} and {CSV_FILE}")
@@ -118,7 +121,7 @@ class Benchmark:
         reports = Reports(
             progress=progress,
             say=say,
-            failure=lambda text: print(f"diffusionblend: {text}", file=sys.stderr),
+            failure=lambda text: print(f"diffusionblend: {printable(text)}", file=sys.stderr),
             before_run=give_back_freed_memory,
         )
         return Engine.of(

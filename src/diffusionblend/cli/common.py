@@ -10,11 +10,13 @@ from typing import Annotated, Literal
 import tyro
 
 from diffusionblend.cli.progress import PATIENCE_SECONDS, Advance, progress
+from diffusionblend.data.printable import printable
 from diffusionblend.devices import choose_device as choose_device
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import atomic_output, check_outputs_absent
 from diffusionblend.ranks import rank_and_count
 from diffusionblend.runs.record import RunRecord, run_record_path
+from diffusionblend.runs.unfinished import remove_unfinished, unfinished
 
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Device = Literal["auto", "cpu", "cuda"]
@@ -38,7 +40,11 @@ def parsed_shard(shard: str) -> tuple[int, int]:
 
 
 def check_output_and_record(output: Path, force: bool) -> None:
-    """Refuse, before any work, an output or a run record beside it that exists without `force`."""
+    """Refuse, before any work, an output or a run record beside it that exists without `force`.
+
+    What a killed run left of this output is removed first.
+    """
+    remove_unfinished(output)
     check_outputs_absent([output, run_record_path(output)], force)
 
 
@@ -76,6 +82,17 @@ def timed_part(record: RunRecord, part: str, what: object = "") -> Iterator[Adva
         yield on_step
 
 
+@contextmanager
+def recorded(record: RunRecord, output: Path, *others: Path) -> Iterator[None]:
+    """Write an output, and others beside it, in the block; the record follows.
+
+    A kill in between leaves a mark by which the same command knows that they are its own.
+    """
+    with unfinished([*others, output]):
+        yield
+        write_record(record, output)
+
+
 def write_record(record: RunRecord, output: Path) -> None:
     """The run record beside its output, which has just been written."""
     record.write(run_record_path(output), force=True)
@@ -88,6 +105,9 @@ def write_text(path: Path, text: str, force: bool) -> None:
 
 
 def say(text: str, *, every_rank: bool = False) -> None:
-    """A line for the user on standard output, from the first process alone by default."""
+    """A line for the user on standard output, from the first process alone by default.
+
+    What is not printable in it, such as control characters of a file's tags, is escaped.
+    """
     if every_rank or rank_and_count()[0] == 0:
-        print(text, flush=True)
+        print(printable(text), flush=True)

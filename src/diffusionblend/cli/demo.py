@@ -14,8 +14,8 @@ from diffusionblend.cli.common import (
     add_input,
     check_seed,
     choose_device,
+    recorded,
     say,
-    write_record,
 )
 from diffusionblend.cli.plan import Files, plan_and_report
 from diffusionblend.cli.progress import PATIENCE_SECONDS, progress
@@ -25,6 +25,7 @@ from diffusionblend.io.atomic import check_outputs_absent
 from diffusionblend.methods.diffusion.diffusionblend_pp import DiffusionBlendPP
 from diffusionblend.priors.store import DEFAULT_PRIOR
 from diffusionblend.runs.record import RunRecord, peak_memory_mb, plain_value, run_record_path
+from diffusionblend.runs.unfinished import remove_unfinished
 from diffusionblend.simulation import PAPER_PHOTONS
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Demo:
         if self.views < 1:
             raise InputError(f"Asked for {self.views} views.", "at least one", "--views 8")
         paths = self._outputs()
+        remove_unfinished(paths["report"])
         check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
         device = choose_device(self.device)
         prior = load_prior(self.prior, device)
@@ -84,14 +86,16 @@ class Demo:
         if self.dry_run:
             return
         results = self._reconstruct(projections, priors, device)
-        write_volume(truth, paths["reference"], force=self.force)
-        write_projections(projections, paths["projections"], force=self.force)
         for name, result in results.items():
-            write_volume(result.volume, paths[name], force=self.force)
             record.seconds[name] = result.seconds["total"]
-        self._report(truth, projections, results, record, paths["report"])
-        write_record(record, paths["report"])
-        say(f"volumes in {self.output}, pictures in {paths['report']}")
+        report = paths.pop("report")
+        with recorded(record, report, *paths.values()):
+            write_volume(truth, paths["reference"], force=self.force)
+            write_projections(projections, paths["projections"], force=self.force)
+            for name, result in results.items():
+                write_volume(result.volume, paths[name], force=self.force)
+            self._report(truth, projections, results, record, report)
+        say(f"volumes in {self.output}, pictures in {report}")
 
     def _outputs(self) -> dict[str, Path]:
         names = {

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from diffusionblend.cli.common import say
 from diffusionblend.errors import InputError
+from diffusionblend.io.memory import available_memory_bytes
 from diffusionblend.priors.store import DEFAULT_PRIOR
-from diffusionblend.runs.record import available_memory_bytes, versions
+from diffusionblend.runs.record import versions
 
 if TYPE_CHECKING:
     import torch

@@ -16,9 +16,9 @@ from diffusionblend.cli.common import (
     check_output_and_record,
     check_outputs_are_no_inputs,
     check_suffix,
+    recorded,
     say,
     timed_part,
-    write_record,
     write_text,
 )
 from diffusionblend.data.plausible import check_hu, unit_of
@@ -94,18 +94,18 @@ class Evaluate:
             )
             calibration = self._calibration(volume, deviation, reference)
         self._print(evaluation, calibration)
-        with timed_part(record, "draw"):
-            written = self._draw(volume, reference, evaluation, deviation, calibration)
-        for path in written:
-            say(f"wrote {path}")
         record.results = evaluation.to_dict()
         if calibration is not None:
             record.results["calibration"] = calibration.to_dict()
-        if self.output is not None:
-            write_text(self.output, json.dumps(record.results, indent=2) + "\n", self.force)
-            say(f"wrote {self.output}")
-        if outputs:
-            write_record(record, outputs[0])
+        if not outputs:
+            return
+        with recorded(record, *outputs):
+            with timed_part(record, "draw"):
+                self._draw(volume, reference, evaluation, deviation, calibration)
+            if self.output is not None:
+                write_text(self.output, json.dumps(record.results, indent=2) + "\n", self.force)
+        for path in outputs:
+            say(f"wrote {path}")
 
     def _checked_outputs(self, spread_file: Path | None) -> list[Path]:
         """The outputs asked for; raises InputError for what could not be written in the end."""
@@ -122,9 +122,9 @@ class Evaluate:
             from diffusionblend.report.figures import check_figure_suffix
 
             check_figure_suffix(self.figure)
-        check_outputs_absent(outputs, self.force)
         if outputs:
             check_output_and_record(outputs[0], self.force)
+        check_outputs_absent(outputs, self.force)
         return outputs
 
     def _residual(self, volume: Volume) -> float | None:
@@ -217,8 +217,8 @@ class Evaluate:
         evaluation: Evaluation,
         deviation: Volume | None,
         calibration: Calibration | None,
-    ) -> list[Path]:
-        """Write the figure and the report that were asked for, and return their paths."""
+    ) -> None:
+        """Write the figure and the report that were asked for."""
         name = self.reconstruction.name
         volumes = {"reference": reference, name: volume}
         if self.figure is not None:
@@ -244,7 +244,6 @@ class Evaluate:
                 simulated=notes.get("source") == "simulated",
                 force=self.force,
             )
-        return [p for p in (self.figure, self.report) if p is not None]
 
     def _record_of_reconstruction(self) -> dict | None:
         """The run record beside the reconstruction, as plain values; None where there is none."""

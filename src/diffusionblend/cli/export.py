@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from diffusionblend.cli.common import Output, say, write_record
+from diffusionblend.cli.common import Output, recorded, say
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_folder_output, check_outputs_absent
 from diffusionblend.runs.record import RunRecord, run_record_path
+from diffusionblend.runs.unfinished import remove_unfinished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class Export:
         from diffusionblend.io.volumes import read_volume, summary
 
         is_dicom = self.format == "dicom"
+        remove_unfinished(self.output)
         check_folder_output(self.output, self.force, DICOM_FILES if is_dicom else TIFF_FILES)
         check_outputs_absent([run_record_path(self.output)], self.force)
         self._check_options()
@@ -56,10 +58,9 @@ class Export:
             record.add_input(self.template)
         with record.timed("read"):
             volume = read_volume(self.volume, check=False)
-        with record.timed("write"):
-            n_files = self._write(volume)
         record.results["written"] = summary(volume)
-        write_record(record, self.output)
+        with recorded(record, self.output), record.timed("write"):
+            n_files = self._write(volume)
         unit = "" if is_dicom else f", {record.results['written']['unit']}"
         say(f"wrote {n_files} slices ({self.format}{unit}) to {self.output}")
 

@@ -13,9 +13,9 @@ from diffusionblend.cli.common import (
     add_input,
     check_output_and_record,
     check_outputs_are_no_inputs,
+    recorded,
     say,
     timed_part,
-    write_record,
 )
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.preprocessing.settings import PrepareSettings
@@ -63,12 +63,11 @@ class ImportProjections:
         _print_found(done)
         if "photons" in done.projections.notes:
             say(f"about {done.projections.notes['photons']:.3g} photons per pixel of the open beam")
-        with timed_part(record, "write", self.output.name):
-            write_projections(done.projections, self.output, force=self.force)
         record.results |= {"correction": asdict(done.correction)}
         if done.centre is not None:
             record.results["centre"] = asdict(done.centre)
-        write_record(record, self.output)
+        with recorded(record, self.output), timed_part(record, "write", self.output.name):
+            write_projections(done.projections, self.output, force=self.force)
         z, y, x = done.projections.grid.shape
         say(
             f"wrote {self.output}: lines {done.projections.values.min():.2f} to "

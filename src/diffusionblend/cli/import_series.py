@@ -13,9 +13,9 @@ from diffusionblend.cli.common import (
     add_input,
     check_output_and_record,
     check_outputs_are_no_inputs,
+    recorded,
     say,
     timed_part,
-    write_record,
 )
 from diffusionblend.cli.progress import Advance
 from diffusionblend.data.plausible import check_hu, doubts
@@ -81,13 +81,12 @@ class Import:
             elif self.spacing_mm is not None:
                 volume = resample(volume, spacing_mm=self.spacing_mm)
         check_hu(volume, "the resampled volume")
-        with timed_part(record, "write", self.output.name):
-            write_volume(volume, self.output, force=self.force, dtype=self.dtype)
         written = summary(volume)
+        record.results |= {"found": found, "written": written}
+        with recorded(record, self.output), timed_part(record, "write", self.output.name):
+            write_volume(volume, self.output, force=self.force, dtype=self.dtype)
         if written != found:
             _print_facts("wrote", written)
-        record.results |= {"found": found, "written": written}
-        write_record(record, self.output)
         say(f"wrote {self.output}")
 
     def _read(self, record: RunRecord, on_step: Advance) -> Volume:

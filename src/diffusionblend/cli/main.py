@@ -1,7 +1,7 @@
 """The command line: one command a word, exit codes, and messages instead of tracebacks.
 
 Exit codes: 0 done; 1 bad input or an output that cannot be written; 2 wrong usage; 130 stopped by
-Ctrl-C; 143 by SIGTERM; 141 where nobody reads the output any more.
+Ctrl-C; 143 by SIGTERM, 129 by SIGHUP; 141 where nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -12,34 +12,48 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 from diffusionblend import __version__
 from diffusionblend.cli.allocator import keep_freed_memory
 from diffusionblend.cli.commands import COMMANDS, first_words, subcommands_of
 from diffusionblend.cli.recorded import Command
-from diffusionblend.cli.stopping import EXIT_INTERRUPTED, EXIT_TERMINATED, Stopped, Terminated
+from diffusionblend.cli.stopping import EXIT_INTERRUPTED, Stopped, Terminated, ending_signals
+from diffusionblend.cli.streams import Tolerant, open_closed_streams
 from diffusionblend.cli.usage import UsageError, did_you_mean
+from diffusionblend.data.printable import printable
 from diffusionblend.errors import InputError
 
 EXIT_BROKEN_PIPE = 141
 """128 and SIGPIPE, which not all systems have."""
 DESCRIPTION = "3D CT volumes from few or limited-angle projections, with a diffusion prior."
 NAME_WIDTH = 20
+LONGEST_REASON = 160
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "could not create a p")
+"""What torch says, in lower case, where memory is short: of CUDA, of its allocator, of oneDNN."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    open_closed_streams()
+    sys.stderr = Tolerant(sys.stderr)  # type: ignore[assignment]
     keep_freed_memory()
     code: int | str | None
     try:
         code = run(sys.argv[1:] if arguments is None else list(arguments))
     except SystemExit as wanted:  # of the parser, which has printed wrong usage
         code = wanted.code
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over; a second Ctrl-C adds nothing
+    failed = False
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output, such as `head`, has had enough
         code = EXIT_BROKEN_PIPE
-    if code == EXIT_BROKEN_PIPE:  # or Python would complain when it ends
+    except OSError as error:
+        failed = True
+        code = code or _system_reports(error)
+    if failed or code == EXIT_BROKEN_PIPE:  # or Python would complain when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
@@ -50,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     Their code is 2.
     """
     _print_any_name()
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    previous = {number: signal.signal(number, _terminate) for number in ending_signals()}
     command: Command | str | None = None
     try:
         with warnings.catch_warnings():
@@ -62,13 +76,12 @@ def run(arguments: Sequence[str]) -> int:
                 return 0
             command.run()
     except InputError as error:
-        print(f"diffusionblend: {error}", file=sys.stderr)
+        _tell(str(error))
         return error.exit_code
     except BrokenPipeError:
         return EXIT_BROKEN_PIPE
     except OSError as error:
-        print(f"diffusionblend: the system reports: {error}", file=sys.stderr)
-        return InputError.exit_code
+        return _system_reports(error)
     except Stopped as stopped:
         print(f"diffusionblend: {stopped}", file=sys.stderr)
         return stopped.exit_code
@@ -76,11 +89,18 @@ def run(arguments: Sequence[str]) -> int:
         if command is not None:  # while it only starts there is nothing to say
             print("diffusionblend: interrupted; no half-written file is left", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except Terminated:
+    except Terminated as terminated:
         print("diffusionblend: terminated; no half-written file is left", file=sys.stderr)
-        return EXIT_TERMINATED
+        return terminated.exit_code
+    except (MemoryError, RecursionError, RuntimeError) as error:
+        told = _out_of_memory(error)
+        if told is None:
+            raise
+        _tell(told)
+        return InputError.exit_code
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     return 0
 
 
@@ -181,18 +201,44 @@ def _list_of(first: str, names: Sequence[str]) -> str:
 
 def _report_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning as one plain line, in place of Python's with the line of source that gave it."""
-    print(f"diffusionblend: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    _tell(f"warning: {' '.join(str(message).split())}")
 
 
 def _print_any_name() -> None:
     """Have names of files that are no UTF-8 printed with escapes for their odd bytes."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper | Tolerant):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _terminate(_number: int, _frame: object) -> None:
-    raise Terminated
+def _tell(text: str) -> None:
+    """A message on standard error."""
+    print(f"diffusionblend: {printable(text)}", file=sys.stderr)
+
+
+def _system_reports(error: OSError) -> int:
+    """Tell of an error of the system; the exit code."""
+    _tell(f"the system reports: {error}")
+    return InputError.exit_code
+
+
+def _out_of_memory(error: Exception) -> str | None:
+    """The message of an error that means too little memory; None for any other."""
+    if isinstance(error, RecursionError):
+        return "The input is nested too deeply.\nTry: another input"
+    words = str(error).lower()
+    if not isinstance(error, MemoryError) and not any(w in words for w in NO_MEMORY):
+        return None
+    reason = " ".join(str(error).split("\n")[0].split())[:LONGEST_REASON]
+    return (
+        f"There is too little memory{f' ({reason})' if reason else ''}.\n"
+        "Expected: what fits into it, see --dry-run\n"
+        "Try: a smaller --batch-blocks or --batch-size, fewer slices, or end other programs"
+    )
+
+
+def _terminate(number: int, _frame: object) -> None:
+    raise Terminated(number)
 
 
 if __name__ == "__main__":

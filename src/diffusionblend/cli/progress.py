@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from diffusionblend.data.printable import printable
 from diffusionblend.ranks import rank_and_count
 
 LINE_EVERY_SECONDS = 15.0
@@ -26,6 +27,7 @@ def progress(task: str, *, after_seconds: float = 0.0) -> Iterator[Advance]:
     then on, also where the function is never called. Such tasks do not nest. Of several processes
     the first alone draws.
     """
+    task = printable(task)
     if rank_and_count()[0] > 0:
         yield lambda done, total: None
     elif after_seconds > 0:

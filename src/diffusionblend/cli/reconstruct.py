@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from diffusionblend.cli.common import Device, Output, check_output_and_record, parsed_shard, say
+from diffusionblend.data.printable import printable
 from diffusionblend.errors import InputError
 from diffusionblend.methods.api import check_can_sample, make_method
 from diffusionblend.methods.base import Method
 from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.runs.finished import settings_that_differ
 from diffusionblend.runs.record import run_record_path
+from diffusionblend.runs.unfinished import remove_unfinished
 
 VOLUME_SUFFIX = ".nii.gz"
 """What a scan of a folder becomes."""
@@ -129,11 +131,13 @@ class Reconstruct:
             try:
                 if self.dry_run:
                     say(f"{scan}:", every_rank=True)
+                else:
+                    self._remove_without_record(output)
                 single = replace(self, projections=scan, output=output, shard=None)
                 ScanRun(single, alone=True).run()
             except InputError as error:
                 failed.append(scan.name)
-                print(f"diffusionblend: {scan}: {error}", file=sys.stderr)
+                print(f"diffusionblend: {scan}: {printable(str(error))}", file=sys.stderr)
         if failed:
             raise InputError(
                 f"{len(failed)} of the scans failed: {', '.join(failed)}.",
@@ -171,6 +175,13 @@ class Reconstruct:
         if left:
             say(f"left out: {', '.join(left[:5])}, no projections file; import it first")
         return scans
+
+    def _remove_without_record(self, output: Path) -> None:
+        """Remove a volume that a run was killed behind: the record alone says that it is whole."""
+        remove_unfinished(output)
+        if output.is_file() and not run_record_path(output).exists():
+            say(f"note: {output} has no record of its run; it is made anew", every_rank=True)
+            output.unlink()
 
     def _report_finished(self, output: Path) -> None:
         names = ("method", *self.priors, "samples", "settings")

@@ -29,6 +29,7 @@ from diffusionblend.runs.record import RunRecord, read_run_record
 
 OUTPUTS = ("output", "report", "figure", "static")
 """The settings that name outputs; the record lies beside the first of them that is given."""
+PLAIN_KINDS = (int, bool, str, type(None))
 HOME_PREFIX = "~/"
 """How records write the user's home folder."""
 
@@ -136,26 +137,45 @@ def build(kind: type, values: Mapping[str, Any], source: Path) -> Any:
             f"{source} has settings that {kind.__name__} lacks, {unknown}, or lacks {missing}.",
             "a record of this version of diffusionblend",
         )
-    return kind(**{k: _converted(hints[k], v, source) for k, v in values.items()})
+    made = {k: _converted(hints[k], v, source, k) for k, v in values.items()}
+    try:
+        return kind(**made)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{source} has settings that {kind.__name__} does not take: {error}.",
+            "the record as it was written",
+        ) from error
 
 
 def _method_of(name: object, settings: object, source: Path) -> Method:
     """A method from its name and flat settings, as a record contains them. Raises InputError."""
     if not isinstance(settings, Mapping):
         raise InputError(f"{source} has {settings!r} for the settings of {name}.", "its settings")
-    return from_plain(METHODS.get(str(name)), settings)
+    kind = METHODS.get(str(name))
+    hints = get_type_hints(kind)
+    for one, value in settings.items():
+        if one in hints and not is_dataclass(hints[one]):
+            _check_kind(hints[one], value, source, one)
+    try:
+        return from_plain(kind, settings)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{source} has settings that {name} does not take: {error}.",
+            "the record as it was written",
+        ) from error
 
 
 def _is_required(field: Field) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _converted(hint: Any, value: Any, source: Path) -> Any:
+def _converted(hint: Any, value: Any, source: Path, name: str) -> Any:
     """A plain value as the field's type: paths, tuples and nested settings."""
     if isinstance(value, Method):
         return value
     if is_dataclass(hint):
         return build(hint, value, source)
+    _check_kind(hint, value, source, name)
     choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if get_origin(hint) is Literal and value not in get_args(hint):
         raise InputError(f"{source} has the setting {value!r}.", f"one of {get_args(hint)}")
@@ -165,3 +185,36 @@ def _converted(hint: Any, value: Any, source: Path) -> Any:
     if isinstance(value, list):
         return tuple(Path(v).expanduser() if Path in get_args(hint) else v for v in value)
     return value
+
+
+def _check_kind(hint: Any, value: Any, source: Path, name: str) -> None:
+    """Raise InputError where a plain value is none of those that a field takes."""
+    if not _fits(hint, value):
+        raise InputError(
+            f"{source} has {value!r} for the setting {name}.", "the record as it was written"
+        )
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a plain value, as JSON has it, is one of a type's; unknown types take any."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _fits(inner[0], value)
+    if origin in (Union, UnionType):
+        return any(_fits(one, value) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if origin in (tuple, list):
+        if not isinstance(value, list):
+            return False
+        if inner and inner[-1] is not Ellipsis and origin is tuple:
+            return len(value) == len(inner) and all(map(_fits, inner, value))
+        return all(_fits(inner[0], one) for one in value) if inner else True
+    if hint is float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number or value in ("nan", "inf", "-inf")
+    if hint is Path:
+        return isinstance(value, str)
+    if hint in PLAIN_KINDS:
+        return type(value) is hint
+    return True

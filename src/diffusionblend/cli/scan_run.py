@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from diffusionblend.cli.common import (
     add_input,
     check_outputs_are_no_inputs,
+    recorded,
     say,
     timed_part,
-    write_record,
 )
 from diffusionblend.cli.plan import Files, plan_and_report
 from diffusionblend.cli.progress import Advance, progress
@@ -23,6 +23,7 @@ from diffusionblend.data.volume import Volume
 from diffusionblend.devices import choose_device
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_outputs_absent
+from diffusionblend.io.foreign.limits import check_memory
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import check_volume_suffix, write_volume
 from diffusionblend.methods.base import Execution, Method, reconstruct_with
@@ -46,6 +47,8 @@ from diffusionblend.units import hu_difference_to_mu, hu_to_mu, hu_to_network
 if TYPE_CHECKING:
     from diffusionblend.cli.reconstruct import Reconstruct
 
+LEAST_VOLUMES, BYTES_A_VOXEL = 2, 4
+"""What any method holds at least: the volume, and one beside it."""
 STATE_FIELDS = ("x", "generator", "dual", "total")
 VARIABLE = "variable."
 """Before the name of what the data-consistency step keeps, in a state file."""
@@ -97,6 +100,8 @@ class ScanRun:
 
     def run(self) -> None:
         """Report the cost; then one volume, or samples with their mean and standard deviation."""
+        n_voxels = math.prod(self.scan.grid.shape)
+        check_memory(self.options.projections, LEAST_VOLUMES * BYTES_A_VOXEL * n_voxels)
         ranks = Ranks() if self.alone else Ranks.started(self.device)
         kept = self._kept_state(self.method, self.output, ranks)
         several = self.options.samples > 1
@@ -174,10 +179,10 @@ class ScanRun:
 
         record = self.record
         mean, deviation = combine(paths, residual, record)
-        write_volume(self._in_unit(deviation, difference=True), spread, force=options.force)
-        write_volume(self._in_unit(mean), self.output, force=options.force)
         record.results["identity"] = self._identity(self.method)
-        write_record(record, self.output)
+        with recorded(record, self.output, spread):
+            write_volume(self._in_unit(deviation, difference=True), spread, force=options.force)
+            write_volume(self._in_unit(mean), self.output, force=options.force)
         if not options.keep_samples:
             remove_samples(paths, self.output)
         say(
@@ -213,8 +218,6 @@ class ScanRun:
                 f"another prior or the defaults of {task.method.name}",
             )
         volume = self._in_unit(result.volume) if output == self.output else result.volume
-        with timed_part(record, "write", output.name):
-            write_volume(volume, output, force=self.options.force)
         record.seconds |= result.seconds
         record.results |= {
             "relative_residual": result.relative_residual,
@@ -225,7 +228,8 @@ class ScanRun:
         told = residual_note(task.method, self.scan, result.relative_residual)
         if told is not None:
             record.results["notes"] = [told]
-        write_record(record, output)
+        with recorded(record, output), timed_part(record, "write", output.name):
+            write_volume(volume, output, force=self.options.force)
         made = f"{task.label}, seed {task.method.first_seed}" if task.label else f"wrote {output}"
         say(
             f"{made}: residual |Ax - y| / |y| {result.relative_residual:.2e}, "

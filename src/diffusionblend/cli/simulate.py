@@ -15,9 +15,9 @@ from diffusionblend.cli.common import (
     check_output_and_record,
     check_outputs_are_no_inputs,
     check_seed,
+    recorded,
     say,
     timed_part,
-    write_record,
 )
 from diffusionblend.cli.plan import BYTES_PER_VALUE, in_words, report_disk, report_memory
 from diffusionblend.errors import InputError
@@ -104,9 +104,8 @@ class Simulate:
                 self.seed,
                 mu_water_per_mm=self.mu_water_per_mm,
             )
-        with timed_part(record, "write", self.output.name):
+        with recorded(record, self.output), timed_part(record, "write", self.output.name):
             write_projections(projections, self.output, force=self.force)
-        write_record(record, self.output)
         views, rows, columns = projections.values.shape
         say(
             f"wrote {self.output}: {views} views x {rows} rows x {columns} columns of "

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: at once, or, in a run whose state can be kept, after the step at work."""
+"""Ctrl-C, SIGTERM, SIGHUP: at once, or, where a run's state can be kept, after the step at work."""
 
 from __future__ import annotations
 
@@ -13,8 +13,21 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
+def ending_signals() -> list[int]:
+    """SIGTERM, and SIGHUP of a connection that breaks, where the system has it.
+
+    One that was ignored when the program began (nohup) stays so.
+    """
+    numbers = [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+    return [n for n in dict.fromkeys(numbers) if signal.getsignal(n) != signal.SIG_IGN]
+
+
 class Terminated(BaseException):
-    """SIGTERM, as an exception, so that temporary files are removed on the way out."""
+    """SIGTERM or SIGHUP, as an exception, so that temporary files are removed on the way out."""
+
+    def __init__(self, signal_number: int = signal.SIGTERM) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
 
 
 class Stopped(BaseException):
@@ -34,7 +47,7 @@ class StopRequest:
     def receive(self, number: int, frame: object) -> None:
         """The handler of the signals."""
         if self.signal_number is not None:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
         self.signal_number = number
         print("diffusionblend: stopping after this step; once more stops at once", file=sys.stderr)
 
@@ -49,7 +62,9 @@ def stopped_between_steps() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    numbers = ending_signals()
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
     previous = {number: signal.signal(number, request.receive) for number in numbers}
     try:
         yield request

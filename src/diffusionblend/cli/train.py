@@ -21,6 +21,7 @@ from diffusionblend.cli.common import (
 from diffusionblend.cli.progress import progress
 from diffusionblend.errors import InputError, OutputExistsError
 from diffusionblend.io.atomic import check_outputs_absent
+from diffusionblend.io.locks import folder_locked
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.priors.prior_types.registry import PRIOR_TYPES
 from diffusionblend.ranks import rank_and_count
@@ -96,6 +97,13 @@ class Train:
 
     def run(self) -> None:
         """Read the volumes, train or resume, write the prior."""
+        if self.dry_run or rank_and_count()[0] > 0:
+            self._run()
+            return
+        with folder_locked(self.output, "training"):
+            self._run()
+
+    def _run(self) -> None:
         from diffusionblend.priors.prior import load_prior
         from diffusionblend.training.loop import Progress, Stopped
         from diffusionblend.training.processes import Processes
@@ -206,7 +214,10 @@ class Train:
                 "another folder, more --steps to train it further, or --force to train it anew",
             )
         foreign = sorted(n for n in present if not n.startswith("."))
-        has_cache = (self.output / DATA_FOLDER / INDEX_FILE).exists()
+        kept = self.output / DATA_FOLDER
+        has_cache = (kept / INDEX_FILE).exists()
+        if foreign == [DATA_FOLDER] and kept.is_dir():  # of a run that ended while it was made
+            has_cache = all(p.suffix == ".npy" for p in kept.iterdir())
         if foreign and not has_cache and not present & set(_run_files()):
             raise OutputExistsError(
                 f"{self.output} holds other things, such as {foreign[0]}.",
@@ -268,7 +279,8 @@ class Train:
 def _run_files() -> tuple[str, ...]:
     """The files of a training run and its prior, by which its folder is known."""
     from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE
-    from diffusionblend.training.checkpoint import CHECKPOINT_FILE
+    from diffusionblend.training.checkpoint import CHECKPOINT_FILE, previous_path
     from diffusionblend.training.log import METRICS_FILE
 
-    return CHECKPOINT_FILE, METRICS_FILE, PRIOR_FILE, WEIGHTS_FILE, "config.json"
+    checkpoints = CHECKPOINT_FILE, previous_path(Path(CHECKPOINT_FILE)).name
+    return *checkpoints, METRICS_FILE, PRIOR_FILE, WEIGHTS_FILE, "config.json"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal
 
+from diffusionblend.data.printable import printable
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import Evaluation
 from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
@@ -115,7 +116,7 @@ def format_value(value: object, digits: int = 2) -> str:
     if isinstance(value, Integral):
         return f"{int(value):,}"
     if not isinstance(value, Real):
-        return MISSING if value is None else str(value)
+        return MISSING if value is None else printable(str(value))
     number = float(value)
     if math.isnan(number):
         return MISSING

@@ -22,6 +22,9 @@ STANDARD_ERROR = 2
 FULL_DISK_BYTES = 64 << 10
 """Less free space than this after a failed write means that the disk is full."""
 
+PARTIAL, REPLACED = "partial", "replaced"
+"""How temporary names end: of what is being written, and of an older folder that was moved away."""
+
 MAX_NAME_BYTES = 255
 """The longest name of a file that common file systems take."""
 
@@ -104,7 +107,7 @@ def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     check_outputs_absent([path], force)
-    temporary = _temporary_path(path)
+    temporary = temporary_path(path)
     _remove_leftovers(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +116,7 @@ def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
         check_outputs_absent([path], force)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        failure = _write_error(error, path, temporary)
+        failure = write_error(error, path, temporary)
         if failure is None:
             raise
         raise failure from error
@@ -122,22 +125,39 @@ def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _temporary_path(path: Path) -> Path:
+def temporary_path(path: Path, kind: str = PARTIAL) -> Path:
     """A hidden name beside `path` that tells the output, the machine and the process."""
-    owner = f"{_machine_mark()}-{os.getpid()}-{secrets.token_hex(6)}"
-    return path.with_name(f".{_output_mark(path)}.{owner}.partial{file_suffix(path)}")
+    owner = f"{machine_mark()}-{os.getpid()}-{secrets.token_hex(6)}"
+    return path.with_name(f".{_output_mark(path)}.{owner}.{kind}{file_suffix(path)}")
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` whose process ran on this machine and is no more."""
-    mark = re.escape(f".{_output_mark(path)}.{_machine_mark()}-")
-    suffix = re.escape(f".partial{file_suffix(path)}")
-    pattern = re.compile(rf"{mark}(\d{{1,9}})-[0-9a-f]{{12}}{suffix}")
+    """Remove temporary files and folders of `path` whose process ran here and is no more.
+
+    Where it was killed between moving an older folder away and putting the new one in its place,
+    the older one is put back.
+    """
     with suppress(OSError):
-        for name in os.listdir(path.parent):
-            found = pattern.fullmatch(name)
-            if found and _is_dead(int(found[1])):
-                path.with_name(name).unlink(missing_ok=True)
+        for leftover, kind in leftovers_of(path):
+            if kind == REPLACED and not os.path.lexists(path):
+                os.replace(leftover, path)
+            elif leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def leftovers_of(path: Path) -> list[tuple[Path, str]]:
+    """What killed processes of this machine left beside `path`, and of which kind it is."""
+    mark = re.escape(f".{_output_mark(path)}.{machine_mark()}-")
+    end = re.escape(file_suffix(path))
+    pattern = re.compile(rf"{mark}(\d{{1,9}})-[0-9a-f]{{12}}\.({PARTIAL}|{REPLACED}){end}")
+    try:
+        names = sorted(os.listdir(path.parent))
+    except OSError:
+        return []
+    found = [match for name in names if (match := pattern.fullmatch(name))]
+    return [(path.with_name(m[0]), m[2]) for m in found if is_dead(int(m[1]))]
 
 
 def _output_mark(path: Path) -> str:
@@ -147,7 +167,7 @@ def _output_mark(path: Path) -> str:
 
 
 @cache
-def _machine_mark() -> str:
+def machine_mark() -> str:
     """A short hash of the host and its process numbering, which containers have of their own."""
     parts = [platform.node()]
     for source in (Path("/etc/machine-id").read_text, lambda: os.readlink("/proc/self/ns/pid")):
@@ -156,7 +176,7 @@ def _machine_mark() -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:8]
 
 
-def _is_dead(pid: int) -> bool:
+def is_dead(pid: int) -> bool:
     """Whether there is surely no such process; never asked where asking would end it (Windows)."""
     if os.name != "posix":
         return False
@@ -205,12 +225,15 @@ def atomic_folder(
     """Yield a temporary folder beside `folder`, which takes its place only when the block succeeds.
 
     As `atomic_output`, for many files of `kinds`. On any failure the temporary folder is removed
-    and an existing one is left as it was. Raises OutputExistsError, OutputWriteError.
+    and an existing one is left as it was; so is what a process killed outright left for this very
+    folder, and an older folder that it had moved away comes back. Raises OutputExistsError,
+    OutputWriteError.
     """
     folder = Path(folder).absolute()
+    _remove_leftovers(folder)
     check_folder_output(folder, force, kinds)
-    temporary = folder.with_name(f".{secrets.token_hex(6)}.partial")
-    replaced = folder.with_name(f".{secrets.token_hex(6)}.replaced")
+    temporary = temporary_path(folder)
+    replaced = temporary_path(folder, REPLACED)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
@@ -222,7 +245,7 @@ def atomic_folder(
             os.replace(folder, replaced)
         os.replace(temporary, folder)
     except (OSError, RuntimeError) as error:
-        failure = _write_error(error, folder, temporary)
+        failure = write_error(error, folder, temporary)
         if failure is None:
             raise
         raise failure from error
@@ -298,10 +321,16 @@ def _flush_to_disk(temporary: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _write_error(error: Exception, path: Path, temporary: Path) -> OutputWriteError | None:
+def write_error(
+    error: Exception, path: Path, temporary: Path | None = None
+) -> OutputWriteError | None:
     """The clear form of a failed write; None where `error` is about something else."""
     reason: tuple[str, str] | None
-    if isinstance(error, FileNotFoundError) and error.filename == str(temporary):
+    if (
+        temporary is not None
+        and isinstance(error, FileNotFoundError)
+        and error.filename == str(temporary)
+    ):
         reason = ("the file was not written", "look for an earlier message")
     else:
         number = error.errno if isinstance(error, OSError) and _is_about(error, path) else None

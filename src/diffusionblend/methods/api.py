@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from diffusionblend.priors.resolve import PriorLike
 
 DEFAULT_METHOD = "diffusionblend++"
+MOST_SAMPLES = 10_000
+"""Each is a volume of its own on the disk."""
 
 
 def make_method(method: str | Method = DEFAULT_METHOD, **settings: Any) -> Method:
@@ -122,8 +124,8 @@ def sample(
 
 def check_can_sample(method: Method, n: int) -> None:
     """Raise InputError where n samples cannot be drawn by a method."""
-    if n < 1:
-        raise InputError(f"{n} samples were asked for.", "at least one")
+    if not 1 <= n <= MOST_SAMPLES:
+        raise InputError(f"{n} samples were asked for.", f"1 to {MOST_SAMPLES}")
     if n > 1 and not method.is_random:
         raise InputError(
             f"{method.name}, which draws nothing at random, was asked for {n} samples.",

@@ -107,6 +107,12 @@ class NetworkConfig:
         return len(range(self.slices_seen)[self.output_slices])
 
     @property
+    def least_weights(self) -> int:
+        """Fewer weights than this no such network has: its first layer, and half of each block."""
+        first = 9 * self.channels[0] * self.slices_seen * self.unshuffle**2
+        return first + 2 * 9 * self.layers * sum(c * c for c in self.channels)
+
+    @property
     def pixel_multiple(self) -> int:
         """Slices must be a multiple of this many pixels wide and high."""
         return self.unshuffle * 2 ** (len(self.channels) - 1)

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.json_file import read_json_object
 from diffusionblend.priors.config import with_prior_type
 from diffusionblend.priors.network import NetworkConfig, build_unet
 from diffusionblend.priors.precision import Precision
@@ -110,6 +111,7 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
             f"{str(facts.get('weights_sha256'))[:12]}..., as {PRIOR_FILE} says",
             "fetch or train the prior again",
         )
+    _check_weights_fit(config, folder / WEIGHTS_FILE)
     unet = build_unet(config)
     _check_config(unet, folder)
     _load_weights(unet, folder)
@@ -150,7 +152,7 @@ def _config_of(facts: dict, folder: Path) -> NetworkConfig:
     try:
         network = {**facts["network"], "channels": tuple(facts["network"]["channels"])}
         return NetworkConfig(**with_prior_type(network))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{folder / PRIOR_FILE} does not describe a prior: {error}.",
             "the settings of the network, as written by 'diffusionblend train'",
@@ -183,22 +185,31 @@ def read_facts(folder: Path) -> dict:
             f"{folder} is not a prior: {' and '.join(missing)} not found.",
             "a folder written by 'diffusionblend train', a shipped prior, or one of the hub",
         )
-    try:
-        facts = json.loads((folder / PRIOR_FILE).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    facts = read_json_object(
+        folder / PRIOR_FILE,
+        "the description of a prior",
+        "the file as 'diffusionblend train' wrote it",
+        "fetch or train the prior again",
+    )
+    if facts.get("format") != FORMAT_VERSION:
         raise InputError(
-            f"{folder / PRIOR_FILE} is not valid JSON: {error}.",
-            "the file as 'diffusionblend train' wrote it",
-            "fetch or train the prior again",
-        ) from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT_VERSION:
-        found = facts.get("format") if isinstance(facts, dict) else None
-        raise InputError(
-            f"{folder / PRIOR_FILE} has format {found!r}.",
+            f"{folder / PRIOR_FILE} has format {facts.get('format')!r}.",
             f"format {FORMAT_VERSION}",
             "use the version of diffusionblend that wrote it",
         )
     return facts
+
+
+def _check_weights_fit(config: NetworkConfig, weights: Path) -> None:
+    """Raises InputError, before a network is made, where a file is too small for its weights."""
+    held = weights.stat().st_size
+    if config.least_weights > held:
+        raise InputError(
+            f"{weights.with_name(PRIOR_FILE)} describes a network of at least "
+            f"{config.least_weights:.3g} weights, and {weights.name} has {held} bytes.",
+            "the two files of one prior",
+            "fetch or train the prior again",
+        )
 
 
 def _check_config(unet: torch.nn.Module, folder: Path) -> None:
@@ -206,14 +217,13 @@ def _check_config(unet: torch.nn.Module, folder: Path) -> None:
     path = folder / CONFIG_FILE
     if not path.exists():
         return
-    try:
-        told = {k: v for k, v in json.loads(path.read_text()).items() if not k.startswith("_")}
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is not the configuration of a network: {error}.",
-            "the file as 'diffusionblend train' wrote it",
-            "fetch or train the prior again",
-        ) from error
+    found = read_json_object(
+        path,
+        "the configuration of a network",
+        "the file as 'diffusionblend train' wrote it",
+        "fetch or train the prior again",
+    )
+    told = {k: v for k, v in found.items() if not k.startswith("_")}
     own = json.loads(unet.to_json_string())  # type: ignore[operator]
     other = sorted(key for key, value in told.items() if own.get(key, value) != value)
     if other:

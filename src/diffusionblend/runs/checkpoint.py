@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from diffusionblend.errors import InputError
-from diffusionblend.runs.state_file import read_state, write_state
+from diffusionblend.errors import InputError, OutputWriteError
+from diffusionblend.runs.state_file import read_state, remove_state, write_state
 
 MINUTE_SECONDS = 60.0
 
@@ -42,17 +43,24 @@ class KeptState:
     def resume(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """The steps done and the arrays that were kept; None where there are none.
 
-        Raises InputError for a damaged file, or one of another run.
+        Raises InputError for a damaged file without a whole one before it, or one of another run.
         """
         return read_state(self.path, self.identity)
 
     def keep_if_due(self, done: int, arrays: Callable[[], Arrays]) -> None:
         """Keep the arrays after `done` steps if the last writing is long enough ago.
 
-        Raises OutputWriteError.
+        Where they cannot be written the run goes on without, with a warning.
         """
         if self.writes and time.monotonic() - self._last >= self.every_seconds:
-            self.keep(done, arrays())
+            try:
+                self.keep(done, arrays())
+            except (OutputWriteError, OSError) as error:
+                self._last = time.monotonic()
+                reason = error.got if isinstance(error, OutputWriteError) else str(error)
+                warnings.warn(
+                    f"no state was kept after step {done}; the run goes on. {reason}", stacklevel=2
+                )
 
     def keep(self, done: int, arrays: Arrays) -> None:
         """Keep the arrays after `done` steps. Raises OutputWriteError."""
@@ -63,4 +71,4 @@ class KeptState:
     def forget(self) -> None:
         """Remove the file: the run has ended, or begins anew."""
         if self.writes:
-            self.path.unlink(missing_ok=True)
+            remove_state(self.path)

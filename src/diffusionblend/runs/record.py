@@ -24,7 +24,8 @@ import numpy as np
 
 from diffusionblend import __version__
 from diffusionblend.errors import InputError
-from diffusionblend.io.atomic import atomic_output, check_readable, sha256_of
+from diffusionblend.io.atomic import atomic_output, sha256_of
+from diffusionblend.io.json_file import read_json_object
 
 if TYPE_CHECKING:
     from diffusionblend.priors.prior import Prior
@@ -114,8 +115,9 @@ class RunRecord:
         """
         changed = []
         for entry in self.inputs:
-            path = Path(str(entry["path"])).expanduser()
-            if not path.exists() or sha256_of(path, on_step) != entry["sha256"]:
+            path, noted = Path(str(entry["path"])).expanduser(), entry.get("bytes")
+            same = _bytes_at(path, noted) == noted  # else there is no need to read it
+            if not same or sha256_of(path, on_step) != entry.get("sha256"):
                 changed.append(str(entry["path"]))
         return changed
 
@@ -139,6 +141,18 @@ class RunRecord:
             temporary.write_text(text, encoding="utf-8")
 
 
+def _bytes_at(path: Path, most: object) -> int | None:
+    """The size of a file, or of a folder's files, counted no further than beyond `most`."""
+    if not isinstance(most, int) or not path.exists():
+        return None
+    total = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        total += file.stat().st_size if file.is_file() else 0
+        if total > most:
+            break
+    return total
+
+
 def run_record_path(output: Path | str) -> Path:
     """Where the record of a run that made `output` lies: `<output>.run.json`, beside it."""
     output = Path(output)
@@ -150,15 +164,10 @@ def run_record_path(output: Path | str) -> Path:
 def read_run_record(path: Path | str) -> RunRecord:
     """Read a record; raises InputError for another kind of file or a newer version of it."""
     path = Path(path)
-    check_readable(path)
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path} is not a run record: {error}.", f"a file that ends in {RECORD_SUFFIX}"
-        ) from error
+    expected = f"a file that ends in {RECORD_SUFFIX}"
+    entries = read_json_object(path, "a run record", expected)
     known = {f.name for f in fields(RunRecord)}
-    version = entries.get("record_version") if isinstance(entries, dict) else None
+    version = entries.get("record_version")
     if version is not None and (version != RECORD_VERSION or not set(entries) <= known):
         raise InputError(
             f"{path} is a run record of version {version}; this diffusionblend reads version "
@@ -169,9 +178,33 @@ def read_run_record(path: Path | str) -> RunRecord:
     if version is None or not {"command", "settings"} <= set(entries):
         raise InputError(
             f"{path} is not a run record: it has no command and settings.",
-            f"a file that ends in {RECORD_SUFFIX}",
+            expected,
         )
-    return RunRecord(**entries)
+    record = RunRecord(**entries)
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(getattr(record, name), kind)]
+    whole = not wrong and all(
+        isinstance(e, dict) and isinstance(e.get("path"), str) for e in record.inputs
+    )
+    if not whole or not all(isinstance(p, dict) for p in record.priors.values()):
+        raise InputError(
+            f"{path} is not a run record: {wrong[0] if wrong else 'an input or prior'} is not what "
+            "a run writes.",
+            expected,
+        )
+    return record
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "command": str,
+    "settings": dict,
+    "inputs": list,
+    "priors": dict,
+    "seconds": dict,
+    "results": dict,
+    "versions": dict,
+    "started": str,
+}
+"""What the fields of a record are in its file."""
 
 
 def peak_memory_mb() -> dict[str, float]:
@@ -196,17 +229,6 @@ def restart_peak_memory() -> None:
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def available_memory_bytes() -> int | None:
-    """Memory that the system could give a process now; None where it is unknown."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return None
-    for line in meminfo.read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
 
 
 def _peak_process_bytes() -> int | None:

@@ -17,10 +17,13 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import atomic_output, sha256_of
+from diffusionblend.io.json_file import NO_JSON
 from diffusionblend.training.dataset import whole_hu
 
 INDEX_FILE = "index.json"
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
+SHA256 = "sha256"
+"""The key of the hash of all else in the index."""
 NAME_DIGITS = 24
 """Of the source's hash, in the name of its file."""
 
@@ -124,8 +127,9 @@ class VolumeCache:
         """Add to the index; what another run has added meanwhile stays."""
         index = _read_index(self._folder)
         index[kind][key] = value
+        text = json.dumps(index | {SHA256: _sha256_of(index)}, indent=1) + "\n"
         with atomic_output(self._folder / INDEX_FILE, force=True) as temporary:
-            temporary.write_text(json.dumps(index, indent=1) + "\n")
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _place(path: Path) -> str:
@@ -146,12 +150,20 @@ def _file_name(key: str) -> str:
 
 
 def _read_index(folder: Path) -> dict:
-    """The index of a cache; an empty one where there is none that can be read."""
+    """The index of a cache; an empty one where there is none that is as it was written.
+
+    What it told of is then made anew.
+    """
     empty = {"format": CACHE_FORMAT, "sources": {}, "volumes": {}}
     try:
-        index = json.loads((folder / INDEX_FILE).read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, *NO_JSON):
         return empty
-    known = isinstance(index, dict) and index.get("format") == CACHE_FORMAT
-    whole = known and all(isinstance(index.get(k), dict) for k in ("sources", "volumes"))
-    return index if whole else empty
+    if not isinstance(index, dict) or index.get("format") != CACHE_FORMAT:
+        return empty
+    whole = index.pop(SHA256, None) == _sha256_of(index)
+    return index if whole and set(empty) == set(index) else empty
+
+
+def _sha256_of(index: dict) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()

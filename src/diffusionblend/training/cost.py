@@ -42,7 +42,7 @@ class Estimate:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Of the checkpoint; twice that while it is replaced."""
+        """Of a checkpoint; two are kept, and a third lies beside them while it is written."""
         return CHECKPOINT_COPIES * 4 * self.parameters
 
     def lines(self, peak_memory_mb: float) -> list[str]:
@@ -56,8 +56,9 @@ class Estimate:
             f"about {self.seconds_a_step:.3g} s a step (of {TIMED_STEPS} tried); "
             f"{self.steps} steps in {time}",
             f"disk: {self.volume_bytes / 1e6:.0f} MB for the volumes made ready, "
-            f"{self.checkpoint_bytes / 1e6:.0f} MB for a checkpoint (twice that while it is "
-            f"written), {PRIOR_BYTES_A_WEIGHT * self.parameters / 1e6:.0f} MB for the prior",
+            f"{self.checkpoint_bytes / 1e6:.0f} MB for a checkpoint (two are kept, and a "
+            "third while it is written), "
+            f"{PRIOR_BYTES_A_WEIGHT * self.parameters / 1e6:.0f} MB for the prior",
         ]
 
 

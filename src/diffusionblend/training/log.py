@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import atomic_output
+from diffusionblend.io.json_file import NO_JSON
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -31,15 +33,20 @@ class Metrics:
         """Forget metrics of steps that the checkpoint does not have, since they come again."""
         if not self._path.exists():
             return
-        kept = []
-        for line in self._path.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except json.JSONDecodeError:  # a crash or a full disk cut it short
-                continue
+        kept, damaged = [], 0
+        *lines, _ = self._path.read_bytes().split(b"\n")  # the last one may have been cut short
+        for line in lines:
+            found = _step_of(line)
+            if found is None:
+                damaged += 1
+            elif found <= step:
+                kept.append(line + b"\n")
+        if damaged:
+            warnings.warn(
+                f"{damaged} line(s) of {self._path} were damaged and are left out", stacklevel=2
+            )
         with atomic_output(self._path, force=True) as temporary:
-            temporary.write_text("".join(kept))
+            temporary.write_bytes(b"".join(kept))
 
     def write(self, step: int, **values: float) -> None:
         """Add a line."""
@@ -60,6 +67,16 @@ class Metrics:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _step_of(line: bytes) -> float | None:
+    """The step of a line; None where it is damaged."""
+    try:
+        row = json.loads(line)
+    except NO_JSON:
+        return None
+    step = row.get("step") if isinstance(row, dict) else None
+    return step if isinstance(step, int | float) else None
 
 
 def check_tensorboard() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, OutputWriteError
 from diffusionblend.priors.network import build_unet
 from diffusionblend.priors.prior import Prior, make_prior
 from diffusionblend.priors.prior_types.batches import Batch
@@ -25,6 +25,7 @@ from diffusionblend.training.checkpoint import (
     CHECKPOINT_FILE,
     check_same_data,
     check_same_settings,
+    has_checkpoint,
     plain_settings,
     read_checkpoint,
     write_checkpoint,
@@ -37,6 +38,7 @@ from diffusionblend.training.objective import Objective
 from diffusionblend.training.optimizer import make_optimizer, set_learning_rate
 from diffusionblend.training.processes import Processes
 from diffusionblend.training.settings import TrainSettings
+from diffusionblend.training.signals import signals_noted
 
 VALIDATION_BLOCKS = 32
 VALIDATION_PART = 8
@@ -150,7 +152,7 @@ class Trainer:
 
     def _take_steps(self, on_step: Callable[[Progress], None]) -> None:
         """All steps that are left, with metrics, validation and checkpoints on the way."""
-        with self._signals_noted(), self._batches() as batches:
+        with signals_noted(self._note_signal), self._batches() as batches:
             self._wait_while_paused()
             last_checkpoint = last_tick = time.monotonic()
             for batch in batches:
@@ -172,7 +174,7 @@ class Trainer:
                     self.processes.wait()
                     raise Stopped(stop)
                 if time.monotonic() - last_checkpoint > 60 * self.settings.checkpoint_minutes:
-                    self.save_checkpoint()
+                    self._save_if_possible()
                     last_checkpoint = time.monotonic()
 
     def _wait_while_paused(self) -> float:
@@ -257,9 +259,19 @@ class Trainer:
         }
         write_checkpoint(self.folder / CHECKPOINT_FILE, state)
 
+    def _save_if_possible(self) -> None:
+        """A checkpoint on the way; where it cannot be written the run goes on, with a warning."""
+        try:
+            self.save_checkpoint()
+        except OutputWriteError as error:
+            warnings.warn(
+                f"no checkpoint was kept at step {self.step}; the run goes on. {error.got}",
+                stacklevel=2,
+            )
+
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT_FILE
-        if path.exists():
+        if has_checkpoint(path):
             state = read_checkpoint(path, self.device)
             check_same_settings(path, self.settings, state["settings"])
             if self.processes.is_first:
@@ -370,16 +382,6 @@ class Trainer:
                 **values,
             )
 
-    @contextmanager
-    def _signals_noted(self) -> Iterator[None]:
-        """SIGINT and SIGTERM are noted, for the loop to stop after the step it is in."""
-
-        def note(number: int, _frame: object) -> None:
-            self._signal = number
-
-        previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+    def _note_signal(self, number: int) -> None:
+        """Have the loop stop after the step that it is in."""
+        self._signal = number

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -71,7 +72,13 @@ def _answer(connection: socket.socket, request: dict[str, Any]) -> None:
         os.chdir(request["folder"])
     apply_limits(request["limits"])
     try:
-        result = _read(connection, request)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda message, *_, **__: messages.send(
+                connection, messages.WARNING, str(message)
+            )
+            result = _read(connection, request)
     except Exception as error:
         own = isinstance(error, InputError)
         is_sound = own and error.__cause__ is None  # no library stumbled

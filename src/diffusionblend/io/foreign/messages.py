@@ -24,7 +24,7 @@ FRAME = struct.Struct("<cQQ")
 """Kind, bytes of the pickle, number of arrays in the file."""
 PLACES = struct.Struct("<QQ")
 """Where an array lies in the file, and its bytes."""
-REQUEST, BEGUN, STEP, RESULT, FAILURE = b"q", b"b", b"s", b"r", b"f"
+REQUEST, BEGUN, STEP, WARNING, RESULT, FAILURE = b"q", b"b", b"s", b"w", b"r", b"f"
 LEAST_BYTES_APART = 1 << 16
 """Smaller arrays stay in the pickle."""
 ALIGNED_TO = 64

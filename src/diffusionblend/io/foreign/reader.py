@@ -41,8 +41,8 @@ R = TypeVar("R")
 
 IN_PROCESS = "DIFFUSIONBLEND_READ_IN_PROCESS"
 """Set to 1 in the environment, no child is started."""
-REPORTERS = ("on_step",)
-"""The arguments of readers that are called with their progress."""
+REPORTER = "on_"
+"""How the arguments of readers begin that are called with their progress and their notes."""
 LOOK_EVERY_SECONDS = 0.5
 WATCHED_BY_US = not sys.platform.startswith("linux")
 """Where the system does not enforce the limit on memory, we look."""
@@ -95,7 +95,7 @@ class _Child:
         with theirs:
             root = str(Path(errors.__file__).parents[1])
             self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-P", "-W", "ignore", "-c", START, str(theirs.fileno()), root],
+                [sys.executable, "-P", "-c", START, str(theirs.fileno()), root],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -157,7 +157,8 @@ if hasattr(os, "register_at_fork"):
 def _ask(name: str, source: object, arguments: dict[str, Any]) -> tuple[bool, Any]:
     """Have the child run a reader; (False, None) where no child can be had. Raises InputError."""
     global _running
-    reporters = {n: arguments.pop(n) for n in REPORTERS if arguments.get(n) is not None}
+    reporters = {n: f for n, f in arguments.items() if n.startswith(REPORTER) and f is not None}
+    arguments = {n: value for n, value in arguments.items() if n not in reporters}
     limits = Limits.for_file(_bytes_of([*arguments.values()]))
     request = {
         "function": name,
@@ -200,6 +201,9 @@ def _result(
             if kind == messages.FAILURE:
                 told, is_sound, tale = value
                 break
+            if kind == messages.WARNING:
+                warnings.warn(value, stacklevel=4)
+                continue
             reporter, step = value
             reporters[reporter](*step)
     except _Silent:

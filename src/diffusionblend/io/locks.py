@@ -1,0 +1,141 @@
+"""Locks, so that two runs do not write one thing: of a file for a moment, of a folder for a run.
+
+They are advisory, by `flock` where there is one; a folder's lock file also names the process and
+machine that hold it, for the message and for disks on which `flock` does not reach other machines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import IO
+
+from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import is_dead, machine_mark, write_error
+
+LOCK_FILE = ".lock"
+RENEW_SECONDS, STALE_SECONDS = 60.0, 300.0
+"""How often a lock file's time is set anew, and after which time it is of a run that was killed."""
+
+
+@contextmanager
+def locked(file: IO) -> Iterator[None]:
+    """Hold an open file for this process alone, waiting for others; nothing where it cannot be."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with suppress(OSError):  # a disk that knows no locks
+        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextmanager
+def folder_locked(folder: Path | str, what: str) -> Iterator[None]:
+    """Hold a folder for a run of this process; the lock file goes with the run.
+
+    what: what runs, such as "training", for the message. The lock of a run that was killed is taken
+    over: at once where the system tells that nobody holds it, and where it is of another machine
+    once it is no longer renewed. Raises InputError where another run holds the folder, and
+    OutputWriteError where none can be kept there.
+    """
+    path = Path(folder) / LOCK_FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _opened(path)
+    except OSError as error:
+        raise write_error(error, path) or error from error
+    with file:
+        if not _is_free(file):
+            raise InputError(
+                f"{folder} is in use by another {what}{_owner(file)}.",
+                "one run in a folder at a time",
+                f"wait until it ends, or another output folder; remove {path} where it was killed",
+            )
+        file.seek(0)
+        file.truncate()
+        owner = {"pid": os.getpid(), "host": platform.node(), "machine": machine_mark()}
+        file.write(json.dumps(owner))
+        file.flush()
+        ended = Event()
+        Thread(target=_renew, args=(path, ended), daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> IO[str]:
+    """The lock file, held by the system for us where nobody else holds it."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+        _hold(file)
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # its run has just ended and removed it
+
+
+def _hold(file: IO[str]) -> bool | None:
+    """Whether the system gives us the lock at once; None where it cannot tell."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a disk that knows no locks
+        return None
+    return True
+
+
+def _is_free(file: IO[str]) -> bool:
+    """Whether the run that a lock file names has ended."""
+    held_by_us = _hold(file)
+    owner = _read(file)
+    if held_by_us is False:
+        return False
+    if not owner:
+        return True
+    if owner.get("machine") != machine_mark():
+        return time.time() - os.fstat(file.fileno()).st_mtime > STALE_SECONDS
+    pid = owner.get("pid")
+    return bool(held_by_us) or not isinstance(pid, int) or is_dead(pid)
+
+
+def _renew(path: Path, ended: Event) -> None:
+    """Show other machines that the run lives."""
+    while not ended.wait(RENEW_SECONDS):
+        with suppress(OSError):
+            os.utime(path)
+
+
+def _owner(file: IO) -> str:
+    """Who holds a lock, for a message."""
+    owner = _read(file)
+    return f" (process {owner.get('pid')} on {owner.get('host')})" if owner else ""
+
+
+def _read(file: IO) -> dict:
+    """What a lock file says; nothing where it is damaged."""
+    with suppress(ValueError, RecursionError):
+        file.seek(0)
+        found = json.loads(file.read())
+        if isinstance(found, dict):
+            return found
+    return {}

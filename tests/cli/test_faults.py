@@ -1,0 +1,170 @@
+"""What every verb does on a full or a read-only disk, and with streams that are closed or break.
+
+The table of docs/reliability.md says the same; each of its cells is a test here or, for two runs in
+one folder, below.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from command_line import TINY_TRAINING, assert_nothing_in, assert_succeeded, working_process
+from diffusionblend.io.locks import folder_locked
+
+FREE_BYTES = 4096
+TRAINING = (*TINY_TRAINING, "--steps", 2, "--synthetic-volumes", 0)
+VERBS = {
+    "import": ("import", "{volume}", "-o", "{disk}/a.nii.gz"),
+    "simulate": ("simulate", "{volume}", "-o", "{disk}/a.h5", "--views", 40),
+    "projections import": (
+        *("projections", "import", "{counts}", "-o", "{disk}/a.h5", "--column-mm", 1),
+        *("--arc-degrees", 180, "--values", "lines"),
+    ),
+    "reconstruct": ("reconstruct", "{scan}", "-o", "{disk}/a.nii", "--method", "fbp"),
+    "evaluate": ("evaluate", "{volume}", "--reference", "{volume}", "--report", "{disk}/a.html"),
+    "view": ("view", "{volume}", "--static", "{disk}/a.html"),
+    "export": ("export", "{volume}", "-o", "{disk}/series"),
+    "export tiff": ("export", "{volume}", "-o", "{disk}/series", "--format", "tiff"),
+    "train": ("train", "{volumes}", "-o", "{disk}/prior", *TRAINING),
+    "benchmark": ("benchmark", "{volume}", "-o", "{disk}/rows", "--views", 6, "--methods", "fbp"),
+}
+"""A command of each verb that writes."""
+
+
+@pytest.fixture
+def arguments(tmp_path, chest_file, scan_file):
+    """The words of a verb's command, with an output on the disk that is named."""
+    import numpy as np
+
+    volumes, counts = tmp_path / "volumes", tmp_path / "counts.npy"
+    volumes.mkdir()
+    shutil.copy(chest_file, volumes)
+    np.save(counts, np.random.default_rng(0).uniform(0.5, 1, (24, 8, 20)).astype(np.float32))
+    places = {"volume": chest_file, "scan": scan_file, "volumes": volumes, "counts": counts}
+
+    def words(verb, disk):
+        return [str(word).format(disk=disk, **places) for word in VERBS[verb]]
+
+    return words
+
+
+def remounted(disk: Path, how: str) -> None:
+    done = subprocess.run(["mount", "-o", f"remount,{how}", disk], capture_output=True)
+    if done.returncode:
+        pytest.skip("a disk cannot be mounted anew here")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_full_disk_is_told_and_nothing_stays(cli, arguments, small_disk, verb):
+    free = shutil.disk_usage(small_disk).free
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(free - FREE_BYTES))
+    result = cli(*arguments(verb, small_disk))
+    assert result.code == 1, result
+    assert "the disk is full" in result.err and "Traceback" not in result.err
+    filler.unlink()
+    left = [p for p in small_disk.rglob("*") if p.is_file() and p.name.startswith(".")]
+    assert not left
+    again = cli(*arguments(verb, small_disk))  # needs no --force
+    if verb != "train":  # whose checkpoint is larger than the disk
+        assert_succeeded(again)
+    assert "holds other things" not in again.err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_read_only_disk_is_told(cli, arguments, small_disk, verb):
+    remounted(small_disk, "ro")
+    try:
+        result = cli(*arguments(verb, small_disk))
+    finally:
+        remounted(small_disk, "rw")
+    assert result.code == 1, result
+    assert "read-only" in result.err and "Traceback" not in result.err
+    assert_nothing_in(small_disk)
+
+
+@pytest.mark.parametrize(("verb", "what"), [("train", "prior"), ("benchmark", "rows")])
+def test_the_second_run_in_a_folder_is_told(cli, arguments, tmp_path, verb, what):
+    with folder_locked(tmp_path / what, "run"):
+        result = cli(*arguments(verb, tmp_path))
+    assert result.code == 1, result
+    assert f"is in use by another {'training' if verb == 'train' else verb}" in result.err
+    assert f"process {os.getpid()}" in result.err
+    assert_succeeded(cli(*arguments(verb, tmp_path)))
+
+
+def test_two_runs_with_one_output_leave_one_whole_file(cli, arguments, tmp_path):
+    words = [sys.executable, "-m", "diffusionblend", *arguments("import", tmp_path)]
+    both = [subprocess.Popen(words, stdout=-3, stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [process.communicate()[1].decode() for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes in ([0, 0], [0, 1]), errors
+    assert all("Traceback" not in error for error in errors)
+    assert sorted(p.name for p in tmp_path.glob("*a.nii*")) == ["a.nii.gz", "a.nii.gz.run.json"]
+    assert_succeeded(cli("import", tmp_path / "a.nii.gz", "-o", tmp_path / "again.nii.gz"))
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_survived(arguments, tmp_path, closed):
+    words = " ".join(f"'{w}'" for w in arguments("import", tmp_path))
+    shell = f"'{sys.executable}' -m diffusionblend {words} {closed}"
+    done = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "" or "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.glob("a.*")) == ["a.nii.gz", "a.nii.gz.run.json"]
+
+
+def test_a_full_standard_output_is_told(arguments, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "diffusionblend", "methods"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("diffusionblend: the system reports: ") and "\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_standard_error_does_not_end_a_run(arguments, tmp_path):
+    words = [sys.executable, "-m", "diffusionblend", *arguments("train", tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        process.stderr.close()
+    assert process.returncode == 0
+    assert (tmp_path / "prior" / "prior.json").exists()
+
+
+def test_a_connection_that_breaks_leaves_a_state(tmp_path, scan_file, tiny_prior):
+    output = tmp_path / "a.nii.gz"
+    options = ("--prior", tiny_prior, "--device", "cpu", "--steps", 200)
+    command = ("reconstruct", scan_file, "-o", output, *options)
+    with working_process(*command, at_work="diffusionblend++: 2/") as process:
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=240)
+    assert process.returncode == 129, err
+    assert "Traceback" not in err and "the same command continues" in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nii.gz.state"]
+
+
+def test_a_folder_run_makes_a_volume_without_record_anew(cli, tmp_path, scan_file):
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    scans.mkdir()
+    for name in ("one", "two"):
+        shutil.copy(scan_file, scans / f"{name}.h5")
+    command = ("reconstruct", scans, "-o", out, "--method", "fbp")
+    assert_succeeded(cli(*command))
+    before = (out / "one.nii.gz").stat().st_mtime_ns
+    (out / "two.nii.gz.run.json").unlink()
+    time.sleep(0.01)
+    result = cli(*command)
+    assert_succeeded(result)
+    assert "two.nii.gz has no record of its run; it is made anew" in result.out
+    assert (out / "two.nii.gz.run.json").exists()
+    assert (out / "one.nii.gz").stat().st_mtime_ns == before
