@@ -123,6 +123,13 @@ def test_half_acquisition(tmp_path, angles):
     check_discs(prepared(path, T, {"column_mm": 1.0}), 0.04)  # and is found
 
 
+def test_a_weaker_beam_over_a_whole_turn_does_not_move_the_axis(tmp_path):
+    lines = parallel_lines(FULL, 128, 58.0, rows=1) + 0.4
+    path = saved(tmp_path / "scan.npz", lines, FULL)
+    geometry = prepared(path, T).projections.geometry
+    assert geometry.detector_shift_mm == pytest.approx(63.5 - 58.0, abs=0.1)
+
+
 def test_half_cone(tmp_path):
     angles = FULL[::2]
     lines = spheres_from_source(angles, np.arange(70) - 12.0, np.arange(20) - 9.5, SPHERES)

@@ -17,6 +17,7 @@ from diffusionblend.preprocessing.plausibility import (
     view_notes,
 )
 from diffusionblend.preprocessing.prepare import prepare_scan
+from diffusionblend.preprocessing.settings import PrepareSettings
 from field_scans import FULL, HALF, counts_of, parallel_lines
 
 LINES = parallel_lines(HALF[::3])
@@ -100,6 +101,13 @@ def test_an_axis_along_the_rows():
     check_upright(round_and_even.swapaxes(1, 2))
     growing = lines * np.linspace(1, 1.3, len(lines))[:, None, None]  # a beam that falls
     check_upright(growing)
+
+
+def test_a_person_who_states_the_axis_is_believed():
+    lines = parallel_lines(HALF[::3], 100, 49.5, rows=40) * np.linspace(0.6, 1, 40)[:, None]
+    turned = RawScan(data=lines.swapaxes(1, 2), values="lines", angles_rad=HALF[::3], column_mm=1.0)
+    told = prepare_scan(turned, PrepareSettings(centre_column=19.5)).correction.notes
+    assert "seems to lie along the detector's rows" in " ".join(told)
 
 
 def test_views_and_columns_exchanged():

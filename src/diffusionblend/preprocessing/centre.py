@@ -41,6 +41,10 @@ HIGHEST_FREQUENCY = 0.25
 """Cycles a column; above there is more noise than object."""
 FEWEST_OVERLAPPING, OVERLAP_PART = 8, 10
 """Mirrored views overlap by at least so many columns, and one in so many."""
+AIR_PERCENT = 1.0
+"""The lowest line integrals, which air has if any column sees it."""
+LEAST_HELD = 0.05
+"""Of the most that an overlap holds, below which one says nothing."""
 CLEARLY_BEST = 0.2
 """Of the median mismatch, below which an overlap decides."""
 CUT_SHARE = 0.12
@@ -78,8 +82,9 @@ def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
         )
     mass_column = centre_of_mass_column(lines, angles_rad)
     pairs = opposite_pairs(angles_rad)
-    if pairs and turns_wholly(angles_rad) and _is_cut(lines):
-        column = overlap_centre_column(lines, opposite_pairs(angles_rad, spread=True))
+    above_air = lines - np.percentile(lines, AIR_PERCENT)  # a weaker beam is no object
+    if pairs and turns_wholly(angles_rad) and _is_cut(above_air):
+        column = overlap_centre_column(above_air, opposite_pairs(angles_rad, spread=True))
         if column is not None:
             return Centre(column=column, method="overlap", mass_column=mass_column)
     pair_column = pair_centre_column(lines, pairs) if pairs else None
@@ -155,9 +160,10 @@ def overlap_centre_column(lines: np.ndarray, pairs: list[tuple[int, int]]) -> fl
     n_columns = lines.shape[2]
     least = max(FEWEST_OVERLAPPING, n_columns // OVERLAP_PART)
     sums = np.arange(least - 1, 2 * n_columns - least)  # twice the column about which one mirrors
-    miss = np.array([_overlap_miss(first, second, int(s)) for s in sums])
-    best = int(np.nanargmin(miss))
-    if not miss[best] < CLEARLY_BEST * np.nanmedian(miss):
+    missed, held = np.array([_overlap_miss(first, second, int(s)) for s in sums]).T
+    miss = np.where(held > LEAST_HELD * held.max(), missed / np.maximum(held, 1e-30), np.inf)
+    best = int(np.argmin(miss))
+    if not miss[best] < CLEARLY_BEST * np.median(miss):
         return None
     part = 0.0
     if 0 < best < len(sums) - 1:
@@ -165,16 +171,15 @@ def overlap_centre_column(lines: np.ndarray, pairs: list[tuple[int, int]]) -> fl
     return float(sums[best] + part) / 2
 
 
-def _overlap_miss(first: np.ndarray, second: np.ndarray, mirrored: int) -> float:
-    """How far views and mirrored opposite ones (pair, row, column) differ where both are, of what
-    is there; `mirrored` is the sum of two columns that belong together.
+def _overlap_miss(first: np.ndarray, second: np.ndarray, mirrored: int) -> tuple[float, float]:
+    """How far views and mirrored opposite ones (pair, row, column) differ where both are, and what
+    is there, squared; `mirrored` is the sum of two columns that belong together.
     """
     n_columns = first.shape[2]
     columns = np.arange(max(0, mirrored - n_columns + 1), min(n_columns - 1, mirrored) + 1)
     one, other = first[:, :, columns], second[:, :, mirrored - columns]
     held = float((one**2).sum(dtype=np.float64) + (other**2).sum(dtype=np.float64))
-    missed = float(((one - other) ** 2).sum(dtype=np.float64))
-    return missed / held if held > 0 else np.nan
+    return float(((one - other) ** 2).sum(dtype=np.float64)), held
 
 
 def _is_cut(lines: np.ndarray) -> bool:

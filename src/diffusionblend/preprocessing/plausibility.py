@@ -147,7 +147,7 @@ def check_upright(lines: np.ndarray) -> None:
             f"The axis of rotation seems to lie along the detector's rows: over the views the sums "
             f"of rows vary by {100 * of_rows:.0f} %, those of columns by {100 * of_columns:.1f} %.",
             "an axis along the columns, so that a row sees a slice",
-            "--horizontal-axis, which turns the frames",
+            "--horizontal-axis, which turns the frames; or --centre-column, to insist",
         )
 
 
@@ -166,7 +166,7 @@ def check_order(lines: np.ndarray) -> None:
             f"What the views attenuate in all varies by {100 * of_views:.0f} %, what the columns "
             f"do by {100 * of_columns:.0f} %: views and columns seem to be exchanged.",
             "the views along the first axis, the columns along the last",
-            "turn the array with numpy.moveaxis",
+            "turn the array with numpy.moveaxis; or --centre-column, to insist",
         )
 
 

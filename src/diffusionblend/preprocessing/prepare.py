@@ -63,8 +63,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     check_line_integrals(lines)
     correction.notes[:0] = told
     correction.notes += assumed + view_notes(lines, scan)
-    check_order(lines)
-    check_upright(lines)
+    _check_axes(lines, settings, correction)
     correction.notes += order_notes(lines, scan.angles_rad)
     before_air = lines
     if settings.air_columns:
@@ -98,6 +97,17 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         notes["centre"] = asdict(centre)
     projections = Projections(lines, geometry, grid, settings.mu_water_per_mm, notes)
     return Preparation(projections=projections, correction=correction, centre=centre)
+
+
+def _check_axes(lines: np.ndarray, settings: PrepareSettings, correction: Correction) -> None:
+    """Raises InputError where axes seem to be exchanged; told alone where the axis is stated."""
+    for check in (check_order, check_upright):
+        try:
+            check(lines)
+        except InputError as error:
+            if settings.centre_column is None:
+                raise
+            correction.notes.append(error.got)
 
 
 def _with_stated(scan: RawScan, settings: PrepareSettings) -> RawScan:

@@ -63,11 +63,14 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
     return sorted(found, key=lambda p: (_key(p.name, signs), p.name))
 
 
-def check_views(views: Sequence[Path], others: Sequence[Path], *, equally_spaced: bool) -> None:
+def check_views(
+    views: Sequence[Path], others: Sequence[Path], *, chosen: bool, equally_spaced: bool
+) -> None:
     """Raises InputError for views that are there twice, odd ones, and missing numbers.
 
-    others: further frames of the folder, which may have the numbers between. equally_spaced: the
-    angles follow from the order alone, so that a missing view turns all later ones.
+    others: further frames of the folder, which may have the numbers between. chosen: a person has
+    chosen them by a pattern, odd ones too. equally_spaced: the angles follow from the order alone,
+    so that a missing view turns all later ones.
     """
     signs = _signed_places(views)
     keys = [_key(p.stem, signs) for p in views]
@@ -81,7 +84,7 @@ def check_views(views: Sequence[Path], others: Sequence[Path], *, equally_spaced
     patterns = Counter(_words(p) for p in views)
     usual, count = patterns.most_common(1)[0]
     odd = [p for p in views if _words(p) != usual]
-    if count >= FEW and 0 < len(odd) <= count / FEW:
+    if not chosen and count >= FEW and 0 < len(odd) <= count / FEW:
         raise InputError(
             f"{views[0].parent} has {count} views named like "
             f"{next(p.name for p in views if _words(p) == usual)}, and {len(odd)} named "

@@ -160,7 +160,7 @@ def view_paths(
         )
     beside = [p for p in tiff_files(source) if p not in kept]
     spaced = options.arc_degrees is not None and not options.sinograms
-    check_views(kept, beside, equally_spaced=spaced)
+    check_views(kept, beside, chosen=options.views is not None, equally_spaced=spaced)
     return kept, (flats, darks)
 
 
