@@ -58,6 +58,8 @@ def simulate(
         "source": "simulated",
         "simulator": type(operator).__name__,
         "rays": operator.description,
+        "simulated_shape": list(volume.grid.shape),
+        "simulated_spacing_mm": list(volume.grid.spacing_mm),
     }
     if photons is not None:
         lines = add_noise(lines, photons, electronic_counts, np.random.default_rng(seed))

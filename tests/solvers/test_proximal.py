@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffusionblend.errors import InputError
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
-from diffusionblend.solvers.proximal import MAX_RAYS, ExactProximal
+from diffusionblend.solvers.proximal import ExactProximal
 from operator_properties import dense_matrix, random_array, transform_of
 
 SHAPE = (2, 9, 11)
@@ -84,11 +83,3 @@ def test_data_that_fit_already_leave_the_volume():
     x0, _ = data(operator)
     found = ExactProximal(operator)(x0, operator.forward(x0), 0.1)
     assert torch.equal(found, x0)
-
-
-def test_too_many_rays():
-    n_views = 8
-    operator = make_transform(shape=(1, 4, 4), n_views=n_views, n_columns=MAX_RAYS // n_views + 1)
-    with pytest.raises(InputError, match=str(MAX_RAYS + n_views)) as raised:
-        ExactProximal(operator)
-    assert "cg" in raised.value.try_

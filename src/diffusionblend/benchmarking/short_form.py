@@ -19,6 +19,10 @@ ALIKE: dict[str, dict[str, Any]] = {
 """Settings that make methods of one loop alike: as DDS and DiffusionBlend were published, or as
 DiffusionBlend++ is here; both begin with noise."""
 
+STEPS_ALIKE = {"published": {"prox": "cg"}, "equal": {"cg": "prox"}}
+"""The data-consistency step that takes the place of another: the papers' five steps of CG, or ours
+solved."""
+
 
 def cells_of(
     names: Sequence[str],
@@ -53,4 +57,7 @@ def settings_alike(method: Method, sampling: str) -> dict[str, Any]:
     )
     if not of_the_kind or sampling == "own":
         return {}
-    return ALIKE[sampling] | {"init": "noise"}
+    step = method.consistency.name
+    step = STEPS_ALIKE[sampling].get(step, step)
+    changed = {} if step == method.consistency.name else {"consistency": step}
+    return ALIKE[sampling] | changed | {"init": "noise"}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from diffusionblend.methods.diffusion.consistency import hard
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.consistency.cg import ConjugateGradientStep
 from diffusionblend.methods.diffusion.consistency.dps import GradientStep
@@ -19,7 +18,7 @@ from diffusionblend.methods.diffusion.consistency.tv_z import (
 )
 from diffusionblend.methods.problem import Problem
 from diffusionblend.priors.partition import make_partition, neighbour_partition, slice_partition
-from diffusionblend.solvers import proximal
+from diffusionblend.solvers import iterative_proximal, proximal
 from gaussian_prior import GaussianPrior
 from gaussian_recursion import ABAR, denoiser
 from reverse_process import reverse_process
@@ -131,8 +130,9 @@ def test_the_hard_step_is_its_minimiser(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not few_rays:
-        monkeypatch.setattr(proximal, "is_exact_for", lambda operator: False)
-        monkeypatch.setattr(hard, "CG_ITERATIONS", 300)
+        monkeypatch.setattr(proximal, "MAX_EIGEN", 0)
+        monkeypatch.setattr(proximal, "MAX_DENSE", 0)
+        monkeypatch.setattr(iterative_proximal, "TOLERANCE", 1e-5)
     (dense, y), x, noise, abar = system, random_volume(), random_volume(1), 0.37
     y_t = abar**0.5 * y + (1 - abar) ** 0.5 * dense @ columns(noise)
     normal = weight * np.eye(64) + (1 - weight) * dense.T @ dense

@@ -1,13 +1,14 @@
 """DiffusionBlend++: joint block prior, random partitions, positional embedding (Song et al. 2024).
 
 The dual variable, tail averaging, the initialisations by an image and coarse-to-fine are not in the
-paper; `--dual-damping 0 --tail-average-below 0 --init noise --noise-fraction 0.85` is its loop.
+paper, nor is a data-consistency step that is solved; `--consistency cg --dual-damping 0
+--tail-average-below 0 --init noise --noise-fraction 0.85` is its loop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from diffusionblend.errors import InputError
@@ -18,6 +19,8 @@ from diffusionblend.methods.diffusion.base import (
     EstimateMethod,
     Init,
 )
+from diffusionblend.methods.diffusion.consistency.base import Consistency
+from diffusionblend.methods.diffusion.consistency.prox import Prox
 from diffusionblend.methods.diffusion.noise import generator_of
 from diffusionblend.methods.validation import AtLeastOne, BelowOne, Fraction, NotNegative, Within
 from diffusionblend.priors.resolve import PriorSpec, check_prior_fits
@@ -59,6 +62,8 @@ class DiffusionBlendPP(EstimateMethod):
     steps: Annotated[int | None, AtLeastOne] = None  # type: ignore[assignment]
     """Reverse steps; each takes one network evaluation of the whole volume. By default the
     preset's."""
+    consistency: Consistency = field(default_factory=Prox)
+    """Data-consistency step; in the paper cg."""
     fine_steps: Annotated[int | None, AtLeastOne] = None
     """Reverse steps at full size after a coarse initialisation, which takes 'steps'. By default the
     preset's."""

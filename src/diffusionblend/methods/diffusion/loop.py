@@ -78,6 +78,7 @@ class ReverseLoop:
         """The volume (z, y, x), network range, from a state on, which is changed in place."""
         for i in range(state.done, len(self.abar)):
             last = i + 1 == len(self.abar)
+            self.consistency.begin(self.abar[i])
             self._denoise(state, i, executor, None if last else noise())
             if self.corrector_snr and not last:
                 self._correct(state.x, i + 1, executor, noise())

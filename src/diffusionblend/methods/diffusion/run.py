@@ -96,6 +96,10 @@ class _Timed(ConsistencyStep):
         self.couples_slices, self.couples_state = inner.couples_slices, inner.couples_state
         self.moves_state, self.needs_gradient = inner.moves_state, inner.needs_gradient
 
+    def begin(self, abar: float, *, noisy: bool = False) -> None:
+        with self._stopwatch.part("consistency"):
+            self._inner.begin(abar, noisy=noisy)
+
     def misfit(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         return self._inner.misfit(x0, slices)
 

@@ -28,6 +28,9 @@ class ConsistencyStep:
     moves_state: bool = False
     needs_gradient: bool = False
 
+    def begin(self, abar: float, *, noisy: bool = False) -> None:
+        """A reverse step of noise level abar begins; noisy: the step is taken on the state."""
+
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The estimate (z, y, x), network range, of the given slices, made consistent."""
         return x0

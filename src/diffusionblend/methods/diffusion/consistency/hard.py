@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 
     from diffusionblend.methods.problem import Problem
 
-CG_ITERATIONS = 30
-"""Where there are too many rays for the exact solution."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Hard(Consistency):
     """The renoised state projected onto data with noise of the same level."""
@@ -37,34 +33,22 @@ class HardStep(ConsistencyStep):
 
     argmin over z of weight |x' - z|^2 + (1 - weight) |y_t' - A z|^2, with
     y_t' = sqrt(abar') y + sqrt(1 - abar') A n and n white noise of its own: with that of x' itself
-    it would be the proximal step on x0. weight: 0 to 1, both left out. Solved exactly, or by CG
-    where the exact proximal step cannot be had.
+    it would be the proximal step on x0. weight: 0 to 1, both left out.
     """
 
     moves_state = True
 
     def __init__(self, problem: Problem, weight: float) -> None:
-        from diffusionblend.solvers.proximal import ExactProximal, is_exact_for
+        from diffusionblend.solvers.proximal import proximal_of
 
         self.problem, self.rho = problem, weight / (1 - weight)
         self.couples_state = problem.operator.couples_slices
-        exact = is_exact_for(problem.operator)
-        self.proximal = ExactProximal(problem.operator) if exact else None
+        self.proximal = proximal_of(problem.operator)
 
     def on_state(
         self, x: torch.Tensor, slices: slice, abar: float, noise: torch.Tensor
     ) -> torch.Tensor:
         """The projected state (z, y, x) of the given slices."""
-        from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
-
         part = self.problem.of_slices(slices)
         y_t = abar**0.5 * part.y + (1 - abar) ** 0.5 * part.operator.forward(noise)
-        if self.proximal is not None:
-            return self.proximal(x, y_t, self.rho)
-        return conjugate_gradient(
-            lambda z: part.operator.normal(z) + self.rho * z,
-            part.operator.adjoint(y_t) + self.rho * x,
-            x,
-            CG_ITERATIONS,
-            per_slice=not self.couples_state,
-        )
+        return self.proximal(x, y_t, self.rho)

@@ -27,6 +27,10 @@ class OnScaledState(ConsistencyStep):
         """Whether the step couples slices."""
         return self.inner.couples_slices
 
+    def begin(self, abar: float, *, noisy: bool = False) -> None:
+        """Hand it to the step, which is given the state."""
+        self.inner.begin(abar, noisy=True)
+
     def on_state(
         self, x: torch.Tensor, slices: slice, abar: float, noise: torch.Tensor
     ) -> torch.Tensor:

@@ -1,0 +1,56 @@
+"""What the projections are worth: the variance of their noise and of the operator's misfit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffusionblend.solvers.noisy_data import line_variance
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffusionblend.data.projections import Projections
+    from diffusionblend.geometry.grid import Grid
+    from diffusionblend.methods.problem import Problem
+
+MISFIT_PIXELS = 0.35
+"""Root mean square difference, in pixels of water, between line integrals of a chest and those of
+its mean over pixels: what the operator cannot explain in any scan that it did not simulate itself.
+Measured on training patients at 128 x 128 (0.2 to 0.5; docs/log.md)."""
+ROUGHNESS_SHARE = 1 / 6
+"""Variance of noise and misfit, as a share of the roughness of the lines, where no photons are
+told: 0.1 to 0.2 for chests with little noise."""
+
+
+def variance_of_data(problem: Problem) -> float:
+    """Mean variance of a problem's data y, in squared pixels of water.
+
+    That of the photons, where the scan contains their count, and the misfit of the operator: none
+    for projections that it simulated on this very grid. Without a count both are taken from the
+    roughness of the lines.
+    """
+    scan = problem.projections
+    exact = is_simulated_on(scan, scan.grid)
+    unit = scan.mu_water_per_mm * scan.grid.spacing_mm[2]
+    photons = scan.notes.get("photons")
+    if photons is not None:
+        lines = (problem.y + problem.water) * unit
+        electronic = float(str(scan.notes.get("electronic_counts", 0.0)))
+        noise = float(line_variance(lines, float(str(photons)), electronic).mean()) / unit**2
+        return noise + (0.0 if exact else MISFIT_PIXELS**2)
+    return 0.0 if exact else ROUGHNESS_SHARE * roughness(problem.y + problem.water)
+
+
+def is_simulated_on(scan: Projections, grid: Grid) -> bool:
+    """Whether the operator that reconstructs made the lines, from a volume on this same grid."""
+    return scan.notes.get("simulated_shape") == list(grid.shape) and scan.notes.get(
+        "simulated_spacing_mm"
+    ) == list(grid.spacing_mm)
+
+
+def roughness(lines: torch.Tensor) -> float:
+    """Mean square of the third differences along the detector's columns, 1 for white noise of 1."""
+    if lines.shape[-1] < 4:
+        return 0.0
+    third = lines.diff(n=3, dim=-1)
+    return float(third.square().mean()) / 20.0

@@ -1,0 +1,78 @@
+"""The proximal step by a dense inverse, where rays or pixels of a slice are some ten thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from diffusionblend.operators import XRayTransform
+from diffusionblend.solvers.gram import folds, gram_parts, scipy_matrix
+
+RAISE = 4.0
+"""Factor on rho where rounding (float32) leaves the matrix without a Cholesky factor."""
+
+
+def dense_bytes(sizes: Sequence[int]) -> float:
+    """Memory of Gram matrix and inverse by the sizes of their blocks, with one block to compute."""
+    return 4.0 * (2 * sum(n**2 for n in sizes) + 2 * max(sizes) ** 2)
+
+
+class DenseProximal:
+    """z = x0 + A*(AA* + rho I)^-1 (y - A x0) = x0 + (A*A + rho I)^-1 A*(y - A x0), by an inverse.
+
+    Of AA* or A*A of one slice, whichever is smaller, shared by all slices. The inverse (float32) is
+    of one rho and made again for another: ask for few of them. Raises InputError where slices are
+    coupled.
+    """
+
+    def __init__(self, operator: XRayTransform) -> None:
+        from diffusionblend.solvers.proximal import check_independent
+
+        check_independent(operator)
+        self.operator = operator
+        matrix = scipy_matrix(operator)
+        rays, pixels = folds(matrix, operator.range_shape[2])
+        self.in_rays = max(rays.sizes) < max(pixels.sizes)
+        self.fold = rays if self.in_rays else pixels
+        grams = gram_parts(matrix.T if self.in_rays else matrix, self.fold, np.float32)
+        self.grams = [torch.from_numpy(gram).to(operator.matrix.device) for gram in grams]
+        self.rho: float | None = None
+        self.inverses: list[torch.Tensor] = []
+
+    def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
+        """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
+        column).
+        """
+        operator = self.operator.with_slices(len(x0))
+        views, slices, columns = operator.range_shape
+        misfit = y - operator.forward(x0)
+        if self.in_rays:
+            flat = misfit.transpose(1, 2).reshape(views * columns, slices)
+            lines = self._solved(flat, rho).reshape(views, columns, slices).transpose(1, 2)
+            return x0 + operator.adjoint(lines.contiguous())
+        flat = operator.adjoint(misfit).reshape(slices, -1).T
+        return x0 + self._solved(flat, rho).T.reshape(x0.shape)
+
+    def _solved(self, right_side: torch.Tensor, rho: float) -> torch.Tensor:
+        """(G + rho I)^-1 of vectors (n, slices)."""
+        if rho != self.rho:
+            self.inverses.clear()
+            self.inverses.extend(_inverse(gram, rho) for gram in self.grams)
+            self.rho = rho
+        parts = self.fold.parts(right_side.float().contiguous())
+        solved = [inverse @ part for inverse, part in zip(self.inverses, parts, strict=True)]
+        return self.fold.joined(solved).to(right_side)
+
+
+def _inverse(gram: torch.Tensor, rho: float) -> torch.Tensor:
+    """(G + rho I)^-1 in float32; rho is raised where rounding hides that G has no eigenvalue < 0."""
+    while True:
+        matrix = gram.clone()
+        matrix.diagonal().add_(rho)
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        del matrix
+        if not failed:
+            return torch.cholesky_inverse(factor)
+        rho *= RAISE
