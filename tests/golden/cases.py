@@ -64,7 +64,7 @@ CASES = {
         {"steps": 3, "consistency": "cg", "cg_iterations": 20, "stop_at_noise": True},
         "noisy",
     ),
-    "dds, prox": Case("dds", {"steps": 3, "consistency": "prox"}),
+    "dds, prox": Case("dds", {"steps": 3, "consistency": "prox", "rho": 0.1}),
     "dds, hard": Case("dds", {"steps": 3, "consistency": "hard"}),
     "dds, dps": Case("dds", {"steps": 3, "consistency": "dps"}),
     "dds, none": Case("dds", {"steps": 3, "consistency": "none"}),
@@ -79,20 +79,47 @@ CASES = {
     "tpdm": Case("tpdm", {"steps": 6}),
     "tpdm, cg": Case("tpdm", {"steps": 4, "consistency": "cg", "seed": 2}),
     "diffusionblend": Case("diffusionblend", {"steps": 4}),
-    "diffusionblend++, from noise": Case("diffusionblend++", {"steps": 4, "init": "noise"}),
-    "diffusionblend++, from fbp": Case("diffusionblend++", {"steps": 4, "init": "fbp"}),
-    "diffusionblend++, from cg": Case("diffusionblend++", {"steps": 3, "init": "cg"}),
-    "diffusionblend++, from tv": Case("diffusionblend++", {"steps": 3, "init": "tv"}),
+    "diffusionblend++, from noise": Case(
+        "diffusionblend++", {"consistency": "cg", "steps": 4, "init": "noise"}
+    ),
+    "diffusionblend++, from fbp": Case(
+        "diffusionblend++", {"consistency": "cg", "steps": 4, "init": "fbp"}
+    ),
+    "diffusionblend++, from cg": Case(
+        "diffusionblend++", {"consistency": "cg", "steps": 3, "init": "cg"}
+    ),
+    "diffusionblend++, from tv": Case(
+        "diffusionblend++", {"consistency": "cg", "steps": 3, "init": "tv"}
+    ),
     "diffusionblend++, coarse start": Case(
+        "diffusionblend++", {"consistency": "cg", "steps": 4, "fine_steps": 3}, scan="fine"
+    ),
+    "diffusionblend++, fast": Case(
+        "diffusionblend++", {"consistency": "cg", "preset": "fast", "steps": 4}
+    ),
+    "diffusionblend++, best": Case(
+        "diffusionblend++", {"consistency": "cg", "preset": "best", "steps": 4}
+    ),
+    "diffusionblend++, adjacent": Case(
+        "diffusionblend++", {"consistency": "cg", "steps": 3, "partition": "adjacent"}
+    ),
+    "diffusionblend++, jump": Case(
+        "diffusionblend++", {"consistency": "cg", "steps": 3, "partition": "jump"}
+    ),
+    "diffusionblend++, fixed": Case(
+        "diffusionblend++", {"consistency": "cg", "steps": 3, "partition": "fixed"}
+    ),
+    "diffusionblend++, dps": Case("diffusionblend++", {"steps": 3, "consistency": "dps"}),
+    "diffusionblend++, cone beam": Case(
+        "diffusionblend++", {"consistency": "cg", "steps": 3}, scan="cone"
+    ),
+    "diffusionblend++, as it is": Case("diffusionblend++", {"steps": 4}),
+    "diffusionblend++, noisy data": Case("diffusionblend++", {"steps": 4}, "noisy"),
+    "diffusionblend++, solved, coarse": Case(
         "diffusionblend++", {"steps": 4, "fine_steps": 3}, scan="fine"
     ),
-    "diffusionblend++, fast": Case("diffusionblend++", {"preset": "fast", "steps": 4}),
-    "diffusionblend++, best": Case("diffusionblend++", {"preset": "best", "steps": 4}),
-    "diffusionblend++, adjacent": Case("diffusionblend++", {"steps": 3, "partition": "adjacent"}),
-    "diffusionblend++, jump": Case("diffusionblend++", {"steps": 3, "partition": "jump"}),
-    "diffusionblend++, fixed": Case("diffusionblend++", {"steps": 3, "partition": "fixed"}),
-    "diffusionblend++, dps": Case("diffusionblend++", {"steps": 3, "consistency": "dps"}),
-    "diffusionblend++, cone beam": Case("diffusionblend++", {"steps": 3}, scan="cone"),
+    "diffusionblend++, solved, cone": Case("diffusionblend++", {"steps": 3}, scan="cone"),
+    "dds, prox by the noise": Case("dds", {"steps": 3, "consistency": "prox"}, "noisy"),
 }
 """Every case by its name; priors are those of `priors_for`, the seed 0 where none is set."""
 

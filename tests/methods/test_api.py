@@ -113,7 +113,7 @@ def test_estimates_fit_the_data_before_the_last_step_does(
     """They are the consistent estimates, not the noisy states."""
     from small_scan import residual_by_hand
 
-    given = {"prior": prior, "steps": 6, "init": "noise", "cg_iterations": 100}
+    given = {"prior": prior, "steps": 6, "init": "noise", "rho": 1e-3}
     for step in steps(projections, **given):
         assert residual_by_hand(projections, step.estimate.values) < 0.02
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods import Cgls, Dds, DiffusionBlendPP, Prox
+from diffusionblend.methods import Cg, Cgls, Dds, DiffusionBlendPP
 from diffusionblend.runs.checkpoint import KeptState
 from diffusionblend.runs.identity import key_of, run_identity
 from tiny_network import random_prior
@@ -41,7 +41,7 @@ def test_what_is_written_out_is_what_is_meant():
     [
         {"method": replace(BASE, seed=1)},
         {"method": replace(BASE, dual_damping=0.0)},
-        {"method": replace(BASE, consistency=Prox())},
+        {"method": replace(BASE, consistency=Cg())},
         {"method": Dds(steps=3)},
         {"inputs": ("b" * 64,)},
         {"inputs": ("a" * 64, "b" * 64)},

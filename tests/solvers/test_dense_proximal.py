@@ -65,7 +65,8 @@ def test_the_solver_is_chosen_by_size_memory_and_geometry(monkeypatch) -> None:
     assert isinstance(proximal_of(operator), DenseProximal)
     needed = dense_bytes(DenseProximal(operator).fold.sizes)
     assert isinstance(proximal_of(operator, needed), DenseProximal)
-    assert isinstance(proximal_of(operator, needed - 1), IterativeProximal)
+    with pytest.warns(UserWarning, match="conjugate gradients are run in its place"):
+        assert isinstance(proximal_of(operator, needed - 1), IterativeProximal)
     monkeypatch.setattr(proximal, "MAX_DENSE", 10)
     assert isinstance(proximal_of(operator), IterativeProximal)
     with pytest.raises(InputError, match="Eigenvectors were asked for 36 rays"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from diffusionblend.cli.common import say
 from diffusionblend.errors import InputError
-from diffusionblend.io.memory import available_memory_bytes
+from diffusionblend.memory import available_memory_bytes
 from diffusionblend.priors.store import DEFAULT_PRIOR
 from diffusionblend.runs.record import versions
 

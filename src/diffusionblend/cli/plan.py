@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusionblend.cli.common import say
-from diffusionblend.io.memory import available_memory_bytes
+from diffusionblend.memory import available_memory_bytes
 from diffusionblend.runs.record import RunRecord
 
 if TYPE_CHECKING:

@@ -141,6 +141,14 @@ class Method(ABC):
         """The runs that a run of resolved settings consists of, for an estimate of its cost."""
         return [(scan, self, priors)]
 
+    def for_timing(self) -> Self:
+        """The same for timing its steps: what is made once for all slices may be left out."""
+        return self
+
+    def setup_cost(self, scan: Projections) -> tuple[float, int]:
+        """Seconds and bytes of what is made once for all slices, and `for_timing` leaves out."""
+        return 0.0, 0
+
     def settings(self) -> dict[str, Any]:
         """The settings as plain values, nested ones in the same mapping under their own names."""
         from diffusionblend.methods.plain import plain_settings

@@ -88,7 +88,8 @@ def planned_bytes(projections: Projections, method: Method) -> int:
     held = PROJECTIONS_HELD * projections.values.nbytes  # A has no matrix, or a small one
     if method.prior is not None:
         batch = BATCH_BYTES_PER_PIXEL * min(CPU_BATCH_PIXELS, math.prod(shape))
-        return int(LIBRARIES_BYTES + batch + volume_bytes(shape) + held)
+        _, setup = method.setup_cost(projections)
+        return int(LIBRARIES_BYTES + batch + volume_bytes(shape) + held + setup)
     return int(NO_PRIOR_BYTES + method.volumes_held * 4 * math.prod(shape) + held)
 
 
@@ -124,7 +125,8 @@ def plan_reconstruction(
     batch = (execution or Execution()).batch_blocks
     count = _slices_to_time(projections, batch, prior)
     part = projections if whole else middle_slices(projections, count)
-    run = _Trial(part, method, priors, device, batch, clock)
+    setup_seconds, _ = resolved.setup_cost(projections)
+    run = _Trial(part, method.for_timing(), priors, device, batch, clock)
     if run.cuda:
         torch.cuda.reset_peak_memory_stats()
     ends, steps = run.step_ends(lambda ends: True)
@@ -135,7 +137,7 @@ def plan_reconstruction(
     share = _blocks(n_slices, prior) / _blocks(timed, prior)
     return Plan(
         step_seconds=step * share,
-        begin_seconds=max(0.0, ends[0] - step) * share,
+        begin_seconds=max(0.0, ends[0] - step) * share + setup_seconds,
         steps=steps,
         memory_bytes=planned_bytes(projections, method),
         gpu_bytes=torch.cuda.max_memory_allocated() if run.cuda else None,
@@ -154,7 +156,7 @@ def _one_after_another(memory_bytes: int, plans: list[Plan]) -> Plan:
         step_seconds=spent / steps,
         begin_seconds=sum(plan.begin_seconds for plan in plans),
         steps=steps,
-        memory_bytes=memory_bytes,
+        memory_bytes=max(memory_bytes, *(plan.memory_bytes for plan in plans)),
         gpu_bytes=max(gpu, default=None),
     )
 
@@ -175,6 +177,7 @@ def middle_slices(projections: Projections, count: int) -> Projections:
         projections.geometry,
         projections.grid.with_slices(count),
         projections.mu_water_per_mm,
+        projections.notes,
     )
 
 

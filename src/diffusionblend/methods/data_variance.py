@@ -42,10 +42,11 @@ def variance_of_data(problem: Problem) -> float:
 
 
 def is_simulated_on(scan: Projections, grid: Grid) -> bool:
-    """Whether the operator that reconstructs made the lines, from a volume on this same grid."""
-    return scan.notes.get("simulated_shape") == list(grid.shape) and scan.notes.get(
-        "simulated_spacing_mm"
-    ) == list(grid.spacing_mm)
+    """Whether the operator that reconstructs made the lines, from slices of this same grid."""
+    shape, spacing = scan.notes.get("simulated_shape"), scan.notes.get("simulated_spacing_mm")
+    if not isinstance(shape, list) or not isinstance(spacing, list):
+        return False
+    return shape[1:] == list(grid.in_plane_shape) and spacing == list(grid.spacing_mm)
 
 
 def roughness(lines: torch.Tensor) -> float:

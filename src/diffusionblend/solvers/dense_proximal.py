@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,9 @@ import torch
 from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.gram import folds, gram_parts, scipy_matrix
 
+TIMED_SIZE = 1024
+GRAM_SECONDS = 3.0
+"""Of a block of 8192 rays or pixels, by sparse matrices; it grows with their square."""
 RAISE = 4.0
 """Factor on rho where rounding (float32) leaves the matrix without a Cholesky factor."""
 
@@ -19,27 +23,42 @@ def dense_bytes(sizes: Sequence[int]) -> float:
     return 4.0 * (2 * sum(n**2 for n in sizes) + 2 * max(sizes) ** 2)
 
 
+def dense_seconds(sizes: Sequence[int], n_inverses: int, device: torch.device | str) -> float:
+    """About how long a Gram matrix and so many inverses take, by a small inverse that is timed."""
+    small = torch.eye(TIMED_SIZE, device=device)
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        float(_inverse(small, 1.0)[0, 0])
+        seconds.append(time.perf_counter() - started)
+    one = min(seconds) * sum((n / TIMED_SIZE) ** 3 for n in sizes)
+    return one * n_inverses + GRAM_SECONDS * sum((n / 8192) ** 2 for n in sizes)
+
+
 class DenseProximal:
     """z = x0 + A*(AA* + rho I)^-1 (y - A x0) = x0 + (A*A + rho I)^-1 A*(y - A x0), by an inverse.
 
     Of AA* or A*A of one slice, whichever is smaller, shared by all slices. The inverse (float32) is
-    of one rho and made again for another: ask for few of them. Raises InputError where slices are
-    coupled.
+    of one rho and made again for another: ask for few of them. trial: no inverse is made, for
+    timing the rest. Raises InputError where slices are coupled.
     """
 
-    def __init__(self, operator: XRayTransform) -> None:
-        from diffusionblend.solvers.proximal import check_independent
-
-        check_independent(operator)
+    def __init__(self, operator: XRayTransform, *, trial: bool = False) -> None:
         self.operator = operator
+        self.grams: list[torch.Tensor]
+        self.inverses: list[torch.Tensor]
+        self.rho: float | None
         matrix = scipy_matrix(operator)
         rays, pixels = folds(matrix, operator.range_shape[2])
         self.in_rays = max(rays.sizes) < max(pixels.sizes)
         self.fold = rays if self.in_rays else pixels
+        self.trial, device = trial, operator.matrix.device
+        self.grams, self.inverses, self.rho = [], [], None
+        if trial:
+            self.inverses = [torch.zeros(n, n, device=device) for n in self.fold.sizes]
+            return
         grams = gram_parts(matrix.T if self.in_rays else matrix, self.fold, np.float32)
-        self.grams = [torch.from_numpy(gram).to(operator.matrix.device) for gram in grams]
-        self.rho: float | None = None
-        self.inverses: list[torch.Tensor] = []
+        self.grams = [torch.from_numpy(gram).to(device) for gram in grams]
 
     def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
@@ -57,7 +76,7 @@ class DenseProximal:
 
     def _solved(self, right_side: torch.Tensor, rho: float) -> torch.Tensor:
         """(G + rho I)^-1 of vectors (n, slices)."""
-        if rho != self.rho:
+        if rho != self.rho and not self.trial:
             self.inverses.clear()
             self.inverses.extend(_inverse(gram, rho) for gram in self.grams)
             self.rho = rho
@@ -67,7 +86,7 @@ class DenseProximal:
 
 
 def _inverse(gram: torch.Tensor, rho: float) -> torch.Tensor:
-    """(G + rho I)^-1 in float32; rho is raised where rounding hides that G has no eigenvalue < 0."""
+    """(G + rho I)^-1 in float32; rho is raised where rounding has given G negative eigenvalues."""
     while True:
         matrix = gram.clone()
         matrix.diagonal().add_(rho)

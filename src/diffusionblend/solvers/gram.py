@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from diffusionblend.errors import InputError
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -80,9 +82,16 @@ class Fold:
 
 
 def scipy_matrix(operator: XRayTransform) -> csr_array:
-    """A of one slice, (rays, pixels), of an operator with independent slices."""
+    """A of one slice, (rays, pixels). Raises InputError where slices are measured together."""
     from scipy.sparse import csr_array
 
+    if operator.couples_slices:
+        raise InputError(
+            "The matrix of one slice was asked for a geometry whose slices are measured together, "
+            f"{type(operator.geometry).__name__}.",
+            "slices that are independent, of a parallel or fan beam",
+            "proximal_of(operator), which takes another solver there",
+        )
     matrix = operator.matrix
     parts = (matrix.values(), matrix.col_indices(), matrix.crow_indices())
     return csr_array(tuple(p.cpu().numpy() for p in parts), shape=tuple(matrix.shape))

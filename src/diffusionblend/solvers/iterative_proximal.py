@@ -12,7 +12,7 @@ FLOOR = 0.01
 """Share of the transfer function's maximum below which it is taken as that: what no view crosses is
 left to the iterations, since a finite grid has no such sharp wedge."""
 TOLERANCE = 1e-2
-"""Norm of the preconditioned residual at which a system counts as solved, over that at the start."""
+"""Norm of the preconditioned residual, relative to the start, at which a system is solved."""
 MOST_ITERATIONS = 200
 
 
@@ -27,7 +27,9 @@ class IterativeProximal:
     def __init__(self, operator: XRayTransform) -> None:
         self.operator = operator
         self.per_slice = not operator.couples_slices
-        self.transfer = _transfer_function(operator if operator.couples_slices else operator.with_slices(1))
+        self.transfer = _transfer_function(
+            operator if operator.couples_slices else operator.with_slices(1)
+        )
         self.iterations = 0
 
     def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:

@@ -1,11 +1,12 @@
 """The proximal step of the data term, solved: by eigenvectors, by a dense inverse, or by CG.
 
-argmin over z of |Az - y|^2 + rho |z - x0|^2, of each slice, or of a volume whose slices are coupled.
+argmin over z of |Az - y|^2 + rho |z - x0|^2, slice by slice unless the geometry couples them.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Protocol
 
 import torch
@@ -28,30 +29,48 @@ class Proximal(Protocol):
         ...
 
 
-def proximal_of(operator: XRayTransform, memory_bytes: float = math.inf) -> Proximal:
+def proximal_of(
+    operator: XRayTransform, memory_bytes: float = math.inf, *, trial: bool = False
+) -> Proximal:
     """The fastest solver for an operator, with rho > 0.
 
-    memory_bytes: that a dense inverse may take; with less CG is taken in its place.
+    memory_bytes: that a dense inverse may take; with less CG is taken in its place, with a warning.
+    trial: for timing a step; a dense inverse is then not made, and all its results are x0.
     """
     from diffusionblend.solvers.dense_proximal import DenseProximal, dense_bytes
     from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
-    if operator.couples_slices:
+    sizes = dense_sizes(operator)
+    if sizes is None:
+        few = not operator.couples_slices and max(ray_sizes(operator)) <= MAX_EIGEN
+        return ExactProximal(operator) if few else IterativeProximal(operator)
+    if dense_bytes(sizes) > memory_bytes:
+        warnings.warn(
+            f"A dense inverse for the data-consistency step would take {dense_bytes(sizes):.2g} "
+            f"bytes, and {memory_bytes:.2g} may be taken: conjugate gradients are run in its "
+            "place, to a tolerance.",
+            stacklevel=2,
+        )
         return IterativeProximal(operator)
-    sizes = part_sizes(operator)
-    if max(sizes["rays"]) <= MAX_EIGEN:
-        return ExactProximal(operator)
-    fewer = min(sizes.values(), key=max)
-    if max(fewer) <= MAX_DENSE and dense_bytes(fewer) <= memory_bytes:
-        return DenseProximal(operator)
-    return IterativeProximal(operator)
+    return DenseProximal(operator, trial=trial)
 
 
-def part_sizes(operator: XRayTransform) -> dict[str, list[int]]:
-    """Rays and pixels of a slice, of each half where it splits."""
-    matrix = scipy_matrix(operator)
-    rays, pixels = folds(matrix, operator.range_shape[2])
-    return {"rays": rays.sizes, "pixels": pixels.sizes}
+def ray_sizes(operator: XRayTransform) -> list[int]:
+    """Rays of a slice, of each half where it splits."""
+    return folds(scipy_matrix(operator), operator.range_shape[2])[0].sizes
+
+
+def dense_sizes(operator: XRayTransform) -> list[int] | None:
+    """The sizes of the blocks of a dense inverse, None where another solver is taken."""
+    if operator.couples_slices:
+        return None
+    n_rays = operator.range_shape[0] * operator.range_shape[2]
+    n_pixels = operator.domain_shape[1] * operator.domain_shape[2]
+    if min(n_rays, n_pixels) > 2 * MAX_DENSE:
+        return None  # without a look at the matrix, which takes seconds to make
+    rays, pixels = folds(scipy_matrix(operator), operator.range_shape[2])
+    fewer = min(rays.sizes, pixels.sizes, key=max)
+    return fewer if max(rays.sizes) > MAX_EIGEN and max(fewer) <= MAX_DENSE else None
 
 
 class ExactProximal:
@@ -62,7 +81,6 @@ class ExactProximal:
     """
 
     def __init__(self, operator: XRayTransform) -> None:
-        check_independent(operator)
         self.operator = operator
         matrix = scipy_matrix(operator)
         self.fold, _ = folds(matrix, operator.range_shape[2])
@@ -90,15 +108,3 @@ class ExactProximal:
             solved.append(vectors @ ((vectors.T @ part) / (values + rho)[:, None]))
         lines = self.fold.joined(solved).reshape(views, columns, slices).transpose(1, 2)
         return x0 + operator.adjoint(lines.contiguous())
-
-
-def check_independent(operator: XRayTransform) -> None:
-    """Raise InputError for a geometry whose slices are measured together."""
-    if operator.couples_slices:
-        raise InputError(
-            "The matrix of one slice was asked for a geometry whose slices are measured together, "
-            f"{type(operator.geometry).__name__}.",
-            "slices that are independent, of a parallel or fan beam",
-            "proximal_of(operator), which takes another solver there",
-        )
-

@@ -64,10 +64,11 @@ def test_any_number_of_slices_and_every_partition(
 
 
 def test_data_consistency_reaches_the_result(projections: Projections, prior: Prior) -> None:
-    weak = reconstruct(projections, SETTINGS, prior=prior, rho=1e6)
-    five = reconstruct(projections, SETTINGS, prior=prior)
-    many = reconstruct(projections, SETTINGS, prior=prior, cg_iterations=200)
-    prox = reconstruct(projections, SETTINGS, prior=prior, consistency="prox", rho=1e-4)
+    cg = {"prior": prior, "consistency": "cg"}
+    weak = reconstruct(projections, SETTINGS, **cg, rho=1e6)
+    five = reconstruct(projections, SETTINGS, **cg)
+    many = reconstruct(projections, SETTINGS, **cg, cg_iterations=200)
+    prox = reconstruct(projections, SETTINGS, prior=prior, rho=1e-4)
     assert five.relative_residual < 0.3 * weak.relative_residual
     assert many.relative_residual < 1e-3
     assert prox.relative_residual < 1e-3
@@ -89,7 +90,7 @@ def test_seed_and_settings_decide_the_volume(prior: Prior) -> None:
         {"jump_every": 3},
         {"jump_stride": 2},
         {"rho": 5.0},
-        {"cg_iterations": 1},
+        {"consistency": "cg", "cg_iterations": 1},
     ):
         assert np.abs(values(projections, prior, **change) - base).max() > 0.1, change
 

@@ -130,7 +130,7 @@ def system(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     return dense, y
 
 
-@pytest.mark.parametrize(("chosen", "expected"), [(Prox(), 0.1), (Prox(rho=0.7), 0.7)])
+@pytest.mark.parametrize(("chosen", "expected"), [(Prox(rho=0.1), 0.1), (Prox(rho=0.7), 0.7)])
 def test_prox_pulls_with_its_rho(chosen: Prox, expected: float, projections: Projections) -> None:
     problem = Problem.of(projections)
     x0 = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))

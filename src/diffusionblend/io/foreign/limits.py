@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.memory import address_space_bytes, available_memory_bytes
+from diffusionblend.memory import address_space_bytes, available_memory_bytes
 
 BYTES_PER_MB, BYTES_PER_GB = 1e6, 1e9
 SPARE_BYTES = 1 << 30

@@ -34,7 +34,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.foreign import child, messages
 from diffusionblend.io.foreign.edge import COPY_AGAIN, WHOLE_FILE, foreign_edge
 from diffusionblend.io.foreign.limits import Limits, in_bytes
-from diffusionblend.io.memory import resident_bytes
+from diffusionblend.memory import resident_bytes
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -14,6 +14,7 @@ from diffusionblend.methods.diffusion.consistency.cg import Cg
 from diffusionblend.methods.validation import AtLeastOne, BelowOne, Fraction, NotNegative, Within
 
 if TYPE_CHECKING:
+    from diffusionblend.data.projections import Projections
     from diffusionblend.data.volume import Volume
     from diffusionblend.methods.problem import Problem
     from diffusionblend.priors.partition import Partition
@@ -104,6 +105,14 @@ class DiffusionMethod(Method):
     def langevin_snr(self) -> float:
         """Signal-to-noise ratio of a Langevin step after each reverse step, 0 for none."""
         return 0.0
+
+    def for_timing(self) -> Self:
+        """The same with the data-consistency step for timing."""
+        return replace(self, consistency=self.consistency.for_timing())
+
+    def setup_cost(self, scan: Projections) -> tuple[float, int]:
+        """That of the data-consistency step."""
+        return self.consistency.setup_cost(scan)
 
     def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
         """A sample of the prior given the projections."""

@@ -11,6 +11,7 @@ from diffusionblend.methods.validation import check_fields
 if TYPE_CHECKING:
     import torch
 
+    from diffusionblend.data.projections import Projections
     from diffusionblend.methods.problem import Problem
 
 
@@ -82,3 +83,11 @@ class Consistency(ABC):
     @abstractmethod
     def step(self, problem: Problem) -> ConsistencyStep:
         """The step for one problem. Raises InputError where the problem has none such."""
+
+    def for_timing(self) -> Consistency:
+        """The same for timing its steps: what is made once for all slices may be left out."""
+        return self
+
+    def setup_cost(self, scan: Projections) -> tuple[float, int]:
+        """Seconds and bytes of what is made once for all slices, and `for_timing` leaves out."""
+        return 0.0, 0

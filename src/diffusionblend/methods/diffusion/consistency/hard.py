@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from diffusionblend.methods.problem import Problem
 
+
 @dataclass(frozen=True, kw_only=True)
 class Hard(Consistency):
     """The renoised state projected onto data with noise of the same level."""

@@ -6,21 +6,26 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from diffusionblend.memory import available_memory_bytes
 from diffusionblend.methods.diffusion.consistency.base import Consistency, ConsistencyStep
 from diffusionblend.methods.validation import Positive
 
 if TYPE_CHECKING:
     import torch
 
+    from diffusionblend.data.projections import Projections
     from diffusionblend.methods.problem import Problem
     from diffusionblend.operators import XRayTransform
 
 ERROR_AT_UNIT_NOISE = 0.11
 """Root mean square error of the denoised estimate, HU / 1000, where noise and image are equal."""
-WORTH = 0.3
+WORTH = 0.1
 """rho's share of the ratio of variances, since the estimate's error is no white noise."""
 LEVELS = 4.0
 """rho is rounded to a power of this, so that a run needs few factors."""
+SHARE_OF_FREE = 0.5
+TYPICAL_LEVELS = 4
+"""Levels that a run with noise passes."""
 LEAST = 1e-7
 """Smallest rho over |A|^2: the limit for data without noise, which float32 just resolves."""
 
@@ -42,6 +47,28 @@ class Prox(Consistency):
         """The step for one problem."""
         return ProximalStep(problem, self.rho)
 
+    def for_timing(self) -> Consistency:
+        """Without a dense inverse."""
+        return _TrialProx(rho=self.rho)
+
+    def setup_cost(self, scan: Projections) -> tuple[float, int]:
+        """Seconds and bytes of the dense inverse, where one is made."""
+        from diffusionblend.operators import XRayTransform
+        from diffusionblend.solvers.dense_proximal import dense_bytes, dense_seconds
+        from diffusionblend.solvers.proximal import dense_sizes
+
+        grid = scan.grid if scan.geometry.couples_slices else scan.grid.with_slices(1)
+        sizes = dense_sizes(XRayTransform(scan.geometry, grid))
+        if sizes is None or dense_bytes(sizes) > memory_for_inverses("cpu"):
+            return 0.0, 0
+        n_inverses = 1 if self.rho is not None else TYPICAL_LEVELS
+        return dense_seconds(sizes, n_inverses, "cpu"), int(dense_bytes(sizes))
+
+
+class _TrialProx(Prox):
+    def step(self, problem: Problem) -> ConsistencyStep:
+        return ProximalStep(problem, self.rho, trial=True)
+
 
 class ProximalStep(ConsistencyStep):
     """The minimiser of |Az - y|^2 + rho |z - x0|^2.
@@ -49,21 +76,21 @@ class ProximalStep(ConsistencyStep):
     rho is given, or the variance of the data over that of x0 (see `weight`).
     """
 
-    def __init__(self, problem: Problem, rho: float | None) -> None:
+    def __init__(self, problem: Problem, rho: float | None, *, trial: bool = False) -> None:
         from diffusionblend.methods.data_variance import variance_of_data
         from diffusionblend.solvers.proximal import proximal_of
 
         self.problem, self.given = problem, rho
         self.couples_slices = problem.operator.couples_slices
-        self.proximal = proximal_of(problem.operator)
-        self.rho = self.least = LEAST * squared_norm(problem.operator)
+        memory = memory_for_inverses(problem.device)
+        self.proximal = proximal_of(problem.operator, memory, trial=trial)
+        self.least = LEAST * squared_norm(problem.operator)
+        self.rho = self.least if rho is None else rho
         self.variance = variance_of_data(problem) if rho is None else 0.0
 
     def begin(self, abar: float, *, noisy: bool = False) -> None:
         """Weigh the data for a reverse step of noise level abar."""
-        if self.given is not None:
-            self.rho = self.given
-        else:
+        if self.given is None:
             ratio = (1 - abar) / abar
             error = ratio if noisy else ERROR_AT_UNIT_NOISE**2 * ratio**0.5
             self.rho = weight(self.variance, error, self.least)
@@ -88,3 +115,13 @@ def weight(variance: float, error: float, least: float) -> float:
 def squared_norm(operator: XRayTransform) -> float:
     """|A|^2, of one slice where slices are independent."""
     return (operator if operator.couples_slices else operator.with_slices(1)).norm() ** 2
+
+
+def memory_for_inverses(device: torch.device | str) -> float:
+    """Bytes that a dense inverse may take: half of what is free on a device."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return SHARE_OF_FREE * torch.cuda.mem_get_info(device)[0]
+    available = available_memory_bytes()
+    return math.inf if available is None else SHARE_OF_FREE * available
