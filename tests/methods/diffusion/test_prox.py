@@ -39,7 +39,8 @@ def test_the_weight_is_a_ratio_of_variances_to_a_factor_of_two(problem: Problem)
     for abar in ABARS:
         step.begin(abar)
         error = prox.ERROR_AT_UNIT_NOISE**2 * math.sqrt((1 - abar) / abar)
-        wanted = prox.WORTH * variance_of_data(problem) / error
+        rays = VIEWS * problem.operator.range_shape[2] / SHAPE[1] ** 2
+        wanted = prox.WORTH * min(1, rays) * variance_of_data(problem) / error
         assert 0.5 <= step.rho / wanted <= 2.0 + 1e-9
 
 
@@ -77,8 +78,24 @@ def test_on_the_state_the_error_is_its_noise(problem: Problem) -> None:
     OnScaledState(inner).begin(0.5)
     on_state = inner.rho
     inner.begin(0.5)
-    assert on_state < inner.rho  # noise as large as the image, against an error of a tenth
-    assert weight(1.0, 1.0, 0.0) == pytest.approx(on_state / variance_of_data(problem), rel=3.1)
+    assert on_state < inner.rho / 40  # noise as large as the image, against a tenth, squared
+
+
+def test_weights_are_powers_of_four_above_the_least() -> None:
+    assert weight(3.0, 1.0, 1e-3) == 4.0
+    assert weight(1.9, 1.0, 1e-3) == 1.0
+    assert weight(1e-5, 1.0, 1e-3) == 1e-3
+
+
+def test_few_rays_are_weighed_by_their_share_of_the_pixels() -> None:
+    volume = small_volume((2, 32, 32))
+    rhos = []
+    for views in (2, 32):
+        measured = simulate(volume, scan(volume, views).geometry, photons=1e4, seed=1)
+        step = Prox().step(Problem.of(measured))
+        step.begin(0.5)
+        rhos.append(step.rho)
+    assert rhos[0] < rhos[1] / 4
 
 
 def test_a_trial_of_its_speed_makes_no_inverse(problem: Problem, monkeypatch) -> None:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 ERROR_AT_UNIT_NOISE = 0.11
 """Root mean square error of the denoised estimate, HU / 1000, where noise and image are equal."""
-WORTH = 0.1
-"""rho's share of the ratio of variances, since the estimate's error is no white noise."""
+WORTH = 0.3
+"""rho's share of the ratio of variances where rays are as many as pixels, since the estimate's
+error is no white noise."""
 LEVELS = 4.0
 """rho is rounded to a power of this, so that a run needs few factors."""
 SHARE_OF_FREE = 0.5
@@ -87,13 +88,14 @@ class ProximalStep(ConsistencyStep):
         self.least = LEAST * squared_norm(problem.operator)
         self.rho = self.least if rho is None else rho
         self.variance = variance_of_data(problem) if rho is None else 0.0
+        self.worth = WORTH * min(1.0, rays_per_pixel(problem))
 
     def begin(self, abar: float, *, noisy: bool = False) -> None:
         """Weigh the data for a reverse step of noise level abar."""
         if self.given is None:
             ratio = (1 - abar) / abar
             error = ratio if noisy else ERROR_AT_UNIT_NOISE**2 * ratio**0.5
-            self.rho = weight(self.variance, error, self.least)
+            self.rho = weight(self.worth * self.variance, error, self.least)
 
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The proximal point of the given slices' estimate (z, y, x)."""
@@ -101,15 +103,24 @@ class ProximalStep(ConsistencyStep):
 
 
 def weight(variance: float, error: float, least: float) -> float:
-    """rho = WORTH variance / error, a power of LEVELS, and not below `least`.
+    """rho = variance / error, rounded to a power of LEVELS, and not below `least`.
 
-    variance: of the data, error: of the estimate. With both white this would be the maximum a
-    posteriori weight; the estimate's error is mostly of low frequency, which the data know well.
+    variance: of the data, times what they are worth. error: of the estimate. With both white this
+    is the maximum a posteriori weight.
     """
-    rho = WORTH * variance / error
+    rho = variance / error
     if rho <= least:
         return least
     return max(least, LEVELS ** round(math.log(rho, LEVELS)))
+
+
+def rays_per_pixel(problem: Problem) -> float:
+    """How much of the volume the rays can determine, at most.
+
+    With few of them most of the estimate's error is in what they do not see, and the network's
+    error at a noise level says too little of it.
+    """
+    return math.prod(problem.operator.range_shape) / math.prod(problem.operator.domain_shape)
 
 
 def squared_norm(operator: XRayTransform) -> float:
