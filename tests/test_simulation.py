@@ -10,7 +10,7 @@ import pytest
 import diffusionblend.simulation as simulation
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ParallelBeam
+from diffusionblend.geometry import ConeBeam, ParallelBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.simulation import (
@@ -19,6 +19,7 @@ from diffusionblend.simulation import (
     add_noise,
     planned_seconds,
     simulate,
+    with_more_rays,
 )
 from diffusionblend.units import MU_WATER_PER_MM
 
@@ -164,3 +165,60 @@ def test_the_time_that_is_told_is_that_of_all_views(monkeypatch, compile_s, cost
     chest = synthetic_chest(0, shape=(3, 8, 8))
     geometry = ParallelBeam.fitting(chest.grid, 500)
     assert planned_seconds(chest, geometry) == pytest.approx(cost(500), rel=0.05)
+
+
+def test_a_column_measures_the_mean_intensity_across_it():
+    """A wall of 50 mm that covers half a column: -log((1 + exp(-mu 50 mm)) / 2) there."""
+    values = np.full((1, 40, 40), AIR_HU)
+    values[:, :, 21:] = 0.0  # water from the middle of a column of two pixels on
+    volume = Volume(values, Grid(shape=values.shape, spacing_mm=(1.0, 1.25, 1.25)))
+    geometry = ParallelBeam.fitting(volume.grid.coarser(2), angles_rad=(0.0,))
+    found = simulate(volume, geometry, oversample=2)
+    assert found.grid.shape == (1, 20, 20)
+    assert found.grid.spacing_mm == (1.0, 2.5, 2.5)
+    assert found.values.shape == (1, 1, geometry.n_columns)
+    line = 40 * 1.25 * MU_WATER_PER_MM
+    half = -math.log((1 + math.exp(-line)) / 2)
+    measured = found.values[0, 0]
+    edge = int(np.flatnonzero((measured > 0.01) & (measured < 0.99 * line))[0])
+    assert measured[edge] == pytest.approx(half, rel=1e-4)
+    beside = sorted(measured[[edge - 1, edge + 1]])
+    assert beside == pytest.approx([0.0, line], abs=1e-4)
+
+
+def test_the_rows_of_a_cone_are_averaged_too():
+    volume = water_box(2.0, 70).with_values(np.full((3, 70, 70), 0.0))
+    volume = Volume(
+        np.repeat(volume.values, 4, axis=0), Grid(shape=(12, 70, 70), spacing_mm=(3.0, 2.0, 2.0))
+    )
+    cone = ConeBeam.fitting(volume.grid.coarser(2), views=2)
+    fine = simulate(volume, with_more_rays(cone, 2))
+    parts = fine.values.astype(float).reshape(2, cone.n_rows, 2, cone.n_columns, 2)
+    expected = -np.log(np.exp(-parts).mean((2, 4)))
+    found = simulate(volume, cone, oversample=2)
+    np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_simulation_tells_its_pixels():
+    volume = water_box(2.0, 70)
+    geometry = ParallelBeam.fitting(volume.grid, views=2)
+    assert simulate(volume, geometry).notes["simulated_shape"] == [3, 70, 70]
+    coarse = ParallelBeam.fitting(volume.grid.coarser(2), views=2)
+    found = simulate(volume, coarse, oversample=2)
+    assert found.notes["simulated_shape"] == [3, 70, 70] != list(found.grid.shape)
+    assert found.notes["oversample"] == 2
+
+
+@pytest.mark.parametrize("oversample", [0, -1, 1.5, True])
+def test_rays_across_a_column_are_a_whole_number(oversample):
+    volume = water_box(2.0, 70)
+    geometry = ParallelBeam.fitting(volume.grid, views=2)
+    with pytest.raises(InputError, match="oversample is"):
+        with_more_rays(geometry, oversample)
+
+
+def test_vectors_have_no_columns_to_divide():
+    volume = water_box(2.0, 70)
+    vectors = ParallelBeam.fitting(volume.grid, views=2).to_vectors()
+    with pytest.raises(InputError, match="VectorGeometry"):
+        simulate(volume, vectors, oversample=2)

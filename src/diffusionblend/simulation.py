@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry import Geometry
+from diffusionblend.geometry.base import fields_of
 from diffusionblend.units import MU_WATER_PER_MM, hu_to_mu
 
 PAPER_PHOTONS = 1.11e6
@@ -35,8 +38,15 @@ def simulate(
     seed: int = 0,
     *,
     mu_water_per_mm: float = MU_WATER_PER_MM,
+    oversample: int = 1,
 ) -> Projections:
     """Projections (view, row, column) of a volume in HU, by the operator that reconstructs.
+
+    oversample: k, for a volume whose pixels are k times as fine as those to be reconstructed: every
+    detector column (and row of a cone) is the mean intensity of k rays across its width, and the
+    projections are for the grid of k x k pixels taken together, `volume.grid.coarser(k)`. So they
+    contain what no operator on that grid explains, as measured ones do. 1: the operator that
+    reconstructs simulates as well.
 
     photons: counted by an unattenuated detector pixel, which draws Poisson noise by `seed`; None:
     no noise. electronic_counts: standard deviation of the electronic noise (Gauss), in counts.
@@ -52,8 +62,11 @@ def simulate(
     check_kind(geometry, Geometry, "The geometry to simulate")
     check_noise(photons, electronic_counts)
     mu = hu_to_mu(volume.values, mu_water_per_mm).clip(min=0)
-    operator = XRayTransform(geometry, volume.grid)
+    grid = volume.grid if oversample == 1 else volume.grid.coarser(oversample)
+    operator = XRayTransform(with_more_rays(geometry, oversample), volume.grid)
     lines = operator.forward(torch.from_numpy(mu)).numpy()
+    if oversample > 1:
+        lines = _mean_intensity(lines, geometry, oversample)
     notes: dict[str, object] = {
         "source": "simulated",
         "simulator": type(operator).__name__,
@@ -61,11 +74,45 @@ def simulate(
         "simulated_shape": list(volume.grid.shape),
         "simulated_spacing_mm": list(volume.grid.spacing_mm),
     }
+    if oversample > 1:
+        notes["oversample"] = oversample
     if photons is not None:
         lines = add_noise(lines, photons, electronic_counts, np.random.default_rng(seed))
         noise = {"photons": float(photons), "electronic_counts": float(electronic_counts)}
         notes |= noise | {"seed": seed}
-    return Projections(lines, geometry, volume.grid, mu_water_per_mm, notes)
+    return Projections(lines, geometry, grid, mu_water_per_mm, notes)
+
+
+def with_more_rays(geometry: Geometry, oversample: int) -> Geometry:
+    """The same detector with k columns (and k rows of a cone) in place of each. Raises InputError.
+
+    oversample: k, a whole number from 1.
+    """
+    if isinstance(oversample, bool) or not isinstance(oversample, int) or oversample < 1:
+        raise InputError(f"oversample is {oversample!r}.", "a whole number from 1")
+    if oversample == 1:
+        return geometry
+    names = {one.name for one in fields_of(type(geometry))}
+    if not {"n_columns", "column_mm"} <= names:
+        raise InputError(
+            f"Several rays across a column were asked for of a {type(geometry).__name__}.",
+            "a geometry with n_columns and column_mm, such as a parallel, fan or cone beam",
+            "oversample 1",
+        )
+    changes: dict[str, Any] = {}
+    for count, width in (("n_columns", "column_mm"), ("n_rows", "row_mm")):
+        if count in names:
+            changes[count] = getattr(geometry, count) * oversample
+            changes[width] = getattr(geometry, width) / oversample
+    return replace(geometry, **changes)  # type: ignore[type-var]
+
+
+def _mean_intensity(lines: np.ndarray, geometry: Geometry, k: int) -> np.ndarray:
+    """-log of the mean of exp(-line) over k columns (and rows, where there are k for each)."""
+    views, rows, columns = lines.shape
+    of_rows = k if geometry.couples_slices else 1
+    parts = lines.astype(np.float64).reshape(views, rows // of_rows, of_rows, columns // k, k)
+    return -np.log(np.exp(-parts).mean((2, 4))).astype(np.float32)
 
 
 def check_noise(photons: float | None, electronic_counts: float) -> None:

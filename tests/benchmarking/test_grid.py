@@ -133,3 +133,28 @@ def test_a_setup_is_measured_as_it_says(geometry: str) -> None:
     assert (
         abs(noisy.values - simulated(square(), Setup(views=10, geometry=geometry)).values).max() > 0
     )
+
+
+def test_a_simulation_from_finer_pixels_is_a_setup_of_its_own(tmp_path: Path) -> None:
+    text = 'views = 8\noversample = [1, 2]\n\n[[cell]]\nmethod = "fbp"\n'
+    same, finer = read_grid(written(tmp_path, text)).setups
+    assert (same, finer) == (Setup(views=8), Setup(views=8, oversample=2))
+    assert (same.name, finer.name) == ("8 views", "8 views, from 2 x finer pixels")
+    assert "oversample" not in same.facts()  # results that are there keep their keys
+    assert finer.facts()["oversample"] == 2
+
+
+def test_finer_pixels_are_those_of_the_file(tmp_path: Path) -> None:
+    from diffusionblend.benchmarking.cells import Subject
+    from diffusionblend.io.volumes import write_volume
+
+    path = tmp_path / "volume.nii.gz"
+    write_volume(small_volume((6, 32, 32)), path)
+    subject = Subject.read(path, size=16, n_slices=4)
+    scan = subject.scan(Setup(views=5, oversample=2))
+    assert scan.grid.shape == subject.truth.grid.shape == (4, 16, 16)
+    assert scan.grid.spacing_mm == pytest.approx(subject.truth.grid.spacing_mm)
+    assert scan.notes["simulated_shape"] == [4, 32, 32]
+    assert subject.middle(2).scan(Setup(views=5, oversample=2)).grid.shape == (2, 16, 16)
+    with pytest.raises(InputError, match="64 was asked for"):
+        subject.scan(Setup(views=5, oversample=4))

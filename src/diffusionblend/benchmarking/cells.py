@@ -5,7 +5,7 @@ decides a result.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ class Subject:
 
     name: of its file. sha256: of the file, or of both. truth: in HU. size, slices: as asked for,
     None for the volume's own. projections: of a measured scan, None where they are simulated.
+    source: the same slices with the pixels of the file, None for those of truth.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Subject:
     size: int | None = None
     slices: int | None = None
     projections: Projections | None = None
+    source: Volume | None = None
 
     @classmethod
     def read(cls, path: Path, *, size: int | None, n_slices: int | None) -> Subject:
@@ -44,9 +46,9 @@ class Subject:
         from diffusionblend.io.volumes import read_volume
 
         volume = read_volume(path)
-        volume = volume if size is None else to_square_slices(volume, size)
         volume = volume if n_slices is None else middle_of(volume, n_slices)
-        return cls(path.name, (sha256_of(path),), volume, size, n_slices)
+        truth = volume if size is None else to_square_slices(volume, size)
+        return cls(path.name, (sha256_of(path),), truth, size, n_slices, source=volume)
 
     @classmethod
     def measured(cls, scan: ScanFile) -> Subject:
@@ -69,10 +71,31 @@ class Subject:
     def scan(self, setup: Setup | None) -> Projections:
         """Its projections: measured where there is no setup, else simulated."""
         if setup is not None:
-            return simulated(self.truth, setup)
+            return simulated(self._with_pixels_for(setup), setup)
         if self.projections is None:
             raise InputError(f"{self.name} is no measured scan.", "a setup to simulate one")
         return self.projections
+
+    def middle(self, n_slices: int) -> Subject:
+        """The same of its middle slices; of a volume that is scanned."""
+        source = None if self.source is None else middle_of(self.source, n_slices)
+        return replace(self, truth=middle_of(self.truth, n_slices), source=source)
+
+    def _with_pixels_for(self, setup: Setup) -> Volume:
+        """The volume with the pixels that a setup simulates from. Raises InputError."""
+        from diffusionblend.data.resample import to_square_slices
+
+        if setup.oversample == 1:
+            return self.truth
+        source, size = self.source or self.truth, self.truth.grid.shape[2] * setup.oversample
+        if max(source.grid.in_plane_shape) < size:
+            raise InputError(
+                f"{self.name} has {source.grid.shape[2]} pixels a row, and a simulation from "
+                f"{size} was asked for.",
+                "a volume of finer pixels than those that are reconstructed",
+                f"a size of {max(source.grid.in_plane_shape) // setup.oversample}, or oversample 1",
+            )
+        return to_square_slices(source, size)
 
     def setup_name(self, setup: Setup | None) -> str:
         """As the tables show it: a setup's name, or that of a measured scan by its views."""
@@ -140,7 +163,7 @@ def cell_key(
     identity = run_identity(method, priors, subject.sha256, device)
     scanned = {
         "shape": list(subject.truth.grid.shape),
-        "setup": None if setup is None else asdict(setup),
+        "setup": None if setup is None else setup.facts(),
     }
     return key_of(identity | scanned | more)
 

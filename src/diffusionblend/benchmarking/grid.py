@@ -6,6 +6,7 @@ A grid is a TOML file:
     arc_degrees = [90]            # limited arcs, one view a degree
     geometry = "parallel"         # or several: ["parallel", "fan"]
     photons = ["none", 1e5]       # an unattenuated detector pixel; none: noiseless
+    oversample = [1, 2]           # pixels of the simulation are so much finer; 1: the same
     seeds = 3                     # or a list of seeds; of methods that draw noise
     priors = ["chest-128"]
 
@@ -42,7 +43,7 @@ from diffusionblend.priors.store import default_priors
 PRIOR_ROLES = ("prior", "coronal_prior", "coarse_prior")
 OWN_KEYS = ("method", "label", "seeds", "samples", *PRIOR_ROLES)
 """Keys of a cell beside its method's settings."""
-SETUP_KEYS = ("views", "arc_degrees", "geometry", "photons")
+SETUP_KEYS = ("views", "arc_degrees", "geometry", "photons", "oversample")
 NOISELESS = "none"
 
 
@@ -148,13 +149,17 @@ def read_grid(path: Path, **changes: Any) -> Grid:
 
 
 def setups_from(given: Mapping[str, Any]) -> tuple[Setup, ...]:
-    """Every combination of views and arcs with geometries and photons; each may be a list."""
+    """Every combination of views and arcs with how they are measured; each may be a list."""
     found = []
-    for geometry in _listed(given.get("geometry", "parallel")):
-        for photons in _listed(given.get("photons", NOISELESS)):
-            beam = {"geometry": geometry, "photons": None if photons == NOISELESS else photons}
-            found += [Setup(views=n, **beam) for n in _listed(given.get("views", []))]
-            found += [Setup.of_arc(arc, **beam) for arc in _listed(given.get("arc_degrees", []))]
+    for geometry, photons, oversample in itertools.product(
+        _listed(given.get("geometry", "parallel")),
+        _listed(given.get("photons", NOISELESS)),
+        _listed(given.get("oversample", 1)),
+    ):
+        photons = None if photons == NOISELESS else photons
+        beam = {"geometry": geometry, "photons": photons, "oversample": oversample}
+        found += [Setup(views=n, **beam) for n in _listed(given.get("views", []))]
+        found += [Setup.of_arc(arc, **beam) for arc in _listed(given.get("arc_degrees", []))]
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from diffusionblend.benchmarking.cells import Subject, cell_key, middle_of
 from diffusionblend.benchmarking.plan import Work
-from diffusionblend.benchmarking.setups import Setup, simulated
+from diffusionblend.benchmarking.setups import Setup
 from diffusionblend.benchmarking.tuning import searched_settings, tune
 from diffusionblend.io.jsonl import append_json_line, read_json_lines
 from diffusionblend.methods.api import make_method
@@ -132,4 +132,4 @@ class Searches:
         return self.collection.priors_of(cell, setup, grid=self.subject.truth.grid)
 
     def _scan(self, setup: Setup) -> Projections:
-        return simulated(middle_of(self.subject.truth, SLICES), setup)
+        return self.subject.middle(SLICES).scan(setup)

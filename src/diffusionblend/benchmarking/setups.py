@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from diffusionblend.errors import InputError
@@ -29,8 +29,9 @@ class Setup:
 
     views: equally spaced over the arc, its end left out. arc_degrees: by default 180 of a parallel
     beam, 360 of a fan or cone. photons: counted in an unattenuated detector pixel, None for
-    noiseless projections. electronic_counts: standard deviation of the electronic noise. Raises
-    InputError.
+    noiseless projections. electronic_counts: standard deviation of the electronic noise.
+    oversample: 1 to simulate with the operator that reconstructs; 2 from pixels half as wide, with
+    detector columns of finite width. Raises InputError.
     """
 
     views: Annotated[int, AtLeastOne] = 8
@@ -38,6 +39,7 @@ class Setup:
     geometry: GeometryName = "parallel"
     photons: Annotated[float | None, Positive] = None
     electronic_counts: Annotated[float, NotNegative] = 5.0
+    oversample: Annotated[int, AtLeastOne] = 1
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -72,17 +74,31 @@ class Setup:
             parts = [f"{self.views} views over {arc:g} degrees"]
         parts += [] if self.geometry == "parallel" else [f"{self.geometry} beam"]
         parts += [] if self.photons is None else [f"{self.photons:.3g} photons"]
+        parts += [] if self.oversample == 1 else [f"from {self.oversample} x finer pixels"]
         return ", ".join(parts)
+
+    def facts(self) -> dict[str, Any]:
+        """All that a result depends on; what came later only where it is not as before."""
+        facts = asdict(self)
+        if self.oversample == 1:
+            del facts["oversample"]
+        return facts
 
 
 def simulated(volume: Volume, setup: Setup) -> Projections:
-    """Projections of a volume in HU, by the operator that reconstructs. Raises InputError."""
+    """Projections of a volume in HU. Raises InputError.
+
+    volume: with pixels as fine as the setup's oversampling wants.
+    """
     from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
     from diffusionblend.simulation import simulate
 
     kinds: dict[str, Any] = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
+    k = setup.oversample
     geometry = kinds[setup.geometry].fitting(
-        volume.grid, views=setup.views, arc_degrees=setup.arc_degrees
+        volume.grid if k == 1 else volume.grid.coarser(k),
+        views=setup.views,
+        arc_degrees=setup.arc_degrees,
     )
     electronic_counts = 0.0 if setup.photons is None else setup.electronic_counts
-    return simulate(volume, geometry, setup.photons, electronic_counts, NOISE_SEED)
+    return simulate(volume, geometry, setup.photons, electronic_counts, NOISE_SEED, oversample=k)

@@ -66,6 +66,10 @@ class Simulate:
     electronic_counts: float = 0.0
     """Standard deviation of the electronic noise, in counts (5 in the paper); only with
     --photons."""
+    oversample: int = 1
+    """For a volume whose pixels are so many times as fine as those to be reconstructed: rays across
+    each detector column, whose mean intensity is measured. 1 simulates with the very operator that
+    reconstructs, which flatters every method."""
     mu_water_per_mm: float = MU_WATER_PER_MM
     """Attenuation of water in 1/mm, which ties HU to line integrals; by default at 60 keV."""
     seed: int = 0
@@ -90,7 +94,8 @@ class Simulate:
         add_input(record, self.volume)
         with timed_part(record, "read", self.volume.name) as on_step:
             volume = read_volume(self.volume, on_step=on_step)
-        geometry = self._geometry_for(volume.grid)
+        coarse = volume.grid if self.oversample == 1 else volume.grid.coarser(self.oversample)
+        geometry = self._geometry_for(coarse)
         if self.dry_run or geometry.n_views * volume.values.size >= LONG_RUN_VOXEL_VIEWS:
             self._report_plan(volume, geometry)
         if self.dry_run:
@@ -103,6 +108,7 @@ class Simulate:
                 self.electronic_counts,
                 self.seed,
                 mu_water_per_mm=self.mu_water_per_mm,
+                oversample=self.oversample,
             )
         with recorded(record, self.output), timed_part(record, "write", self.output.name):
             write_projections(projections, self.output, force=self.force)
