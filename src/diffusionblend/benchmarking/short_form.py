@@ -49,13 +49,10 @@ def cells_of(
 
 def settings_alike(method: Method, sampling: str) -> dict[str, Any]:
     """What `sampling` sets of a method; nothing for methods of another kind."""
-    of_the_kind = (
-        isinstance(method, EstimateMethod)
-        and method.consistency.on_estimate
-        and "noise_fraction" in method.default_noise
-        and method.ddim_eta is None
-    )
-    if not of_the_kind or sampling == "own":
+    if sampling == "own" or not isinstance(method, EstimateMethod):
+        return {}
+    renews_noise = "noise_fraction" in method.default_noise and method.ddim_eta is None
+    if not (renews_noise and method.consistency.on_estimate):
         return {}
     step = method.consistency.name
     step = STEPS_ALIKE[sampling].get(step, step)

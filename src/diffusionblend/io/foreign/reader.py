@@ -43,6 +43,8 @@ IN_PROCESS = "DIFFUSIONBLEND_READ_IN_PROCESS"
 """Set to 1 in the environment, no child is started."""
 REPORTER = "on_"
 """How the arguments of readers begin that are called with their progress and their notes."""
+START_SECONDS = 60.0
+"""A child that has not begun by then never will; a busy machine may need some of them."""
 LOOK_EVERY_SECONDS = 0.5
 WATCHED_BY_US = not sys.platform.startswith("linux")
 """Where the system does not enforce the limit on memory, we look."""
@@ -173,7 +175,8 @@ def _ask(name: str, source: object, arguments: dict[str, Any]) -> tuple[bool, An
         try:
             _running = _running or _Child()
             messages.send(_running.connection, messages.REQUEST, request)
-            _running.next_message(time.monotonic() + limits.clock_seconds, limits.memory_bytes)
+            patience = max(limits.clock_seconds, START_SECONDS)
+            _running.next_message(time.monotonic() + patience, limits.memory_bytes)
         except (OSError, messages.Gone, _Silent):
             _discard()
         except BaseException:
