@@ -82,9 +82,11 @@ def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
         )
     mass_column = centre_of_mass_column(lines, angles_rad)
     pairs = opposite_pairs(angles_rad)
-    above_air = lines - np.percentile(lines, AIR_PERCENT)  # a weaker beam is no object
-    if pairs and turns_wholly(angles_rad) and _is_cut(above_air):
-        column = overlap_centre_column(above_air, opposite_pairs(angles_rad, spread=True))
+    if pairs and turns_wholly(angles_rad):
+        rows = lines[:, _fullest_rows(lines)]
+        above_air = rows - np.percentile(rows, AIR_PERCENT)  # a weaker beam is no object
+        pairs_all_round = opposite_pairs(angles_rad, spread=True)
+        column = overlap_centre_column(above_air, pairs_all_round) if _is_cut(above_air) else None
         if column is not None:
             return Centre(column=column, method="overlap", mass_column=mass_column)
     pair_column = pair_centre_column(lines, pairs) if pairs else None
