@@ -222,7 +222,7 @@ def test_a_method_of_another_package_may_not_hide_an_option(monkeypatch):
         ("fbp", "It needs no prior."),
         ("dds", "prior of the type slices: none is shipped; train one with 'train --prior-type"),
         ("tpdm", "coronal: none is shipped; train one with 'train --prior-type coronal', and give"),
-        ("diffusionblend++", "prior of the type joint: by default chest-128 or chest-256"),
+        ("diffusionblend++", "prior of the type joint: by default chest"),
     ],
 )
 def test_settings_help_and_the_list_say_which_prior_a_method_needs(cli, name, words):

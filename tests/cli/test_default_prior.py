@@ -1,4 +1,4 @@
-"""Without --prior a scan is reconstructed with the shipped prior of its slices' size."""
+"""Without --prior a scan is reconstructed with a shipped prior that serves its slices."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def scan_of(size):
     return simulate(chest, ParallelBeam.fitting(chest.grid, 4))
 
 
+@pytest.fixture
+def by_size(monkeypatch):
+    """The defaults are priors for one size each."""
+    monkeypatch.setattr("diffusionblend.priors.store.DEFAULT_ORDER", ("chest-128", "chest-256"))
+
+
+@pytest.mark.usefixtures("by_size")
 @pytest.mark.parametrize("size", [128, 256])
 def test_the_prior_fits_the_scan(cli, tmp_path, size):
     scan, output = tmp_path / "scan.h5", tmp_path / "a.nii.gz"
@@ -57,6 +64,7 @@ def test_the_start_from_half_the_pixels_can_be_left_out(cli, tmp_path):
     assert len(read_run_record(run_record_path(output)).inputs) == 1
 
 
+@pytest.mark.usefixtures("by_size")
 def test_a_size_without_a_shipped_prior_is_told(cli, tmp_path):
     write_projections(scan_of(64), tmp_path / "scan.h5")
     result = cli("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "a.nii.gz", "--steps", 1)

@@ -16,6 +16,7 @@ from diffusionblend.methods.api import make_method, reconstruct, sample, steps
 from diffusionblend.methods.diffusion import init, run
 from diffusionblend.methods.diffusion.init import initial_image
 from diffusionblend.methods.problem import Problem
+from diffusionblend.priors import store
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.resolve import PriorLike
 from diffusionblend.priors.store import find_prior
@@ -32,7 +33,10 @@ def projections() -> Projections:
 
 
 @pytest.mark.parametrize("way", ["name", "folder", "folder as text", "loaded", "none"])
-def test_a_shipped_prior_brings_its_coarse_partner_however_it_is_given(way: str) -> None:
+def test_a_shipped_prior_brings_its_coarse_partner_however_it_is_given(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "DEFAULT_ORDER", ("chest-128", "chest-256"))
     folder = find_prior("chest-256")
     given: dict[str, PriorLike] = {
         "name": "chest-256",

@@ -21,7 +21,6 @@ from diffusionblend.geometry.grid import Grid
 from diffusionblend.priors import store
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
 from diffusionblend.priors.store import (
-    DEFAULT_PRIOR,
     default_priors,
     find_prior,
     shipped_for,
@@ -89,11 +88,18 @@ def grid(pixels: int, pixel_mm: float = 2.0) -> Grid:
     return Grid(shape=(3, pixels, pixels), spacing_mm=(2.0, pixel_mm, pixel_mm))
 
 
-def test_the_shipped_prior_is_that_of_the_slices_size() -> None:
+def test_the_default_priors_are_shipped() -> None:
+    assert set(store.DEFAULT_ORDER) <= set(shipped_priors())
+
+
+def test_a_prior_for_one_size_is_taken_for_slices_of_that_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "DEFAULT_ORDER", ("chest-128", "chest-256"))
     found = [shipped_for(grid(pixels)) for pixels in (128, 256, 100)]
-    assert found == ["chest-128", "chest-256", DEFAULT_PRIOR]
+    assert found == ["chest-128", "chest-256", "chest-128"]
     assert shipped_for(grid(128), "slices") is None
-    assert default_priors() == (DEFAULT_PRIOR,)
+    assert default_priors() == ("chest-128",)
 
 
 def facts(prior_type: str = "joint", size: int = 128, **more: object) -> dict:
@@ -132,7 +138,7 @@ def test_half_the_pixels_are_known_of_shipped_priors_alone(tiny_prior: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["chest", "/no/such/folder", "a/b/c", "./a/b", "../b", "a/", "a/b@", "~/priors", "-/-"]
+    "text", ["thorax", "/no/such/folder", "a/b/c", "./a/b", "../b", "a/", "a/b@", "~/priors", "-/-"]
 )
 def test_what_is_no_hub_id_is_never_asked_for(hub: list[dict], text: str) -> None:
     with pytest.raises(InputError, match="There is no prior") as caught:
