@@ -119,6 +119,7 @@ class Damage:
                     _copy(case, self.output / f"{name}-{self.seed}-{number}" / case.name)
             counts[outcome] += 1
         kinds = ("refused", "same", "other", "failed")
+        print(f"{name}: {dict(counts)}", file=sys.stderr, flush=True)
         row = {"format": name, "cases": n_cases, "slowest_s": slowest_s}
         return row | {k: counts[k] for k in kinds}
 
