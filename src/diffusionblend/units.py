@@ -6,7 +6,7 @@ Attenuation and HU are tied by mu = mu_water (1 + HU / 1000).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,8 +36,17 @@ WINDOWS_HU = {
 }
 """Display windows by name: (black, white) in HU."""
 
+Unit = Literal["HU", "1/mm"]
+MAX_NORMALISED = 10.0
+"""Values that stay within plus and minus this are fractions or 1/mm, not HU."""
+
 Values = TypeVar("Values", float, "np.ndarray", "torch.Tensor")
 """A float, a NumPy array or a torch tensor; the result is of the same kind and shape."""
+
+
+def unit_of(values: np.ndarray) -> Unit:
+    """1/mm for values that all lie within 10 of 0, as attenuation does; else HU."""
+    return "1/mm" if float(abs(values).max()) <= MAX_NORMALISED else "HU"
 
 
 def hu_to_mu(hu: Values, mu_water_per_mm: float = MU_WATER_PER_MM) -> Values:

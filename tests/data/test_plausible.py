@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffusionblend.data.plausible import check_hu, doubts, unit_of
+from diffusionblend.data.plausible import check_hu, doubts
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.units import unit_of
 
 RNG = np.random.default_rng(0)
 
@@ -76,6 +77,10 @@ def test_a_scan_clipped_at_air_or_at_12_bits_is_not_told():
     metal = scan()
     metal[:, 10:14, 10:14] = 3071
     assert doubts(volume_of(metal), "a") == ()
+
+
+def test_an_inverted_scan_is_told():
+    assert "inverted" in " ".join(doubts(volume_of(-1 - scan()), "a"))
 
 
 def test_a_scan_without_air_is_doubtful_only_where_it_is_dense():

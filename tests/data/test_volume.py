@@ -183,3 +183,11 @@ def test_grids_overlap_only_where_they_share_a_part():
             origin[axis] = shift
             b = Grid(shape=(4, 4, 4), spacing_mm=(1, 1, 1), origin_mm=tuple(origin))
             assert grids_overlap(a, b) is expected
+
+
+def test_a_volume_in_1_per_mm_is_not_called_hu():
+    values = np.linspace(-0.01, 0.12, 60).reshape(3, 4, 5)
+    volume = Volume(values, Grid(shape=(3, 4, 5), spacing_mm=(1, 1, 1)))
+    assert "-0.01 to 0.12 (fractions or 1/mm, not HU)" in repr(volume)
+    html = volume._repr_html_()
+    assert "slice 1, -0.01 to 0.12<" in html

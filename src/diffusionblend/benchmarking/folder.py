@@ -141,4 +141,4 @@ def _notes(rows: Sequence[Mapping], tuned: Sequence[Mapping]) -> list[str]:
 
 def _write_text(path: Path, text: str) -> None:
     with atomic_output(path, force=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -21,7 +21,7 @@ from diffusionblend.cli.common import (
     timed_part,
     write_text,
 )
-from diffusionblend.data.plausible import check_hu, unit_of
+from diffusionblend.data.plausible import check_hu
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tables import (
@@ -33,6 +33,7 @@ from diffusionblend.evaluation.tables import (
 from diffusionblend.io.atomic import check_outputs_absent
 from diffusionblend.runs.deviation import find_deviation, read_deviation, samples_of
 from diffusionblend.runs.record import RunRecord, plain_value, read_run_record, run_record_path
+from diffusionblend.units import unit_of
 
 if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections
@@ -134,7 +135,7 @@ class Evaluate:
 
         from diffusionblend.geometry.grid import check_same_grid
         from diffusionblend.methods.problem import Problem
-        from diffusionblend.units import hu_to_network, mu_to_hu
+        from diffusionblend.units import hu_to_network, mu_to_hu, unit_of
 
         check_same_grid(volume.grid, self._scan.grid)
         values = volume.values

@@ -7,17 +7,13 @@ within 10 of 0.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
+from diffusionblend.units import MAX_NORMALISED
 
-Unit = Literal["HU", "1/mm"]
-
-MAX_NORMALISED = 10.0
-"""Values that stay within plus and minus this are fractions or 1/mm, not HU."""
 MAX_HU_RANGE = 100_000.0
 MAX_CT_HU = 32_767.0
 """The extended scale of CT scanners ends below this, with metal."""
@@ -33,13 +29,9 @@ CLIPPED_AT_THE_LOW_END, CLIPPED_AT_THE_HIGH_END = 0.05, 0.01
 a scan's own air and saturated metal are left aside."""
 LOWEST_WINDOW_HU, HIGHEST_WINDOW_HU = -900.0, 1000.0
 NEAR_HU = 100.0
+BRIGHT_EDGE_HU = 500.0
 FEWEST_VOXELS = 10_000
 """In smaller volumes the share of a value says nothing."""
-
-
-def unit_of(values: np.ndarray) -> Unit:
-    """1/mm for values that all lie within 10 of 0, as attenuation does; else HU."""
-    return "1/mm" if float(np.abs(values).max()) <= MAX_NORMALISED else "HU"
 
 
 def check_hu(volume: Volume, source: Path | str) -> None:
@@ -88,7 +80,18 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
             f"{source} seems to be clipped to a display window: many voxels are at the very ends "
             f"of its range, {low:g} to {high:g} HU."
         )
+    if float(np.median(_edges(values))) > BRIGHT_EDGE_HU:
+        found.append(
+            f"{source} is bright at the edges of its slices, where air is to be expected: is it "
+            "inverted?"
+        )
     return tuple(found)
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """The outermost rows and columns of all slices."""
+    rows, columns = values[:, [0, -1], :], values[:, :, [0, -1]]
+    return np.concatenate([rows.ravel(), columns.ravel()])
 
 
 def _not_hu(low: float, high: float) -> str:
@@ -111,7 +114,7 @@ def _not_hu(low: float, high: float) -> str:
 
 def _stored_numbers(values: np.ndarray) -> str:
     """Why values are stored numbers with padding below; empty where they need not be."""
-    if float(values.min()) >= PADDING_HU:
+    if float(values.min()) > PADDING_HU:
         return ""
     scanned = values[values > PADDING_HU]
     if scanned.size and _share(scanned < 0) < FEW and _looks_stored(scanned):

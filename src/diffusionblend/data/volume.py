@@ -11,6 +11,7 @@ import numpy as np
 from diffusionblend.data.picture import grey_png
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.units import unit_of
 
 SHOWN_HU = (-1000.0, 1000.0)
 """Black and white of the picture in a notebook."""
@@ -82,7 +83,10 @@ class Volume:
     def _repr_html_(self) -> str:
         """What a notebook shows: sizes, and the middle slice as it lies in space."""
         middle = self.values[len(self) // 2]
-        picture = base64.b64encode(grey_png(middle, *SHOWN_HU)).decode()
+        ends, unit = SHOWN_HU, " HU"
+        if np.isfinite(self.values).all() and unit_of(self.values) == "1/mm":
+            ends, unit = (float(self.values.min()), float(self.values.max())), ""
+        picture = base64.b64encode(grey_png(middle, *ends)).decode()
         width_mm, height_mm = (
             n * mm for n, mm in zip(self.shape[:0:-1], self.grid.spacing_mm[:0:-1], strict=True)
         )
@@ -91,7 +95,7 @@ class Volume:
             "voxels (z, y, x)": " x ".join(map(str, self.shape)),
             "spacing (z, y, x)": self._size(),
             "values": self._range(),
-            "picture": f"slice {len(self) // 2}, {SHOWN_HU[0]:g} to {SHOWN_HU[1]:g} HU",
+            "picture": f"slice {len(self) // 2}, {ends[0]:g} to {ends[1]:g}{unit}",
         }
         rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
         return (
@@ -107,6 +111,8 @@ class Volume:
         if not np.isfinite(self.values).any():
             return "no finite values"
         low, high = np.nanmin(self.values), np.nanmax(self.values)
+        if unit_of(np.array([low, high])) == "1/mm":
+            return f"{low:.3g} to {high:.3g} (fractions or 1/mm, not HU)"
         return f"{low:.0f} to {high:.0f} HU"
 
 

@@ -23,11 +23,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from diffusionblend.data.plausible import Unit
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
 from diffusionblend.geometry.grid import Grid, check_same_grid
+from diffusionblend.units import Unit
 
 CLIP_HU = (-1000.0, 1000.0)
 SSIM_WINDOW = 7

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from diffusionblend.data.plausible import unit_of
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_folder, check_readable, silent_libraries
 from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.names import plain_path
+from diffusionblend.units import unit_of
 
 GEOMETRY_FILE = "geometry.json"
 TIFF_FILES = (".tif", ".json")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffusionblend.data.plausible import check_hu, doubts, unit_of
+from diffusionblend.data.plausible import check_hu, doubts
 from diffusionblend.data.sitk import image_from_volume, volume_from_image
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, check_kind
@@ -27,6 +27,7 @@ from diffusionblend.io.formats.nifti import NIFTI_SUFFIXES, check_nifti, read_ni
 from diffusionblend.io.formats.nrrd import NRRD_SUFFIXES, read_nrrd
 from diffusionblend.io.formats.placed import volume_of
 from diffusionblend.io.names import plain_path
+from diffusionblend.units import unit_of
 
 if TYPE_CHECKING:
     import SimpleITK

@@ -14,7 +14,6 @@ import numpy as np
 
 import diffusionblend
 from diffusionblend.data.ensemble import check_deviation
-from diffusionblend.data.plausible import Unit, unit_of
 from diffusionblend.data.resample import resample_onto
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
@@ -23,7 +22,7 @@ from diffusionblend.geometry.grid import Grid, check_same_grid
 from diffusionblend.report import colours as uncertainty
 from diffusionblend.report.figures import ERROR_LIMIT_HU
 from diffusionblend.report.planes import plane_layout
-from diffusionblend.units import AIR_HU, WINDOWS_HU
+from diffusionblend.units import AIR_HU, WINDOWS_HU, Unit, unit_of
 
 FIRST_WINDOW = "full"
 CHUNK_BYTES = 4 << 20

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from dicom_series import hu_pattern, write_series
 from diffusionblend.errors import InputError
 from diffusionblend.io.dicom.read import read_dicom_series
+from diffusionblend.io.volumes import read_volume
 
 HU = hu_pattern(12)
 
@@ -163,3 +166,57 @@ def test_a_slope_alone_is_told(tmp_path):
     volume, report = read_dicom_series(tmp_path)
     np.testing.assert_array_equal(volume.values, HU)
     assert "No slice has RescaleIntercept" in report.warnings[0]
+
+
+def test_slices_of_two_patients_are_refused_without_their_names(tmp_path):
+    """As an anonymiser leaves them that empties all UIDs but not the IDs."""
+    series(tmp_path, PatientID=("ANNA-1", "BERT-2"), SeriesInstanceUID=("", ""))
+    message = refused(tmp_path, "2 patients", "6 slice(s), 4 mm apart")
+    assert "ANNA" not in message and "BERT" not in message
+    read_dicom_series(tmp_path, only=["PatientID=BERT-2"])
+
+
+def test_a_map_of_materials_without_a_unit_is_told(tmp_path):
+    kind = ["DERIVED", "SECONDARY", "AXIAL", "ELECTRON_DENSITY"]
+    write_series(tmp_path, HU, change=lambda i, d: setattr(d, "ImageType", kind))
+    assert "ELECTRON_DENSITY" in read_dicom_series(tmp_path)[1].warnings[0]
+
+
+def test_a_palette_is_colour(tmp_path):
+    def change(i, dataset):
+        dataset.PhotometricInterpretation = "PALETTE COLOR"
+
+    write_series(tmp_path, HU, change=change)
+    refused(tmp_path, "colour image", "PALETTE COLOR")
+
+
+def test_a_value_that_is_no_number_is_named(tmp_path):
+    """A decimal comma, as some exports write."""
+
+    def change(i, dataset):
+        raw = RawDataElement(Tag("PixelSpacing"), "DS", 8, b"0,5\\0,75", 0, False, True)
+        dataset["PixelSpacing"] = raw
+
+    write_series(tmp_path, HU, change=change)
+    refused(tmp_path, "0.dcm", "PixelSpacing")
+
+
+def test_pictures_without_geometry_are_named_as_such(tmp_path):
+    for i in range(4):
+        (tmp_path / f"slice{i:02}.tif").write_bytes(b"II*\0")
+    refused(tmp_path, "4 pictures", "slice00.tif", "geometry.json", "spacing")
+
+
+def test_stored_numbers_whose_padding_was_filled_are_refused(tmp_path):
+    """Without an intercept the padding becomes -1024, and the rest stays 1024 too high."""
+    raw = np.full((6, 16, 16), 24.0)
+    raw[:, 4:12, 3:13] = 1064
+    raw[:, 0, :2] = -2000
+
+    def change(i, dataset):
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+        dataset.PixelData = raw[i].astype("<i2").tobytes()
+
+    write_series(tmp_path, raw, change=change)
+    with pytest.raises(InputError, match="1064"):
+        read_volume(tmp_path)

@@ -112,6 +112,17 @@ def test_forms_apart_are_told(tmp_path):
     assert "37.4 mm apart" in notes
 
 
+@pytest.mark.parametrize(("code", "grown"), [(4, False), (2, True)])
+def test_a_form_of_a_template_gives_way_to_the_scanners(tmp_path, code, grown):
+    """A sform to MNI space stretches the head to that of the template."""
+    template = PLAIN.copy()
+    template[:3] *= 1.2
+    data = nifti_bytes(HU, sform=template, qform=PLAIN, codes=(code, 1))
+    volume, notes = read_bytes(tmp_path, data)
+    np.testing.assert_allclose(volume.grid.spacing_mm, np.array(SPACING) * (1.2 if grown else 1))
+    assert "contradicts itself" in notes
+
+
 def test_forms_that_differ_by_rounding_are_not_told(tmp_path):
     close = PLAIN.copy()
     close[:3, 3] += 1e-3
@@ -134,7 +145,7 @@ def test_no_forms_are_told(tmp_path):
         (np.nan, np.nan, HU, ""),
         (np.inf, 5, HU, "left out"),
         (0.5, -500, HU * 0.5 - 500, ""),
-        (-1, 0, -1.0 * HU, ""),
+        (-1, 0, -1.0 * HU, "inverted"),
     ],
 )
 def test_the_scale_is_applied_only_where_there_is_one(tmp_path, slope, inter, expected, word):

@@ -20,6 +20,8 @@ ALIKE = {
     "FilterType": "filters",
     "PatientPosition": "positions of the patient",
     "StudyInstanceUID": "studies",
+    "PatientID": "patients",
+    "StackID": "stacks",
     "FrameOfReferenceUID": "frames of reference",
     "ManufacturerModelName": "scanners",
 }
@@ -38,6 +40,8 @@ TIMES = {"TriggerTime": "trigger times", "AcquisitionTime": "times of acquisitio
 """Tags that may differ from slice to slice, and tell phases apart where slices share places."""
 FEWEST_SLICES = 3
 """Fewer slices of a kind are strays, of which the order of the stack tells."""
+NOT_SHOWN = ("PatientID", "StudyInstanceUID")
+"""What concerns patients is compared and not printed."""
 MAX_LISTED = 6
 ANONYMISED = 3
 """Where there is more than one value for so many slices, an anonymiser has made them up."""
@@ -131,12 +135,13 @@ def _several(
         heights = heights_mm[[_value(h, tag) == value for h in headers]]
         gaps = np.diff(heights)
         apart = f", {np.median(gaps):g} mm apart" if len(gaps) else ""
-        parts.append(f"  {tag}={value or '(none)'}: {len(heights)} slice(s){apart}")
+        shown = "(not shown)" if tag in NOT_SHOWN else value or "(none)"
+        parts.append(f"  {tag}={shown}: {len(heights)} slice(s){apart}")
     more = [f"  and {len(values) - MAX_LISTED} more"] if len(values) > MAX_LISTED else []
     others = [t for t in differing if t != tag]
     also = f"\nThey differ in {', '.join(others)} too." if others else ""
     listing = "\n".join([*parts, *more])
-    chosen = next(v for v in values if v) if any(values) else ""
+    chosen = next((v for v in values if v and tag not in NOT_SHOWN), "...")
     return InputError(
         f"The series in {folder} has {len(values)} {name} and is not one volume:\n{listing}{also}",
         "the slices of one acquisition and reconstruction",

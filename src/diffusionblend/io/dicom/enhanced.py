@@ -26,6 +26,7 @@ GROUPS = {
     "FrameContentSequence": {
         "TemporalPositionIndex": "TemporalPositionIndex",
         "FrameAcquisitionNumber": "AcquisitionNumber",
+        "StackID": "StackID",
     },
     "CTImageFrameTypeSequence": {"FrameType": "ImageType"},
     "CTReconstructionSequence": {"ConvolutionKernel": "ConvolutionKernel"},

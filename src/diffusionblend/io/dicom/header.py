@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import file_suffix
 from diffusionblend.io.dicom.files import (
     DICOMDIR,
     begins_as_dicom,
@@ -24,16 +25,19 @@ from diffusionblend.io.foreign.limits import check_claim
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 ELEMENT_HEADER_BYTES = {True: 8, False: 12}
 """Length of the tag, type and length before the pixels, with implicit and explicit types."""
 OVERLAY_BIT_POSITION = 0x60000102
+MAX_REASON_LETTERS = 120
 TAGS = [
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"),
     *("SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "InstanceNumber"),
     *("AcquisitionNumber", "AcquisitionTime", "TriggerTime", "TemporalPositionIdentifier"),
     *("TemporalPositionIndex", "NominalPercentageOfCardiacPhase", "ContrastBolusAgent"),
-    *("PatientPosition", "FrameOfReferenceUID", "Manufacturer", "ManufacturerModelName"),
+    *("PatientID", "PatientPosition", "FrameOfReferenceUID", "StackID", "Manufacturer"),
+    "ManufacturerModelName",
     *("ConvolutionKernel", "FilterType", "KVP", "GantryDetectorTilt", "ReconstructionDiameter"),
     *("Rows", "Columns", "PixelSpacing", "SliceThickness", "ImageOrientationPatient"),
     *("ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "RescaleType"),
@@ -143,6 +147,13 @@ def _no_images(folder: Path, others: list[str]) -> InputError:
         return InputError(
             f"{folder} holds no DICOM image.", "a CT slice, or the folder of a series"
         )
+    if others and all(file_suffix(name) in IMAGE_SUFFIXES for name in others):
+        return InputError(
+            f"{folder} holds {len(others)} pictures, such as {others[0]}, and no geometry.json.",
+            "DICOM slices, or what 'export --format tiff' wrote: plain pictures do not tell their "
+            "spacing",
+            "the DICOM series, or a volume file (NIfTI, NRRD, MetaImage)",
+        )
     subfolders = sorted(p.name for p in folder.iterdir() if p.is_dir())
     found = f"{len(others)} other file(s)" if others else "no files"
     return InputError(
@@ -165,7 +176,7 @@ def _read_header(path: Path) -> Header | None:
             tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
             offset = file.tell()
             is_image = tags.get("Rows") is not None
-            list(tags)  # converts all values now, while the warnings are off
+            _convert(tags, path)  # all values now, while the warnings are off
     except PermissionError as error:
         raise InputError(f"{path} may not be read.", "a file with read permission") from error
     except BROKEN_DICOM as error:
@@ -178,6 +189,22 @@ def _read_header(path: Path) -> Header | None:
     header = Header(path, tags, whole=True, pixel_offset=offset)
     whole = path.stat().st_size - offset >= _bytes_of_pixels(header)
     return Header(path, tags, whole=whole, pixel_offset=offset)
+
+
+def _convert(tags: Dataset, path: Path) -> None:
+    """Have pydicom convert all values; raises InputError that names the first it cannot."""
+    from pydicom.datadict import keyword_for_tag
+
+    for tag in list(tags.keys()):
+        try:
+            _ = tags[tag]
+        except BROKEN_DICOM as error:
+            reason = " ".join(str(error).split())[:MAX_REASON_LETTERS]
+            raise InputError(
+                f"{path} has a {keyword_for_tag(tag) or tag} that cannot be read: {reason}.",
+                "whole DICOM files with valid values",
+                "another export of the series; copy it again if it may be truncated",
+            ) from error
 
 
 def _begins_as_dicom(path: Path) -> bool:

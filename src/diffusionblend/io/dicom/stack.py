@@ -30,6 +30,9 @@ RESCALE_TAGS = ("RescaleSlope", "RescaleIntercept")
 HU_TYPES = ("", "HU", "HOUNSFIELD", "HOUNSFIELD UNITS", "HU_MOD", "US")
 """RescaleType of CT numbers: HU where it is missing; US is unspecified, HU_MOD is HU of a kind."""
 DOUBTFUL_TYPES = ("US", "HU_MOD")
+GREY = ("", "MONOCHROME1", "MONOCHROME2")
+MATERIAL_WORDS = ("MATERIAL", "ATOMIC", "DENSITY", "IODINE", "Z_EFF", "ZEFF", "FRACTION")
+"""What the ImageType of a map of materials, which is no CT number, has in one of its values."""
 MAX_GAP_FACTOR = 1.5
 """Slices further apart than so many of their thicknesses leave tissue out."""
 SAME_GAP = 0.1
@@ -106,6 +109,7 @@ def sorted_stack(headers: list[Header]) -> Stack:
             *_rescale_warning(headers),
             *_thickness_warning(headers[0], spacing_mm),
             *_lossy_warning(headers),
+            *_material_warning(headers[0]),
         ),
     )
 
@@ -127,6 +131,13 @@ def _check_ct_image(header: Header) -> None:
     if samples != 1:
         raise InputError(
             f"{header.path} is a colour image ({samples:g} samples per pixel).",
+            "CT slices with one number per pixel",
+            "take screenshots and fused images out of the folder",
+        )
+    colours = header.text("PhotometricInterpretation").upper()
+    if colours not in GREY:
+        raise InputError(
+            f"{header.path} is a colour image ({colours}).",
             "CT slices with one number per pixel",
             "take screenshots and fused images out of the folder",
         )
@@ -322,6 +333,14 @@ def _thickness_warning(header: Header, spacing_mm: float) -> tuple[str, ...]:
         f"The slices are {thickness:g} mm thick and {spacing_mm:g} mm apart: what lies between "
         "them was not measured.",
     )
+
+
+def _material_warning(header: Header) -> tuple[str, ...]:
+    """A warning where the image is a map of materials and does not say in what unit."""
+    kind = header.text("ImageType")
+    if header.text("RescaleType") or not any(word in kind.upper() for word in MATERIAL_WORDS):
+        return ()
+    return (f"The ImageType is {kind} and there is no RescaleType: the values need not be HU.",)
 
 
 def _lossy_warning(headers: list[Header]) -> tuple[str, ...]:

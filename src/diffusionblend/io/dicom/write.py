@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffusionblend import __version__
-from diffusionblend.data.plausible import unit_of
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid, grids_overlap
 from diffusionblend.io.atomic import atomic_folder
 from diffusionblend.io.dicom.series import find_series
 from diffusionblend.io.dicom.stack import Stack
-from diffusionblend.units import WINDOWS_HU
+from diffusionblend.units import WINDOWS_HU, unit_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -190,6 +190,9 @@ def _matrix(fields: dict[str, str], n_dims: int, path: Path) -> tuple[np.ndarray
     scale = 1.0 if unit == "?" else lengths_mm(unit, path)
     if scale != 1:
         notes.append(f"{path} gives its lengths in {unit}; they were made mm.")
+    centre = fields.get("centerofrotation", "0").split()
+    if any(c.strip("-0.") for c in centre) and not np.allclose(axes, np.eye(n_dims)):
+        notes.append(f"{path} has a CenterOfRotation, which was left aside, as ITK does.")
     _compare_orientation(fields, axes[:3, :3], bool(turns), path, notes)
     matrix = np.eye(4)
     matrix[:3, :3] = axes[:3, :3] * spacing[:3] * scale

@@ -51,6 +51,8 @@ MAX_QUATERNION_EXCESS = 1e-3
 SAME_FORM_VOXELS = 0.1
 """How far apart two forms may place a corner, in the smallest voxel size, and count as the same."""
 SAME_ZOOM = 0.01
+SCANNER_CODE, TEMPLATE_CODES = 1, (3, 4, 5)
+"""The codes of forms that place voxels in the scanner, and in a template (Talairach, MNI)."""
 
 
 @dataclass(frozen=True)
@@ -295,12 +297,17 @@ def _settled(
     if apart.max() <= SAME_FORM_VOXELS * smallest:
         return qform
     unit = MM_PER_CODE.get(header.xyzt_units & 7, 1.0)
+    in_template = header.sform_code in TEMPLATE_CODES and header.qform_code == SCANNER_CODE
+    choice = (
+        "The qform was taken: the sform is of a template, not of the scanner."
+        if in_template
+        else "The sform was taken, as nibabel and FSL do; ITK may take the qform."
+    )
     notes.append(
         f"{path} contradicts itself: its sform (code {header.sform_code}) and qform (code "
-        f"{header.qform_code}) lie up to {apart.max() * unit:.3g} mm apart. The sform was taken, "
-        "as nibabel and FSL do; ITK may take the qform."
+        f"{header.qform_code}) lie up to {apart.max() * unit:.3g} mm apart. {choice}"
     )
-    return sform
+    return qform if in_template else sform
 
 
 def _compare_zooms(header: NiftiHeader, sform: np.ndarray, path: Path, notes: list[str]) -> None:

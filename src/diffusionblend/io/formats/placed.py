@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffusionblend.data.plausible import unit_of
 from diffusionblend.data.sitk import image_from_volume, volume_from_image
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import DIRECTION_TOLERANCE, IDENTITY_DIRECTION, Grid
-from diffusionblend.units import AIR_HU
+from diffusionblend.units import AIR_HU, unit_of
 
 if TYPE_CHECKING:
     import SimpleITK
