@@ -61,7 +61,7 @@ def check_kind(value: Any, kind: type, what: str) -> None:
     names += ["tuple"] if "list" in names else []
     advice = (ADVICE[kind.__name__, name] for name in names if (kind.__name__, name) in ADVICE)
     raise InputError(
-        f"{what} is a {type(value).__name__}.",
+        f"{what} is of the class {type(value).__name__}.",
         f"an object of the class {kind.__name__}",
         next(advice, ""),
     )

@@ -89,9 +89,12 @@ def test_what_the_line_says_replaces_what_the_file_says(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("views = [", "cannot be read as TOML"),
-        ('veiws = 4\n[[cell]]\nmethod = "fbp"', "has the keys veiws"),
-        ("views = 4", "0 cells"),
-        ('[[cell]]\nmethod = "fbp"', "0 setups"),
+        (
+            'veiws = 4\n[[cell]]\nmethod = "fbp"',
+            "has 'veiws', which no grid has there(.|\n)*did you mean views",
+        ),
+        ("views = 4", "has no cell"),
+        ('[[cell]]\nmethod = "fbp"', "has no setup"),
         ('views = 4\n[[cell]]\nmethod = "fpb"', "no method 'fpb'"),
         ('views = 4\n[[cell]]\nmethod = "fbp"\nsteps = 3', "fbp has no setting 'steps'"),
         ('views = 4\n[[cell]]\nlabel = "x"', "names no method"),
@@ -102,13 +105,21 @@ def test_what_the_line_says_replaces_what_the_file_says(tmp_path: Path) -> None:
         ('views = "4"\n[[cell]]\nmethod = "fbp"', "views is '4'"),
         ('views = 4\ngeometry = "helix"\n[[cell]]\nmethod = "fbp"', "geometry is 'helix'"),
         ('arc_degrees = 200\n[[cell]]\nmethod = "fbp"', "arc of 200 degrees"),
-        ('[[setup]]\nviews = 4\narc = 90\n[[cell]]\nmethod = "fbp"', "arc"),
+        ('[[setup]]\nviews = 4\narc = 90\n[[cell]]\nmethod = "fbp"', r"\[\[setup\]\] has 'arc'"),
+        ('views = 4\nsize = "none"\n[[cell]]\nmethod = "fbp"', "size is 'none'"),
+        ('views = 4\nphotons = "many"\n[[cell]]\nmethod = "fbp"', "photons is 'many'(.|\n)*'none'"),
         ('[[scan]]\nfile = "a.h5"\n[[cell]]\nmethod = "fbp"', "file and reference"),
     ],
 )
 def test_what_is_no_grid_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_grid(written(tmp_path, text + "\n"))
+
+
+def test_a_grid_that_is_not_there_is_told_without_a_number_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"There is no grid .*none\.toml") as raised:
+        read_grid(tmp_path / "none.toml")
+    assert "Errno" not in str(raised.value)
 
 
 def test_an_ensemble_begins_with_the_first_seed() -> None:

@@ -67,7 +67,17 @@ def test_every_setting_of_every_method_is_an_option_and_no_other_is(cli, name):
         (("--preset", "bset"), ("--preset is 'bset'", "did you mean best?")),
         (("--steps", "many"), ("--steps is 'many'", "a whole number")),
         (("--no-force",), ("has no option --no-force",)),
-        (("--device", "gpu"), ("--device is 'gpu'", "one of auto, cpu, cuda")),
+        (("--device", "gpu"), ("--device is 'gpu'", "one of auto, cpu, cuda", "mean cuda?")),
+        (("--preset", "quick"), ("--preset is 'quick'", "did you mean fast?")),
+        (("--preset", "zzz"), ("--preset is 'zzz'", "Try: --preset balanced")),
+        (("--data-step", "cg"), ("--consistency, its name now",)),
+        (("--fbp.window", "hann"), ("--method fbp --window",)),
+        (("--tv.weight", 1), ("--method admm-tv --weight",)),
+        (("--method", "fbp", "--samples", 3), ("Try: a method that uses it", "diffusionblend++")),
+        (("--steps",), ("--steps was given no value", "Try: --steps 20")),
+        (("--steps", "--force"), ("--steps was given no value",)),
+        (("extra",), ("was given extra beside its options", "Try: diffusionblend reconstruct")),
+        (("-x",), ("has no option -x",)),
     ],
 )
 def test_wrong_options_are_refused_with_what_was_meant(cli, options, words):
@@ -85,7 +95,27 @@ def test_what_is_missing_is_named_with_an_example(cli):
     assert result.code == 2
     assert "reconstruct was given no -o or --output" in result.err
     assert "diffusionblend reconstruct scan.h5 -o volume.nii.gz" in result.err
-    assert cli("reconstruct", "-o", "a.nii.gz").code == 2
+    without = cli("reconstruct", "-o", "a.nii.gz")
+    assert without.code == 2 and "reconstruct was given no PROJECTIONS." in without.err
+    assert "no PROJECTIONS and no -o" in cli("reconstruct").err
+    assert "settings was given no METHOD" in cli("settings").err
+    assert "Try: diffusionblend reconstruct" in cli("reconstruct", "scan.h5", "-o").err
+    assert "2 of 3 values" in cli("import", "a", "-o", "b.nii", "--spacing-mm", 1, 2).err
+    assert "--prior-type, its name now" in cli("train", "a", "-o", "b", "--layout", "x").err
+
+
+def test_negative_numbers_and_lists_are_values(tmp_path):
+    assert parsed("--rho", "0.5", "--seed", "3").method.consistency.rho == 0.5
+    assert parsed("--rho=1e-3", "--cg_iterations", "7").method.consistency.cg_iterations == 7
+    with pytest.raises(InputError, match="rho is"):
+        parsed("--rho", "-1")
+
+
+def test_the_page_of_a_method_has_an_example_of_it_and_no_option_that_it_refuses(cli):
+    page = cli("reconstruct", "--method", "fbp", "--help-all").out
+    assert "--samples" not in page and page.rstrip().endswith("-o volume.nii.gz --method fbp")
+    page = cli("reconstruct", "--method", "tpdm", "--help").out
+    assert "--method tpdm --prior" in page and "--coronal-prior priors/coronal" in page
 
 
 def test_a_prior_that_was_probably_meant_is_named(cli, scan_file, tmp_path):
@@ -169,7 +199,13 @@ def test_the_line_wins_over_the_file(tmp_path):
     [
         ('method = "dds"\nwings = 2\n', ("wings", "dds")),
         ('method = "dds"\npreset = "best"\n', ("preset", "dds")),
-        ('method = "dds"\nsteps = "many"\n', ("steps = 'many'", "INT")),
+        ('method = "dds"\nsteps = "many"\n', ("steps = 'many'", "a whole number for steps")),
+        ('method = "dds"\nnonnegative = 1\n', ("true or false for nonnegative",)),
+        ('method = "fbp"\nweight = 2\n', ("weight is a setting of --method admm-tv",)),
+        ('method = "dds"\nstepz = 2\n', ("did you mean steps?",)),
+        ('method = "fbp"\nwindow = "han"\n', ("did you mean hann?",)),
+        ('method = "dds"\nsteps =\n', ("line 2: steps has no value", "#")),
+        ('method = "dds"\nsteps = None\n', ("line 2: steps has the value None",)),
         ('method = "dds"\nsteps = 0\n', ("steps is 0",)),
         ('preset = "bset"\n', ("'bset'",)),
         ("method = [1]\n", ("method",)),
@@ -183,7 +219,9 @@ def test_a_wrong_settings_file_is_refused(cli, tmp_path, text, words):
     assert result.code == 1 and "Expected: " in result.err
     for word in words:
         assert word in result.err
-    assert cli("reconstruct", *FILES, "--settings", tmp_path / "none.toml").code == 1
+    missing = cli("reconstruct", *FILES, "--settings", tmp_path / "none.toml")
+    assert missing.code == 1 and "There is no settings file" in missing.err
+    assert "Errno" not in missing.err
 
 
 def test_a_settings_file_is_what_a_run_is_made_with(cli, tmp_path, scan_file):

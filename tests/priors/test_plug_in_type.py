@@ -122,3 +122,10 @@ def test_a_prior_whose_package_is_gone_says_so(
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(tmp_path / "site")])
     with pytest.raises(InputError, match="no prior type 'sagittal'"):
         load_prior(tmp_path / "prior")
+
+
+@pytest.mark.usefixtures("sagittal")
+def test_the_help_of_train_lists_it(cli, monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, "diffusionblend.cli.train", raising=False)
+    listed = cli("train", "--help-all").out
+    assert "sagittal" in listed and "fbp-unet|" in " ".join(listed.split())

@@ -26,6 +26,7 @@ A grid is a TOML file:
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -92,10 +93,10 @@ class Grid:
 
     def __post_init__(self) -> None:
         if not self.cells or not self.seeds or not (self.setups or self.scans):
+            parts = {"cell": self.cells, "setup": self.setups or self.scans, "seed": self.seeds}
             raise InputError(
-                f"The benchmark has {len(self.cells)} cells, {len(self.setups)} setups and "
-                f"{len(self.scans)} measured scans, and {len(self.seeds)} seeds.",
-                "at least one cell, one setup or scan, and one seed",
+                f"The benchmark has no {' and no '.join(n for n, v in parts.items() if not v)}.",
+                "at least one cell, one setup (views, arc_degrees) or measured scan, and one seed",
             )
         labels = [cell.label for cell in self.cells]
         twice = sorted({label for label in labels if labels.count(label) > 1})
@@ -107,8 +108,8 @@ class Grid:
             )
         for name in ("size", "slices"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}.", "at least 1")
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f"{name} is {value!r}.", "a whole number from 1")
 
     def seeds_of(self, cell: CellSpec) -> tuple[int, ...]:
         """The seeds of a cell: one where it draws no noise or takes an ensemble of samples."""
@@ -126,6 +127,8 @@ def read_grid(path: Path, **changes: Any) -> Grid:
     """
     try:
         text = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"There is no grid {path}.", "an existing TOML file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} cannot be read as TOML: {error}", "a grid of cells") from error
     text |= {name: value for name, value in changes.items() if value is not None}
@@ -142,6 +145,8 @@ def read_grid(path: Path, **changes: Any) -> Grid:
     try:
         cells = [cell for one in text.get("cell", []) for cell in _cells(one, folder)]
         scans = [_scan(one, folder) for one in text.get("scan", [])]
+        for one in text.get("setup", []):
+            _refuse_unknown(one, {f.name for f in fields(Setup)}, "[[setup]]")
         setups = (*setups_from(text), *(Setup(**one) for one in text.get("setup", [])))
         return Grid(cells=tuple(cells), setups=setups, scans=tuple(scans), **given)
     except TypeError as error:
@@ -156,6 +161,8 @@ def setups_from(given: Mapping[str, Any]) -> tuple[Setup, ...]:
         _listed(given.get("photons", NOISELESS)),
         _listed(given.get("oversample", 1)),
     ):
+        if isinstance(photons, str) and photons != NOISELESS:
+            raise InputError(f"photons is {photons!r}.", f"a number above 0, or {NOISELESS!r}")
         photons = None if photons == NOISELESS else photons
         beam = {"geometry": geometry, "photons": photons, "oversample": oversample}
         found += [Setup(views=n, **beam) for n in _listed(given.get("views", []))]
@@ -237,8 +244,11 @@ def _listed(value: Any) -> list[Any]:
 def _refuse_unknown(given: Mapping[str, Any], known: set[str], where: str) -> None:
     unknown = sorted(set(given) - known)
     if unknown:
+        near = difflib.get_close_matches(unknown[0], sorted(known), 1)
         raise InputError(
-            f"{where} has the keys {', '.join(unknown)}.", f"of {', '.join(sorted(known))}"
+            f"{where} has {', '.join(map(repr, unknown))}, which no grid has there.",
+            f"keys among {', '.join(sorted(known))}",
+            f"did you mean {near[0]}?" if near else "",
         )
 
 

@@ -6,14 +6,15 @@ data-consistency step, among its own options, without a prefix. Options of other
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
-from diffusionblend.cli.options import field_docs, hints_of
-from diffusionblend.cli.usage import UsageError
+from diffusionblend.cli.options import field_docs, hints_of, in_words, kind_in_words
+from diffusionblend.cli.usage import UsageError, did_you_mean
 from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.api import DEFAULT_METHOD
@@ -85,10 +86,13 @@ def choose(arguments: Sequence[str], default_method: str = DEFAULT_METHOD) -> Ch
     chosen = chosen_for(method, step)
     unknown = sorted(from_file.keys() - chosen.settings.keys())
     if unknown:
+        near = did_you_mean(unknown[0], chosen.settings)
+        others = with_setting(unknown[0])
         raise InputError(
             f"{path} has {', '.join(unknown)}, which {_in_words(chosen)} does not have.",
             f"settings among {', '.join(chosen.settings)}",
-            f"diffusionblend settings {method} > my.toml",
+            (f"{unknown[0]} is a setting of {', '.join(others)}" if others else near)
+            or f"diffusionblend settings {method} > my.toml",
         )
     for name, value in from_file.items():
         _check_type(chosen, name, value, path)
@@ -109,11 +113,20 @@ def chosen_for(method: str, step: str | None = None) -> Chosen:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The flat settings of a file. Raises InputError."""
+    text = ""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        found = tomllib.loads(text)
+    except FileNotFoundError as error:
         raise InputError(
-            f"The settings {path} cannot be read: {error}",
+            f"There is no settings file {path}.",
+            "an existing file",
+            f"diffusionblend settings {DEFAULT_METHOD} > {path}",
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        _refuse_line(path, text, str(error))
+        raise InputError(
+            f"The settings {path} cannot be read: {getattr(error, 'strerror', None) or error}",
             "a TOML file such as 'diffusionblend settings METHOD' prints",
             f"diffusionblend settings {DEFAULT_METHOD} > my.toml",
         ) from error
@@ -121,6 +134,23 @@ def read_settings(path: Path) -> dict[str, Any]:
     if nested:
         raise InputError(f"{path} has {', '.join(nested)} with several values.", "name = value")
     return found
+
+
+def _refuse_line(path: Path, text: str, problem: str) -> None:
+    """Raise InputError for a line of settings without a value, or with one in no quotes."""
+    at = re.search(r"at line (\d+)", problem)
+    lines = text.splitlines()
+    if at is None or not 0 < int(at[1]) <= len(lines):
+        return
+    line = re.match(r"\s*(\w+)\s*=\s*([^#]*)", lines[int(at[1]) - 1])
+    if line is None:
+        return
+    name, value = line[1], line[2].strip()
+    raise InputError(
+        f"{path}, line {at[1]}: {name} has {'no value' if not value else 'the value ' + value}.",
+        f'{name} = VALUE, a text in "quotes"',
+        "a # in front of the line, for the default",
+    )
 
 
 def composed(kind: type, chosen: Chosen) -> type:
@@ -238,8 +268,6 @@ def _value_of(option: str, arguments: Iterable[str]) -> str | None:
 
 def _check_type(chosen: Chosen, name: str, value: object, path: str | None) -> None:
     """Raise InputError for a value of a file that is no value of a setting."""
-    from diffusionblend.cli.options import kind_in_words
-
     hint = hints_of(chosen.owner_of(name))[name]
     wanted = kind_in_words(hint)
     choices = choices_of(hint)
@@ -251,4 +279,5 @@ def _check_type(chosen: Chosen, name: str, value: object, path: str | None) -> N
         kinds = {"INT": int, "FLOAT": int | float, "TEXT": str, "PATH": str, "True|False": bool}
         fits = isinstance(value, kinds.get(wanted, object))
     if not fits:
-        raise InputError(f"{path} has {name} = {value!r}.", f"{wanted} for {name}")
+        near = did_you_mean(value, choices) if choices and isinstance(value, str) else ""
+        raise InputError(f"{path} has {name} = {value!r}.", f"{in_words(wanted)} for {name}", near)

@@ -44,8 +44,16 @@ def command_help(
     if hidden:
         lines += ["", *_wrapped(f"{hidden} more options: --help-all prints them too.", width)]
     if examples:
-        lines += ["", "examples:", *(f"  {example}" for example in examples)]
+        lines += ["", "examples:", *(x for example in examples for x in _example(example, width))]
     return "\n".join(lines)
+
+
+def _example(line: str, width: int) -> list[str]:
+    """A command to copy, broken by backslashes where it is too long."""
+    parts = textwrap.wrap(line, width - len(INDENT), break_on_hyphens=False, break_long_words=False)
+    ends = [" \\"] * (len(parts) - 1) + [""]
+    indents = ["  ", *["      "] * (len(parts) - 1)]
+    return [f"{a}{part}{end}" for a, part, end in zip(indents, parts, ends, strict=True)]
 
 
 def _entry(option: Option, width: int) -> list[str]:

@@ -101,6 +101,16 @@ def kind_in_words(hint: Any) -> str:
     return names.get(plain, getattr(plain, "__name__", str(plain)).upper())
 
 
+def in_words(kind: str) -> str:
+    """A kind of value as a message says it: "a whole number" for INT."""
+    names = {"INT": "a whole number", "FLOAT": "a number", "TEXT": "text", "PATH": "a path"}
+    if "|" in kind and kind.islower():
+        return f"one of {', '.join(kind.split('|'))}"
+    if kind == "True|False":
+        return "true or false"
+    return " or ".join(names.get(part, part) for part in kind.split("|"))
+
+
 @cache
 def hints_of(kind: type) -> dict[str, Any]:
     """The types of a dataclass's fields, with what is annotated."""

@@ -82,7 +82,7 @@ class Reconstruct:
         if method.prior is None:
             unused.add("batch_blocks")
         if "seed" not in {f.name for f in fields(method)}:
-            unused |= {"keep_samples", "checkpoint_minutes"}
+            unused |= {"samples", "keep_samples", "checkpoint_minutes"}
         return frozenset(unused)
 
     def recorded_settings(self) -> dict[str, object]:

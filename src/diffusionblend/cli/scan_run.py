@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from diffusionblend.cli.common import (
     add_input,
     check_outputs_are_no_inputs,
@@ -50,8 +52,9 @@ if TYPE_CHECKING:
 LEAST_VOLUMES, BYTES_A_VOXEL = 2, 4
 """What any method holds at least: the volume, and one beside it."""
 STATE_FIELDS = ("x", "generator", "dual", "total")
-VARIABLE = "variable."
-"""Before the name of what the data-consistency step keeps, in a state file."""
+VARIABLE, SPENT = "variable.", "spent."
+"""Before the names of what the data-consistency step keeps, and of what the steps cost until now,
+in a state file."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +288,8 @@ def arrays_of(state: State) -> dict[str, object]:
     """A state as arrays by name, for a file."""
     tensors = {n: getattr(state, n) for n in STATE_FIELDS}
     tensors |= {VARIABLE + n: t for n, t in state.variables.items()}
-    return {n: t.cpu().numpy() for n, t in tensors.items() if t is not None}
+    arrays = {n: t.cpu().numpy() for n, t in tensors.items() if t is not None}
+    return arrays | {SPENT + n: np.array([cost]) for n, cost in state.spent().items()}
 
 
 def state_of(done: int, arrays: Mapping[str, object]) -> State:
@@ -295,4 +299,5 @@ def state_of(done: int, arrays: Mapping[str, object]) -> State:
     tensors = {n: torch.from_numpy(a) for n, a in arrays.items()}
     given = {n: tensors[n] for n in STATE_FIELDS if n in tensors}
     variables = {n.removeprefix(VARIABLE): t for n, t in tensors.items() if n.startswith(VARIABLE)}
-    return State(done, **given, variables=variables)
+    spent = {n.removeprefix(SPENT): float(t) for n, t in tensors.items() if n.startswith(SPENT)}
+    return State(done, **given, variables=variables, spent=lambda: dict(spent))

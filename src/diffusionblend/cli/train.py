@@ -44,9 +44,9 @@ DATA_FOLDER = "data"
 class NetworkOptions(NetworkConfig):
     """Size of the network."""
 
-    prior_type: Annotated[
-        str, tyro.conf.arg(prefix_name=False, metavar="|".join(PRIOR_TYPES.names()))
-    ] = NetworkConfig.prior_type
+    prior_type: Annotated[str, tyro.conf.arg(prefix_name=False)] = field(
+        default=NetworkConfig.prior_type, metadata={"kind": "|".join(PRIOR_TYPES), "basic": True}
+    )
     """What the network sees and returns: joint, blocks of axial slices denoised together; slices,
     axial slices one by one; conditional, the middle slice of a block given its neighbours; coronal,
     coronal slices one by one; fbp-unet, axial slices of an FBP to be restored."""

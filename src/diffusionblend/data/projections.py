@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from diffusionblend.data.picture import grey_png
+from diffusionblend.data.volume import SHOWN_PIXELS, as_asked
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.base import Geometry
 from diffusionblend.geometry.grid import Grid
@@ -51,9 +54,19 @@ class Projections:
         check_line_integrals(values)
         object.__setattr__(self, "values", values)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(view, row, column)."""
+        views, rows, columns = self.values.shape
+        return views, rows, columns
+
     def __len__(self) -> int:
         """Views."""
         return len(self.values)
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """Its line integrals, (view, row, column), as those of a volume."""
+        return as_asked(self.values, dtype, copy)
 
     def __getitem__(self, views: slice | Sequence[int] | np.ndarray) -> Projections:
         """The scan of some of its views, in the order given: a slice, numbers, or True and False.
@@ -81,6 +94,24 @@ class Projections:
             f"Projections{self.values.shape} (views, rows, columns) of a "
             f"{type(self.geometry).__name__}, line integrals {low:.3g} to {high:.3g}, "
             f"for a volume of {volume} voxels"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sizes, and the middle row of every view, a sinogram."""
+        low, high = float(self.values.min()), float(self.values.max())
+        rows = self.values[:, self.shape[1] // 2]
+        picture = base64.b64encode(grey_png(rows, low, max(high, low + 1e-6))).decode()
+        facts = {
+            "views, rows, columns": " x ".join(map(str, self.shape)),
+            "geometry": type(self.geometry).__name__,
+            "line integrals": f"{low:.3g} to {high:.3g}",
+            "volume (z, y, x)": " x ".join(map(str, self.grid.shape)),
+            "picture": f"row {self.shape[1] // 2} of every view, downwards",
+        }
+        table = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
+        return (
+            f'<table>{table}</table><img src="data:image/png;base64,{picture}" '
+            f'width="{SHOWN_PIXELS}" height="{SHOWN_PIXELS}" alt="sinogram">'
         )
 
 

@@ -71,11 +71,7 @@ class Volume:
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         """Its values in HU, (z, y, x); not copied unless asked for or needed for the dtype."""
-        if copy is None:
-            return self.values.astype(dtype or np.float32, copy=False)
-        if not copy and dtype is not None and np.dtype(dtype) != self.values.dtype:
-            raise ValueError(f"values of {self.values.dtype} cannot be {dtype} without a copy")
-        return np.array(self.values, dtype=dtype) if copy else self.values
+        return as_asked(self.values, dtype, copy)
 
     def __repr__(self) -> str:
         return f"Volume{self.shape} {self._size()}, {self._range()}"
@@ -114,6 +110,17 @@ class Volume:
         if unit_of(np.array([low, high])) == "1/mm":
             return f"{low:.3g} to {high:.3g} (fractions or 1/mm, not HU)"
         return f"{low:.0f} to {high:.0f} HU"
+
+
+def as_asked(
+    values: np.ndarray, dtype: np.dtype | None = None, copy: bool | None = None
+) -> np.ndarray:
+    """What `__array__` returns of float32 values. Raises ValueError where no copy is allowed."""
+    if copy is None:
+        return values.astype(dtype or np.float32, copy=False)
+    if not copy and dtype is not None and np.dtype(dtype) != values.dtype:
+        raise ValueError(f"values of {values.dtype} cannot be {dtype} without a copy")
+    return np.array(values, dtype=dtype) if copy else values
 
 
 def _as_slice(index: object, n: int) -> slice:

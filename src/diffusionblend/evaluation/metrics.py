@@ -65,7 +65,7 @@ class HuBias:
     n_voxels: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """Every figure of one reconstruction against its reference.
 
@@ -87,6 +87,28 @@ class Evaluation:
     unit: Unit = "HU"
     clip: tuple[float, float] = CLIP_HU
     mean_absolute_error_per_mm: float | None = None
+
+    def __repr__(self) -> str:
+        axial = self.planes["axial"]
+        ssim = "" if axial.ssim is None else f", axial SSIM {axial.ssim:.3f}"
+        return (
+            f"Evaluation: PSNR {self.volume_psnr_db:.2f} dB (axial slices "
+            f"{axial.psnr_db:.2f} dB){ssim}, mean absolute error "
+            f"{self.mean_absolute_error_hu:.1f} HU"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for each plane, and the figures of the whole volume."""
+        rows = "".join(
+            f"<tr><th>{name}</th><td>{score.psnr_db:.2f}</td>"
+            f"<td>{'' if score.ssim is None else f'{score.ssim:.3f}'}</td></tr>"
+            for name, score in self.planes.items()
+        )
+        whole = f"<tr><th>whole volume</th><td>{self.volume_psnr_db:.2f}</td><td></td></tr>"
+        error = f"mean absolute error {self.mean_absolute_error_hu:.1f} HU"
+        notes = "".join(f"<p>{note}</p>" for note in self.notes)
+        head = "<tr><th></th><th>PSNR (dB)</th><th>SSIM</th></tr>"
+        return f"<table>{head}{rows}{whole}</table><p>{error}</p>{notes}"
 
     def to_dict(self) -> dict[str, object]:
         """The figures as strict JSON can hold them: an infinite number becomes None."""

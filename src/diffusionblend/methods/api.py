@@ -31,6 +31,17 @@ def make_method(method: str | Method = DEFAULT_METHOD, **settings: Any) -> Metho
     Settings of the data-consistency step are given beside its name: `consistency="cg",
     cg_iterations=8`. Raises InputError for an unknown method or setting.
     """
+    if isinstance(method, type):
+        raise InputError(
+            f"The method is the class {method.__name__}.",
+            "the name of a method, or one made of the class",
+            f"{method.__name__}()",
+        )
+    if not isinstance(method, str | Method):
+        raise InputError(
+            f"The method is of the class {type(method).__name__}.",
+            f"its name, one of {', '.join(METHODS)}, or one made of its class",
+        )
     if isinstance(method, Method):
         return from_plain(type(method), plain_fields(method) | settings) if settings else method
     return from_plain(METHODS.get(method), settings)

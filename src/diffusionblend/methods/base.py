@@ -235,10 +235,13 @@ def reconstruct_with(
         )
     started = time.perf_counter()
     resolved = method.resolved(frozenset(priors))
+    before = {} if execution.resume is None else execution.resume.spent()
+    before.pop("network_evaluations", None)  # the rest are seconds
     with torch.no_grad():
         problem = Problem.of(scan, device, with_noise=resolved.needs_noise)
         solution = resolved.run(problem, priors, execution)
-        seconds = {**solution.seconds, "total": time.perf_counter() - started}
+        total = time.perf_counter() - started + sum(before.values())
+        seconds = {**solution.seconds, "total": total}
         residual = problem.relative_residual(solution.x)
     volume = Volume(network_to_hu(solution.x).cpu().numpy(), scan.grid)
     return Reconstruction(volume, residual, solution.network_evaluations, seconds)

@@ -24,9 +24,9 @@ class LinearOperator(ABC):
     """A linear map from arrays of `domain_shape` to arrays of `range_shape`.
 
     `A @ x`, `A(x)` and `A.forward(x)` are A x; `A.H @ y`, `A.T @ y` and `A.adjoint(y)` are A* y
-    (all is real). `A @ B`, `A + B`, `A - B`, `c * A`, `stack(A, B)` are operators again. x is a
-    tensor on the operator's device, or a NumPy array, which comes back as one; other numbers than
-    `dtype` are cast to it. device, dtype: None where the operator takes what the data have.
+    (all is real). `A @ B`, `A + B`, `A - B`, `c * A`, `A / c`, `stack(A, B)` are operators again.
+    x is a tensor on the operator's device, or a NumPy array, which comes back as one; other numbers
+    than `dtype` are cast to it. device, dtype: None where the operator takes what the data have.
     Gradients of any order flow through tensors, forward and adjoint being each other's derivative.
     A subclass writes `_forward` and `_adjoint`.
     """
@@ -100,6 +100,12 @@ class LinearOperator(ABC):
             return NotImplemented
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> LinearOperator:
+        try:
+            return _Scaled(self, 1 / float(divisor))
+        except (TypeError, ValueError):
+            return NotImplemented
 
     def norm(
         self,

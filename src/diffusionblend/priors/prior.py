@@ -50,7 +50,7 @@ class BlockDenoiser(Protocol):
         ...
 
 
-@dataclass
+@dataclass(repr=False)
 class Prior(TrainedNetwork):
     """A diffusion prior of blocks of k slices: predicts v or eps, returns x0 and eps exactly.
 

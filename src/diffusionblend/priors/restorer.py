@@ -11,7 +11,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.priors.trained_network import TrainedNetwork
 
 
-@dataclass
+@dataclass(repr=False)
 class Restorer(TrainedNetwork):
     """A network that restores an FBP of certain views in one evaluation; not a diffusion prior."""
 

@@ -103,7 +103,9 @@ def find_prior(name_or_folder: str | Path) -> Path:
     hub_id = HUB_ID.fullmatch(name_or_folder) if isinstance(name_or_folder, str) else None
     if hub_id is not None:
         return _fetched(hub_id["repository"], hub_id["revision"])
-    near = difflib.get_close_matches(str(name_or_folder), shipped, 1)
+    name = str(name_or_folder)
+    begun = [n for n in DEFAULT_ORDER if n in shipped and name and n.startswith(name)]
+    near = begun or difflib.get_close_matches(name, shipped, 1)
     raise InputError(
         f"There is no prior {str(name_or_folder)!r}.",
         f"a folder with a prior, one of {', '.join(shipped) or '(none is shipped)'}, or a Hugging "

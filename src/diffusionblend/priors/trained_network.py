@@ -31,7 +31,7 @@ FORMAT_VERSION = 1
 RANGE = "HU / 1000"
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainedNetwork:
     """A trained network and its facts.
 
@@ -51,6 +51,15 @@ class TrainedNetwork:
     source: str | None = None
     pixel_range_mm: tuple[float, float] | None = None
     lengths_mm: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        millions = sum(p.numel() for p in self.unet.parameters()) / 1e6
+        size = "any size" if self.config.length_codes else f"{self.config.image_size} pixels"
+        return (
+            f"{type(self).__name__}({self.source or 'made in memory'}): {self.config.prior_type}, "
+            f"blocks of {self.block_slices}, slices of {size}, {millions:.1f} million parameters, "
+            f"on {self.device}"
+        )
 
     def for_grid(self, grid: Grid) -> Self:
         """The same network, told the lengths of a grid; itself where it is told none."""

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -136,7 +136,10 @@ class RunRecord:
         Raises OutputExistsError, OutputWriteError, and InputError for values that are not plain.
         """
         self.peak_memory_mb = peak_memory_mb()
-        text = json.dumps(plain_value(self), indent=2, allow_nan=False) + "\n"
+        entries = cast("dict[str, object]", plain_value(self))
+        if self.weights_sha256 is None:  # of a command that trains nothing
+            del entries["weights_sha256"]
+        text = json.dumps(entries, indent=2, allow_nan=False) + "\n"
         with atomic_output(path, force=force) as temporary:
             temporary.write_text(text, encoding="utf-8")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from diffusionblend.errors import InputError
@@ -60,6 +60,8 @@ class DiffusionMethod(Method):
     """Whether the data-consistency step is taken on the noisy state, scaled."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.consistency, str | type):
+            object.__setattr__(self, "consistency", self._named_step(self.consistency))
         super().__post_init__()
         if self.noise_fraction is not None and self.ddim_eta is not None:
             raise InputError(
@@ -72,6 +74,15 @@ class DiffusionMethod(Method):
                 "an initialisation by an image",
                 "--init fbp",
             )
+
+    def _named_step(self, given: Any) -> Any:
+        """The data-consistency step of a name, the method's own where it is that; or of a class."""
+        from diffusionblend.methods.diffusion.consistency import CONSISTENCY_STEPS
+        from diffusionblend.methods.plain import default_of
+
+        step = CONSISTENCY_STEPS.get(given) if isinstance(given, str) else given
+        own = default_of(next(f for f in fields(self) if f.name == "consistency"))
+        return own if type(own) is step else step()
 
     @abstractmethod
     def partitions(self, shape: tuple[int, int, int], prior: Prior) -> Iterator[Partition]:

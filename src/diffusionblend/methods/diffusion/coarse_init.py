@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
 from diffusionblend.methods.base import Execution, Solution
+from diffusionblend.methods.diffusion.run import EVALUATIONS, added
 from diffusionblend.methods.problem import Problem
 from diffusionblend.priors.resolve import coarse_factor
 from diffusionblend.units import network_to_hu
@@ -56,18 +58,26 @@ def sample_from_coarse(
         resumed = None
         coarse_volume = Volume(network_to_hu(first.x).cpu().numpy(), scan.grid)
     start = None if first is None else refined(coarse_volume, problem.projections.grid)
-    counted = replace(_counted(execution, before, total), resume=resumed)
+    cost = {} if first is None else {**first.seconds, EVALUATIONS: first.network_evaluations}
+    counted = replace(_counted(execution, before, total, cost), resume=resumed)
     second = fine.sampled(problem, {"prior": priors["prior"]}, counted, start)
     return second if first is None else _with_cost_of(first, second)
 
 
-def _counted(execution: Execution, before: int, total: int) -> Execution:
-    """The execution of one run of two, whose steps count from `before` of `total`."""
+def _counted(
+    execution: Execution, before: int, total: int, cost: Mapping[str, float] = MappingProxyType({})
+) -> Execution:
+    """The execution of one run of two, whose steps count from `before` of `total`.
+
+    cost: of the run before it.
+    """
     keep, see = execution.on_state, execution.on_estimate
 
     def on_state(state: State) -> None:
         if keep is not None:
-            keep(replace(state, done=state.done + before))
+            spent = state.spent
+            whole = replace(state, done=state.done + before, spent=lambda: added(cost, spent()))
+            keep(whole)
 
     def on_estimate(done: int, _: int, volume: Volume) -> None:
         if see is not None:
@@ -95,7 +105,6 @@ def refined(volume: Volume, grid: Grid) -> Volume:
 
 
 def _with_cost_of(first: Solution, second: Solution) -> Solution:
-    names = first.seconds.keys() | second.seconds.keys()
-    seconds = {n: first.seconds.get(n, 0.0) + second.seconds.get(n, 0.0) for n in names}
     evaluations = first.network_evaluations + second.network_evaluations
+    seconds = added(first.seconds, second.seconds)
     return replace(second, network_evaluations=evaluations, seconds=seconds)

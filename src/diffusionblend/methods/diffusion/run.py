@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
     from diffusionblend.methods.diffusion.base import DiffusionMethod
     from diffusionblend.priors.prior import Prior
+
+EVALUATIONS = "network_evaluations"
+"""Among the costs of a run, beside the seconds of its parts."""
 
 
 def sample_volume(
@@ -55,30 +59,39 @@ def sample_volume(
     if execution.on_estimate is not None:
         state.estimate = torch.zeros_like(state.x)
     loop.consistency.restore(state.variables)
-    report = _Reporter(execution, generator, problem, len(loop.abar))
+    report = _Reporter(execution, generator, problem, len(loop.abar), executor, state.spent())
 
     def noise() -> torch.Tensor:
         return torch.randn(problem.shape, generator=generator).to(state.x)
 
     with executor.stopwatch.part("rest"):
         x = loop.run(state, executor, noise, report.after_step)
-    return Solution(x, executor.evaluations, _seconds(executor.seconds()))
+    seconds = added(report.before, _seconds(executor.seconds()))
+    evaluations = executor.evaluations + int(seconds.pop(EVALUATIONS, 0))
+    return Solution(x, evaluations, seconds)
 
 
 @dataclass
 class _Reporter:
-    """Passes what a step left behind to those who asked for it."""
+    """Passes what a step left behind to those who asked for it.
+
+    before: what the run had cost where it goes on from.
+    """
 
     execution: Execution
     generator: torch.Generator
     problem: Problem
     steps: int
+    executor: Executor
+    before: dict[str, float]
+    started: float = field(default_factory=time.perf_counter)
 
     def after_step(self, state: State) -> None:
         from diffusionblend.data.volume import Volume
         from diffusionblend.units import network_to_hu
 
         state.generator = self.generator.get_state()
+        state.spent = self.spent
         self.execution.on_step(state.done, self.steps)
         if self.execution.on_estimate is not None and state.estimate is not None:
             values = network_to_hu(state.estimate).cpu().numpy().copy()
@@ -86,6 +99,17 @@ class _Reporter:
             self.execution.on_estimate(state.done, self.steps, volume)
         if self.execution.on_state is not None:
             self.execution.on_state(state)
+
+    def spent(self) -> dict[str, float]:
+        """What the run has cost until now; waits for a GPU."""
+        parts = {**self.executor.seconds(), "rest": time.perf_counter() - self.started}
+        return added(self.before, _seconds(parts) | {EVALUATIONS: self.executor.evaluations})
+
+
+def added(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    """The sums of what two runs cost, by name."""
+    names = dict.fromkeys((*first, *second))
+    return {n: first.get(n, 0) + second.get(n, 0) for n in names}
 
 
 class _Timed(ConsistencyStep):
