@@ -81,9 +81,11 @@ class Benchmark:
                 "priors of another size, or methods that need none",
             )
         if bool(self.volumes) != bool(grid.setups):
+            there, lacking = "volumes", "no setup to scan them in"
+            if grid.setups:
+                there, lacking = "setups", "no volume to scan in them"
             raise InputError(
-                f"There are {len(self.volumes)} volumes and {len(grid.setups)} setups to scan "
-                "them in.",
+                f"The benchmark has {there} and {lacking}.",
                 "both, or neither and measured scans ([[scan]])",
             )
         setups: list[Setup | None] = [*grid.setups, *([None] if grid.scans else [])]

@@ -12,7 +12,7 @@ import tyro
 
 from diffusionblend.cli.allocator import give_back_freed_memory
 from diffusionblend.cli.common import Device, Output, add_input, say, write_record
-from diffusionblend.cli.plan import in_words, report_disk, report_memory
+from diffusionblend.cli.plan import counted, in_words, report_disk, report_memory
 from diffusionblend.cli.progress import progress
 from diffusionblend.data.printable import printable
 from diffusionblend.devices import choose_device
@@ -201,8 +201,8 @@ class Benchmark:
         plan = plan_benchmark([*engine.work_left()], device=engine.collection.device)
         for (setup, label), seconds in plan.seconds.items():
             runs = plan.runs[setup, label]
-            say(f"{setup}, {label}: about {in_words(seconds)} ({runs} runs)")
+            say(f"{setup}, {label}: about {in_words(seconds)} ({counted(runs, 'run')})")
         total = sum(plan.seconds.values())
-        say(f"all {sum(plan.runs.values())} runs: about {in_words(total)}")
+        say(f"all {counted(sum(plan.runs.values()), 'run')}: about {in_words(total)}")
         report_memory(plan.memory_bytes)
         report_disk(self.output, plan.disk_bytes if self.keep_volumes else 0)

@@ -35,7 +35,7 @@ class Doctor:
     """Print versions, devices, speed, disk and the state of the priors, as one block to paste."""
 
     speed: bool = True
-    """Speed test: the projector and the network are timed for some seconds."""
+    """Time the projector and the network, for some seconds."""
 
     def run(self) -> None:
         """Print it; fails where a shipped prior is not whole."""

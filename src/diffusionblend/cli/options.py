@@ -71,7 +71,10 @@ def _options_of_field(kind: type, one: Field, prefix: str) -> Iterator[Option]:
     text = one.metadata.get("help") or field_docs(kind).get(one.name, "")
     positional = tyro.conf.Positional in marks
     if flag and default is True:
-        label, text = f"--{prefix if whole else ''}no-{name}", f"Turn off: {text}"
+        label, text = (
+            f"--{prefix if whole else ''}no-{name}",
+            f"Do not {text[:1].lower()}{text[1:]}",
+        )
     yield Option(
         name=one.name.upper() if positional else label,
         kind="" if flag else one.metadata.get("kind") or kind_in_words(plain),

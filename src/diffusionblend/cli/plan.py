@@ -138,6 +138,11 @@ def in_bytes(count: float) -> str:
     return f"{count / GIGABYTE:.3g} GB" if count < 1000 * GIGABYTE else f"{count / GIGABYTE:.0f} GB"
 
 
+def counted(n: int, what: str) -> str:
+    """A number of things: "1 run", "2 runs"."""
+    return f"{n} {what}" + "s" * (n != 1)
+
+
 def in_words(seconds: float) -> str:
     """A time in the unit that suits it: "0.45 s", "12 s", "3 min 20 s", "2 h 5 min"."""
     if seconds < MINUTE:

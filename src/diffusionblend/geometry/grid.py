@@ -100,7 +100,7 @@ class Grid:
             count = len(range(start, stop, step))
             if step < 1 or not count:
                 raise InputError(
-                    f"The voxels {taken.start}:{taken.stop}:{taken.step} were asked for, of {n}.",
+                    f"Voxels {start} to {stop} in steps of {step} were asked for, of {n}.",
                     "at least one voxel, in rising order",
                 )
             first.append(start * mm)

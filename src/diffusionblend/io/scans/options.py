@@ -31,7 +31,7 @@ class ReadOptions:
     angle_unit: AngleUnit | None = None
     """Unit of the angles, whatever the files state; by default theirs, or degrees."""
     arc_degrees: float | None = None
-    """No list: equally spaced views over this arc, its end left out."""
+    """Arc of equally spaced views, its end left out, where there is no list of angles."""
     views: str | None = None
     """Pattern of the names of a folder's view frames, such as 'raw_*.tiff'."""
     flats: str | None = None
