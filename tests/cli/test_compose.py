@@ -105,10 +105,11 @@ def test_what_is_missing_is_named_with_an_example(cli):
 
 
 def test_negative_numbers_and_lists_are_values(tmp_path):
-    assert parsed("--rho", "0.5", "--seed", "3").method.consistency.rho == 0.5
-    assert parsed("--rho=1e-3", "--cg_iterations", "7").method.consistency.cg_iterations == 7
+    cg = ("--consistency", "cg")
+    assert parsed(*cg, "--rho", "0.5", "--seed", "3").method.consistency.rho == 0.5
+    assert parsed(*cg, "--rho=1e-3", "--cg_iterations", "7").method.consistency.cg_iterations == 7
     with pytest.raises(InputError, match="rho is"):
-        parsed("--rho", "-1")
+        parsed(*cg, "--rho", "-1")
 
 
 def test_the_page_of_a_method_has_an_example_of_it_and_no_option_that_it_refuses(cli):
