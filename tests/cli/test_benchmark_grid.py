@@ -101,7 +101,7 @@ def test_rows_are_reused_only_where_nothing_differs(cli, tmp_path, chest_file, t
     same = text.replace('label = "blend"', 'label = "same"')
     path.write_text(f"{same}steps = 2\n")  # not run, but named again
     assert cli(*command, "--device", "cpu").code == 0
-    first, *_, last = rows_of(out)
+    first, *_, last = ({**row, "crc32": None} for row in rows_of(out))
     assert last == first | {"label": "same"}
 
 
@@ -129,7 +129,7 @@ def test_a_measured_scan_is_compared_with_its_reference(cli, tmp_path, chest_fil
     assert cli("benchmark", "--grid", path, "-o", out, "--device", "cpu").code == 0
     assert len(rows_of(out)) == 2
     refused = cli("benchmark", chest_file, "--grid", path, "-o", out, "--device", "cpu")
-    assert refused.code == 1 and "0 setups" in refused.err
+    assert refused.code == 1 and "no setup" in refused.err
 
 
 def test_an_ensemble_is_scored_by_its_mean_and_calibrated(cli, tmp_path, chest_file, tiny_prior):

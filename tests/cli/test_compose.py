@@ -244,14 +244,14 @@ def test_a_method_of_another_package_may_not_hide_an_option(monkeypatch):
     class Greedy(Method):
         name = "greedy"
         summary = when = "a test"
-        samples: int = 3
+        force: int = 3
 
         def run(self, problem, priors, execution):
             raise NotImplementedError
 
     real = METHODS.get
     monkeypatch.setattr(METHODS, "get", lambda name: Greedy if name == "greedy" else real(name))
-    with pytest.raises(InputError, match="samples"):
+    with pytest.raises(InputError, match="force"):
         parsed("--method", "greedy")
 
 

@@ -119,7 +119,7 @@ def test_it_may_be_given_under_any_name(cli, tmp_path, mean_file, chest_file):
 
 
 BAD = {
-    "letter": "sound gzip",
+    "letter": "not a NIfTI file",
     "truncated": "truncated",
     "grid": "do not belong together",
     "volume": "nowhere below 0",

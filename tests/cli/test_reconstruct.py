@@ -28,7 +28,7 @@ from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE
 from small_scan import dense_system
 from tiny_network import random_prior
 
-FEW = ("--steps", 4, "--cg-iterations", 3)
+FEW = ("--steps", 4, "--consistency", "cg", "--cg-iterations", 3)
 
 
 @pytest.fixture

@@ -75,7 +75,9 @@ def test_finished_samples_are_kept_and_not_repeated(cli, tmp_path, scan_file, op
 def test_samples_are_of_diffusion_methods_alone(cli, tmp_path, scan_file, tiny_prior):
     out = tmp_path / "out"
     command = ("reconstruct", scan_file, "-o", out / "a.nii.gz", "--device", "cpu")
-    assert_refused(cli(*command, "--method", "fbp", "--samples", 2), "2 samples")
+    refused = cli(*command, "--method", "fbp", "--samples", 2)
+    assert refused.code == 2 and "fbp has no option --samples" in refused.err
+    assert "--method diffusionblend++" in refused.err
     scan_prior = ("--prior", tiny_prior)
     for option, word in (("--samples", "0 samples"), ("--checkpoint-minutes", "-1")):
         value = -1 if word == "-1" else 0

@@ -81,7 +81,7 @@ def change(record, **settings):
     [
         (lambda r: "no JSON", "not a run record"),
         (lambda r: r | {"command": "dream"}, "'dream'"),
-        (lambda r: r | {"settings": ["fbp"]}, "names no output"),
+        (lambda r: r | {"settings": ["fbp"]}, "settings is not what a run writes"),
         (lambda r: change(r, wings=2), "wings"),
         (lambda r: change(r, method="sart"), "'sart'"),
         (lambda r: change(r, settings=7), "the settings of fbp"),
