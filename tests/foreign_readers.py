@@ -80,7 +80,7 @@ def report(path: Path, on_step: Callable[[int, int], None] | None = None) -> str
 
 @reads_foreign
 def chatter(path: Path) -> int:
-    print("dules/ThirdParty/VNL at 0x1234", file=sys.stderr, flush=True)
+    print("dules/OfAnotherPackage/VNL at 0x1234", file=sys.stderr, flush=True)
     return os.write(2, b"libtiff: warning\n")
 
 

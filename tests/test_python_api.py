@@ -52,7 +52,7 @@ def test_arrays_go_in_and_out_without_a_file(disc, no_writing, tmp_path, monkeyp
     found = {
         "fbp": reconstruct(scan, "fbp", window="hann"),
         "admm-tv": reconstruct(scan, "admm-tv", weight=0.05, iterations=40),
-        "diffusionblend++": reconstruct(scan, prior=random_prior(), steps=3, cg_iterations=20),
+        "diffusionblend++": reconstruct(scan, prior=random_prior(), steps=3, rho=1e-3),
     }
     for result in found.values():
         assert result.volume.grid == disc.grid
@@ -86,7 +86,9 @@ def test_a_name_with_settings_and_an_instance_are_the_same(disc):
     volumes = [
         run(prior).volume.values
         for run in (
-            lambda p: reconstruct(scan, "diffusionblend++", prior=p, cg_iterations=3, **given),
+            lambda p: reconstruct(
+                scan, "diffusionblend++", prior=p, consistency="cg", cg_iterations=3, **given
+            ),
             lambda p: reconstruct(scan, instance, prior=p),
             lambda p: instance(scan, prior=p),
             lambda p: reconstruct(scan, replace(instance, seed=9), prior=p, seed=1),

@@ -51,6 +51,7 @@ def test_another_kind_of_file_is_refused(tmp_path):
         read_pack(tmp_path / "p.npz")
 
 
+@pytest.mark.filterwarnings("ignore:.*bright at the edges")
 def test_the_command_packs_a_folder_and_says_the_size(tmp_path, capsys):
     folder = tmp_path / "volumes"
     write_volume(random_volume(1), folder / "one.nii.gz")

@@ -61,3 +61,11 @@ def test_every_shipped_prior_is_whole():
         pytest.skip("no prior is in the package yet")
     for folder in shipped_priors().values():
         assert load_prior(folder).weights_sha256 == sha256_of_weights(folder)
+
+
+@pytest.mark.parametrize(("has_it", "told"), [(True, "bfloat16, which"), (False, "float32 (no")])
+def test_the_precision_of_the_processor_is_told(cli, monkeypatch, tiny_prior, has_it, told):
+    ship(monkeypatch, {DEFAULT_PRIOR: tiny_prior})
+    monkeypatch.setattr("diffusionblend.priors.precision.has_bfloat16", lambda device: has_it)
+    line = next(x for x in cli("doctor").out.splitlines() if x.startswith("precision, cpu"))
+    assert told in line

@@ -227,7 +227,7 @@ def test_a_broken_package_stops_none_of_the_others(cli, ruin, tmp_path) -> None:
     typo = cli("reconstruct", "scan.h5", "-o", tmp_path / "a.nii.gz", "--stpes", 5)
     assert typo.code == 2 and "did you mean --steps?" in typo.err
     script = cli("--completion", "bash")
-    assert script.code == 0 and "--cg-iterations" in script.out
+    assert script.code == 0 and "--consistency" in script.out
     assert cli("settings", "dds").code == 0
     assert cli("reconstruct", "--method", "dds", "--help").code == 0
     broken = listed if ruin.endswith("methods") else script

@@ -278,3 +278,17 @@ def test_a_signal_ends_a_run_and_leaves_nothing(tmp_path, scan_file, number, cod
     assert f"diffusionblend: {word}" in err
     assert "Traceback" not in err
     assert_nothing_in(output.parent)
+
+
+def test_the_precision_changes_the_volume_a_little_and_is_recorded(cli, tmp_path, scan_file, tiny):
+    volumes = {}
+    for precision in ("float32", "bfloat16"):
+        output = tmp_path / f"{precision}.nii.gz"
+        assert_succeeded(
+            cli("reconstruct", scan_file, "-o", output, "--precision", precision, *tiny)
+        )
+        volumes[precision] = read_volume(output).values
+        record = json.loads((tmp_path / f"{precision}.nii.gz.run.json").read_text())
+        assert record["settings"]["precision"] == precision
+    change = np.abs(volumes["float32"] - volumes["bfloat16"]).max()
+    assert 0 < change < 200

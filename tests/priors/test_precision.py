@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from diffusionblend.errors import InputError
 from diffusionblend.priors.precision import has_bfloat16, runs_bfloat16
+from diffusionblend.priors.prior import load_prior
 from tiny_network import random_prior
 
 
@@ -35,3 +37,12 @@ def test_a_prior_computes_in_what_the_processor_has(monkeypatch, has_it):
     same, other = ("bfloat16", "float32") if has_it else ("float32", "bfloat16")
     assert torch.equal(found["auto"], found[same])
     assert not torch.equal(found["auto"], found[other])
+
+
+def test_the_precision_of_a_loaded_prior_is_one_of_three(tmp_path):
+    random_prior().save(tmp_path)
+    assert load_prior(tmp_path).precision == "auto"
+    assert load_prior(tmp_path, precision="bfloat16").precision == "bfloat16"
+    with pytest.raises(InputError, match="precision is 'half'") as refused:
+        load_prior(tmp_path, precision="half")
+    assert "float32" in str(refused.value)

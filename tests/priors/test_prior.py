@@ -119,7 +119,7 @@ def test_weights_come_from_safetensors_alone(saved: Path, monkeypatch: pytest.Mo
 
 def test_a_pickle_in_place_of_the_weights_is_refused_unopened(saved: Path, tmp_path: Path) -> None:
     replace_weights(saved, pickle.dumps(_Touch(tmp_path / "opened")))
-    with pytest.raises(InputError, match="do not fit"):
+    with pytest.raises(InputError, match="describes a network of at least"):
         load_prior(saved)
     assert not (tmp_path / "opened").exists()
 

@@ -132,7 +132,6 @@ def test_a_record_names_no_user_and_no_host(tmp_path, monkeypatch):
         "inputs",
         "priors",
         "noise_device",
-        "weights_sha256",
         "seconds",
         "peak_memory_mb",
         "results",

@@ -67,6 +67,8 @@ class Doctor:
             free, total = torch.cuda.mem_get_info(i)
             name = torch.cuda.get_device_name(i)
             _fact(f"cuda:{i}", f"{name}, {free / GIGABYTE:.0f} of {total / GIGABYTE:.0f} GB free")
+        for name in ("cpu", *(f"cuda:{i}" for i in range(count))):
+            _fact(f"precision, {name}", _precision_of(name))
         built = torch.version.cuda or torch.version.hip
         if not count:
             _fact("cuda", f"no device; torch is built {f'for {built}' if built else 'without it'}")
@@ -112,6 +114,15 @@ class Doctor:
             rate = _rate(lambda o=operator, v=volume: o.normal(v), device)
             what = f"of a slice of {size} x {size}, {VIEWS} views"
             _fact(f"A and A*, {name}", f"{rate * n_blocks * k:.3g} pairs a second, {what}")
+
+
+def _precision_of(device: str) -> str:
+    """The number format that networks run in by default on a device, and why."""
+    from diffusionblend.priors.precision import has_bfloat16
+
+    if has_bfloat16(device):
+        return "bfloat16, which it has in hardware"
+    return "float32 (no bfloat16 in hardware)"
 
 
 def _fact(name: str, text: object) -> None:

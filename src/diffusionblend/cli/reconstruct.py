@@ -55,6 +55,8 @@ class Reconstruct:
     belongs to a shipped prior."""
     device: Device = field(default="auto", metadata={"group": RUN})
     """Where to compute; auto takes a GPU if there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = _in(RUN, "auto")
+    """Number format of the network; auto is bfloat16 where the hardware has it, else float32."""
     samples: int = _in(RUN, 1, basic=True)
     """Samples of a diffusion method, with seeds from --seed on. OUTPUT is then their mean, with the
     standard deviation in HU beside it, NAME.sd.nii.gz. They start from noise, unless --init is
@@ -80,7 +82,7 @@ class Reconstruct:
         roles = () if method.prior is None else method.prior.roles
         unused = {"prior", "coronal_prior", "coarse_prior"} - set(roles)
         if method.prior is None:
-            unused.add("batch_blocks")
+            unused |= {"batch_blocks", "precision"}
         if "seed" not in {f.name for f in fields(method)}:
             unused |= {"samples", "keep_samples", "checkpoint_minutes"}
         return frozenset(unused)

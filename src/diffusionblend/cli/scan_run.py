@@ -93,6 +93,8 @@ class ScanRun:
             self.priors = options.method.load_priors(
                 options.priors, grid=self.scan.grid, device=self.device
             )
+        for prior in self.priors.values():
+            prior.precision = options.precision
         self.record.add_priors(self.priors)
         roles = frozenset(self.priors)
         method = options.method

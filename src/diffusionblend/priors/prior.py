@@ -14,7 +14,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.json_file import read_json_object
 from diffusionblend.priors.config import with_prior_type
 from diffusionblend.priors.network import NetworkConfig, build_unet
-from diffusionblend.priors.precision import Precision
+from diffusionblend.priors.precision import PRECISIONS, Precision
 from diffusionblend.priors.prior_types.padding import padded_with_air
 from diffusionblend.priors.restorer import Restorer
 from diffusionblend.priors.schedule import NoiseSchedule
@@ -88,12 +88,20 @@ def sha256_of_weights(folder: Path) -> str:
     return hashlib.sha256((Path(folder) / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
-def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -> Prior | Restorer:
+def load_prior(
+    name_or_folder: Path | str,
+    device: torch.device | str = "cpu",
+    *,
+    precision: Precision = "auto",
+) -> Prior | Restorer:
     """Read a prior by shipped name, folder or hub id; weights from safetensors alone.
 
+    precision: "auto" is bfloat16 where the device has it in hardware, else float32; or one of both.
     The result is a `Restorer` where the folder has the network of FBP-UNet, else a `Prior`. Raises
     InputError where files are missing, corrupt, or of another size than they say.
     """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}.", f"one of {', '.join(PRECISIONS)}")
     folder = find_prior(name_or_folder)
     facts = read_facts(folder)
     config = _config_of(facts, folder)
@@ -119,6 +127,7 @@ def load_prior(name_or_folder: Path | str, device: torch.device | str = "cpu") -
         unet,
         config,
         facts.get("trained", {}),
+        precision=precision,
         prediction=prediction,
         code_unit=code_unit,
         pixel_range_mm=_pixel_range_of(facts, folder),

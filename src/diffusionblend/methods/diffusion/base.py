@@ -46,7 +46,7 @@ class DiffusionMethod(Method):
     redrawn at every step. Not together with ddim_eta. By default 0.85, unless ddim_eta is set."""
     ddim_eta: Annotated[float | None, Fraction] = None
     """Stochasticity, 0 to 1, as in DDIM: 1 is ancestral sampling, which converges to the reverse
-    diffusion as the steps increase. Not together with noise_fraction."""
+    diffusion with more steps; not with noise_fraction."""
     nonnegative: bool = True
     """Clip the denoised estimate at air (-1000 HU) before the data-consistency step."""
     seed: Annotated[int, NotNegative] = 0

@@ -68,23 +68,22 @@ class DiffusionBlendPP(EstimateMethod):
     """Reverse steps at full size after a coarse initialisation, which takes 'steps'. By default the
     preset's."""
     init: Init | Literal["coarse"] | None = None  # type: ignore[assignment]
-    """Initialisation: pure noise; or an image noised to init_timestep: reconstructed from the data,
-    or 'coarse', a reconstruction at half the pixels. By default coarse where there is a prior for
-    that, else the preset's."""
+    """Initialisation: pure noise, or an image noised to init_timestep: from the data, or 'coarse',
+    at half the pixels. By default coarse where a prior allows it, else the preset's."""
     coarse_init: Init | None = None
     """Initialisation of the coarse run, as init. By default the preset's."""
     init_timestep: int | None = None
     """Timestep of the first step, 0 to 999 (pure noise), for an initialisation by an image. By
     default the preset's; 50 after a coarse reconstruction, else 249."""
     noise_fraction: Annotated[float | None, Fraction] = None
-    """Stochasticity, 0 to 1: this fraction of the noise is redrawn at every step. Not together with
+    """Stochasticity, 0 to 1: this fraction of the noise is redrawn at every step; not with
     ddim_eta. By default 1; 0.85 in the paper."""
     dual_damping: Annotated[float | None, BelowOne] = None
     """Damping of the scaled ADMM dual variable, in [0, 1); 0 disables it, as in the paper. By
-    default 0.85 with cg, prox and admm-tv-z, the only steps that can have one."""
+    default 0.85, where it can be used."""
     tail_average_below: Annotated[int | None, NotNegative] = None
-    """Tail averaging: the mean of the data-consistent estimates at timesteps below this is
-    returned; 0 returns the last, as in the paper. By default 100, for the same steps."""
+    """Tail averaging: the result is the mean of the estimates at timesteps below this (0: the last,
+    as in the paper). By default 100."""
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
     """How slices are blended: partitions drawn afresh at every step, or 'fixed' blocks."""
     jump_every: Annotated[int, AtLeastOne] = 2
