@@ -291,7 +291,7 @@ def arrays_of(state: State) -> dict[str, object]:
     tensors = {n: getattr(state, n) for n in STATE_FIELDS}
     tensors |= {VARIABLE + n: t for n, t in state.variables.items()}
     arrays = {n: t.cpu().numpy() for n, t in tensors.items() if t is not None}
-    return arrays | {SPENT + n: np.array([cost]) for n, cost in state.spent().items()}
+    return arrays | {SPENT + n: np.array([cost]) for n, cost in state.spent.items()}
 
 
 def state_of(done: int, arrays: Mapping[str, object]) -> State:
@@ -302,4 +302,4 @@ def state_of(done: int, arrays: Mapping[str, object]) -> State:
     given = {n: tensors[n] for n in STATE_FIELDS if n in tensors}
     variables = {n.removeprefix(VARIABLE): t for n, t in tensors.items() if n.startswith(VARIABLE)}
     spent = {n.removeprefix(SPENT): float(t) for n, t in tensors.items() if n.startswith(SPENT)}
-    return State(done, **given, variables=variables, spent=lambda: dict(spent))
+    return State(done, **given, variables=variables, spent=spent)

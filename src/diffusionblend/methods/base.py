@@ -235,12 +235,12 @@ def reconstruct_with(
         )
     started = time.perf_counter()
     resolved = method.resolved(frozenset(priors))
-    before = {} if execution.resume is None else execution.resume.spent()
-    before.pop("network_evaluations", None)  # the rest are seconds
+    spent = {} if execution.resume is None else execution.resume.spent
+    before = sum(cost for name, cost in spent.items() if name != "network_evaluations")
     with torch.no_grad():
         problem = Problem.of(scan, device, with_noise=resolved.needs_noise)
         solution = resolved.run(problem, priors, execution)
-        total = time.perf_counter() - started + sum(before.values())
+        total = time.perf_counter() - started + before
         seconds = {**solution.seconds, "total": total}
         residual = problem.relative_residual(solution.x)
     volume = Volume(network_to_hu(solution.x).cpu().numpy(), scan.grid)

@@ -18,11 +18,11 @@ def test_evaluations_and_seconds_are_those_of_the_whole_run():
 
     def keep(state):
         if state.done == 3:
-            fixed = {**state.spent(), "network": 1000.0}
-            kept.append(replace(state, x=state.x.clone(), spent=lambda: dict(fixed)))
+            spent = {**state.spent, "network": 1000.0}
+            kept.append(replace(state, x=state.x.clone(), spent=spent))
 
     whole = method(projections, prior=prior, device="cpu", execution=db.Execution(on_state=keep))
-    assert whole.network_evaluations == 4 and kept[0].spent()["network_evaluations"] == 3
+    assert whole.network_evaluations == 4 and kept[0].spent["network_evaluations"] == 3
     rest = method(projections, prior=prior, device="cpu", execution=db.Execution(resume=kept[0]))
     assert rest.network_evaluations == 4
     assert rest.seconds["network"] > 1000

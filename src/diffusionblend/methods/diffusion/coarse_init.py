@@ -75,9 +75,7 @@ def _counted(
 
     def on_state(state: State) -> None:
         if keep is not None:
-            spent = state.spent
-            whole = replace(state, done=state.done + before, spent=lambda: added(cost, spent()))
-            keep(whole)
+            keep(replace(state, done=state.done + before, spent=added(cost, state.spent)))
 
     def on_estimate(done: int, _: int, volume: Volume) -> None:
         if see is not None:

@@ -30,8 +30,8 @@ class State:
     dual: the scaled ADMM dual variable (z, y, x), where there is one. total: the sum of the
     consistent estimates of the late steps, where they are averaged. variables: what the
     data-consistency step keeps, by name. estimate: the last consistent estimate, where it is asked
-    for; spent: tells what the steps until now cost, seconds by part and `network_evaluations`. The
-    run depends on neither.
+    for; spent: what the steps until now cost, seconds by part and `network_evaluations`. The run
+    depends on neither.
     """
 
     done: int
@@ -41,7 +41,7 @@ class State:
     total: torch.Tensor | None = None
     variables: dict[str, torch.Tensor] = field(default_factory=dict)
     estimate: torch.Tensor | None = None
-    spent: Callable[[], dict[str, float]] = dict
+    spent: dict[str, float] = field(default_factory=dict)
 
     def move(self, device: torch.device) -> None:
         """Take the volumes to a device."""

@@ -59,7 +59,7 @@ def sample_volume(
     if execution.on_estimate is not None:
         state.estimate = torch.zeros_like(state.x)
     loop.consistency.restore(state.variables)
-    report = _Reporter(execution, generator, problem, len(loop.abar), executor, state.spent())
+    report = _Reporter(execution, generator, problem, len(loop.abar), executor, state.spent)
 
     def noise() -> torch.Tensor:
         return torch.randn(problem.shape, generator=generator).to(state.x)
@@ -91,13 +91,13 @@ class _Reporter:
         from diffusionblend.units import network_to_hu
 
         state.generator = self.generator.get_state()
-        state.spent = self.spent
         self.execution.on_step(state.done, self.steps)
         if self.execution.on_estimate is not None and state.estimate is not None:
             values = network_to_hu(state.estimate).cpu().numpy().copy()
             volume = Volume(values, self.problem.operator.grid)
             self.execution.on_estimate(state.done, self.steps, volume)
         if self.execution.on_state is not None:
+            state.spent = self.spent()
             self.execution.on_state(state)
 
     def spent(self) -> dict[str, float]:
