@@ -11,7 +11,7 @@ import torch
 from diffusionblend.data.projections import Projections
 from diffusionblend.methods.data_variance import (
     MISFIT_PIXELS,
-    is_simulated_on,
+    is_simulated_on_its_grid,
     roughness,
     variance_of_data,
 )
@@ -54,9 +54,9 @@ def test_a_scan_without_notes_is_judged_by_its_roughness() -> None:
 
 def test_a_coarser_grid_is_not_the_one_of_the_simulation() -> None:
     own = noisy(None)
-    assert is_simulated_on(own, own.grid)
-    assert not is_simulated_on(own, own.grid.coarser(2))
-    assert not is_simulated_on(replace(own, notes={}), own.grid)
+    assert is_simulated_on_its_grid(own)
+    assert not is_simulated_on_its_grid(replace(own, grid=own.grid.coarser(2)))
+    assert not is_simulated_on_its_grid(replace(own, notes={}))
 
 
 def test_roughness_of_white_noise_is_its_variance_and_of_a_parabola_zero() -> None:

@@ -88,3 +88,16 @@ def test_coupled_slices_have_no_matrix_of_one() -> None:
     for kind in (ExactProximal, DenseProximal):
         with pytest.raises(InputError, match="ConeBeam"):
             kind(operator)
+
+
+def test_a_matrix_too_large_for_an_inverse_is_not_made(monkeypatch) -> None:
+    """It may be larger than the memory; rays are traced on the fly instead."""
+    operator = make_operator(20)
+    monkeypatch.setattr(proximal, "MAX_EIGEN", 10)
+    monkeypatch.setattr(proximal, "MAX_DENSE", 10)
+
+    def fail(_: object) -> None:
+        raise AssertionError("the matrix was made")
+
+    monkeypatch.setattr(proximal, "scipy_matrix", fail)
+    assert isinstance(proximal_of(operator), IterativeProximal)

@@ -77,3 +77,13 @@ def test_a_solved_system_costs_nothing() -> None:
     )
     assert iterations == 0
     assert torch.equal(found, zero)
+
+
+@pytest.mark.parametrize("kind", ["fan", "cone"])
+def test_the_smallest_weight_takes_few_iterations(kind) -> None:
+    """Data without noise cost no more than some tens of iterations."""
+    operator = transform_of(GEOMETRIES[kind], GRID)
+    proximal = IterativeProximal(operator)
+    y = operator.forward(random_array(GRID.shape, 1))
+    proximal(torch.zeros(GRID.shape), y, proximal.least * operator.norm() ** 2)
+    assert 0 < proximal.iterations < 60

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffusionblend.solvers.noisy_data import line_variance
+from diffusionblend.methods.problem import Problem, photon_variance
 
 if TYPE_CHECKING:
     import torch
 
     from diffusionblend.data.projections import Projections
-    from diffusionblend.geometry.grid import Grid
-    from diffusionblend.methods.problem import Problem
 
 MISFIT_PIXELS = 0.35
 """Root mean square difference, in pixels of water, between line integrals of a chest and those of
@@ -30,19 +28,17 @@ def variance_of_data(problem: Problem) -> float:
     roughness of the lines.
     """
     scan = problem.projections
-    exact = is_simulated_on(scan, scan.grid)
+    lines, exact = problem.y + problem.water, is_simulated_on_its_grid(scan)
+    if scan.notes.get("photons") is None:
+        return 0.0 if exact else ROUGHNESS_SHARE * roughness(lines)
     unit = scan.mu_water_per_mm * scan.grid.spacing_mm[2]
-    photons = scan.notes.get("photons")
-    if photons is not None:
-        lines = (problem.y + problem.water) * unit
-        electronic = float(str(scan.notes.get("electronic_counts", 0.0)))
-        noise = float(line_variance(lines, float(str(photons)), electronic).mean()) / unit**2
-        return noise + (0.0 if exact else MISFIT_PIXELS**2)
-    return 0.0 if exact else ROUGHNESS_SHARE * roughness(problem.y + problem.water)
+    noise = float(photon_variance(lines * unit, scan.notes).mean()) / unit**2
+    return noise + (0.0 if exact else MISFIT_PIXELS**2)
 
 
-def is_simulated_on(scan: Projections, grid: Grid) -> bool:
-    """Whether the operator that reconstructs made the lines, from slices of this same grid."""
+def is_simulated_on_its_grid(scan: Projections) -> bool:
+    """Whether the operator that reconstructs made the lines, from slices of the scan's own grid."""
+    grid = scan.grid
     shape, spacing = scan.notes.get("simulated_shape"), scan.notes.get("simulated_spacing_mm")
     if not isinstance(shape, list) or not isinstance(spacing, list):
         return False

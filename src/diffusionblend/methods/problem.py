@@ -68,7 +68,7 @@ class Problem:
         y = lines / unit - water
         if not with_noise:
             return cls(projections, operator, y, water)
-        variance = _variance(lines, projections.notes) / unit**2
+        variance = photon_variance(lines, projections.notes) / unit**2
         return cls(projections, operator, y, water, variance, statistical_weights(variance))
 
     def of_slices(self, slices: slice) -> Problem:
@@ -111,7 +111,7 @@ class Problem:
         return (misfit / size) ** 0.5
 
 
-def _variance(lines: torch.Tensor, notes: dict[str, object]) -> torch.Tensor:
+def photon_variance(lines: torch.Tensor, notes: dict[str, object]) -> torch.Tensor:
     """Variance of the line integrals by the photons in a scan's notes; raises InputError."""
     photons = notes.get("photons")
     if photons is None:

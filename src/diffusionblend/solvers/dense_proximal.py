@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from diffusionblend.operators import XRayTransform
-from diffusionblend.solvers.gram import folds, gram_parts, scipy_matrix
+from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_matrix
 
 TIMED_SIZE = 1024
 GRAM_SECONDS = 3.0
@@ -42,6 +42,8 @@ class DenseProximal:
     of one rho and made again for another: ask for few of them. trial: no inverse is made, for
     timing the rest. Raises InputError where slices are coupled.
     """
+
+    least = LEAST_DIRECT
 
     def __init__(self, operator: XRayTransform, *, trial: bool = False) -> None:
         self.operator = operator

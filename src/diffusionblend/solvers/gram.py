@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SYMMETRY_TOLERANCE = 1e-4
 """Weights that differ by less than this share of the largest are the same to rounding."""
+LEAST_DIRECT = 1e-7
+"""Smallest rho over |A|^2 with which a factor in float32 is still one: the limit for data without
+noise."""
 BLOCK_ROWS = 1024
 """Rows of a Gram matrix that are computed together, so that passing arrays stay small."""
 

@@ -14,6 +14,8 @@ left to the iterations, since a finite grid has no such sharp wedge."""
 TOLERANCE = 1e-2
 """Norm of the preconditioned residual, relative to the start, at which a system is solved."""
 MOST_ITERATIONS = 200
+LEAST_ITERATIVE = 1e-4
+"""Smallest rho over |A|^2: what less would change lies below TOLERANCE (docs/log.md)."""
 
 
 class IterativeProximal:
@@ -23,6 +25,8 @@ class IterativeProximal:
     does elsewhere, so that its Fourier transform, plus rho, is nearly that of the system (Fessler
     and Booth 1999, IEEE TIP 8(5)). Each slice is a system of its own, unless they are coupled.
     """
+
+    least = LEAST_ITERATIVE
 
     def __init__(self, operator: XRayTransform) -> None:
         self.operator = operator

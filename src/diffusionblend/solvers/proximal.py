@@ -13,7 +13,7 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.operators import XRayTransform
-from diffusionblend.solvers.gram import folds, gram_parts, scipy_matrix
+from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_matrix
 
 MAX_EIGEN = 2048
 """Rays of a slice (of a half, where it splits) up to which eigenvectors take a few seconds."""
@@ -22,7 +22,12 @@ MAX_DENSE = 10_240
 
 
 class Proximal(Protocol):
-    """The proximal point of x0 (z, y, x) for data y (view, row, column) and a weight rho."""
+    """The proximal point of x0 (z, y, x) for data y (view, row, column) and a weight rho.
+
+    least: the smallest rho, over |A|^2, that it solves for in good time.
+    """
+
+    least: float
 
     def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
         """argmin over z of |Az - y|^2 + rho |z - x0|^2, (z, y, x)."""
@@ -40,10 +45,11 @@ def proximal_of(
     from diffusionblend.solvers.dense_proximal import DenseProximal, dense_bytes
     from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
+    if has_few_rays(operator):
+        return ExactProximal(operator)
     sizes = dense_sizes(operator)
     if sizes is None:
-        few = not operator.couples_slices and max(ray_sizes(operator)) <= MAX_EIGEN
-        return ExactProximal(operator) if few else IterativeProximal(operator)
+        return IterativeProximal(operator)
     if dense_bytes(sizes) > memory_bytes:
         warnings.warn(
             f"A dense inverse for the data-consistency step would take {dense_bytes(sizes):.2g} "
@@ -55,22 +61,24 @@ def proximal_of(
     return DenseProximal(operator, trial=trial)
 
 
-def ray_sizes(operator: XRayTransform) -> list[int]:
-    """Rays of a slice, of each half where it splits."""
-    return folds(scipy_matrix(operator), operator.range_shape[2])[0].sizes
+def has_few_rays(operator: XRayTransform) -> bool:
+    """Whether slices are independent, with so few rays that eigenvectors are quick."""
+    n_rays = operator.range_shape[0] * operator.range_shape[2]
+    if operator.couples_slices or n_rays > 2 * MAX_EIGEN:
+        return False  # without a look at the matrix, which may be too large to be made
+    return max(folds(scipy_matrix(operator), operator.range_shape[2])[0].sizes) <= MAX_EIGEN
 
 
 def dense_sizes(operator: XRayTransform) -> list[int] | None:
     """The sizes of the blocks of a dense inverse, None where another solver is taken."""
-    if operator.couples_slices:
-        return None
     n_rays = operator.range_shape[0] * operator.range_shape[2]
     n_pixels = operator.domain_shape[1] * operator.domain_shape[2]
-    if min(n_rays, n_pixels) > 2 * MAX_DENSE:
-        return None  # without a look at the matrix, which takes seconds to make
+    too_many = min(n_rays, n_pixels) > 2 * MAX_DENSE
+    if operator.couples_slices or too_many or has_few_rays(operator):
+        return None
     rays, pixels = folds(scipy_matrix(operator), operator.range_shape[2])
     fewer = min(rays.sizes, pixels.sizes, key=max)
-    return fewer if max(rays.sizes) > MAX_EIGEN and max(fewer) <= MAX_DENSE else None
+    return fewer if max(fewer) <= MAX_DENSE else None
 
 
 class ExactProximal:
@@ -79,6 +87,8 @@ class ExactProximal:
     The matrix AA* of one slice is shared by all slices: its eigendecomposition (float64) is made
     once and serves every rho. Raises InputError where slices are coupled, or above MAX_EIGEN rays.
     """
+
+    least = LEAST_DIRECT
 
     def __init__(self, operator: XRayTransform) -> None:
         self.operator = operator

@@ -19,7 +19,7 @@ from diffusionblend.io.formats.raw_data import (
     Layout,
     Part,
     beside,
-    numbered_names,
+    names_of_files,
     read_parts,
 )
 
@@ -144,21 +144,9 @@ def _parts(path: Path, fields: dict[str, str], first_voxel: int, listed: list[st
     """Where the voxels lie: behind the header, or in files of their own."""
     named = fields["elementdatafile"]
     skip = int(_numbers(fields, "headersize", path, 1)[0]) if "headersize" in fields else 0
-    words = named.split()
-    if not words:
-        raise InputError(f"{path} names no data file.", "LOCAL, or the name of a file beside it")
-    if words[0].upper() == "LOCAL":
+    if named.strip().upper() == "LOCAL":
         return [Part(path, first_voxel)]
-    names = [named]
-    if words[0].upper() == "LIST":
-        names = listed
-    elif "%" in named and len(words) >= 4:
-        try:
-            names = numbered_names(words[0], *(int(w) for w in words[1:4]))
-        except ValueError as error:
-            raise InputError(f"{path} names its files by {named!r}: {error}.") from error
-    if not names:
-        raise InputError(f"{path} names no data file.", "LOCAL, or the name of a file beside it")
+    names = names_of_files(named, listed, path)
     return [Part(beside(path, name), max(skip, 0), skip == -1) for name in names]
 
 

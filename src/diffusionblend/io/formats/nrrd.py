@@ -20,7 +20,7 @@ from diffusionblend.io.formats.raw_data import (
     Layout,
     Part,
     beside,
-    numbered_names,
+    names_of_files,
     read_parts,
 )
 
@@ -161,17 +161,7 @@ def _parts(path: Path, fields: dict[str, str], first_voxel: int, listed: list[st
     named = fields.get("data file")
     if named is None:
         return [Part(path, first_voxel, from_end, lines)]
-    names = [named]
-    words = named.split()
-    if words[0].upper() == "LIST":
-        names = listed
-    elif "%" in named and len(words) >= 4:
-        try:
-            names = numbered_names(words[0], *(int(w) for w in words[1:4]))
-        except ValueError as error:
-            raise InputError(f"{path} names its files by {named!r}: {error}.") from error
-    if not names:
-        raise InputError(f"{path} names no data file.", "the name of a file beside it")
+    names = names_of_files(named, listed, path)
     return [Part(beside(path, name), 0, from_end, lines) for name in names]
 
 

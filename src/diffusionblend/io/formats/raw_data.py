@@ -74,7 +74,25 @@ def beside(source: Path, name: str) -> Path:
     return source.parent / path
 
 
-def numbered_names(pattern: str, first: int, last: int, step: int) -> list[str]:
+def names_of_files(named: str, listed: list[str], path: Path) -> list[str]:
+    """The data files that a header names: one, a LIST that follows, or a pattern with its numbers.
+
+    path: of the header, for messages. Raises InputError.
+    """
+    words, names = named.split(), [named]
+    if words and words[0].upper() == "LIST":
+        names = listed
+    elif "%" in named and len(words) >= 4:
+        try:
+            names = _numbered(words[0], *(int(w) for w in words[1:4]))
+        except ValueError as error:
+            raise InputError(f"{path} names its files by {named!r}: {error}.") from error
+    if not words or not names:
+        raise InputError(f"{path} names no data file.", "the name of a file beside it")
+    return names
+
+
+def _numbered(pattern: str, first: int, last: int, step: int) -> list[str]:
     """The file names of a pattern such as `slice%03d.raw`. Raises ValueError for another."""
     if step == 0 or abs(last - first) > MOST_FILES:
         raise ValueError("its steps lead nowhere")

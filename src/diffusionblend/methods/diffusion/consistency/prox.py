@@ -27,8 +27,8 @@ LEVELS = 4.0
 SHARE_OF_FREE = 0.5
 TYPICAL_LEVELS = 4
 """Levels that a run with noise passes."""
-LEAST = 1e-7
-"""Smallest rho over |A|^2: the limit for data without noise, which float32 just resolves."""
+NORM_ITERATIONS = 8
+"""|A|^2 to some percent, which is all that the smallest rho wants."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class ProximalStep(ConsistencyStep):
         self.couples_slices = problem.operator.couples_slices
         memory = memory_for_inverses(problem.device)
         self.proximal = proximal_of(problem.operator, memory, trial=trial)
-        self.least = LEAST * squared_norm(problem.operator)
+        self.least = self.proximal.least * squared_norm(problem.operator)
         self.rho = self.least if rho is None else rho
         self.variance = variance_of_data(problem) if rho is None else 0.0
         self.worth = WORTH * min(1.0, rays_per_pixel(problem))
@@ -124,8 +124,9 @@ def rays_per_pixel(problem: Problem) -> float:
 
 
 def squared_norm(operator: XRayTransform) -> float:
-    """|A|^2, of one slice where slices are independent."""
-    return (operator if operator.couples_slices else operator.with_slices(1)).norm() ** 2
+    """|A|^2, nearly; of one slice where slices are independent."""
+    one = operator if operator.couples_slices else operator.with_slices(1)
+    return one.norm(iterations=NORM_ITERATIONS) ** 2
 
 
 def memory_for_inverses(device: torch.device | str) -> float:
