@@ -1,4 +1,4 @@
-"""The proximal step by a dense inverse: the same point as by eigenvectors, in float64."""
+"""The proximal step by a dense factor: the same point as by eigenvectors, in float64."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_same_point_as_by_eigenvectors(rho, n_views, shift_mm) -> None:
     torch.testing.assert_close(one, expected[1:], atol=3e-3, rtol=1e-3)
 
 
-def test_another_rho_makes_another_inverse() -> None:
+def test_another_rho_makes_another_factor() -> None:
     operator = make_operator(20)
     x0, y = random_array(SHAPE, 0), random_array(operator.range_shape, 1)
     dense, exact = DenseProximal(operator), ExactProximal(operator)
@@ -52,7 +52,7 @@ def test_another_rho_makes_another_inverse() -> None:
 def test_a_matrix_without_a_factor_in_float32_gets_a_larger_rho() -> None:
     """Rounding gives A*A a negative eigenvalue: -1e-3 beside 1e4."""
     gram = torch.diag(torch.tensor([1e4, 1.0, -1e-3]))
-    inverse = dense_proximal._inverse(gram, 1e-6)
+    inverse = torch.cholesky_inverse(dense_proximal._factor(gram, 1e-6))
     assert torch.isfinite(inverse).all()
     assert inverse[2, 2] > 0
     assert inverse[1, 1] == pytest.approx(1.0, rel=1e-2)
@@ -90,7 +90,7 @@ def test_coupled_slices_have_no_matrix_of_one() -> None:
             kind(operator)
 
 
-def test_a_matrix_too_large_for_an_inverse_is_not_made(monkeypatch) -> None:
+def test_a_matrix_too_large_for_a_factor_is_not_made(monkeypatch) -> None:
     """It may be larger than the memory; rays are traced on the fly instead."""
     operator = make_operator(20)
     monkeypatch.setattr(proximal, "MAX_EIGEN", 10)

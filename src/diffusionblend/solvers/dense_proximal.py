@@ -1,4 +1,4 @@
-"""The proximal step by a dense inverse, where rays or pixels of a slice are some ten thousand."""
+"""The proximal step by a Cholesky factor, where rays or pixels of a slice are some ten thousand."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_m
 TIMED_SIZE = 1024
 GRAM_SECONDS = 3.0
 """Of a block of 8192 rays or pixels, by sparse matrices; it grows with their square."""
+TRIAL = 1e8
+"""Times the identity, a factor that leaves x0 as it is to rounding."""
 RAISE = 4.0
 """Factor on rho where rounding (float32) leaves the matrix without a Cholesky factor."""
 
 
 def dense_bytes(sizes: Sequence[int]) -> float:
-    """Memory of Gram matrix and inverse by the sizes of their blocks, with one block to compute."""
+    """Memory of Gram matrix and factor by the sizes of their blocks, with one block to compute."""
     return 4.0 * (2 * sum(n**2 for n in sizes) + 2 * max(sizes) ** 2)
 
 
-def dense_seconds(sizes: Sequence[int], n_inverses: int, device: torch.device | str) -> float:
-    """About how long a Gram matrix and so many inverses take, by a small inverse that is timed."""
+def dense_seconds(sizes: Sequence[int], n_factors: int, device: torch.device | str) -> float:
+    """About how long a Gram matrix and so many factors take, by a small factor that is timed."""
     small = torch.eye(TIMED_SIZE, device=device)
     seconds = []
     for _ in range(2):
         started = time.perf_counter()
-        float(_inverse(small, 1.0)[0, 0])
+        float(_factor(small, 1.0)[0, 0])
         seconds.append(time.perf_counter() - started)
     one = min(seconds) * sum((n / TIMED_SIZE) ** 3 for n in sizes)
-    return one * n_inverses + GRAM_SECONDS * sum((n / 8192) ** 2 for n in sizes)
+    return one * n_factors + GRAM_SECONDS * sum((n / 8192) ** 2 for n in sizes)
 
 
 class DenseProximal:
-    """z = x0 + A*(AA* + rho I)^-1 (y - A x0) = x0 + (A*A + rho I)^-1 A*(y - A x0), by an inverse.
+    """z = x0 + A*(AA* + rho I)^-1 (y - A x0) = x0 + (A*A + rho I)^-1 A*(y - A x0), by a factor.
 
-    Of AA* or A*A of one slice, whichever is smaller, shared by all slices. The inverse (float32) is
-    of one rho and made again for another: ask for few of them. trial: no inverse is made, for
-    timing the rest. Raises InputError where slices are coupled.
+    Of AA* or A*A of one slice, whichever is smaller, shared by all slices. The Cholesky factor
+    (float32) is of one rho and made again for another: ask for few of them. trial: no factor is
+    made, for timing the rest. Raises InputError where slices are coupled.
     """
 
     least = LEAST_DIRECT
@@ -48,16 +50,16 @@ class DenseProximal:
     def __init__(self, operator: XRayTransform, *, trial: bool = False) -> None:
         self.operator = operator
         self.grams: list[torch.Tensor]
-        self.inverses: list[torch.Tensor]
+        self.factors: list[torch.Tensor]
         self.rho: float | None
         matrix = scipy_matrix(operator)
         rays, pixels = folds(matrix, operator.range_shape[2])
         self.in_rays = max(rays.sizes) < max(pixels.sizes)
         self.fold = rays if self.in_rays else pixels
         self.trial, device = trial, operator.matrix.device
-        self.grams, self.inverses, self.rho = [], [], None
+        self.grams, self.factors, self.rho = [], [], None
         if trial:
-            self.inverses = [torch.zeros(n, n, device=device) for n in self.fold.sizes]
+            self.factors = [TRIAL * torch.eye(n, device=device) for n in self.fold.sizes]
             return
         grams = gram_parts(matrix.T if self.in_rays else matrix, self.fold, np.float32)
         self.grams = [torch.from_numpy(gram).to(device) for gram in grams]
@@ -79,21 +81,24 @@ class DenseProximal:
     def _solved(self, right_side: torch.Tensor, rho: float) -> torch.Tensor:
         """(G + rho I)^-1 of vectors (n, slices)."""
         if rho != self.rho and not self.trial:
-            self.inverses.clear()
-            self.inverses.extend(_inverse(gram, rho) for gram in self.grams)
+            self.factors.clear()
+            self.factors.extend(_factor(gram, rho) for gram in self.grams)
             self.rho = rho
         parts = self.fold.parts(right_side.float().contiguous())
-        solved = [inverse @ part for inverse, part in zip(self.inverses, parts, strict=True)]
+        pairs = zip(parts, self.factors, strict=True)
+        solved = [torch.cholesky_solve(part, factor) for part, factor in pairs]
         return self.fold.joined(solved).to(right_side)
 
 
-def _inverse(gram: torch.Tensor, rho: float) -> torch.Tensor:
-    """(G + rho I)^-1 in float32; rho is raised where rounding has given G negative eigenvalues."""
+def _factor(gram: torch.Tensor, rho: float) -> torch.Tensor:
+    """The lower Cholesky factor of G + rho I; rho is raised where rounding (float32) has given G
+    negative eigenvalues.
+    """
     while True:
         matrix = gram.clone()
         matrix.diagonal().add_(rho)
         factor, failed = torch.linalg.cholesky_ex(matrix)
         del matrix
         if not failed:
-            return torch.cholesky_inverse(factor)
+            return factor
         rho *= RAISE

@@ -1,4 +1,4 @@
-"""The proximal step of the data term, solved: by eigenvectors, by a dense inverse, or by CG.
+"""The proximal step of the data term, solved: by eigenvectors, by a dense factor, or by CG.
 
 argmin over z of |Az - y|^2 + rho |z - x0|^2, slice by slice unless the geometry couples them.
 """
@@ -18,7 +18,7 @@ from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_m
 MAX_EIGEN = 2048
 """Rays of a slice (of a half, where it splits) up to which eigenvectors take a few seconds."""
 MAX_DENSE = 10_240
-"""The same of rays or pixels, whichever are fewer, for a dense inverse."""
+"""The same of rays or pixels, whichever are fewer, for a dense factor."""
 
 
 class Proximal(Protocol):
@@ -39,8 +39,8 @@ def proximal_of(
 ) -> Proximal:
     """The fastest solver for an operator, with rho > 0.
 
-    memory_bytes: that a dense inverse may take; with less CG is taken in its place, with a warning.
-    trial: for timing a step; a dense inverse is then not made, and all its results are x0.
+    memory_bytes: that a dense factor may take; with less CG is taken in its place, with a warning.
+    trial: for timing a step; a dense factor is then not made, and all its results are x0.
     """
     from diffusionblend.solvers.dense_proximal import DenseProximal, dense_bytes
     from diffusionblend.solvers.iterative_proximal import IterativeProximal
@@ -52,7 +52,7 @@ def proximal_of(
         return IterativeProximal(operator)
     if dense_bytes(sizes) > memory_bytes:
         warnings.warn(
-            f"A dense inverse for the data-consistency step would take {dense_bytes(sizes):.2g} "
+            f"A dense factor for the data-consistency step would take {dense_bytes(sizes):.2g} "
             f"bytes, and {memory_bytes:.2g} may be taken: conjugate gradients are run in its "
             "place, to a tolerance.",
             stacklevel=2,
@@ -70,7 +70,7 @@ def has_few_rays(operator: XRayTransform) -> bool:
 
 
 def dense_sizes(operator: XRayTransform) -> list[int] | None:
-    """The sizes of the blocks of a dense inverse, None where another solver is taken."""
+    """The sizes of the blocks of a dense factor, None where another solver is taken."""
     n_rays = operator.range_shape[0] * operator.range_shape[2]
     n_pixels = operator.domain_shape[1] * operator.domain_shape[2]
     too_many = min(n_rays, n_pixels) > 2 * MAX_DENSE

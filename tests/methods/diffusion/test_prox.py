@@ -98,22 +98,22 @@ def test_few_rays_are_weighed_by_their_share_of_the_pixels() -> None:
     assert rhos[0] < rhos[1] / 4
 
 
-def test_a_trial_of_its_speed_makes_no_inverse(problem: Problem, monkeypatch) -> None:
+def test_a_trial_of_its_speed_makes_no_factor(problem: Problem, monkeypatch) -> None:
     from diffusionblend.solvers import dense_proximal, proximal
 
     monkeypatch.setattr(proximal, "MAX_EIGEN", 1)
 
     def fail(*_: object) -> None:
-        raise AssertionError("an inverse was made")
+        raise AssertionError("a factor was made")
 
-    monkeypatch.setattr(dense_proximal, "_inverse", fail)
+    monkeypatch.setattr(dense_proximal, "_factor", fail)
     step = Prox().for_timing().step(problem)
     step.begin(0.5)
     x0 = torch.ones(SHAPE)
     torch.testing.assert_close(step(x0, slice(0, SHAPE[0])), x0)
 
 
-def test_the_cost_of_the_inverse_is_told(problem: Problem, monkeypatch) -> None:
+def test_the_cost_of_the_factor_is_told(problem: Problem, monkeypatch) -> None:
     from diffusionblend.solvers import proximal
 
     assert Prox().setup_cost(problem.projections) == (0.0, 0)  # by eigenvectors
@@ -123,7 +123,7 @@ def test_the_cost_of_the_inverse_is_told(problem: Problem, monkeypatch) -> None:
     assert n_bytes > 4 * 2 * 2 * (VIEWS * 10) ** 2
 
 
-def test_too_little_memory_for_the_inverse_is_told_and_cg_taken(
+def test_too_little_memory_for_the_factor_is_told_and_cg_taken(
     problem: Problem, monkeypatch
 ) -> None:
     from diffusionblend.solvers import proximal

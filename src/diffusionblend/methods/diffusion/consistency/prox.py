@@ -49,21 +49,21 @@ class Prox(Consistency):
         return ProximalStep(problem, self.rho)
 
     def for_timing(self) -> Consistency:
-        """Without a dense inverse."""
+        """Without a dense factor."""
         return _TrialProx(rho=self.rho)
 
     def setup_cost(self, scan: Projections) -> tuple[float, int]:
-        """Seconds and bytes of the dense inverse, where one is made."""
+        """Seconds and bytes of the dense factor, where one is made."""
         from diffusionblend.operators import XRayTransform
         from diffusionblend.solvers.dense_proximal import dense_bytes, dense_seconds
         from diffusionblend.solvers.proximal import dense_sizes
 
         grid = scan.grid if scan.geometry.couples_slices else scan.grid.with_slices(1)
         sizes = dense_sizes(XRayTransform(scan.geometry, grid))
-        if sizes is None or dense_bytes(sizes) > memory_for_inverses("cpu"):
+        if sizes is None or dense_bytes(sizes) > memory_for_factors("cpu"):
             return 0.0, 0
-        n_inverses = 1 if self.rho is not None else TYPICAL_LEVELS
-        return dense_seconds(sizes, n_inverses, "cpu"), int(dense_bytes(sizes))
+        n_factors = 1 if self.rho is not None else TYPICAL_LEVELS
+        return dense_seconds(sizes, n_factors, "cpu"), int(dense_bytes(sizes))
 
 
 class _TrialProx(Prox):
@@ -83,7 +83,7 @@ class ProximalStep(ConsistencyStep):
 
         self.problem, self.given = problem, rho
         self.couples_slices = problem.operator.couples_slices
-        memory = memory_for_inverses(problem.device)
+        memory = memory_for_factors(problem.device)
         self.proximal = proximal_of(problem.operator, memory, trial=trial)
         self.least = self.proximal.least * squared_norm(problem.operator)
         self.rho = self.least if rho is None else rho
@@ -129,8 +129,8 @@ def squared_norm(operator: XRayTransform) -> float:
     return one.norm(iterations=NORM_ITERATIONS) ** 2
 
 
-def memory_for_inverses(device: torch.device | str) -> float:
-    """Bytes that a dense inverse may take: half of what is free on a device."""
+def memory_for_factors(device: torch.device | str) -> float:
+    """Bytes that a dense factor may take: half of what is free on a device."""
     import torch
 
     if torch.device(device).type == "cuda":
