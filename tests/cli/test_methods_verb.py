@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from command_line import TINY_TRAINING
+from command_line import TINY_TRAINING, assert_refused
 from diffusionblend.methods import METHODS
 
 
@@ -43,3 +43,14 @@ def test_a_trained_layout_is_what_its_method_takes(cli, tmp_path, chest_file, sc
     refused = cli(*run, "--force", "--method", "diffusionblend")
     assert refused.code == 1
     assert "is of the type 'slices'" in refused.err and "--prior-type conditional" in refused.err
+
+
+def test_what_suits_a_scan_is_listed_with_commands(cli, scan_file):
+    result = cli("methods", "--for", scan_file)
+    assert result.code == 0
+    assert result.out.startswith("fbp ") and "\nadmm-tv " in result.out  # 6 views, 16 pixels
+    rows = json.loads(cli("methods", "--for", scan_file, "--json").out)
+    assert [row["method"] for row in rows] == ["fbp", "admm-tv"]
+    assert f"diffusionblend reconstruct {scan_file} -o volume.nii.gz" in rows[0]["command"]
+    assert_refused(cli("methods", "dds", "--for", scan_file), "Both the method dds and a scan")
+    assert_refused(cli("methods", "--for", scan_file.with_name("none.h5")), "none.h5")

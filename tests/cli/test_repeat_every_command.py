@@ -15,6 +15,7 @@ from diffusionblend.cli.repeat import repeated
 from diffusionblend.runs.record import RunRecord, read_run_record, run_record_path
 
 LINES = {
+    "run": ("scans/a", "-o", "first", "--views", "6", "--subject", "patient"),
     "demo": ("-o", "first", "--views", "6"),
     "import": ("series", "-o", "first.nii.gz", "--spacing-mm", "2", "3", "4"),
     "train": ("volumes", "-o", "first", "--network.image-size", "64", "--steps", "7"),

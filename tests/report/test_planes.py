@@ -14,9 +14,9 @@ SPACING_MM = (3.0, 2.0, 1.0)
 
 
 def marked(corner: tuple[int, int, int], signs: tuple[int, int, int] = (1, 1, 1)) -> Volume:
-    """Zeros with 1 at an array corner (z, y, x); signs: direction of the x, y, z axes in LPS."""
+    """Zeros with 100 HU at an array corner (z, y, x); signs: direction of the LPS x, y, z axes."""
     values = np.zeros(SHAPE)
-    values[corner] = 1.0
+    values[corner] = 100.0
     direction = tuple(np.diag(signs).astype(float).ravel())
     return Volume(values, Grid(shape=SHAPE, spacing_mm=SPACING_MM, direction=direction))
 
@@ -34,8 +34,8 @@ def test_right_front_head_is_always_the_upper_left_corner(signs: tuple[int, int,
         ("sagittal", x, ("A", "P", "H", "F")),
     ):
         image = plane_slice(volume, plane, index)
-        assert image.values[0, 0] == 1.0
-        assert image.values.sum() == 1.0
+        assert image.values[0, 0] == 100.0
+        assert image.values.sum() == 100.0
         assert image.sides == sides
 
 
@@ -53,5 +53,11 @@ def test_a_volume_stored_sagittally_still_names_its_sides() -> None:
     # array axes (z, y, x) run to the left, to the head and to the back
     direction = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     grid = Grid(shape=SHAPE, spacing_mm=SPACING_MM, direction=direction)
-    image = plane_slice(Volume(np.zeros(SHAPE), grid), "axial", 0)
+    image = plane_slice(Volume(np.full(SHAPE, -1000.0), grid), "axial", 0)
     assert image.sides == ("A", "P", "H", "F")
+
+
+def test_an_object_has_axes_in_place_of_a_patients_sides() -> None:
+    volume = marked((0, 0, 0)).with_values(np.full(SHAPE, 0.02))
+    assert plane_slice(volume, "axial", 0).sides == ("−x", "+x", "−y", "+y")
+    assert plane_slice(volume, "coronal", 0).sides == ("−x", "+x", "+z", "−z")

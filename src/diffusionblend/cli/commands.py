@@ -12,8 +12,12 @@ _OTHERS: dict[str, Entry] = {
     ),
     "methods": Entry(
         "methods:Methods",
-        "List the methods, or describe one of them.",
-        ("diffusionblend methods", "diffusionblend methods dds"),
+        "List the methods, describe one, or say which suit a scan.",
+        (
+            "diffusionblend methods",
+            "diffusionblend methods dds",
+            "diffusionblend methods --for scan.h5",
+        ),
     ),
     "settings": Entry(
         "settings:Settings",

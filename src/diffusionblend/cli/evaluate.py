@@ -174,7 +174,7 @@ class Evaluate:
             return None
 
     def _check_units(self, volume: Volume, reference: Volume) -> None:
-        """Raises InputError for units that differ, or pages asked for of a volume in 1/mm."""
+        """Raises InputError for units that differ, or that are no HU."""
         units = unit_of(volume.values), unit_of(reference.values)
         if units[1] == "HU" or units[0] == "HU":
             check_hu(reference, self.reference)
@@ -185,12 +185,6 @@ class Evaluate:
                 "attenuation in 1/mm is; the reference is in HU.",
                 "both in HU, or both in 1/mm",
                 "reconstruct with --output-unit hu",
-            )
-        if units[0] != "HU" and (self.figure is not None or self.report is not None):
-            raise InputError(
-                "A figure or a report was asked for of volumes in 1/mm.",
-                "volumes in HU, for these",
-                "'diffusionblend view' to look at them, or --output for the figures alone",
             )
 
     def _print(self, evaluation: Evaluation, calibration: Calibration | None) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from diffusionblend.cli.common import say
+from diffusionblend.cli.common import choose_device, say
 from diffusionblend.cli.compose import Chosen, chosen_for
 from diffusionblend.cli.options import field_docs
+from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.base import Method
 from diffusionblend.priors.store import shipped_of_type
@@ -28,15 +31,20 @@ NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Methods:
-    """List the methods, or describe one: what it is, which prior it needs, when to choose it."""
+    """List the methods, describe one, or say which suit a scan."""
 
     method: Annotated[str | None, tyro.conf.Positional] = None
     """Only this one, with its settings (default: all)."""
+    for_: Annotated[Path | None, tyro.conf.arg(name="for")] = None
+    """Projections file (.h5): print the methods that suit it, best first, with their commands."""
     json: bool = False
     """Print JSON instead of lines: a list, or one object where a method is named."""
 
     def run(self) -> None:
         """Print them, a line each, in the order of the benchmark's tables."""
+        if self.for_ is not None:
+            self._say_what_suits(self.for_)
+            return
         if self.method is not None:
             chosen = chosen_for(self.method)
             card = _row(chosen.kind) | {"settings": _settings_of(chosen)}
@@ -50,6 +58,33 @@ class Methods:
             name = f"{row['name']:{NAME_WIDTH}}"
             say(f"{name}{row['summary']}; prior: {row['needs']}; for {row['when']}")
         say(NOTE)
+
+    def _say_what_suits(self, scan_file: Path) -> None:
+        """The methods that suit a scan, with reasons and commands. Raises InputError."""
+        from diffusionblend.io.projections import read_projections
+        from diffusionblend.methods.advice import advise
+
+        if self.method is not None:
+            raise InputError(
+                f"Both the method {self.method} and a scan were given.",
+                "one of them",
+                f"diffusionblend methods --for {scan_file}",
+            )
+        found = advise(read_projections(scan_file), on_gpu=choose_device("auto") != "cpu")
+        rows = [
+            {
+                "method": one.method,
+                "why": one.why,
+                "command": f"diffusionblend reconstruct {shlex.quote(str(scan_file))} "
+                f"-o volume.nii.gz {' '.join(one.options())}",
+            }
+            for one in found
+        ]
+        if self.json:
+            say(json.dumps(rows, indent=2))
+            return
+        for row in rows:
+            say(f"{row['method']:{NAME_WIDTH}}{row['why']}\n  {row['command']}")
 
 
 def prior_needed(method: type[Method]) -> str:

@@ -59,7 +59,7 @@ def _options_of_field(kind: type, one: Field, prefix: str) -> Iterator[Option]:
     plain, marks = _unwrapped(hint)
     arg = next((m for m in marks if hasattr(m, "aliases")), None)
     default = one.default if one.default_factory is MISSING else one.default_factory()
-    name = one.name.replace("_", "-")
+    name = one.name.rstrip("_").replace("_", "-")
     if is_dataclass(plain):
         named = name if arg is None or arg.name is None else arg.name
         inner = f"{prefix}{named}." if named else prefix

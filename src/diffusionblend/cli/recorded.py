@@ -35,6 +35,14 @@ class Entry:
 
 
 RECORDED: dict[str, Entry] = {
+    "run": Entry(
+        "run:Run",
+        "Go from a CT or a measured scan to a volume, a picture and a report.",
+        (
+            "diffusionblend run scans/patient-03 -o results",
+            "diffusionblend run tooth.h5 -o results",
+        ),
+    ),
     "demo": Entry(
         "demo:Demo",
         "Scan a synthetic chest, or your own CT, with a few views and reconstruct it.",

@@ -83,13 +83,12 @@ class Simulate:
         """Read, project, add noise, write."""
         from diffusionblend.io.projections import check_projections_suffix, write_projections
         from diffusionblend.io.volumes import read_volume
-        from diffusionblend.simulation import check_noise, simulate
+        from diffusionblend.simulation import simulate
 
         check_output_and_record(self.output, self.force)
         check_outputs_are_no_inputs([self.output], [self.volume])
         check_projections_suffix(self.output)
-        self._check_numbers()
-        check_noise(self.photons, self.electronic_counts)
+        self.check_options()
         record = RunRecord(command="simulate", settings=asdict(self), seed=self.seed)
         add_input(record, self.volume)
         with timed_part(record, "read", self.volume.name) as on_step:
@@ -147,8 +146,11 @@ class Simulate:
             "source_to_detector_mm": self.source_to_detector_mm,
         }
 
-    def _check_numbers(self) -> None:
+    def check_options(self) -> None:
         """Raise InputError for options that no scan could have."""
+        from diffusionblend.simulation import check_noise
+
+        check_noise(self.photons, self.electronic_counts)
         check_seed(self.seed)
         arc = HALF_SCAN_DEGREES if self.arc_degrees is None else self.arc_degrees
         if self.views < 1 or not 0 < arc <= 2 * HALF_SCAN_DEGREES:

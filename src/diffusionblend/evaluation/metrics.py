@@ -93,9 +93,14 @@ class Evaluation:
         ssim = "" if axial.ssim is None else f", axial SSIM {axial.ssim:.3f}"
         return (
             f"Evaluation: PSNR {self.volume_psnr_db:.2f} dB (axial slices "
-            f"{axial.psnr_db:.2f} dB){ssim}, mean absolute error "
-            f"{self.mean_absolute_error_hu:.1f} HU"
+            f"{axial.psnr_db:.2f} dB){ssim}, mean absolute error {self._error()}"
         )
+
+    def _error(self) -> str:
+        """The mean absolute error with its unit."""
+        if self.mean_absolute_error_hu is not None:
+            return f"{self.mean_absolute_error_hu:.1f} HU"
+        return f"{self.mean_absolute_error_per_mm:.3g} 1/mm"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a row for each plane, and the figures of the whole volume."""
@@ -105,7 +110,7 @@ class Evaluation:
             for name, score in self.planes.items()
         )
         whole = f"<tr><th>whole volume</th><td>{self.volume_psnr_db:.2f}</td><td></td></tr>"
-        error = f"mean absolute error {self.mean_absolute_error_hu:.1f} HU"
+        error = f"mean absolute error {self._error()}"
         notes = "".join(f"<p>{note}</p>" for note in self.notes)
         head = "<tr><th></th><th>PSNR (dB)</th><th>SSIM</th></tr>"
         return f"<table>{head}{rows}{whole}</table><p>{error}</p>{notes}"

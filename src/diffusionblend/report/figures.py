@@ -20,6 +20,7 @@ from diffusionblend.evaluation.metrics import PLANE_AXES, Evaluation
 from diffusionblend.geometry.grid import check_same_grid
 from diffusionblend.report.colours import deviation_limit_hu, on_black, overlay_rgba
 from diffusionblend.report.planes import PlaneImage, middle_slices
+from diffusionblend.report.windows import Windows
 from diffusionblend.units import WINDOWS_HU
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
-
-ERROR_LIMIT_HU = 300.0
-"""Half the range of the error maps' colours: larger errors take the end colours."""
 
 ERROR_COLOURS = "RdBu_r"
 
@@ -75,20 +73,23 @@ class _Layout:
 def three_planes_figure(
     volumes: Mapping[str, Volume],
     reference: str | None = None,
-    window: tuple[float, float] | str = "full",
+    window: tuple[float, float] | str | None = None,
     *,
     evaluations: Mapping[str, Evaluation] | None = None,
-    error_limit_hu: float = ERROR_LIMIT_HU,
+    error_limit: float | None = None,
 ) -> Figure:
     """The middle axial, coronal and sagittal slice of each volume, one column each.
 
-    window: (black, white) in HU, or a name of WINDOWS_HU. reference: the name of the volume that
-    the others' signed errors in HU are shown against, in a second block of columns. evaluations:
-    by name; each panel then carries the mean PSNR of its plane. All panels share one scale in mm.
-    Raises InputError for no volume, an unknown name or different grids.
+    window: (black, white) in the volumes' unit, or a name: of WINDOWS_HU, or of volumes in 1/mm
+    "auto" or "full"; None: "full" in HU, "auto" in 1/mm. reference: the name of the volume that
+    the others' signed errors are shown against, in a second block of columns, up to `error_limit`.
+    evaluations: by name; each panel then carries the mean PSNR of its plane. All panels share one
+    scale in mm. Raises InputError for no volume, an unknown name or different grids.
     """
-    low, high = window_limits(window)
     check_volumes(volumes, reference)
+    shown = Windows.of(volumes)
+    low, high = window_limits(shown.first if window is None else window, shown)
+    limit = shown.error_limit if error_limit is None else error_limit
     slices = {name: middle_slices(volume) for name, volume in volumes.items()}
     errors = error_slices(slices, reference)
     layout = _layout(next(iter(slices.values())), len(slices), len(errors))
@@ -99,12 +100,12 @@ def three_planes_figure(
     for column, (name, planes) in enumerate(slices.items()):
         image = _draw_column(figure, layout, column, planes, name, ("gray", low, high))
         _draw_scores(figure, (evaluations or {}).get(name), name == reference)
-    _draw_bar(figure, layout, len(slices), image, "HU")
+    _draw_bar(figure, layout, len(slices), image, shown.unit)
     for column, (name, planes) in enumerate(errors.items(), start=len(slices)):
-        colours = (ERROR_COLOURS, -error_limit_hu, error_limit_hu)
+        colours = (ERROR_COLOURS, -limit, limit)
         image = _draw_column(figure, layout, column, planes, f"{name}: error", colours)
     if errors:
-        _draw_bar(figure, layout, len(slices) + len(errors), image, "error (HU)")
+        _draw_bar(figure, layout, len(slices) + len(errors), image, f"error ({shown.unit})")
     _draw_plane_names(figure, layout)
     return figure
 
@@ -182,15 +183,18 @@ def check_figure_suffix(path: Path | str) -> None:
         )
 
 
-def window_limits(window: tuple[float, float] | str) -> tuple[float, float]:
-    """(black, white) in HU from a preset's name or a pair. Raises InputError."""
+def window_limits(
+    window: tuple[float, float] | str, shown: Windows | None = None
+) -> tuple[float, float]:
+    """(black, white) from a window's name or a pair, by default in HU. Raises InputError."""
+    named, unit = (WINDOWS_HU, "HU") if shown is None else (shown.limits, shown.unit)
     if isinstance(window, str):
-        if window not in WINDOWS_HU:
-            raise InputError(f"The window is {window!r}.", f"one of {', '.join(WINDOWS_HU)}")
-        return WINDOWS_HU[window]
+        if window not in named:
+            raise InputError(f"The window is {window!r}.", f"one of {', '.join(named)}")
+        return named[window]
     low, high = window
     if not low < high:
-        raise InputError(f"The window is {low} to {high} HU.", "black below white")
+        raise InputError(f"The window is {low} to {high} {unit}.", "black below white")
     return float(low), float(high)
 
 

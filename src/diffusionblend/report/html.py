@@ -34,10 +34,10 @@ from diffusionblend.evaluation.tables import (
     shown_columns,
 )
 from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
+from diffusionblend.io.atomic import atomic_output, check_outputs_absent
 from diffusionblend.report.colours import deviation_limit_hu
 from diffusionblend.report.figures import (
     ERROR_COLOURS,
-    ERROR_LIMIT_HU,
     check_volumes,
     error_slices,
 )
@@ -50,13 +50,12 @@ from diffusionblend.report.panels import (
 )
 from diffusionblend.report.planes import middle_slices
 from diffusionblend.report.profiles import centre_profiles, profile_chart
-from diffusionblend.units import WINDOWS_HU
+from diffusionblend.report.windows import Windows
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATE = "report.html.j2"
-FIRST_WINDOW = "full"
 OVERLAYS = {"off": 0.0, "light": 0.4, "strong": 0.8}
 """How much of the standard deviation's colours can be chosen to be seen."""
 
@@ -74,27 +73,30 @@ def write_report(
     run_records: Mapping[str, Mapping[str, object]] | None = None,
     projections: Mapping[str, object] | None = None,
     simulated: bool = True,
-    error_limit_hu: float = ERROR_LIMIT_HU,
+    learned: bool = True,
+    headline: str | None = None,
+    error_limit: float | None = None,
     force: bool = False,
 ) -> Path:
-    """Writes the report on `volumes` (by name, one grid, HU) to one HTML file and returns its path.
+    """Writes the report on `volumes` (by name, one grid, one unit) to one HTML file.
 
     reference: the name of the truth among the volumes. evaluations, deviations (standard deviations
     in HU), calibrations: by volume name. settings: setting to value, or method to such a mapping.
     run_records: by method; their `timings` or `seconds` make a table, the whole stands below it.
     projections: how they were made (`Projections.notes`). simulated: whether they were computed
-    from the reference. Raises InputError for no volume, unknown names, different grids or what is
+    from the reference. learned: whether a learned prior made one of the volumes. headline: a
+    sentence above all. error_limit: half the range of errors' colours, in the volumes' unit.
+    Returns its path. Raises InputError for no volume, unknown names, different grids or what is
     no standard deviation, OutputExistsError where the file exists without `force`.
     """
-    from diffusionblend.io.atomic import atomic_output, check_outputs_absent
-
     check_outputs_absent([path], force)
     check_volumes(volumes, reference)
     evaluations, deviations = dict(evaluations or {}), dict(deviations or {})
     calibrations = dict(calibrations or {})
     _check_named(volumes, evaluations=evaluations, deviations=deviations, calibrations=calibrations)
     limit_hu = deviation_limit_hu(d.values for d in deviations.values())
-    records = dict(run_records or {})
+    windows = Windows.of(volumes)
+    limit = windows.error_limit if error_limit is None else error_limit
     page = _template().render(
         title=title,
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
@@ -102,25 +104,44 @@ def write_report(
         grid=next(iter(volumes.values())).grid,
         reference=reference,
         simulated=simulated,
-        windows=WINDOWS_HU,
-        first_window=FIRST_WINDOW,
-        error_limit_hu=error_limit_hu,
-        error_bar=colour_bar_uri(ERROR_COLOURS),
-        **_pictures(volumes, reference, evaluations, error_limit_hu, deviations, limit_hu),
+        learned=learned,
+        headline=headline,
+        **_ranges(windows, limit),
+        **_pictures(volumes, reference, evaluations, windows, limit, deviations, limit_hu),
         **_uncertainty(volumes, reference, deviations, limit_hu),
         calibrations=_calibration_tables(calibrations),
         **_figures(evaluations),
         charts=[profile_chart(profile) for profile in centre_profiles(volumes)],
-        clip_hu=CLIP_HU,
+        clip=next((e.clip for e in evaluations.values()), CLIP_HU),
         tissue_classes=_tissue_sentences(),
-        settings=_settings_table(settings or {}),
-        timings=_timing_table(records),
         projections=[(k, _text(v)) for k, v in (projections or {}).items()],
-        records=[(name, _json(record)) for name, record in records.items()],
+        **_runs(settings or {}, run_records or {}),
     )
     with atomic_output(path, force=force) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     return Path(path)
+
+
+def _ranges(windows: Windows, error_limit: float) -> dict[str, object]:
+    """The unit of the volumes, the windows they are shown in and the range of their errors."""
+    return {
+        "unit": windows.unit,
+        "windows": windows.limits,
+        "first_window": windows.first,
+        "error_limit": error_limit,
+        "error_bar": colour_bar_uri(ERROR_COLOURS),
+    }
+
+
+def _runs(
+    settings: Mapping[str, object], records: Mapping[str, Mapping[str, object]]
+) -> dict[str, object]:
+    """The tables of settings and times, and the records as text."""
+    return {
+        "settings": _settings_table(settings),
+        "timings": _timing_table(records),
+        "records": [(name, _json(record)) for name, record in records.items()],
+    }
 
 
 def _check_named(
@@ -153,7 +174,8 @@ def _pictures(
     volumes: Mapping[str, Volume],
     reference: str | None,
     evaluations: Mapping[str, Evaluation],
-    error_limit_hu: float,
+    windows: Windows,
+    error_limit: float,
     deviations: Mapping[str, Volume],
     limit_hu: float,
 ) -> dict[str, object]:
@@ -162,8 +184,8 @@ def _pictures(
     spread = {name: middle_slices(volume) for name, volume in deviations.items()}
     errors = error_slices(slices, reference)
     widest_mm = _widest_mm(volumes)
-    views = [(name, "gray", low, high) for name, (low, high) in WINDOWS_HU.items()]
-    error_views = [("error", ERROR_COLOURS, -error_limit_hu, error_limit_hu)]
+    views = [(name, "gray", low, high) for name, (low, high) in windows.limits.items()]
+    error_views = [("error", ERROR_COLOURS, -error_limit, error_limit)]
 
     def picture(name: str, plane: str) -> Panel:
         corner = ""

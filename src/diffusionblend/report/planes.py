@@ -15,9 +15,13 @@ import numpy as np
 from diffusionblend.data.volume import Volume
 from diffusionblend.evaluation.metrics import PLANE_AXES
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.units import unit_of
 
 WORLD_ENDS = (("R", "L"), ("A", "P"), ("F", "H"))
 """The letters at the low and the high end of LPS x, y and z."""
+
+OBJECT_SIDES = {"L": "+x", "R": "−x", "P": "+y", "A": "−y", "H": "+z", "F": "−z"}
+"""What stands at the sides of a volume in 1/mm, which need not be a patient."""
 
 STARTS = ("R", "A", "H")
 """The ends at which an image starts, at its left or its top."""
@@ -27,8 +31,9 @@ STARTS = ("R", "A", "H")
 class PlaneImage:
     """One slice, ready to show: row 0 at the top, column 0 at the left.
 
-    values: (row, column) in HU. height_mm, width_mm: its size. sides: letters (left, right, top,
-    bottom) of the patient's R, L, A, P, H, F. index: the slice's index along its array axis.
+    values: (row, column) in HU or 1/mm. height_mm, width_mm: its size. sides: letters (left, right,
+    top, bottom) of the patient's R, L, A, P, H, F, or +x to -z of an object in 1/mm. index: the
+    slice's index along its array axis.
     """
 
     values: np.ndarray
@@ -70,11 +75,14 @@ def plane_slice(volume: Volume, plane: str, index: int) -> PlaneImage:
         values = values[::-1]
     if layout.flip_columns:
         values = values[:, ::-1]
+    sides = layout.sides
+    if unit_of(volume.values) != "HU":
+        sides = tuple(OBJECT_SIDES[side] for side in sides)
     return PlaneImage(
         values=values,
         height_mm=grid.shape[layout.row_axis] * grid.spacing_mm[layout.row_axis],
         width_mm=grid.shape[layout.column_axis] * grid.spacing_mm[layout.column_axis],
-        sides=layout.sides,
+        sides=sides,
         index=index,
     )
 

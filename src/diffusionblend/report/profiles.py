@@ -10,6 +10,8 @@ import numpy as np
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.report.planes import PlaneImage, middle_slices
+from diffusionblend.report.windows import LEAST_WIDTH
+from diffusionblend.units import unit_of
 
 VERTICAL_PLANES = ("coronal",)
 """Where the line runs from top to bottom, so that the three lines run along three axes."""
@@ -74,7 +76,9 @@ def profile_chart(profile: Profile) -> Chart:
     values = np.concatenate(list(profile.hu.values()))
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    slack = max(0.0, LEAST_RANGE_HU - (high - low)) / 2
+    in_hu = not finite.size or unit_of(finite) == "HU"
+    least = LEAST_RANGE_HU if in_hu else LEAST_WIDTH
+    slack = max(0.0, least - (high - low)) / 2
     low, high = low - slack, high + slack
     end_mm = float(profile.mm[-1] + profile.mm[0])
 

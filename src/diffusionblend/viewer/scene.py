@@ -20,8 +20,8 @@ from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import PLANE_AXES
 from diffusionblend.geometry.grid import Grid, check_same_grid
 from diffusionblend.report import colours as uncertainty
-from diffusionblend.report.figures import ERROR_LIMIT_HU
-from diffusionblend.report.planes import plane_layout
+from diffusionblend.report.planes import OBJECT_SIDES, plane_layout
+from diffusionblend.report.windows import DIFFERENCE_SHARE, ERROR_LIMIT_HU, automatic_windows
 from diffusionblend.units import AIR_HU, WINDOWS_HU, Unit, unit_of
 
 FIRST_WINDOW = "full"
@@ -30,12 +30,6 @@ CHUNK_BYTES = 4 << 20
 BYTES_PER_VOXEL = 2
 MOST_STEPS = 32_000
 """Of what an int16 can hold."""
-WINDOW_PERCENTILES = (0.5, 99.8)
-"""Of the first volume in 1/mm: the ends of its automatic window."""
-DIFFERENCE_SHARE = 5
-"""The first range of differences is that window's width by this."""
-OBJECT_SIDES = {"L": "+x", "R": "−x", "P": "+y", "A": "−y", "H": "+z", "F": "−z"}
-"""What stands at the sides of a volume in 1/mm, which need not be a patient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +117,9 @@ class Scene:
         if self.unit == "HU":
             return WINDOWS_HU, ERROR_LIMIT_HU
         first = next(iter(self.volumes.values()))
-        low, high = (float(v) for v in np.percentile(first, WINDOW_PERCENTILES))
-        high = max(high, low + 1)
-        full = (float(first.min()), float(max(first.max(), first.min() + 1)))
-        return {"auto": (low, high), "full": full}, max(1.0, (high - low) / DIFFERENCE_SHARE)
+        windows = automatic_windows(first, least=1.0)
+        low, high = windows["auto"]
+        return windows, max(1.0, (high - low) / DIFFERENCE_SHARE)
 
     def facts(self) -> dict[str, object]:
         """What the page must know, as plain values."""
