@@ -22,8 +22,9 @@ def tilt_one(i, dataset):
         dataset.ImageOrientationPatient = [1, 0, 0, 0, 0.99862953, 0.05233596]  # 3 degrees
 
 
-def tilt_the_gantry(i, dataset):
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 0.98480775, 0.17364818]  # 10 degrees
+def shift_one(i, dataset):
+    if i == 4:
+        dataset.ImagePositionPatient = [-10.0, -18.5, 8.0]
 
 
 def mix_two_series(i, dataset):
@@ -50,13 +51,13 @@ def localiser(i, dataset):
         ({"heights_mm": without(3)}, ("A slice is missing", "2.dcm and 3.dcm", "4 mm apart")),
         ({"heights_mm": [0, 2, 4, 4, 6, 8]}, ("Two slices lie at one place", "2.dcm and 3.dcm")),
         ({"change": tilt_one}, ("4.dcm is tilted by 3.0 degrees",)),
-        ({"change": tilt_the_gantry}, ("The slices are tilted", "mm beside the normal")),
+        ({"change": shift_one}, ("do not follow one line", "4.dcm lies 1.50 mm beside")),
         ({"change": mix_two_series}, ("holds 2 series", SERIES_UID + ".9", "--series")),
         ({"change": colour}, ("colour image",)),
         ({"change": localiser}, ("0.dcm is a localiser",)),
         ({"hu": hu_pattern(2)}, ("has 2 slice(s)", "at least 3")),
     ],
-    ids=["missing", "twice", "one tilted", "gantry", "two series", "colour", "localiser", "thin"],
+    ids=["missing", "twice", "one tilted", "shifted", "two series", "colour", "localiser", "thin"],
 )
 def test_a_series_that_is_no_regular_ct_is_refused(cli, tmp_path, series, words):
     write_series(tmp_path / "in", **series)

@@ -218,16 +218,6 @@ def test_one_tilted_slice(tmp_path):
     refused(tmp_path, "4.dcm", "tilted by 3.0 degrees")
 
 
-def test_tilted_gantry(tmp_path):
-    def tilt(i, dataset):
-        c, s = np.cos(np.radians(10)), np.sin(np.radians(10))
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, float(round(c, 8)), float(round(s, 8))]
-        dataset.GantryDetectorTilt = 10
-
-    write_series(tmp_path, change=tilt)  # the table moves along z, not along the slices' normal
-    refused(tmp_path, "tilted", "beside the normal", "10 degrees")
-
-
 def test_oblique_slices_along_their_normal_are_read(tmp_path):
     angle = np.radians(10)
     normal = np.array([0, -np.sin(angle), np.cos(angle)])

@@ -2,8 +2,9 @@
 
 What is done to the values: each slice's rescale slope and intercept are applied; pixels that hold
 the padding value, and all below -1024 HU, become -1024 HU, but not in a series that `write` wrote.
-The table and all else in the field of view stay as they are. What does not stack into a regular
-grid is refused (see `stack`), and so is what is more than one acquisition (see `acquisition`).
+The table and all else in the field of view stay as they are. Slices of a tilted gantry are shifted
+upright, as sheared files are. What else does not stack into a regular grid is refused (see
+`stack`), and so is what is more than one acquisition (see `acquisition`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from diffusionblend.io.dicom.series import find_series
 from diffusionblend.io.dicom.stack import Stack, check_units
 from diffusionblend.io.dicom.write import MANUFACTURER
 from diffusionblend.io.foreign.reader import reads_foreign
+from diffusionblend.io.formats.placed import Placed, volume_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,8 @@ def read_dicom_series(
     acquisitions. on_step: called with the steps done and in all, one for each header and one for
     each slice. Returns values (z, y, x) float32 and what was found. Raises InputError for an empty
     folder, several series, several acquisitions or phases in one, slices that are missing,
-    duplicated, tilted, irregular or fewer than three, values that are not HU, colour, localiser
-    and other images than CT, missing positions, and truncated files.
+    duplicated, tilted against each other, irregular or fewer than three, values that are not HU,
+    colour, localiser and other images than CT, missing positions, and truncated files.
     """
     folder = Path(folder)
     found = find_series(
@@ -81,8 +83,9 @@ def read_dicom_series(
         stack,
         on_step and (lambda share: on_step(n_files + round(share * n_files), 2 * n_files)),
     )
-    volume = volume_from_image(_image(values, stack), folder)
-    return volume, _report(volume, stack, n_padding, found.n_skipped, (*found.notes, *notes))
+    volume, shear = _volume(values, stack, folder)
+    notes = (*found.notes, *shear, *notes)
+    return volume, _report(volume, stack, n_padding, found.n_skipped, notes)
 
 
 def _read_pixels(
@@ -110,15 +113,17 @@ def _read_pixels(
     return values, n_padding, tuple(notes)
 
 
-def _image(values: np.ndarray, stack: Stack) -> object:
-    """The stack as a SimpleITK image."""
+def _volume(values: np.ndarray, stack: Stack, folder: Path) -> tuple[Volume, tuple[str, ...]]:
+    """The stack as a volume, resampled where its slices are sheared, and what to say of that."""
     import SimpleITK as sitk
 
+    if stack.sheared_step_mm is not None:
+        return volume_of(Placed(values, stack.matrix), folder)
     image = sitk.GetImageFromArray(values)
     image.SetSpacing(stack.spacing_mm[::-1])
     image.SetOrigin(stack.origin_mm)
     image.SetDirection(stack.direction)
-    return image
+    return volume_from_image(image, folder), ()
 
 
 def _report(

@@ -18,7 +18,8 @@ MISSING_FACTOR = 1.5
 IRREGULAR_FRACTION = 0.15
 """How far, in spacings, a slice may lie from its place; rounded positions reach about 0.1."""
 MAX_SHEAR_PIXELS = 0.25
-"""How far a slice may lie beside the stack's normal through the first slice."""
+"""How far a slice may lie beside the stack's normal through the first slice, and beside the line
+through the first and last slices of a tilted gantry."""
 MAX_TILT_COSINE_LOSS = 1e-4
 """1 - cosine between two slices' axes, 0.8 degrees."""
 MIN_REPORTED_TILT_DEGREES = 0.5
@@ -43,14 +44,26 @@ SAME_GAP = 0.1
 class Stack:
     """Slices in order along their normal, and the grid on which they lie (LPS, mm).
 
-    spacing_mm: (z, y, x). origin_mm: (x, y, z). direction: 3 x 3 by rows, as in `Grid`.
+    spacing_mm: (z, y, x), of z along the normal. origin_mm: (x, y, z). direction: 3 x 3 by rows, as
+    in `Grid`. sheared_step_mm: with a tilted gantry, from each slice to the next (x, y, z).
     """
 
     headers: tuple[Header, ...]
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
     direction: tuple[float, ...]
+    sheared_step_mm: tuple[float, float, float] | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """4 x 4, from the index (column, row, slice) to LPS mm, with the shear."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.reshape(self.direction, (3, 3)) * self.spacing_mm[::-1]
+        if self.sheared_step_mm is not None:
+            matrix[:3, 2] = self.sheared_step_mm
+        matrix[:3, 3] = self.origin_mm
+        return matrix
 
 
 def check_ct_images(headers: list[Header]) -> None:
@@ -82,8 +95,9 @@ def check_ct_images(headers: list[Header]) -> None:
 def sorted_stack(headers: list[Header]) -> Stack:
     """Order slices along their common normal; at least three, of one size.
 
-    Raises InputError for slices that are tilted against each other or shifted beside their normal,
-    duplicated, missing or irregular; each message names the files.
+    Slices may be shifted beside their normal as with a tilted gantry, along one line. Raises
+    InputError for slices that are tilted against each other, beside that line, duplicated, missing
+    or irregular; each message names the files.
     """
     directions = np.array([h.numbers("ImageOrientationPatient") for h in headers])
     positions = np.array([h.numbers("ImagePositionPatient") for h in headers])
@@ -96,16 +110,17 @@ def sorted_stack(headers: list[Header]) -> Stack:
     order = np.argsort(positions @ normal, kind="stable")
     headers, positions = [headers[i] for i in order], positions[order]
     heights_mm = positions @ normal
-    _check_no_shear(headers, positions, normal)
     spacing_mm = _regular_spacing(headers, heights_mm)
+    sheared_step_mm = _sheared_step(headers, positions, normal)
     y_mm, x_mm = headers[0].numbers("PixelSpacing")
     return Stack(
         headers=tuple(headers),
         spacing_mm=(spacing_mm, y_mm, x_mm),
         origin_mm=tuple(positions[0]),
         direction=tuple(np.column_stack([x_axis, y_axis, normal]).ravel()),
+        sheared_step_mm=sheared_step_mm,
         warnings=(
-            *_tilt_warning(headers[0]),
+            *(_tilt_warning(headers[0]) if sheared_step_mm is None else ()),
             *_rescale_warning(headers),
             *_thickness_warning(headers[0], spacing_mm),
             *_lossy_warning(headers),
@@ -222,20 +237,30 @@ def _check_parallel(headers: list[Header], directions: np.ndarray) -> None:
         )
 
 
-def _check_no_shear(headers: list[Header], positions: np.ndarray, normal: np.ndarray) -> None:
-    """Raises InputError where slices move beside their normal, as with a tilted gantry."""
+def _sheared_step(
+    headers: list[Header], positions: np.ndarray, normal: np.ndarray
+) -> tuple[float, float, float] | None:
+    """The step from slice to slice of a tilted gantry, None where slices lie along their normal.
+
+    Raises InputError for slices that lie beside the line through the first and the last.
+    """
     steps = positions - positions[0]
-    beside_mm = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1)
+    heights = steps @ normal
+    allowed_mm = MAX_SHEAR_PIXELS * min(headers[0].numbers("PixelSpacing"))
+    if np.linalg.norm(steps - np.outer(heights, normal), axis=1).max() <= allowed_mm:
+        return None
+    line = steps[-1] / heights[-1]
+    beside_mm = np.linalg.norm(steps - np.outer(heights, line), axis=1)
     worst = int(np.argmax(beside_mm))
-    if beside_mm[worst] <= MAX_SHEAR_PIXELS * min(headers[0].numbers("PixelSpacing")):
-        return
-    tilt = headers[0].number("GantryDetectorTilt", 0.0)
-    raise InputError(
-        f"The slices are tilted: {headers[worst].name} lies {beside_mm[worst]:.2f} mm beside the "
-        f"normal through {headers[0].name} (gantry tilt in the header: {tilt:g} degrees).",
-        "slices stacked along their normal",
-        "resample the series to an upright grid first (3D Slicer, dcm2niix) and import the NIfTI",
-    )
+    if beside_mm[worst] > allowed_mm:
+        raise InputError(
+            f"The slices do not follow one line: {headers[worst].name} lies {beside_mm[worst]:.2f} "
+            f"mm beside that from {headers[0].name} to {headers[-1].name}.",
+            "slices stacked along their normal, or along the line of a tilted gantry",
+            "take the slices of other scans out of the folder",
+        )
+    x, y, z = line * heights[-1] / (len(headers) - 1)
+    return (float(x), float(y), float(z))
 
 
 def _regular_spacing(headers: list[Header], heights_mm: np.ndarray) -> float:
