@@ -22,7 +22,7 @@ class AdmmTv(Method):
     name: ClassVar[str] = "admm-tv"
     summary: ClassVar[str] = "3D total variation"
     when: ClassVar[str] = "few views, no training volumes"
-    usual_residual: ClassVar[tuple[float, int]] = (0.05, 1)
+    highest_residual: ClassVar[tuple[float, int]] = (0.05, 1)
     tuned: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "weight": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
     }

@@ -79,7 +79,7 @@ class Method(ABC):
     none. tuned: settings that are searched on a training patient, in this order, with the values
     tried. basic: the settings that the short help shows. volumes_held: float32 volumes that it
     holds at once, without a network. has_estimates: whether its steps hand out a running estimate.
-    usual_residual: the relative residual that it leaves at most of a noiseless scan, and from how
+    highest_residual: the relative residual that it leaves at most of a noiseless scan, and from how
     many views on.
     """
 
@@ -91,7 +91,7 @@ class Method(ABC):
     basic: ClassVar[tuple[str, ...]] = ()
     volumes_held: ClassVar[int] = 25
     has_estimates: ClassVar[bool] = False
-    usual_residual: ClassVar[tuple[float, int]] = (math.inf, 1)
+    highest_residual: ClassVar[tuple[float, int]] = (math.inf, 1)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -124,6 +124,11 @@ class Method(ABC):
     def first_seed(self) -> int:
         """Its random seed, 0 where it draws nothing."""
         return int(getattr(self, "seed", 0))
+
+    @property
+    def usual_residual(self) -> tuple[float, int]:
+        """The relative residual that it leaves at most with its settings, and from which views."""
+        return self.highest_residual
 
     @property
     def needs_noise(self) -> bool:

@@ -20,7 +20,7 @@ class Fbp(Method):
     name: ClassVar[str] = "fbp"
     summary: ClassVar[str] = "filtered back-projection"
     when: ClassVar[str] = "many views, or a first look"
-    usual_residual: ClassVar[tuple[float, int]] = (0.4, 20)
+    highest_residual: ClassVar[tuple[float, int]] = (0.4, 20)
     basic: ClassVar[tuple[str, ...]] = ("window",)
     volumes_held: ClassVar[int] = 5
 

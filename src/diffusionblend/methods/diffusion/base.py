@@ -98,6 +98,11 @@ class DiffusionMethod(Method):
         return replace(self, **changes)
 
     @property
+    def usual_residual(self) -> tuple[float, int]:
+        """That of the data-consistency step."""
+        return self.consistency.highest_residual, 1
+
+    @property
     def needs_noise(self) -> bool:
         """Whether the data-consistency step asks for the noise of the projections."""
         return self.consistency.needs_noise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -65,12 +66,14 @@ class Consistency(ABC):
     name: on the command line. summary: one line. on_estimate: whether it makes the denoised
     estimate itself fit the data, so that a dual variable and tail averaging make sense with it.
     on_scaled_state: whether it can be taken on the noisy state over sqrt(abar) (DiffusionMBIR).
+    highest_residual: the relative residual that a run leaves at most of a noiseless scan.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     on_estimate: ClassVar[bool] = False
     on_scaled_state: ClassVar[bool] = False
+    highest_residual: ClassVar[float] = math.inf
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -22,6 +22,7 @@ class Cg(Consistency):
     summary: ClassVar[str] = "conjugate gradients, stopped early"
     on_estimate: ClassVar[bool] = True
     on_scaled_state: ClassVar[bool] = True
+    highest_residual: ClassVar[float] = 0.05
 
     cg_iterations: Annotated[int, AtLeastOne] = 5
     """Iterations of conjugate gradients in every reverse step."""

@@ -20,6 +20,7 @@ class Hard(Consistency):
 
     name: ClassVar[str] = "hard"
     summary: ClassVar[str] = "the noisy state projected onto noisy data"
+    highest_residual: ClassVar[float] = 0.05
 
     hard_weight: Annotated[float, StrictFraction] = 0.1
     """Weight of the state against the data, between 0 and 1."""

@@ -39,6 +39,7 @@ class Prox(Consistency):
     summary: ClassVar[str] = "the proximal point, solved, weighed by the noise of the data"
     on_estimate: ClassVar[bool] = True
     on_scaled_state: ClassVar[bool] = True
+    highest_residual: ClassVar[float] = 0.05
 
     rho: Annotated[float | None, Positive] = None
     """Weight of the distance to the denoised estimate, the same at every step. By default it

@@ -22,6 +22,7 @@ class TvZ(Consistency):
     summary: ClassVar[str] = "ADMM with total variation along z"
     on_estimate: ClassVar[bool] = True
     on_scaled_state: ClassVar[bool] = True
+    highest_residual: ClassVar[float] = 0.05
 
     cg_iterations: Annotated[int, AtLeastOne] = 5
     """Iterations of conjugate gradients in every reverse step."""
