@@ -67,10 +67,10 @@ class Fold:
 
     def bases(self) -> list[csr_array]:
         """The orthonormal basis (n, size) of each part, sparse."""
-        from scipy.sparse import csr_array, eye_array, hstack
+        from scipy.sparse import csr_array, eye, hstack
 
         first, single = self._first(), self._single()
-        unit = csr_array(eye_array(len(self.partner), format="csr"))
+        unit = csr_array(eye(len(self.partner), format="csr"))
         if not len(first):
             return [unit]
         a, b = unit[:, first], unit[:, self.partner[first]]
