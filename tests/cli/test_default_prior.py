@@ -68,4 +68,5 @@ def test_the_start_from_half_the_pixels_can_be_left_out(cli, tmp_path):
 def test_a_size_without_a_shipped_prior_is_told(cli, tmp_path):
     write_projections(scan_of(64), tmp_path / "scan.h5")
     result = cli("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "a.nii.gz", "--steps", 1)
-    assert_refused(result, "64 x 64", "128 x 128", "diffusionblend priors")
+    assert_succeeded(result)
+    assert "on the prior's grid, 128 x 128" in result.out and "back on 64 x 64" in result.out

@@ -151,13 +151,13 @@ def test_projections_that_are_nan(cli, tmp_path, damaged_scan, tiny):
     refuse(cli, tmp_path, damaged_scan, "1 values that are NaN", options=tiny)
 
 
-def test_a_prior_of_another_size(cli, tmp_path, scan_file):
+def test_a_prior_out_of_reach(cli, tmp_path, scan_file):
     config = NetworkConfig(
-        image_size=24, unshuffle=1, channels=(8, 16), norm_groups=4, attention_head_channels=8
+        image_size=72, unshuffle=1, channels=(8, 16), norm_groups=4, attention_head_channels=8
     )
     random_prior(config=config).save(tmp_path / "prior")
     options = ("--prior", tmp_path / "prior")
-    words = ("slices of 24 x 24", "16 x 16", "--size 24")
+    words = ("slices of 72 x 72", "16 x 16", "--size")
     refuse(cli, tmp_path, scan_file, *words, options=options)
 
 

@@ -155,7 +155,7 @@ def test_an_error_of_the_run_reaches_who_takes_the_steps(projections: Projection
     with pytest.raises(InputError, match="no setting 'stepz'"):
         list(steps(projections, prior=random_prior(), stepz=3))
     with pytest.raises(InputError, match="16 x 16"):
-        list(steps(scan(small_volume((5, 8, 8))), prior=random_prior(), init="noise"))
+        list(steps(scan(small_volume((5, 3, 3))), prior=random_prior(), init="noise"))
     assert not running() - before
 
 

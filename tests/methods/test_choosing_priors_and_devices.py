@@ -56,12 +56,21 @@ def test_a_shipped_prior_brings_its_coarse_partner_however_it_is_given(
     assert set(alone) == {"prior"}
 
 
-def test_a_shipped_prior_of_another_size_is_refused_by_its_own_name() -> None:
+def test_a_shipped_prior_out_of_reach_is_refused_by_its_own_name() -> None:
     """Not as a coarse prior of the wrong size, which nobody asked for."""
-    volume = small_volume((3, 128, 128))
+    volume = small_volume((3, 60, 60))
     with pytest.raises(InputError, match="chest-256 is for slices of 256 x 256") as caught:
         reconstruct(scan(volume), prior="chest-256", device="cpu")
     assert "coarse" not in str(caught.value)
+
+
+def test_the_partner_of_a_shipped_prior_fits_the_grid_on_which_that_works() -> None:
+    grid = small_volume((3, 128, 128)).grid
+    priors = DiffusionBlendPP().load_priors({"prior": "chest-256"}, grid=grid, device="cpu")
+    assert {role: p.source for role, p in priors.items()} == {
+        "prior": "chest-256",
+        "coarse_prior": "chest-128",
+    }
 
 
 def test_a_prior_that_is_not_shipped_has_no_partner() -> None:

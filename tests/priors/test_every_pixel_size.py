@@ -132,7 +132,7 @@ def test_which_grids_it_serves() -> None:
     for good in (grid((3, 100, 37)), grid(mm=0.5), grid(mm=8.0)):
         check_prior_fits(prior, good)
     for bad in (grid(mm=0.49), grid(mm=8.1)):
-        with pytest.raises(InputError, match=r"for pixels of 0.5 to 8 mm; the scan's have"):
+        with pytest.raises(InputError, match=r"with pixels of 0.5 to 8 mm; the grid has"):
             check_prior_fits(prior, bad)
     prior.pixel_range_mm = None
     check_prior_fits(prior, grid(mm=100.0))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from diffusionblend.cli.common import Device, Output, check_output_and_record, parsed_shard, say
+from diffusionblend.cli.early import check_early
 from diffusionblend.data.printable import printable
 from diffusionblend.errors import InputError
 from diffusionblend.methods.api import check_can_sample, make_method
@@ -63,6 +64,11 @@ class Reconstruct:
     given."""
     keep_samples: bool = _in(RUN, False)
     """Keep the samples themselves, in the folder OUTPUT.samples."""
+    size: int | None = _in(FILES, None, basic=True)
+    """Pixels along the longer side of the slices, in place of the scan's; the field of view stays,
+    unless --pixel-mm is given too."""
+    pixel_mm: float | None = _in(FILES, None)
+    """Width of a pixel in mm, in place of the scan's."""
     output_unit: Literal["hu", "1/mm"] = _in(FILES, "hu")
     """HU by the scan's mu_water, or attenuation in 1/mm, for objects that are no patients."""
     checkpoint_minutes: float = _in(RUN, 2.0)
@@ -100,8 +106,6 @@ class Reconstruct:
 
     def run(self) -> None:
         """Reconstruct one scan, or those of a folder that are not there yet."""
-        from diffusionblend.cli.scan_run import ScanRun
-
         check_can_sample(self.method, self.samples)
         if self.batch_blocks is not None and self.batch_blocks < 1:
             raise InputError(f"batch_blocks is {self.batch_blocks}.", "a number at least 1")
@@ -114,6 +118,9 @@ class Reconstruct:
             )
         else:
             check_output_and_record(self.output, self.force)
+            check_early(self)
+            from diffusionblend.cli.scan_run import ScanRun  # which imports torch
+
             ScanRun(self).run()
         leave_ranks()
 
@@ -186,7 +193,7 @@ class Reconstruct:
             output.unlink()
 
     def _report_finished(self, output: Path) -> None:
-        names = ("method", *self.priors, "samples", "settings")
+        names = ("method", *self.priors, "samples", "size", "pixel_mm", "settings")
         asked = self.recorded_settings()
         differ = settings_that_differ(output, asked, [n for n in names if n in asked])
         if "method" in differ:

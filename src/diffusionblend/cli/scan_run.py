@@ -32,6 +32,7 @@ from diffusionblend.methods.base import Execution, Method, reconstruct_with
 from diffusionblend.methods.diffusion.loop import State
 from diffusionblend.methods.problem import Problem
 from diffusionblend.methods.residual import residual_note
+from diffusionblend.priors.reach import on_prior_grid
 from diffusionblend.ranks import Ranks, rank_and_count
 from diffusionblend.runs.checkpoint import MINUTE_SECONDS, KeptState
 from diffusionblend.runs.identity import run_identity
@@ -89,10 +90,13 @@ class ScanRun:
         )
         add_input(self.record, options.projections)
         with timed_part(self.record, "read", options.projections.name):
-            self.scan = read_projections(options.projections)
+            self.scan = read_projections(options.projections).with_pixels(
+                size=options.size, pixel_mm=options.pixel_mm
+            )
             self.priors = options.method.load_priors(
                 options.priors, grid=self.scan.grid, device=self.device
             )
+        self.work = on_prior_grid(self.scan, self.priors)
         for prior in self.priors.values():
             prior.precision = options.precision
         self.record.add_priors(self.priors)
@@ -116,6 +120,7 @@ class ScanRun:
         if several:
             self._check_deviation_absent()
         if ranks.rank == 0:
+            self._report_grid()
             self._report_plan(resume[0] if resume else 0)
         if self.options.dry_run:
             return
@@ -244,13 +249,25 @@ class ScanRun:
         if told is not None:
             say(f"note: {told}", every_rank=self.alone)
 
+    def _report_grid(self) -> None:
+        """Say, and record, where another grid is reconstructed on than the one that is written."""
+        if self.work is self.scan:
+            return
+        own, wanted = (
+            f"{g.shape[1]} x {g.shape[2]} pixels of {g.pixel_mm:.3g} mm"
+            for g in (self.work.grid, self.scan.grid)
+        )
+        told = f"reconstructed on the prior's grid, {own}, and handed back on {wanted}"
+        self.record.results["grid"] = told
+        say(f"note: {told}", every_rank=self.alone)
+
     def _report_plan(self, steps_done: int) -> None:
         """Print, and record, what the run will cost, where it is long or only that is wanted."""
         options = self.options
         finished = sum(run_record_path(p).exists() for p in self._sample_paths().values())
         minutes = options.checkpoint_minutes if self.method.is_random else None
         plan_and_report(
-            self.scan,
+            self.work,
             self.method,
             self.priors,
             self.record,
@@ -278,7 +295,9 @@ class ScanRun:
 
     def _identity(self, method: Method) -> dict[str, object]:
         inputs = [str(i["sha256"]) for i in self.record.inputs]
-        return run_identity(method, self.priors, inputs, self.device)
+        asked = {"size": self.options.size, "pixel_mm": self.options.pixel_mm}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return run_identity(method, self.priors, inputs, self.device) | given
 
     def _kept_state(self, method: Method, output: Path, ranks: Ranks) -> KeptState:
         """The state file of a run, known by all that decides its result."""

@@ -12,7 +12,7 @@ from diffusionblend.data.picture import grey_png
 from diffusionblend.data.volume import SHOWN_PIXELS, as_asked
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.base import Geometry
-from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.grid import Grid, grid_with_pixels
 
 HIGHEST_LINE_INTEGRAL = 100.0
 """Above this no photon passes: values are counts, or in another unit."""
@@ -86,6 +86,15 @@ class Projections:
         if not taken.size:
             raise InputError("No view is left of the scan.", "at least one view")
         return replace(self, values=self.values[taken], geometry=self.geometry.of_views(taken))
+
+    def with_pixels(self, *, size: int | None = None, pixel_mm: float | None = None) -> Projections:
+        """The same projections, to be reconstructed with other pixels; slices along z stay.
+
+        size: pixels along the longer side of a slice. pixel_mm: their width. With one of them the
+        field of view stays, with both it is cut or filled around its centre. The projections do not
+        fix the pixels. Raises InputError.
+        """
+        return replace(self, grid=grid_with_pixels(self.grid, size=size, pixel_mm=pixel_mm))
 
     def __repr__(self) -> str:
         low, high = float(self.values.min()), float(self.values.max())

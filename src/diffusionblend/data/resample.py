@@ -64,6 +64,18 @@ def resample_onto(volume: Volume, grid: Grid, *, outside_hu: float = AIR_HU) -> 
     return _interpolate(volume, grid, factors, outside_hu)
 
 
+def regridded(volume: Volume, grid: Grid) -> Volume:
+    """The volume (HU) on another grid over the same field of view, air around it.
+
+    Cubic B-splines where voxels shrink, which keep what is as fine as the volume's; the blur of
+    `resample` where they grow.
+    """
+    import SimpleITK
+
+    factors = np.array(grid.spacing_mm) / np.array(volume.grid.spacing_mm)
+    return _interpolate(volume, grid, factors, interpolator=SimpleITK.sitkBSpline)
+
+
 def resampled_grid(
     grid: Grid,
     *,
@@ -106,9 +118,16 @@ def _same_grid(a: Grid, b: Grid) -> bool:
 
 
 def _interpolate(
-    volume: Volume, grid: Grid, factors: np.ndarray, outside_hu: float = AIR_HU
+    volume: Volume,
+    grid: Grid,
+    factors: np.ndarray,
+    outside_hu: float = AIR_HU,
+    interpolator: int | None = None,
 ) -> Volume:
-    """Blur along the axes whose voxels grow by `factors` (z, y, x), then interpolate linearly."""
+    """Blur along the axes whose voxels grow by `factors` (z, y, x), then interpolate.
+
+    interpolator: SimpleITK's; linear by default.
+    """
     import SimpleITK
 
     sitk: Any = SimpleITK  # its stubs have no lists
@@ -128,7 +147,7 @@ def _interpolate(
         outputOrigin=grid.origin_mm,
         outputSpacing=grid.spacing_mm[::-1],
         outputDirection=grid.direction,
-        interpolator=sitk.sitkLinear,
+        interpolator=sitk.sitkLinear if interpolator is None else interpolator,
         defaultPixelValue=outside_hu,
     )
     return Volume(sitk.GetArrayFromImage(image), grid)

@@ -132,6 +132,36 @@ class Grid:
         )
 
 
+def grid_with_pixels(grid: Grid, *, size: int | None = None, pixel_mm: float | None = None) -> Grid:
+    """The grid around the same centre whose slices have other, square pixels.
+
+    size: pixels along the longer side. pixel_mm: their width. With one of them the field of view
+    stays, to the nearest pixel. Raises InputError.
+    """
+    sides_mm = [n * mm for n, mm in zip(grid.shape[1:], grid.spacing_mm[1:], strict=True)]
+    if size is not None and size < 1:
+        raise InputError(f"Slices of {size} pixels were asked for.", "at least 1 pixel")
+    if pixel_mm is not None and not 0 < pixel_mm < math.inf:
+        raise InputError(f"pixel_mm is {pixel_mm}.", "a positive width in mm")
+    if size is None and pixel_mm is None:
+        return grid
+    width = pixel_mm if pixel_mm is not None else max(sides_mm) / (size or 1)
+    scale = 1.0 if size is None else size * width / max(sides_mm)
+    y, x = (max(1, round(side * scale / width)) for side in sides_mm)
+    offsets = [
+        ((n - 1) * mm - (m - 1) * width) / 2
+        for n, mm, m in zip(grid.shape[1:], grid.spacing_mm[1:], (y, x), strict=True)
+    ]
+    direction = np.array(grid.direction).reshape(3, 3)
+    origin = np.array(grid.origin_mm) + direction @ (offsets[1], offsets[0], 0.0)
+    return replace(
+        grid,
+        shape=(grid.shape[0], y, x),
+        spacing_mm=(grid.spacing_mm[0], width, width),
+        origin_mm=tuple(origin),
+    )
+
+
 def bounding_box_mm(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and highest LPS x, y and z, in mm, that a grid's voxels reach."""
     sides = np.array(grid.direction).reshape(3, 3) * np.array(grid.spacing_mm[::-1])

@@ -107,6 +107,18 @@ def read_projections(path: Path | str) -> Projections:
         raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
 
 
+def read_grid_and_source(path: Path | str) -> tuple[Grid, str]:
+    """The grid of a projections file and where the scan is from, without the rest of the file.
+
+    "" for a scan of unknown source. Raises InputError as `read_projections` does.
+    """
+    path = Path(path)
+    fields_of_known = {name: _required(cls) for name, cls in registered_geometries().items()}
+    found = _described(path, fields_of_known)
+    with foreign_edge(path):
+        return Grid(**found.grid), str(found.notes.get("source", ""))
+
+
 def _required(cls: type[Geometry]) -> dict[str, bool]:
     """The fields of a geometry, and whether a file must have them."""
     return {f.name: f.default is f.default_factory is MISSING for f in fields_of(cls)}

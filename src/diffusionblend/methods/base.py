@@ -222,15 +222,19 @@ def reconstruct_with(
 ) -> Reconstruction:
     """A volume in HU by a method and loaded priors: resolve, normalise, run, convert.
 
-    Raises InputError as the method does, and where a running estimate is asked for of a method that
-    has none. Values are returned as they are; a relative residual that is not finite reveals NaN.
+    What no prior serves as it is gets reconstructed on the prior's grid and handed back on the
+    scan's (`Reach`); the residual is of what is handed back. Raises InputError as the method does,
+    and where a running estimate is asked for of a method that has none. Values are returned as they
+    are; a relative residual that is not finite reveals NaN.
     """
     import torch
 
+    from diffusionblend.data.resample import regridded
     from diffusionblend.data.result import Reconstruction
     from diffusionblend.data.volume import Volume
     from diffusionblend.methods.problem import Problem
-    from diffusionblend.units import network_to_hu
+    from diffusionblend.priors.reach import on_prior_grid
+    from diffusionblend.units import hu_to_network, network_to_hu
 
     if execution.on_estimate is not None and not method.has_estimates:
         raise InputError(
@@ -242,11 +246,29 @@ def reconstruct_with(
     resolved = method.resolved(frozenset(priors))
     spent = {} if execution.resume is None else execution.resume.spent
     before = sum(cost for name, cost in spent.items() if name != "network_evaluations")
+    work = on_prior_grid(scan, priors)
     with torch.no_grad():
-        problem = Problem.of(scan, device, with_noise=resolved.needs_noise)
-        solution = resolved.run(problem, priors, execution)
+        problem = Problem.of(work, device, with_noise=resolved.needs_noise)
+        solution = resolved.run(problem, priors, _handing_back(execution, scan, work))
+        volume = Volume(network_to_hu(solution.x).cpu().numpy(), work.grid)
+        if work is not scan:
+            volume = regridded(volume, scan.grid)
+            problem = Problem.of(scan, device)
+            solution = replace(solution, x=hu_to_network(torch.from_numpy(volume.values)))
         total = time.perf_counter() - started + before
         seconds = {**solution.seconds, "total": total}
         residual = problem.relative_residual(solution.x)
-    volume = Volume(network_to_hu(solution.x).cpu().numpy(), scan.grid)
     return Reconstruction(volume, residual, solution.network_evaluations, seconds)
+
+
+def _handing_back(execution: Execution, scan: Projections, work: Projections) -> Execution:
+    """The execution whose running estimates, of `work`, are seen on the grid of the scan."""
+    see = execution.on_estimate
+    if see is None or work is scan:
+        return execution
+    from diffusionblend.data.resample import regridded
+
+    def on_estimate(done: int, total: int, volume: Volume) -> None:
+        see(done, total, regridded(volume, scan.grid))
+
+    return replace(execution, on_estimate=on_estimate)

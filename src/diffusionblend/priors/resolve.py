@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union, cast
 
 from diffusionblend.errors import InputError
+from diffusionblend.priors.reach import Reach
 
 if TYPE_CHECKING:
     from diffusionblend.geometry.grid import Grid
@@ -50,8 +51,9 @@ def resolve_priors(
     """The priors of a run by their roles, loaded and on the device.
 
     given: by roles, None for what is taken by default. method: its name, for messages. grid: of the
-    volume. coarse_from_pixels: see `coarse_partner`; None: where no coarse prior is given there is
-    none. A loaded prior, its folder and its name mean the same. Raises InputError.
+    volume; the others must fit the one on which the main prior reconstructs. coarse_from_pixels:
+    see `coarse_partner`; None: where no coarse prior is given there is none. A loaded prior, its
+    folder and its name mean the same. Raises InputError, also for a grid out of reach.
     """
     from diffusionblend.priors.store import shipped_for
 
@@ -70,15 +72,15 @@ def resolve_priors(
         chosen = shipped_for(grid, spec.prior_type)
     prior = _loaded(chosen, spec.prior_type, method, "prior", device)
     found = {"prior": prior}
+    grid = Reach.of(prior).working_grid(grid)
     if spec.coronal:
         coronal = given.get("coronal_prior")
         if coronal is None:
             coronal = shipped_for(grid, "coronal")
         found["coronal_prior"] = _loaded(coronal, "coronal", method, "coronal_prior", device)
     coarse = given.get("coarse_prior") if spec.coarse else None
-    wanted = coarse is None and spec.coarse and coarse_from_pixels is not None
-    if wanted and prior.serves(grid):  # else the prior itself is refused when it runs
-        coarse = coarse_partner(prior, grid, coarse_from_pixels or 0)
+    if coarse is None and spec.coarse and coarse_from_pixels is not None:
+        coarse = coarse_partner(prior, grid, coarse_from_pixels)
     if coarse is not None:
         kind = spec.prior_type
         found["coarse_prior"] = _loaded(coarse, kind, method, "coarse_prior", device)
@@ -87,24 +89,20 @@ def resolve_priors(
 
 
 def check_prior_fits(prior: TrainedNetwork, grid: Grid) -> None:
-    """Raise InputError unless the prior is for slices of a grid."""
-    if prior.serves(grid):
+    """Raise InputError unless slices of a grid are the prior's own."""
+    reach = Reach.of(prior)
+    if reach.serves(grid):
         return
-    name, size, found = prior.source or "The prior", prior.config.image_size, grid.in_plane_shape
-    if prior.pixel_range_mm and prior.config.length_codes:
-        low, high = prior.pixel_range_mm
-        raise InputError(
-            f"{name} is for pixels of {low:g} to {high:g} mm; the scan's have {grid.pixel_mm:.3g} "
-            "mm.",
-            f"a grid of pixels of {low:g} to {high:g} mm",
-            "a prior that was trained for such pixels, or a method without one (--method admm-tv)",
-        )
+    own = "of any size" if reach.size is None else f"of {reach.size} x {reach.size} pixels"
+    if reach.size is None and reach.pixel_range_mm is not None:
+        low, high = reach.pixel_range_mm
+        own = f"with pixels of {low:g} to {high:g} mm"
+    y, x = grid.in_plane_shape
     raise InputError(
-        f"{name} is for slices of {size} x {size} pixels; the scan has {found[0]} x {found[1]}.",
-        f"projections of slices of {size} x {size}, or a prior of the scan's size",
-        "'diffusionblend priors' for those there are, 'diffusionblend import --size "
-        f"{size}' before simulating, 'projections import --size {size}' for measured scans, "
-        "or a method without a prior (--method admm-tv)",
+        f"{reach.name} is for slices {own}; the grid has {y} x {x} pixels of "
+        f"{grid.pixel_mm:.3g} mm.",
+        "its own slices",
+        "on_prior_grid(scan, priors), as reconstruct does",
     )
 
 

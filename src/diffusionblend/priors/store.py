@@ -6,10 +6,12 @@ import difflib
 import json
 import re
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
+from diffusionblend.priors.reach import Reach
 
 if TYPE_CHECKING:
     from diffusionblend.geometry.grid import Grid
@@ -44,11 +46,14 @@ def shipped_facts() -> dict[str, dict]:
 def shipped_for(grid: Grid, prior_type: str = "joint") -> str | None:
     """The shipped prior of a type that a scan of such slices takes where none is named.
 
-    Where none serves them it is the first of that type; None where there is none of the type.
+    Where none serves them it is one for any size, else the first of that type; None where there is
+    none of the type.
     """
-    facts, fitting = shipped_facts(), shipped_of_type(prior_type)
-    serving = (name for name in fitting if _serves(facts[name], grid))
-    return next(serving, next(iter(fitting), None))
+    facts = shipped_facts()
+    reaches = {name: Reach.of_facts(name, facts[name]) for name in shipped_of_type(prior_type)}
+    serving = (name for name, reach in reaches.items() if reach.serves(grid))
+    any_size = (name for name, reach in reaches.items() if reach.size is None)
+    return next(chain(serving, any_size, reaches), None)
 
 
 def shipped_of_type(prior_type: str) -> tuple[str, ...]:
@@ -67,14 +72,6 @@ def _types() -> dict[str, str]:
     facts = shipped_facts()
     known = (name for name in DEFAULT_ORDER if name in facts)
     return {name: facts[name]["network"].get("prior_type", "joint") for name in known}
-
-
-def _serves(facts: dict, grid: Grid) -> bool:
-    """Whether a prior with this prior.json is for slices of a grid."""
-    if not facts["network"].get("length_codes"):
-        return facts["network"]["image_size"] == grid.shape[2]
-    low, high = facts.get("pixel_range_mm", (0.0, float("inf")))
-    return low <= grid.pixel_mm <= high
 
 
 def shipped_half_of(name: str) -> str | None:

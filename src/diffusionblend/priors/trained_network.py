@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import atomic_output
 from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
 from diffusionblend.priors.precision import Precision, runs_bfloat16
+from diffusionblend.priors.reach import Reach
 
 if TYPE_CHECKING:
     from typing import Self
@@ -69,10 +69,7 @@ class TrainedNetwork:
 
     def serves(self, grid: Grid) -> bool:
         """Whether it is for slices of a grid: by their pixels' size where it is told that."""
-        if not self.config.length_codes:
-            return grid.in_plane_shape == (self.config.image_size, self.config.image_size)
-        low, high = self.pixel_range_mm or (0.0, math.inf)
-        return low <= grid.pixel_mm <= high
+        return Reach.of(self).serves(grid)
 
     @property
     def block_slices(self) -> int:

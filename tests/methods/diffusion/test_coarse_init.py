@@ -155,7 +155,7 @@ def test_what_cannot_be_a_coarse_initialisation_is_refused():
     with pytest.raises(InputError, match="prior of the type 'joint'"):
         slices = random_prior(2, replace(TINY, prior_type="slices"))
         reconstruct(PROJECTIONS, SETTINGS, prior=FINE, coarse_prior=slices)
-    with pytest.raises(InputError, match="16 x 16"):
+    with pytest.raises(InputError, match="16 pixels"):  # the grid on which the fine one works
         reconstruct(PROJECTIONS, SETTINGS, prior=COARSE, coarse_prior=COARSE)
     with pytest.raises(InputError, match="fine_steps"):
         DiffusionBlendPP(fine_steps=0)

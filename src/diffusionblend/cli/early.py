@@ -1,0 +1,67 @@
+"""What `reconstruct` can refuse at once: grids that its prior does not reach.
+
+Only the head of the scan and the description of the prior are read; nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import grid_with_pixels
+from diffusionblend.io.json_file import read_json_object
+from diffusionblend.io.projections import read_grid_and_source
+from diffusionblend.priors.reach import Reach
+from diffusionblend.priors.store import shipped_facts, shipped_for
+
+if TYPE_CHECKING:
+    from diffusionblend.cli.reconstruct import Reconstruct
+
+PRIOR_FILE = "prior.json"
+OTHER_PIXELS = {
+    "simulated": "'reconstruct --pixel-mm 2' or '--size', for another grid of the same scan, or "
+    "'import --size' before 'simulate'",
+    "measured": "'reconstruct --pixel-mm 2' or '--size', for another grid of the same scan; "
+    "'projections import --column-mm' where its columns are of another width",
+}
+"""What to try, by the source of a scan."""
+
+
+def check_early(options: Reconstruct) -> None:
+    """Raise InputError for a grid that the prior does not reach, with what to do by its source.
+
+    A prior that is not at hand, or a scan that cannot be read, is left for those that read them.
+    """
+    spec = options.method.prior
+    try:
+        grid, source = read_grid_and_source(options.projections)
+    except InputError:
+        return
+    grid = grid_with_pixels(grid, size=options.size, pixel_mm=options.pixel_mm)
+    if spec is None:
+        return
+    name = options.prior or shipped_for(grid, spec.prior_type)
+    facts = {} if name is None else _facts_of(name)
+    if not facts:
+        return
+    try:
+        Reach.of_facts(str(name), facts).working_grid(grid)
+    except InputError as error:
+        where = OTHER_PIXELS.get(source, OTHER_PIXELS["simulated"])
+        raise InputError(
+            error.got, error.expected, f"{where}; or a method without a prior (--method admm-tv)"
+        ) from error
+
+
+def _facts_of(name: str) -> dict:
+    """The prior.json of a shipped prior or a folder; nothing for one that is not at hand."""
+    shipped = shipped_facts()
+    if name in shipped:
+        return shipped[name]
+    path = Path(name) / PRIOR_FILE
+    try:
+        facts = read_json_object(path, "the description of a prior", "prior.json", "another prior")
+        return facts if "image_size" in facts["network"] else {}
+    except (InputError, KeyError, TypeError):
+        return {}
