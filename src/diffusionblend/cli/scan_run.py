@@ -235,7 +235,9 @@ class ScanRun:
             "network_share": result.network_share,
             "identity": self._identity(task.method),
         }
-        told = residual_note(task.method, self.scan, result.relative_residual)
+        told = None
+        if self.work is self.scan:  # what is handed back on another grid fits less well
+            told = residual_note(task.method, self.scan, result.relative_residual)
         if told is not None:
             record.results["notes"] = [told]
         with recorded(record, output), timed_part(record, "write", output.name):
