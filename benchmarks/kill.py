@@ -1,220 +1,208 @@
-"""Runs killed with SIGKILL at random moments and resumed, against one that nothing disturbed.
+"""Runs of every verb that writes, killed with SIGKILL at random moments and given again.
 
-    python benchmarks/kill.py --times 10 --what training
-    python benchmarks/kill.py --times 10 --what reconstruction --steps 40
+    python benchmarks/kill.py --times 1000
+    python benchmarks/kill.py --times 20 --verbs train reconstruct
 
-Each run is a process of its own on the CPU: a tiny network trained on procedural chests, or a
-procedural chest reconstructed from 8 views with the shipped prior. A killed run is started again by
-the same command until it ends; what it leaves must be equal bit by bit.
+Each run is a process of its own, forked once everything is imported, so that the moments fall into
+the work; every other one reads its files itself and starts no process for that. A killed run is
+given again by the same command until it ends, without `--force`; what it leaves must be what an
+undisturbed run leaves, and no hidden or unfinished file beside it.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-import torch
 import tyro
 
-from diffusionblend import (
-    ParallelBeam,
-    load_prior,
-    read_volume,
-    simulate,
-    synthetic_chest,
-    write_projections,
-    write_volume,
-)
 from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.priors.prior import PRIOR_FILE, sha256_of_weights
-from diffusionblend.priors.store import DEFAULT_PRIOR
-from diffusionblend.runs.record import run_record_path
-from diffusionblend.training.checkpoint import CHECKPOINT_FILE
+from diffusionblend.io.foreign.reader import IN_PROCESS
+from kill_experiments import EXPERIMENTS, Experiment, leftovers, prepare
 
-SIZE = 32
-SLICES = 24
-SCAN_SLICES = 9
-COLUMNS = (
-    Column(key="run", header="Run", digits=0),
-    Column(key="killed_s", header="Killed after (s)", digits=2),
-    Column(key="went_on", header="Went on"),
-    Column(key="equal", header="Equal"),
+IMPORTED_FIRST = (
+    *("diffusionblend.priors.prior", "diffusionblend.training.loop", "diffusionblend.methods.api"),
+    *("diffusionblend.report.html", "diffusionblend.report.figures", "diffusionblend.cli.run"),
+    *("diffusionblend.cli.train", "diffusionblend.cli.demo", "diffusionblend.cli.scan_run"),
+    *("diffusionblend.io.volumes", "diffusionblend.io.dicom.read", "diffusionblend.evaluation"),
+    *("diffusionblend.benchmarking.run", "diffusionblend.viewer.page", "diffusers", "accelerate"),
+    *("SimpleITK", "h5py", "scipy.ndimage", "scipy.signal", "skimage.metrics", "matplotlib.pyplot"),
 )
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A command that can be resumed: its arguments for an output, what it says when it goes on.
-
-    finished: whether an output needs no further run. facts: what must be equal, by name.
-    """
-
-    command: Callable[[Path], list[str]]
-    goes_on: str
-    finished: Callable[[Path], bool]
-    facts: Callable[[Path], dict[str, object]]
+PATIENCE_SECONDS = 600.0
+POLL_SECONDS = 0.002
+COLUMNS = (
+    Column(key="verb", header="Run"),
+    Column(key="whole_s", header="Undisturbed (s)", digits=2),
+    *(
+        Column(key=k, header=k.replace("_", " ").capitalize(), digits=0)
+        for k in ("killed", "ended_before", "went_on", "equal", "leftovers")
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """Kill a run at random moments, resume it, and compare."""
+    """Kill runs of all verbs at random moments, give them again, and compare."""
 
-    what: Literal["training", "reconstruction"] = "training"
-    """What is killed."""
-    times: int = 10
-    """How many runs are killed, each once; one that had ended before is made anew."""
-    steps: int = 150
-    """Steps of each run."""
+    times: int = 100
+    """How many runs, over all verbs."""
+    verbs: tuple[str, ...] = ()
+    """Only these; by default all."""
     seed: int = 0
     """Of the moments."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Folder for the table; by default it is only printed."""
+    """Folder for a row for each run; by default only the table is printed."""
 
     def run(self) -> None:
         """Run them all, print the table; exits with 1 where a run ended elsewhere."""
-        rng = random.Random(self.seed)
+        unknown = set(self.verbs) - set(EXPERIMENTS)
+        if unknown:
+            raise SystemExit(f"{sorted(unknown)} are unknown; there are {', '.join(EXPERIMENTS)}")
+        for module in IMPORTED_FIRST:
+            import_module(module)
+        rows, bad = [], 0
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            experiment = EXPERIMENTS[self.what](folder, self.steps)
-            started = time.monotonic()
-            first_sign_s = _finish(experiment, folder / "whole")
-            whole_s = time.monotonic() - started
-            expected = experiment.facts(folder / "whole")
-            rows = []
-            latest_s = whole_s
-            for i in range(self.times):
-                output = folder / f"killed-{i}"
-                while True:  # until it was still at work
-                    moment_s = rng.uniform(0.9 * first_sign_s, latest_s)
-                    _kill(experiment, output, moment_s)
-                    if not experiment.finished(output):
-                        break
-                    latest_s = max(moment_s, first_sign_s)
-                    shutil.rmtree(output, ignore_errors=True)
-                    run_record_path(output).unlink(missing_ok=True)
-                said = _said(experiment, output)
-                found = experiment.facts(output)
-                wrong = [k for k in expected if found[k] != expected[k]]
-                equal = "yes" if not wrong else f"no: {', '.join(wrong)}"
-                rows.append({"run": i + 1, "killed_s": moment_s, "went_on": said, "equal": equal})
-                print(f"{i + 1} of {self.times}: {said}, equal: {equal}", file=sys.stderr)
-        table = format_table(rows, COLUMNS, "markdown")
-        print(f"{self.what}, undisturbed {whole_s:.1f} s\n\n{table}")
-        if self.output is not None:
-            self.output.mkdir(parents=True, exist_ok=True)
-            (self.output / f"kill-{self.what}.md").write_text(f"{table}\n")
-        sys.exit(any(row["equal"] != "yes" for row in rows))
+            prepare(folder, _run_to_the_end)
+            for verb in self.verbs or tuple(EXPERIMENTS):
+                row, failures = self._of_verb(verb, EXPERIMENTS[verb], folder)
+                rows.append(row)
+                bad += failures
+        total = {"verb": "all", "whole_s": sum(row["whole_s"] for row in rows)}
+        total |= {c.key: sum(row[c.key] for row in rows) for c in COLUMNS[2:]}
+        print(format_table([*rows, total], COLUMNS, "markdown"))
+        sys.exit(bad > 0)
+
+    def _of_verb(self, verb: str, experiment: Experiment, folder: Path) -> tuple[dict, int]:
+        """The runs of one verb as a row of the table, and how many ended wrongly."""
+        rng = random.Random(f"{self.seed} {verb}")
+        home = folder / verb.replace(" ", "-")
+        whole = home / "whole"
+        os.environ[IN_PROCESS] = "0"
+        started = time.monotonic()
+        said = _run_to_the_end(experiment.command(folder, whole))
+        whole_s = time.monotonic() - started
+        expected = experiment.facts(whole)
+        counts = dict.fromkeys(("killed", "ended_before", "went_on", "equal", "leftovers"), 0)
+        bad = 0
+        for number in range(max(1, self.times // len(self.verbs or EXPERIMENTS))):
+            output = home / f"killed-{number}"
+            if experiment.before is not None:
+                experiment.before(folder, output, whole)
+            moment_s = rng.uniform(0.0, 1.05 * whole_s)
+            os.environ[IN_PROCESS] = str(number % 2)
+            if _killed(experiment.command(folder, output), moment_s):
+                counts["killed"] += 1
+                said = _run_to_the_end(experiment.command(folder, output), fails=True)
+                counts["went_on"] += any(word in said for word in experiment.goes_on)
+            else:
+                counts["ended_before"] += 1
+                said = ""
+            wrong = _differences(experiment, output, expected)
+            left = leftovers(output)
+            counts["equal"] += not wrong
+            counts["leftovers"] += len(left)
+            if wrong or left:
+                bad += 1
+                print(
+                    f"{verb} {number}, killed after {moment_s:.3f} s: differs in "
+                    f"{wrong or 'nothing'}, left {left}, said: {said[-500:]}",
+                    file=sys.stderr,
+                )
+            self._keep(verb, number, moment_s, wrong, left)
+            shutil.rmtree(output, ignore_errors=True)
+        print(f"{verb}: {counts}, {whole_s:.2f} s undisturbed", file=sys.stderr, flush=True)
+        return {"verb": verb, "whole_s": whole_s, **counts}, bad
+
+    def _keep(self, verb: str, number: int, moment_s: float, wrong: str, left: list[str]) -> None:
+        if self.output is None:
+            return
+        self.output.mkdir(parents=True, exist_ok=True)
+        row = {"verb": verb, "run": number, "seed": self.seed, "killed_s": moment_s}
+        row |= {"equal": not wrong, "left": left}
+        with (self.output / "kill.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
 
-def training(folder: Path, steps: int) -> Experiment:
-    """Training with a checkpoint after every step."""
-    volumes = folder / "volumes"
-    for seed in (1, 2):
-        chest = synthetic_chest(seed, shape=(SLICES, SIZE, SIZE))
-        write_volume(chest, volumes / f"{seed}.nii.gz")
-    network = f"--network.image-size {SIZE} --network.channels 16 32 --network.norm-groups 8"
-    options = f"--steps {steps} --batch-size 2 --synthetic-volumes 0 --checkpoint-minutes 0"
-
-    def command(output: Path) -> list[str]:
-        words = ["train", str(volumes), "-o", str(output), "--validation-share", "0.5"]
-        words += ["--network.attention-head-channels", "16", "--device", "cpu"]
-        return [*words, "--validate-every", "40", *network.split(), *options.split()]
-
-    def facts(output: Path) -> dict[str, object]:
-        state = torch.load(output / CHECKPOINT_FILE, weights_only=True)
-        found = {k: _bytes(state[k]) for k in ("step", "unet", "ema", "optimizer")}
-        return found | {"prior": sha256_of_weights(output)}
-
-    def finished(output: Path) -> bool:
-        return (output / PRIOR_FILE).exists()
-
-    return Experiment(command, "resuming at step", finished, facts)
+def _differences(experiment: Experiment, output: Path, expected: dict) -> str:
+    """What of a run's facts differs; a fact that cannot be had differs."""
+    try:
+        found = experiment.facts(output)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ", ".join(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
 
 
-def reconstruction(folder: Path, steps: int) -> Experiment:
-    """DiffusionBlend++ with its state written after every step."""
-    prior = load_prior(DEFAULT_PRIOR)
-    size = prior.config.image_size
-    chest = synthetic_chest(1, shape=(SCAN_SLICES, size, size))
-    geometry = ParallelBeam.fitting(chest.grid, 8)
-    scan = folder / "scan.h5"
-    write_projections(simulate(chest, geometry), scan)
+def _started(words: list[str], log: int) -> int:
+    """A run in a forked process; its id."""
+    child = os.fork()
+    if child:
+        return child
+    with suppress(BaseException):
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        from diffusionblend.cli.main import main
 
-    def command(output: Path) -> list[str]:
-        words = ["reconstruct", str(scan), "-o", str(output / "volume.nii.gz")]
-        return [*words, "--steps", str(steps), "--checkpoint-minutes", "0", "--device", "cpu"]
-
-    def facts(output: Path) -> dict[str, object]:
-        return {"volume": read_volume(output / "volume.nii.gz").values.tobytes()}
-
-    def finished(output: Path) -> bool:
-        return run_record_path(output / "volume.nii.gz").exists()
-
-    return Experiment(command, "resuming after step", finished, facts)
-
-
-EXPERIMENTS: dict[str, Callable[[Path, int], Experiment]] = {
-    "training": training,
-    "reconstruction": reconstruction,
-}
-
-
-def _start(experiment: Experiment, output: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "diffusionblend", *experiment.command(output)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def _finish(experiment: Experiment, output: Path) -> float:
-    """Run to the end; the seconds until the output folder was there."""
-    started = time.monotonic()
-    first_sign_s = None
-    process = _start(experiment, output)
-    while process.poll() is None:
-        if first_sign_s is None and output.exists():
-            first_sign_s = time.monotonic() - started
-        time.sleep(0.01)
-    out, err = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"the run failed: {out}{err}")
-    return first_sign_s if first_sign_s is not None else time.monotonic() - started
-
-
-def _kill(experiment: Experiment, output: Path, moment_s: float) -> None:
-    """Start a run and kill it at a moment."""
-    with _start(experiment, output) as process:
         try:
-            process.communicate(timeout=moment_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            main(words)
+        except SystemExit as end:
+            sys.stdout.flush()
+            os._exit(int(end.code or 0))
+    os._exit(70)
 
 
-def _said(experiment: Experiment, output: Path) -> str:
-    """Run again to the end; the line in which it says from where it goes on."""
-    with _start(experiment, output) as process:
-        out, err = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"the run that goes on failed: {out}{err}")
-    lines = [line for line in out.splitlines() if experiment.goes_on in line]
-    return lines[0] if lines else "from the beginning"
+def _run_to_the_end(words: list[str], *, fails: bool = False) -> str:
+    """What a run said. Ends the program where it failed, unless that is only to be told."""
+    with tempfile.TemporaryFile() as log:
+        child = _started(words, log.fileno())
+        status = _wait(child, PATIENCE_SECONDS)
+        if status is None:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        log.seek(0)
+        said = log.read().decode(errors="replace")
+    code = None if status is None else os.waitstatus_to_exitcode(status)
+    if code == 0:
+        return said
+    if fails:
+        return f"{said} (ended with {code})"
+    raise SystemExit(f"{' '.join(words)} ended with {code}: {said}")
 
 
-def _bytes(state: object) -> object:
-    """A state with its tensors as bytes, so that it can be compared."""
-    if isinstance(state, torch.Tensor):
-        return state.contiguous().numpy().tobytes()
-    if isinstance(state, dict):
-        return {k: _bytes(v) for k, v in state.items()}
-    if isinstance(state, list | tuple):
-        return [_bytes(v) for v in state]
-    return state
+def _killed(words: list[str], moment_s: float) -> bool:
+    """Start a run and kill it at a moment; False where it had ended."""
+    with tempfile.TemporaryFile() as log:
+        child = _started(words, log.fileno())
+        if _wait(child, moment_s) is not None:
+            return False
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return True
+
+
+def _wait(child: int, seconds: float) -> int | None:
+    """How a process ended; None where it has not within that time."""
+    end = time.monotonic() + seconds
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return status
+        if time.monotonic() > end:
+            return None
+        time.sleep(POLL_SECONDS)
 
 
 if __name__ == "__main__":
