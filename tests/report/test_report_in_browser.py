@@ -58,6 +58,24 @@ def test_windows_switch_and_the_page_prints(tmp_path):
         assert page.errors == []
 
 
+BEYOND_REACH = """[...document.querySelectorAll('.scroll *')].filter((e) => {
+  const box = e.getBoundingClientRect(), home = e.closest('.scroll');
+  return box.width && box.left + home.scrollLeft < home.getBoundingClientRect().left - 1;
+}).length"""
+
+
+def test_a_phone_can_scroll_to_all_of_it(tmp_path):
+    truth = synthetic_chest(3, shape=(12, 24, 24))
+    volumes = {"reference": truth, "a": truth, "b": truth, "c": truth}
+    path = write_report(tmp_path / "report.html", title="a", volumes=volumes, reference="reference")
+    with chromium(tmp_path, size=(390, 844)) as page:
+        page.go(path.as_uri())
+        page.picture(tmp_path / "phone.png", whole=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("document.querySelector('.pictures').scrollWidth") > 390
+        assert page.evaluate(BEYOND_REACH) == 0
+
+
 OVERLAYS = """(() => [...document.querySelectorAll('.overlay')].map((i) =>
   i.offsetParent === null ? 0 : Number(getComputedStyle(i).opacity)))()"""
 KEY_SHOWN = "document.querySelector('.bar .on-grey').offsetParent !== null"

@@ -16,6 +16,7 @@ class Pane {
     this.wheel = 0;
     this.painted = "";
     this.overpainted = "";
+    this.fingers = new Map(); // where each finger is, by its pointer
     this.element = document.createElement("div");
     this.element.className = "pane";
     this.element.dataset.plane = plane.name;
@@ -29,6 +30,7 @@ class Pane {
     this.place = this.label("place", "");
     ["left", "right", "top", "bottom"].forEach(
       (side, i) => this.label(`side ${side}`, plane.sides[i]));
+    this.slider = this.addSlider();
     this.listen();
   }
 
@@ -45,6 +47,25 @@ class Pane {
     span.className = kind;
     span.textContent = text;
     return span;
+  }
+
+  // The slices of the plane, for fingers, which have no wheel.
+  addSlider() {
+    const slider = this.element.appendChild(document.createElement("input"));
+    slider.type = "range";
+    slider.className = "slices";
+    slider.min = 1;
+    slider.max = this.plane.slices;
+    slider.setAttribute("aria-label", `${this.plane.name} slice of ${this.volume.name}`);
+    slider.addEventListener("input", () => {
+      this.viewer.state.active = this.plane.name;
+      this.viewer.step(this.plane, slider.value - 1 - this.viewer.state.voxel[this.plane.axis]);
+    });
+    slider.addEventListener("change", () => slider.blur());
+    for (const name of ["pointerdown", "pointermove", "pointerup", "dblclick"]) {
+      slider.addEventListener(name, (event) => event.stopPropagation());
+    }
+    return slider;
   }
 
   // Pixels a voxel, and where the picture's corner is, in CSS pixels.
@@ -107,6 +128,7 @@ class Pane {
     if (state.cross) this.drawCross(context, frame, state);
     this.drawLine(context, frame);
     this.place.textContent = `${this.plane.name} ${state.voxel[this.plane.axis] + 1}/${this.plane.slices}`;
+    this.slider.value = state.voxel[this.plane.axis] + 1;
     this.element.classList.toggle("active", state.active === this.plane.name);
   }
 
@@ -172,8 +194,8 @@ class Pane {
     at("contextmenu", (event) => event.preventDefault());
     at("pointerdown", (event) => this.press(event));
     at("pointermove", (event) => this.move(event));
-    at("pointerup", () => { this.drag = null; });
-    at("pointercancel", () => { this.drag = null; });
+    at("pointerup", (event) => this.release(event));
+    at("pointercancel", (event) => this.release(event));
     at("pointerleave", () => this.viewer.hover(null));
     at("dblclick", () => this.viewer.toggleLayout(this.plane.name));
     at("wheel", (event) => this.turn(event), { passive: false });
@@ -185,6 +207,16 @@ class Pane {
     document.activeElement?.blur();
     this.element.setPointerCapture(event.pointerId);
     state.active = this.plane.name;
+    if (event.pointerType === "touch") {
+      this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+      if (this.fingers.size > 1) { // what the first finger began did not count
+        this.drag = null;
+        [state.voxel, state.line] = this.before;
+        this.viewer.update();
+        return;
+      }
+      this.before = [state.voxel, state.line];
+    }
     const byButton = { 0: event.shiftKey ? "line" : state.tool, 1: "pan", 2: "window" };
     this.drag = { tool: byButton[event.button], x: event.clientX, y: event.clientY };
     if (this.drag.tool === "line") {
@@ -194,12 +226,39 @@ class Pane {
     this.follow(event, 0, 0);
   }
 
+  release(event) {
+    this.drag = null;
+    this.fingers.delete(event.pointerId);
+  }
+
   move(event) {
+    if (this.fingers.size > 1) {
+      this.pinch(event);
+      return;
+    }
     if (this.drag) {
       this.follow(event, event.clientX - this.drag.x, event.clientY - this.drag.y);
       Object.assign(this.drag, { x: event.clientX, y: event.clientY });
     }
     this.viewer.hover(event);
+  }
+
+  // Two fingers: apart or together they zoom, and the picture goes with what is between them.
+  pinch(event) {
+    const between = () => {
+      const [[x, y], [otherX, otherY]] = [...this.fingers.values()];
+      return { clientX: (x + otherX) / 2, clientY: (y + otherY) / 2,
+        apart: Math.max(1, Math.hypot(x - otherX, y - otherY)) };
+    };
+    const before = between();
+    this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    const after = between();
+    this.zoom(after.apart / before.apart, this.under(before));
+    const { across, down } = this.frame();
+    const view = this.viewer.state.views[this.plane.name];
+    view.u -= (after.clientX - before.clientX) / across;
+    view.v -= (after.clientY - before.clientY) / down;
+    this.viewer.update();
   }
 
   // A drag by dx and dy pixels with the tool that it began with.
