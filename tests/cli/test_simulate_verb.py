@@ -26,6 +26,8 @@ def test_a_scan_holds_the_line_integrals_and_their_geometry(cli, tmp_path, chest
     by_hand = lines.reshape(5, 23, -1).transpose(0, 2, 1)
     np.testing.assert_allclose(scan.values, by_hand, rtol=1e-4, atol=1e-5)
     assert "5 views x 8 rows x 23 columns" in result.out
+    assert "no noise (--photons 1e6 adds it)" in result.out and "flatters" in result.out
+    assert "none: no noise was added" in cli("projections", "info", output).out
     assert str(chest_file) not in str(scan.notes)
 
 

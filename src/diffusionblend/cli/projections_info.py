@@ -83,8 +83,14 @@ def projections_facts(scan: Projections) -> dict[str, object]:
         "units": "reconstruct writes HU by this mu_water, or 1/mm with --output-unit 1/mm",
         "truth": "none: projections files never hold one",
         "source": scan.notes.get("source", "unknown"),
+        "photons": scan.notes.get("photons", _no_photons(scan)),
         "notes": {k: v for k, v in scan.notes.items() if k not in ("source", "settings")},
     }
+
+
+def _no_photons(scan: Projections) -> str:
+    """Why a scan says nothing of its photons."""
+    return "none: no noise was added" if scan.notes.get("source") == "simulated" else "unknown"
 
 
 def raw_scan_facts(scan: RawScan) -> dict[str, object]:

@@ -114,8 +114,21 @@ class Simulate:
         views, rows, columns = projections.values.shape
         say(
             f"wrote {self.output}: {views} views x {rows} rows x {columns} columns of "
-            f"{projections.geometry.column_mm:g} mm, lines up to {projections.values.max():.2f}"
+            f"{projections.geometry.column_mm:g} mm, lines up to {projections.values.max():.2f}, "
+            f"{self._noise_in_words}"
         )
+        if self.oversample == 1:
+            say(
+                "note: projected by the very operator that reconstructs, which flatters every "
+                "method; --oversample 2 projects a volume of finer pixels"
+            )
+
+    @property
+    def _noise_in_words(self) -> str:
+        """What noise there is, and how to have some."""
+        if self.photons is None:
+            return "no noise (--photons 1e6 adds it)"
+        return f"noise of {self.photons:g} photons"
 
     def _report_plan(self, volume: Volume, geometry: Geometry) -> None:
         """Print what the run will cost."""
