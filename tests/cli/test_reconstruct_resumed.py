@@ -46,6 +46,15 @@ def killed(tmp_path, scan_file, options):
     return output
 
 
+def test_a_run_killed_while_it_replaced_its_state_goes_on_too(cli, scan_file, options, killed):
+    state = state_path(killed)
+    if state.exists():  # else the kill came just then
+        state.replace(previous_path(state))
+    result = cli("reconstruct", scan_file, "-o", killed, *options)
+    assert_succeeded(result)
+    assert "resuming after step" in result.out and not is_kept(killed)
+
+
 def test_a_killed_run_goes_on_to_the_same_volume(cli, tmp_path, scan_file, options, killed):
     whole = tmp_path / "whole.nii.gz"
     assert_succeeded(cli("reconstruct", scan_file, "-o", whole, *options))

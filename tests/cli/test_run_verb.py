@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.volumes import read_volume
 from diffusionblend.methods.api import reconstruct
 from diffusionblend.phantom import synthetic_chest
+from diffusionblend.runs.record import run_record_path
+from diffusionblend.runs.unfinished import unfinished
 from diffusionblend.units import hu_to_mu, unit_of
 from measured_scan import half_scan, lines_of, scan_of, write_data_exchange
 from small_scan import scan, small_volume
@@ -154,3 +158,29 @@ def test_the_angles_in_a_folder_are_found(tmp_path):
     assert found_beside(tmp_path, options) is options
     given = ReadOptions(arc_degrees=180.0)
     assert found_beside(tmp_path, given) is given
+
+
+def test_a_run_killed_between_its_pictures_goes_on(cli, tmp_path):
+    hu = np.round(synthetic_chest(2, shape=(6, 16, 16)).values)
+    write_series(tmp_path / "series", hu, change=lambda i, d: setattr(d, "PixelSpacing", [22, 22]))
+    out = tmp_path / "out"
+    command = ("run", tmp_path / "series", "-o", out, "--method", "fbp", "--device", "cpu")
+    assert_succeeded(cli(*command))
+    names = names_in(out)
+    killed_behind([out / "picture.png", out / "report.html"], [out / "picture.png"])
+    again = cli(*command)
+    assert_succeeded(again)
+    assert again.out.count("is there already") == 3 and names_in(out) == names
+
+
+def killed_behind(marked, written):
+    """The end of a run that is killed once it has written some of its marked outputs."""
+    for path in (*marked, *(run_record_path(p) for p in marked)):
+        path.unlink(missing_ok=True)
+    forked = os.fork()
+    if not forked:
+        with unfinished(marked):
+            for path in written:
+                path.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(forked, 0)

@@ -206,6 +206,19 @@ def test_an_output_that_is_something_else_is_refused(cli, command, tmp_path):
     assert [p.name for p in folder.iterdir()] == ["thesis.tex"]
 
 
+def test_a_run_killed_before_its_first_checkpoint_is_started_again(cli, command, tmp_path):
+    """The volumes are ready, and a checkpoint is half written."""
+    folder = tmp_path / "prior"
+    assert_succeeded(cli(*command))
+    expected = weights_of(folder)
+    for path in [p for p in folder.iterdir() if p.name != "data"]:
+        path.unlink()
+    (tmp_path / "prior.run.json").unlink()
+    (folder / ".checkpoint.pt.153c404c-29242-0c9c554bfe0d.partial.pt").write_bytes(b"half")
+    assert_succeeded(cli(*command))
+    assert weights_of(folder) == expected
+
+
 @pytest.mark.parametrize(
     ("train", "val", "word"),
     [

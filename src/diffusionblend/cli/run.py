@@ -87,8 +87,8 @@ class Run:
         kind = kind_of(self.source)
         self._check_options(kind)
         on_gpu = choose_device(self.device) != "cpu"
-        check_outputs_absent([self._path(n) for n in (PICTURE, REPORT)], self.force)
         remove_unfinished(self._path(REPORT))
+        check_outputs_absent([self._path(n) for n in (PICTURE, REPORT)], self.force)
         say(f"{self.source}: {kind}")
         scan_file = self.source
         if kind == "CT":

@@ -217,7 +217,7 @@ class Train:
         kept = self.output / DATA_FOLDER
         has_cache = (kept / INDEX_FILE).exists()
         if foreign == [DATA_FOLDER] and kept.is_dir():  # of a run that ended while it was made
-            has_cache = all(p.suffix == ".npy" for p in kept.iterdir())
+            has_cache |= all(p.suffix == ".npy" for p in kept.iterdir())
         if foreign and not has_cache and not present & set(_run_files()):
             raise OutputExistsError(
                 f"{self.output} holds other things, such as {foreign[0]}.",
