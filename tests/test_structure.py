@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "simulation": VALUES | {"operators"},
     "solvers": VALUES | {"operators"},
     "methods": VALUES | {"operators", "solvers", "priors", "ranks", "devices", "memory"},
+    "adapters": VALUES | {"operators", "methods", "priors"},
     "training": VALUES | {"io", "priors", "phantom", "ranks", "solvers", "operators"},
     "runs": VALUES | {"io", "priors", "methods"},
     "evaluation": VALUES | {"io"},
@@ -53,12 +54,13 @@ COMPILED = {
 COMPILED_MODULES = {
     f"diffusionblend.{path.removesuffix('.py').replace('/', '.')}" for path in COMPILED
 }
-ROOMS_WITH_TORCH = {"operators", "solvers", "priors", "methods", "training"}
+ROOMS_WITH_TORCH = {"operators", "solvers", "priors", "methods", "training", "adapters"}
 MAY_TOUCH_FILES = {
     "memory.py",
     "priors/prior.py",
     "priors/trained_network.py",
     "priors/store.py",
+    "adapters/diffusers.py",
     "training/loop.py",
     "training/cache.py",
     "training/checkpoint.py",

@@ -1,4 +1,4 @@
-"""`diffusionblend export`: a volume as a derived DICOM series or a stack of TIFF slices."""
+"""`diffusionblend export`: a volume as a derived DICOM series, TIFF slices or pages, OME-Zarr."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from diffusionblend.runs.unfinished import remove_unfinished
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Export a volume as a derived CT series (DICOM), or as a folder of TIFF slices."""
+    """Export a volume as a derived CT series (DICOM), as TIFF slices or pages, or as OME-Zarr."""
 
     volume: Annotated[Path, tyro.conf.Positional]
     """Volume (.nii.gz, .nrrd, .mha ...), or a folder of slices; for DICOM in HU."""
     output: Output
-    """Folder to write, one file a slice."""
-    format: Literal["dicom", "tiff"] = "dicom"
-    """DICOM, rounded to whole HU; or TIFF slices of float32, in HU or 1/mm, and geometry.json."""
+    """Folder to write, one file a slice; of TIFF also one file of many pages, NAME.tif."""
+    format: Literal["dicom", "tiff", "ome-zarr"] = "dicom"
+    """DICOM, rounded to whole HU; TIFF of float32, in HU or 1/mm, as slices with geometry.json or
+    as pages for Fiji; or OME-Zarr of float32."""
     template: Path | None = None
     """DICOM folder that the volume comes from: patient, study and frame of reference are kept."""
     template_series: str | None = None
@@ -40,12 +41,17 @@ class Export:
     def run(self) -> None:
         """Read, write, and print what was written."""
         from diffusionblend.io.dicom.write import DICOM_FILES
+        from diffusionblend.io.ome_zarr import ZARR_FILES
         from diffusionblend.io.tiff_stack import TIFF_FILES
         from diffusionblend.io.volumes import read_volume, summary
 
         is_dicom = self.format == "dicom"
         remove_unfinished(self.output)
-        check_folder_output(self.output, self.force, DICOM_FILES if is_dicom else TIFF_FILES)
+        if self._is_pages:
+            check_outputs_absent([self.output], self.force)
+        else:
+            kinds = {"dicom": DICOM_FILES, "tiff": TIFF_FILES, "ome-zarr": ZARR_FILES}
+            check_folder_output(self.output, self.force, kinds[self.format])
         check_outputs_absent([run_record_path(self.output)], self.force)
         self._check_options()
         record = RunRecord(command="export", settings=asdict(self))
@@ -67,8 +73,16 @@ class Export:
     def _write(self, volume: Volume) -> int:
         """Write the slices; returns how many."""
         from diffusionblend.io.dicom.write import write_dicom_series
+        from diffusionblend.io.ome_zarr import write_ome_zarr
+        from diffusionblend.io.tiff_pages import write_tiff_pages
         from diffusionblend.io.tiff_stack import write_tiff_stack
 
+        if self._is_pages:
+            write_tiff_pages(volume, self.output, force=self.force)
+            return len(volume)
+        if self.format == "ome-zarr":
+            write_ome_zarr(volume, self.output, force=self.force)
+            return len(volume)
         if self.format == "tiff":
             return len(write_tiff_stack(volume, self.output, force=self.force))
         written = write_dicom_series(
@@ -82,12 +96,21 @@ class Export:
         )
         return len(written)
 
+    @property
+    def _is_pages(self) -> bool:
+        """Whether one TIFF file of many pages is asked for."""
+        from diffusionblend.io.tiff_pages import PAGE_SUFFIXES
+
+        return self.format == "tiff" and self.output.suffix.lower() in PAGE_SUFFIXES
+
     def _check_options(self) -> None:
         """Raise InputError for DICOM's options given to TIFF, and an output inside an input."""
         named = ("template", "template_series", "description", "views")
         given = [f"--{n.replace('_', '-')}" for n in named if getattr(self, n) is not None]
-        if self.format == "tiff" and given:
-            raise InputError(f"{', '.join(given)} was given with TIFF.", "--format dicom for these")
+        if self.format != "dicom" and given:
+            raise InputError(
+                f"{', '.join(given)} was given with {self.format}.", "--format dicom for these"
+            )
         for source in (self.volume, self.template):
             if source is not None and source.resolve() in (
                 self.output.resolve(),

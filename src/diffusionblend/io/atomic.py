@@ -192,8 +192,9 @@ def is_dead(pid: int) -> bool:
 def check_folder_output(folder: Path | str, force: bool, kinds: tuple[str, ...]) -> None:
     """Refuse an output folder that is a file, not empty without `force`, or not of our making.
 
-    kinds: the suffixes of the files that such an output holds; a folder with anything else in it is
-    never replaced. Raises OutputExistsError.
+    kinds: the suffixes of the files that such an output holds, or whole names, those of folders
+    with a slash ("0/"); a folder with anything else in it is never replaced. Raises
+    OutputExistsError.
     """
     folder = Path(folder)
     if not os.path.lexists(folder):
@@ -203,7 +204,7 @@ def check_folder_output(folder: Path | str, force: bool, kinds: tuple[str, ...])
             f"The output {folder} is a file.", "the name of a folder", "another name"
         )
     present = sorted(folder.iterdir())
-    foreign = [p.name for p in present if p.is_dir() or file_suffix(p) not in kinds]
+    foreign = [p.name for p in present if not _is_of(p, kinds)]
     if foreign:
         raise OutputExistsError(
             f"The output {folder} holds other things, such as {foreign[0]}.",
@@ -216,6 +217,13 @@ def check_folder_output(folder: Path | str, force: bool, kinds: tuple[str, ...])
             "a folder that does not exist",
             "another folder, or --force to replace it",
         )
+
+
+def _is_of(path: Path, kinds: tuple[str, ...]) -> bool:
+    """Whether a part of an output folder is one of its kinds."""
+    if path.is_dir():
+        return f"{path.name}/" in kinds
+    return path.name in kinds or (file_suffix(path) or None) in kinds
 
 
 @contextmanager
@@ -238,8 +246,9 @@ def atomic_folder(
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         yield temporary
-        for path in temporary.iterdir():
-            _flush_to_disk(path)
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                _flush_to_disk(path)
         check_folder_output(folder, force, kinds)
         if folder.is_dir():
             os.replace(folder, replaced)
