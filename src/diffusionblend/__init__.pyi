@@ -48,9 +48,12 @@ from .methods.fbp_unet import FbpUnet as FbpUnet
 from .methods.sirt import Sirt as Sirt
 from .operators import XRayTransform as XRayTransform
 from .phantom import synthetic_chest as synthetic_chest
+from .phantom.counts import synthetic_counts as synthetic_counts
 from .preprocessing.prepare import prepare_scan as prepare_scan
 from .preprocessing.settings import PrepareSettings as PrepareSettings
 from .priors.prior import load_prior as load_prior
+from .report.compare import compare as compare
 from .simulation import simulate as simulate
+from .viewer.cell import show as show
 
 __version__: str

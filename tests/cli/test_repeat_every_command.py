@@ -17,6 +17,7 @@ from diffusionblend.runs.record import RunRecord, read_run_record, run_record_pa
 LINES = {
     "run": ("scans/a", "-o", "first", "--views", "6", "--subject", "patient"),
     "demo": ("-o", "first", "--views", "6"),
+    "sample": ("chest", "-o", "first.nii.gz", "--seed", "3"),
     "import": ("series", "-o", "first.nii.gz", "--spacing-mm", "2", "3", "4"),
     "train": ("volumes", "-o", "first", "--network.image-size", "64", "--steps", "7"),
     "simulate": ("a.nii.gz", "-o", "first.h5", "--photons", "1e5"),

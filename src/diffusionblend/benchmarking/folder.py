@@ -14,8 +14,8 @@ from diffusionblend.io.atomic import atomic_output
 from diffusionblend.io.jsonl import append_json_line, read_json_lines
 
 if TYPE_CHECKING:
+    from diffusionblend.data.planes import PlaneImage
     from diffusionblend.data.volume import Volume
-    from diffusionblend.report.planes import PlaneImage
 
 ROWS_FILE, TUNED_FILE = "rows.jsonl", "tuned.jsonl"
 TABLE_FILE, CSV_FILE = "table.md", "table.csv"
@@ -91,9 +91,9 @@ class Folder:
         """For each setup a coronal slice of the truth and of the first seed of every label."""
         import numpy as np
 
+        from diffusionblend.data.planes import plane_slice
         from diffusionblend.report.coronal_figure import coronal_figure
         from diffusionblend.report.figures import save_figure
-        from diffusionblend.report.planes import plane_slice
 
         truth, rows = subject.truth, self.rows()
         labels = tables.told_apart(rows)

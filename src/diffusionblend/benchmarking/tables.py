@@ -9,7 +9,8 @@ from math import isfinite
 from statistics import fmean, variance
 from typing import Any
 
-from diffusionblend.evaluation.metrics import PLANE_AXES, Evaluation
+from diffusionblend.data.planes import PLANE_AXES
+from diffusionblend.evaluation.metrics import Evaluation
 from diffusionblend.evaluation.tables import MISSING, Column, evaluation_row, format_table
 
 NORMAL_95 = 1.96

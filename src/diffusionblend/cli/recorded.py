@@ -48,6 +48,15 @@ RECORDED: dict[str, Entry] = {
         "Scan a synthetic chest, or your own CT, with a few views and reconstruct it.",
         ("diffusionblend demo", "diffusionblend demo --input scans/patient-03 -o my-demo"),
     ),
+    "sample": Entry(
+        "sample:Sample",
+        "Write a small scan to begin with, or list public ones.",
+        (
+            "diffusionblend sample",
+            "diffusionblend sample counts -o counts.npz",
+            "diffusionblend sample --check tooth.h5",
+        ),
+    ),
     "import": Entry(
         "import_series:Import",
         "Import a DICOM series, a volume file or TIFF slices as a volume in HU.",

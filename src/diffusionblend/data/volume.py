@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from diffusionblend.data.picture import grey_png
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.units import unit_of
+
+if TYPE_CHECKING:
+    from diffusionblend.data.plot import Picture
 
 SHOWN_HU = (-1000.0, 1000.0)
 """Black and white of the picture in a notebook."""
@@ -72,6 +76,16 @@ class Volume:
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         """Its values in HU, (z, y, x); not copied unless asked for or needed for the dtype."""
         return as_asked(self.values, dtype, copy)
+
+    def plot(self, window: tuple[float, float] | str | None = None) -> Picture:
+        """A picture of the three middle slices, shown by a notebook, as `Picture.figure`.
+
+        window: (black, white), or "lung", "mediastinum", "bone", "full" in HU, "auto" or "full" in
+        1/mm. Raises InputError for an unknown one.
+        """
+        from diffusionblend.data.plot import plotted
+
+        return plotted(self, window)
 
     def __repr__(self) -> str:
         return f"Volume{self.shape} {self._size()}, {self._range()}"

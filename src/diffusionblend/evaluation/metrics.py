@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from diffusionblend.data.planes import PLANE_AXES
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.evaluation.tissues import BIAS_TISSUES, TISSUES
@@ -31,8 +32,6 @@ from diffusionblend.units import Unit
 
 CLIP_HU = (-1000.0, 1000.0)
 SSIM_WINDOW = 7
-PLANE_AXES = {"axial": 0, "coronal": 1, "sagittal": 2}
-"""The array axis along which the slices of each plane are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from diffusionblend.report.planes import PlaneImage
+from diffusionblend.data.planes import PlaneImage
 from diffusionblend.units import WINDOWS_HU
 
 if TYPE_CHECKING:

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffusionblend.data.ensemble import check_deviation
+from diffusionblend.data.planes import PLANE_AXES, PlaneImage, middle_slices
 from diffusionblend.data.volume import Volume
+from diffusionblend.data.windows import Windows, window_limits
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import PLANE_AXES, Evaluation
+from diffusionblend.evaluation.metrics import Evaluation
 from diffusionblend.geometry.grid import check_same_grid
 from diffusionblend.report.colours import deviation_limit_hu, on_black, overlay_rgba
-from diffusionblend.report.planes import PlaneImage, middle_slices
-from diffusionblend.report.windows import Windows
-from diffusionblend.units import WINDOWS_HU
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,21 +180,6 @@ def check_figure_suffix(path: Path | str) -> None:
             f"a name that ends in .{', .'.join(known)}",
             path.with_suffix(".png").name,
         )
-
-
-def window_limits(
-    window: tuple[float, float] | str, shown: Windows | None = None
-) -> tuple[float, float]:
-    """(black, white) from a window's name or a pair, by default in HU. Raises InputError."""
-    named, unit = (WINDOWS_HU, "HU") if shown is None else (shown.limits, shown.unit)
-    if isinstance(window, str):
-        if window not in named:
-            raise InputError(f"The window is {window!r}.", f"one of {', '.join(named)}")
-        return named[window]
-    low, high = window
-    if not low < high:
-        raise InputError(f"The window is {low} to {high} {unit}.", "black below white")
-    return float(low), float(high)
 
 
 def check_volumes(volumes: Mapping[str, Volume], reference: str | None) -> None:

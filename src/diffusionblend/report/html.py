@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import diffusionblend
 from diffusionblend.data.ensemble import check_deviation
+from diffusionblend.data.planes import middle_slices
 from diffusionblend.data.volume import Volume
+from diffusionblend.data.windows import Windows
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation import calibration
 from diffusionblend.evaluation.calibration import Calibration
@@ -48,9 +50,7 @@ from diffusionblend.report.panels import (
     overlay_bar_uri,
     uncertainty_panel,
 )
-from diffusionblend.report.planes import middle_slices
 from diffusionblend.report.profiles import centre_profiles, profile_chart
-from diffusionblend.report.windows import Windows
 
 if TYPE_CHECKING:
     from jinja2 import Template

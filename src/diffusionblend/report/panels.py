@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffusionblend.data.planes import PlaneImage
 from diffusionblend.report.colours import overlay_rgba
-from diffusionblend.report.planes import PlaneImage
 
 MIN_LABELLED_HEIGHT = 0.12
 """Panels lower than this share of the widest panel's width carry no letters and figures."""

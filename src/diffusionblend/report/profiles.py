@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffusionblend.data.planes import PlaneImage, middle_slices
 from diffusionblend.data.volume import Volume
-from diffusionblend.report.planes import PlaneImage, middle_slices
-from diffusionblend.report.windows import LEAST_WIDTH
+from diffusionblend.data.windows import LEAST_WIDTH
 from diffusionblend.units import unit_of
 
 VERTICAL_PLANES = ("coronal",)

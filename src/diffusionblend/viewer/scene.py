@@ -14,14 +14,13 @@ import numpy as np
 
 import diffusionblend
 from diffusionblend.data.ensemble import check_deviation
+from diffusionblend.data.planes import OBJECT_SIDES, PLANE_AXES, plane_layout
 from diffusionblend.data.resample import resample_onto
 from diffusionblend.data.volume import Volume
+from diffusionblend.data.windows import DIFFERENCE_SHARE, ERROR_LIMIT_HU, automatic_windows
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.metrics import PLANE_AXES
 from diffusionblend.geometry.grid import Grid, check_same_grid
 from diffusionblend.report import colours as uncertainty
-from diffusionblend.report.planes import OBJECT_SIDES, plane_layout
-from diffusionblend.report.windows import DIFFERENCE_SHARE, ERROR_LIMIT_HU, automatic_windows
 from diffusionblend.units import AIR_HU, WINDOWS_HU, Unit, unit_of
 
 FIRST_WINDOW = "full"

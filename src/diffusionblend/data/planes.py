@@ -9,14 +9,18 @@ the metrics: an axial image is values[k].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffusionblend.data.volume import Volume
-from diffusionblend.evaluation.metrics import PLANE_AXES
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.units import unit_of
 
+if TYPE_CHECKING:
+    from diffusionblend.data.volume import Volume
+
+PLANE_AXES = {"axial": 0, "coronal": 1, "sagittal": 2}
+"""The array axis along which the slices of each plane are counted."""
 WORLD_ENDS = (("R", "L"), ("A", "P"), ("F", "H"))
 """The letters at the low and the high end of LPS x, y and z."""
 
@@ -77,7 +81,8 @@ def plane_slice(volume: Volume, plane: str, index: int) -> PlaneImage:
         values = values[:, ::-1]
     sides = layout.sides
     if unit_of(volume.values) != "HU":
-        sides = tuple(OBJECT_SIDES[side] for side in sides)
+        left, right, top, bottom = (OBJECT_SIDES[side] for side in sides)
+        sides = (left, right, top, bottom)
     return PlaneImage(
         values=values,
         height_mm=grid.shape[layout.row_axis] * grid.spacing_mm[layout.row_axis],

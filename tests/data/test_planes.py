@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from diffusionblend.data.planes import middle_slices, plane_slice
 from diffusionblend.data.volume import Volume
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.report.planes import middle_slices, plane_slice
 
 SHAPE = (4, 6, 8)
 SPACING_MM = (3.0, 2.0, 1.0)

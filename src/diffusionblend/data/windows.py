@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffusionblend.data.volume import Volume
+from diffusionblend.errors import InputError
 from diffusionblend.units import WINDOWS_HU, Unit, unit_of
+
+if TYPE_CHECKING:
+    from diffusionblend.data.volume import Volume
 
 ERROR_LIMIT_HU = 300.0
 """Half the range of the error maps' colours: larger errors take the end colours."""
@@ -42,6 +46,21 @@ class Windows:
         limits = automatic_windows(values)
         low, high = limits["auto"]
         return cls("1/mm", limits, "auto", (high - low) / DIFFERENCE_SHARE)
+
+
+def window_limits(
+    window: tuple[float, float] | str, shown: Windows | None = None
+) -> tuple[float, float]:
+    """(black, white) from a window's name or a pair, by default in HU. Raises InputError."""
+    named, unit = (WINDOWS_HU, "HU") if shown is None else (shown.limits, shown.unit)
+    if isinstance(window, str):
+        if window not in named:
+            raise InputError(f"The window is {window!r}.", f"one of {', '.join(named)}")
+        return named[window]
+    low, high = window
+    if not low < high:
+        raise InputError(f"The window is {low} to {high} {unit}.", "black below white")
+    return float(low), float(high)
 
 
 def automatic_windows(
