@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,13 +31,15 @@ class Import:
 
     source: Annotated[Path, tyro.conf.Positional]
     """Folder with one DICOM series, or with TIFF slices that 'export' wrote; or a volume file:
-    NIfTI, NRRD or MetaImage."""
+    NIfTI, NRRD, MetaImage or NumPy."""
     output: Output
     """Volume to write: .nii.gz, .nii, .nrrd or .mha."""
     size: int | None = None
     """Resample slices to this many square pixels (a prior's size), keeping the field of view."""
     spacing_mm: tuple[float, float, float] | None = None
     """Resample to this spacing along z, y and x, in mm."""
+    voxel_mm: tuple[float, float, float] | None = None
+    """Of a NumPy array: the size of its own voxels along z, y and x, in mm."""
     series: str | None = None
     """UID of the series to take, where the folder contains several."""
     only: tuple[str, ...] = ()
@@ -68,6 +71,7 @@ class Import:
                     f"{name} was given, but {self.source} is no folder of DICOM series.",
                     "a folder of DICOM series, or a multi-frame file",
                 )
+        self._check_voxels()
         record = RunRecord(command="import", settings=asdict(self))
         add_input(record, self.source)
         with timed_part(record, "read", self.source.name) as on_step:
@@ -89,6 +93,26 @@ class Import:
             _print_facts("wrote", written)
         say(f"wrote {self.output}")
 
+    def _check_voxels(self) -> None:
+        """Raise InputError for a size of voxels that the source tells itself, or that none has."""
+        from diffusionblend.io.atomic import file_suffix
+        from diffusionblend.io.formats.numpy_volume import NUMPY_SUFFIXES
+
+        if self.voxel_mm is None:
+            return
+        if file_suffix(self.source) not in NUMPY_SUFFIXES:
+            raise InputError(
+                f"--voxel-mm was given, but {self.source} tells the size of its voxels itself.",
+                "a NumPy array (.npy, .npz)",
+                "--spacing-mm, to resample to another spacing",
+            )
+        if not (min(self.voxel_mm) > 0 and max(self.voxel_mm) < math.inf):
+            raise InputError(
+                f"--voxel-mm is {self.voxel_mm}.",
+                "three lengths above 0, in mm",
+                "--voxel-mm 2 1 1, along z, y and x",
+            )
+
     def _read(self, record: RunRecord, on_step: Advance) -> Volume:
         """The source as a volume; what a DICOM series says of itself goes to the record."""
         from diffusionblend.io.dicom.read import read_dicom_series
@@ -104,6 +128,9 @@ class Import:
             notes += [*report.warnings, *doubts(volume, self.source)]
         else:
             volume = read_volume(self.source, on_note=notes.append)
+        if self.voxel_mm is not None:
+            volume = Volume(volume.values, replace(volume.grid, spacing_mm=self.voxel_mm))
+            notes = [note for note in notes if "has no spacing" not in note]
         record.results["notes"] = notes
         return volume
 

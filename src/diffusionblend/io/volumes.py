@@ -25,6 +25,7 @@ from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.formats.metaimage import METAIMAGE_SUFFIXES, read_metaimage
 from diffusionblend.io.formats.nifti import NIFTI_SUFFIXES, check_nifti, read_nifti
 from diffusionblend.io.formats.nrrd import NRRD_SUFFIXES, read_nrrd
+from diffusionblend.io.formats.numpy_volume import NUMPY_SUFFIXES, read_numpy_volume
 from diffusionblend.io.formats.placed import volume_of
 from diffusionblend.io.names import plain_path
 from diffusionblend.units import unit_of
@@ -38,8 +39,10 @@ READERS = {
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
     **dict.fromkeys(NRRD_SUFFIXES, read_nrrd),
     **dict.fromkeys(METAIMAGE_SUFFIXES, read_metaimage),
+    **dict.fromkeys(NUMPY_SUFFIXES, read_numpy_volume),
 }
-READ_SUFFIXES = tuple(READERS)
+READ_SUFFIXES = tuple(suffix for suffix in READERS if suffix not in NUMPY_SUFFIXES)
+"""Those that can only be volumes; NumPy's may be measured scans too."""
 WRITE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 DTYPES = ("float32", "int16")
 
@@ -173,7 +176,7 @@ def _reader(path: Path) -> Callable[[Path], Placed]:
     if suffix not in READERS:
         raise InputError(
             f"{path} is not a volume by its name.",
-            f"a file that ends in {', '.join(READ_SUFFIXES)}, or a DICOM folder",
+            f"a file that ends in {', '.join(READERS)}, or a DICOM folder",
             "the folder that holds the slices, where this is one DICOM slice",
         )
     return READERS[suffix]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
@@ -325,3 +328,17 @@ def test_options_that_a_source_has_no_use_for(tmp_path):
     key = write_nexus(tmp_path / "key.nxs", ALL, KEY)
     refused(tmp_path / "a.npy", "--image-key", image_key=key, arc_degrees=180)
     refused(key, "--sinograms", sinograms=True)
+
+
+def test_an_archive_that_claims_more_than_it_can_hold(tmp_path):
+    packed = {"compression": zipfile.ZIP_BZIP2}  # which packs zeros a million to one
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", **packed) as archive:
+        np.save(whole := io.BytesIO(), np.zeros((30, 2048, 1024), np.float32))
+        archive.writestr("data.npy", whole.getbuffer())
+    refused(tmp_path / "a.npz", "claims 252 MB of arrays", "memory are free", arc_degrees=180)
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        np.save(small := io.BytesIO(), np.zeros((9, 2, 4), np.float32))
+        lie = small.getvalue().replace(b"(9, 2, 4)", b"(9999, 9999, 9)")[:200]
+        archive.writestr("data.npy", lie)
+        archive.writestr("other.npy", b"not asked for")
+    refused(tmp_path / "b.npz", "claims", "memory are free", arc_degrees=180)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.limits import check_claim
 from diffusionblend.io.scans.options import ReadOptions, chosen_angles
 
 DATA, FLATS, DARKS = "data", "flats", "darks"
@@ -28,6 +30,8 @@ ANGLES = {
     **dict.fromkeys(("angles", "theta"), None),
 }
 """Names of the arrays of an .npz file, and the units of its angles."""
+KNOWN = {DATA, FLATS, DARKS, *ANGLES, *(n for names in OTHER_NAMES.values() for n in names)}
+"""The arrays of an .npz file that are read; of others only the names."""
 LAYOUT = f"an array (view, row, column) or (view, column), in .npz named {DATA}"
 
 
@@ -77,15 +81,36 @@ def read_array(path: Path | str) -> np.ndarray:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays by their names; an .npy's is `data`. Raises InputError."""
-    if path.suffix.lower() == ".npy":
-        return {DATA: read_array(path)}
+    return {DATA: read_array(path)} if path.suffix.lower() == ".npy" else read_arrays(path, KNOWN)
+
+
+def read_arrays(path: Path, known: Collection[str]) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; those not among the known names empty. Raises InputError."""
     check_readable(path)
-    with (
-        _told_as_numpy(path),
-        path.open("rb") as file,
-        np.load(file, allow_pickle=False) as found,
-    ):
-        return {name: found[name] for name in found.files}
+    with _told_as_numpy(path):
+        _check_sizes(path, known)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            return {n: found[n] if n in known else np.empty(0) for n in found.files}
+
+
+def _check_sizes(path: Path, known: Collection[str]) -> None:
+    """Raises InputError where the arrays of an .npz that are wanted claim what it cannot hold."""
+    with zipfile.ZipFile(path) as archive:
+        wanted = [i for i in archive.infolist() if i.filename.removesuffix(".npy") in known]
+        check_claim(path, sum(member.file_size for member in wanted), what="arrays")
+        claims = [_claim(archive, member) for member in wanted]
+    check_claim(path, sum(claims), what="arrays")
+
+
+def _claim(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """The bytes that a member's own header claims."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    return math.prod(shape) * dtype.itemsize
 
 
 @contextmanager
