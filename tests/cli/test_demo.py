@@ -91,6 +91,18 @@ def test_a_demo_comes_again_from_its_record_and_is_not_overwritten(cli, command,
     assert {p.name for p in out.iterdir()} == OUTPUTS
 
 
+def test_a_second_demo_takes_a_new_folder(cli, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    without_output = ("demo", *command[3:])
+    for name in ("demo-output", "demo-output-2"):
+        result = cli(*without_output)
+        assert_succeeded(result)
+        assert f"volumes in {name}," in result.out
+        assert f"diffusionblend view {name}/diffusionblend++.nii.gz" in result.out
+    assert_succeeded(cli(*without_output, "--dry-run"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["demo-output", "demo-output-2"]
+
+
 def test_an_interrupted_demo_leaves_nothing(cli, command, tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

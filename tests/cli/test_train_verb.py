@@ -70,6 +70,7 @@ def files_of(folder):
 def test_a_run_writes_prior_metrics_and_record(cli, command, tmp_path):
     result = cli(*command)
     assert_succeeded(result)
+    assert f"reconstruct scan.h5 --method diffusionblend++ --prior {tmp_path}/prior" in result.out
     folder = tmp_path / "prior"
     prior = load_prior(folder)
     assert prior.config.image_size == 16 and prior.config.channels == (8, 16)

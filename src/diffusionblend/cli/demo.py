@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
     from diffusionblend.priors.prior import Prior
 
+DEFAULT_OUTPUT, REPORT = Path("demo-output"), "report.html"
 SLICES = 96
 
 
@@ -43,8 +46,9 @@ class Demo:
 
     input: Path | None = None
     """Your own CT instead: a DICOM folder or a volume file; brought to the prior's slice size."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("demo-output")
-    """Folder for the volumes, the projections and the page."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = DEFAULT_OUTPUT
+    """Folder for the volumes, the projections and the page; by default a new one, numbered, where
+    there was a demo."""
     views: int = 8
     """Views over 180 degrees."""
     photons: float = PAPER_PHOTONS
@@ -72,8 +76,12 @@ class Demo:
         if self.views < 1:
             raise InputError(f"Asked for {self.views} views.", "at least one", "--views 8")
         paths = self._outputs()
-        remove_unfinished(paths["report"])
-        check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
+        if not self.dry_run:
+            remove_unfinished(paths["report"])
+            if self.output == DEFAULT_OUTPUT and not self.force and _is_done(paths["report"]):
+                replace(self, output=_next_free(self.output)).run()
+                return
+            check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
         device = choose_device(self.device)
         prior = load_prior(self.prior, device)
         record = RunRecord(command="demo", settings=asdict(self), seed=self.seed, device=device)
@@ -96,6 +104,11 @@ class Demo:
                 write_volume(result.volume, paths[name], force=self.force)
             self._report(truth, projections, results, record, report)
         say(f"volumes in {self.output}, pictures in {report}")
+        seen = " ".join(shlex.quote(str(paths[name])) for name in ("diffusionblend++", "fbp"))
+        reference = shlex.quote(str(paths["reference"]))
+        say(f"look:  diffusionblend view {seen} --reference {reference}")
+        scan, tv = shlex.quote(str(paths["projections"])), self.output / "admm-tv.nii.gz"
+        say(f"next:  diffusionblend reconstruct {scan} --method admm-tv -o {shlex.quote(str(tv))}")
 
     def _outputs(self) -> dict[str, Path]:
         names = {
@@ -103,7 +116,7 @@ class Demo:
             "projections": "projections.h5",
             "fbp": "fbp.nii.gz",
             "diffusionblend++": "diffusionblend++.nii.gz",
-            "report": "report.html",
+            "report": REPORT,
         }
         return {key: self.output / name for key, name in names.items()}
 
@@ -208,3 +221,20 @@ class Demo:
             projections=projections.notes,
             force=self.force,
         )
+
+
+def _is_done(report: Path) -> bool:
+    """Whether an earlier demo has ended with this report."""
+    from diffusionblend.runs.record import read_run_record
+
+    path = run_record_path(report)
+    return report.exists() and path.exists() and read_run_record(path).command == "demo"
+
+
+def _next_free(folder: Path) -> Path:
+    """The folder with the first number behind its name that has no finished demo."""
+    for number in count(2):
+        numbered = folder.with_name(f"{folder.name}-{number}")
+        if not _is_done(numbered / REPORT):
+            return numbered
+    raise AssertionError("there is always another number")

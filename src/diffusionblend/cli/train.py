@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from itertools import chain
@@ -149,6 +150,19 @@ class Train:
         loss = prior.trained.get("validation_loss")
         shown = "not measured" if loss is None else f"{loss:.4f}"
         say(f"wrote the prior {self.output}; validation loss {shown}")
+        self._say_what_next(prior.config.prior_type)
+
+    def _say_what_next(self, prior_type: str) -> None:
+        """The command that uses the prior."""
+        from diffusionblend.methods import METHODS
+
+        specs = {name: METHODS.get(name).prior for name in METHODS}
+        fitting = [name for name, spec in specs.items() if spec and spec.prior_type == prior_type]
+        if fitting:
+            say(
+                f"use it: diffusionblend reconstruct scan.h5 --method {fitting[-1]} "
+                f"--prior {shlex.quote(str(self.output))} -o volume.nii.gz"
+            )
 
     def _trainer(
         self, processes: Processes, data: TrainingData, initial: Prior | Restorer | None
