@@ -36,7 +36,7 @@ OPERATORS = "diffusionblend.operators"
 MUTANTS: tuple[tuple[str, str, int], ...] = (
     ("(n_rows - 1) / 2", "n_rows / 2", 1),
     ("(n_columns - 1) / 2", "n_columns / 2", 1),
-    ("inside = (start > -1.0) & (start < n_across)", "inside = start < n_across", 1),
+    ("tl.where(inside, endless, -endless)", "-endless + 0.0 * start", 1),
     ("low = tl.where(ahead > 0, tl.maximum(low, origin), low)", "low = low + 0.0", 1),
     ("high = tl.where(ahead > 0, high, tl.minimum(high, origin))", "high = high + 0.0", 1),
     ("+ 1, n_planes)", ", n_planes)", 1),
@@ -44,8 +44,10 @@ MUTANTS: tuple[tuple[str, str, int], ...] = (
     ("weight_a = part_a if i == 1 else 1.0 - part_a", "weight_a = 1.0 - part_a", 2),
     ("weight = weight_a * (part_b if j == 1 else 1.0 - part_b)", "weight = weight_a * part_b", 1),
     ("& (at_b >= 0) & (at_b < n_b)", "& (at_b >= 0)", 2),
-    ("weight = tl.where(inside, part if i == 1 else 1.0 - part, 0.0)", "weight = part + 0.0", 1),
-    ("weight = part if i == 1 else 1.0 - part", "weight = part", 1),
+    *(
+        ("weight = tl.where(inside, part if i == 1 else 1.0 - part, 0.0)", "weight = part + 0.0", n)
+        for n in (1, 2)
+    ),
     ("value = step * tl.load", "value = tl.load", 1),
     ("value = value * step[:, None]", "value = value + 0.0", 1),
     ("volume.contiguous()", "volume", 1),
