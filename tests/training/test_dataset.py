@@ -12,6 +12,7 @@ import torch
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.training.augmentation import BlockChange, change_block
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
 from diffusionblend.training.settings import Augmentation
 
@@ -137,6 +138,13 @@ def test_augmentation_keeps_the_range_and_the_slices_aligned() -> None:
     assert blocks.max() < plain.max() + overshoot_of_bicubic
     moved = [not any(torch.equal(b[0], f) for f in flips(plain)) for b in blocks]
     assert 60 < sum(moved) < 140
+
+
+def test_a_single_slice_in_float32_is_reversed_too() -> None:
+    """NumPy calls it contiguous, with a negative stride that torch does not take."""
+    block = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    change = BlockChange((True, False, False), None, None)
+    torch.testing.assert_close(1000 * change_block(block, change), torch.from_numpy(block.copy()))
 
 
 def flips(image: torch.Tensor) -> list[torch.Tensor]:

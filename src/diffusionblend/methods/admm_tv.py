@@ -24,7 +24,7 @@ class AdmmTv(Method):
     when: ClassVar[str] = "few views, no training volumes"
     highest_residual: ClassVar[tuple[float, int]] = (0.05, 1)
     tuned: ClassVar[Mapping[str, tuple[float, ...]]] = {
-        "weight": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+        "weight": tuple(2.0**n for n in range(-7, 8))
     }
     basic: ClassVar[tuple[str, ...]] = ("weight", "iterations")
     volumes_held: ClassVar[int] = 38

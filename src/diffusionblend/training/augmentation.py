@@ -68,4 +68,4 @@ def change_block(block: np.ndarray, change: BlockChange, noise_hu: float = 0.0) 
 
 def plain_block(block: np.ndarray) -> torch.Tensor:
     """A block in HU as it is, float32 in the network's range."""
-    return hu_to_network(torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)))
+    return hu_to_network(torch.from_numpy(np.array(block, dtype=np.float32, order="C")))
