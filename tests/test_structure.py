@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "data": {"errors", "units", "geometry"},
     "io": VALUES | {"memory"},
     "operators": VALUES,
-    "priors": VALUES | {"io"},
+    "priors": VALUES | {"io", "phantom"},
     "phantom": VALUES,
     "preprocessing": VALUES,
     "simulation": VALUES | {"operators"},
@@ -42,7 +42,7 @@ MAY_IMPORT = {
 """Each room and the rooms it may import beside itself; `cli` stands above them all."""
 
 HEAVY = {"SimpleITK", "skimage", "matplotlib", "pydicom", "h5py", "scipy", "diffusers"} | {
-    *("accelerate", "tensorboard", "numba", "triton")
+    *("accelerate", "tensorboard", "numba", "triton", "openvino", "nncf")
 }
 COMPILED = {
     "operators/kernels/cpu.py": {"numba"},
@@ -57,6 +57,7 @@ COMPILED_MODULES = {
 ROOMS_WITH_TORCH = {"operators", "solvers", "priors", "methods", "training", "adapters"}
 MAY_TOUCH_FILES = {
     "memory.py",
+    "priors/integer_engine.py",
     "priors/prior.py",
     "priors/trained_network.py",
     "priors/store.py",

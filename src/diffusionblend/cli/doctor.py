@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ class Doctor:
         self._print_devices()
         _fact("free disk here", f"{shutil.disk_usage(Path.cwd()).free / GIGABYTE:.0f} GB")
         whole, broken = self._print_priors()
+        _fact("int8, cpu", _integer_of(whole))
         if self.speed and DEFAULT_PRIOR in whole:
             self._print_speed(whole[DEFAULT_PRIOR])
         _fact("made", datetime.now(UTC).isoformat(timespec="minutes"))
@@ -123,6 +124,14 @@ def _precision_of(device: str) -> str:
     if has_bfloat16(device):
         return "bfloat16, which it has in hardware"
     return "float32 (no bfloat16 in hardware)"
+
+
+def _integer_of(priors: Mapping[str, Prior]) -> str:
+    """The engine of --precision int8, and of which priors it has a graph."""
+    from diffusionblend.priors.integer import engine_in_words, has_graph
+
+    made = [name for name, prior in priors.items() if has_graph(prior.unet, prior.config)]
+    return f"{engine_in_words()}; made and kept: {', '.join(made) or 'none yet'}"
 
 
 def _fact(name: str, text: object) -> None:

@@ -56,8 +56,9 @@ class Reconstruct:
     belongs to a shipped prior."""
     device: Device = field(default="auto", metadata={"group": RUN})
     """Where to compute; auto takes a GPU if there is one."""
-    precision: Literal["auto", "float32", "bfloat16"] = _in(RUN, "auto")
-    """Number format of the network; auto is bfloat16 where the hardware has it, else float32."""
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = _in(RUN, "auto")
+    """Number format of the network; auto is bfloat16 where the hardware has it, else float32. int8,
+    on a CPU, needs pip install 'diffusionblend[openvino]'."""
     samples: int = _in(RUN, 1, basic=True)
     """Samples of a diffusion method, with seeds from --seed on. OUTPUT is then their mean, with the
     standard deviation in HU beside it, NAME.sd.nii.gz. They start from noise, unless --init is

@@ -98,7 +98,7 @@ class ScanRun:
             )
         self.work = on_prior_grid(self.scan, self.priors)
         for prior in self.priors.values():
-            prior.precision = options.precision
+            prior.use_precision(options.precision, say)
         self.record.add_priors(self.priors)
         roles = frozenset(self.priors)
         method = options.method

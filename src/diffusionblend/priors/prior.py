@@ -14,7 +14,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.json_file import read_json_object
 from diffusionblend.priors.config import with_prior_type
 from diffusionblend.priors.network import NetworkConfig, build_unet
-from diffusionblend.priors.precision import PRECISIONS, Precision
+from diffusionblend.priors.precision import Precision, check_precision
 from diffusionblend.priors.prior_types.padding import padded_with_air
 from diffusionblend.priors.restorer import Restorer
 from diffusionblend.priors.schedule import NoiseSchedule
@@ -96,12 +96,12 @@ def load_prior(
 ) -> Prior | Restorer:
     """Read a prior by shipped name, folder or hub id; weights from safetensors alone.
 
-    precision: "auto" is bfloat16 where the device has it in hardware, else float32; or one of both.
-    The result is a `Restorer` where the folder has the network of FBP-UNet, else a `Prior`. Raises
+    precision: "auto" is bfloat16 where the device has it in hardware, else float32; or one of both,
+    or "int8" on a CPU, whose graph is made here where it is not kept (see `use_precision`). The
+    result is a `Restorer` where the folder has the network of FBP-UNet, else a `Prior`. Raises
     InputError where files are missing, corrupt, or of another size than they say.
     """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision is {precision!r}.", f"one of {', '.join(PRECISIONS)}")
+    check_precision(precision)
     folder = find_prior(name_or_folder)
     facts = read_facts(folder)
     config = _config_of(facts, folder)
@@ -127,13 +127,12 @@ def load_prior(
         unet,
         config,
         facts.get("trained", {}),
-        precision=precision,
         prediction=prediction,
         code_unit=code_unit,
         pixel_range_mm=_pixel_range_of(facts, folder),
     )
     prior.weights_sha256, prior.source = digest, str(name_or_folder)
-    return prior.to(device)
+    return prior.to(device).use_precision(precision)
 
 
 def make_prior(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,13 +15,14 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import atomic_output
 from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
-from diffusionblend.priors.precision import Precision, runs_bfloat16
+from diffusionblend.priors.precision import Precision, check_precision, runs_bfloat16
 from diffusionblend.priors.reach import Reach
 
 if TYPE_CHECKING:
     from typing import Self
 
     from diffusionblend.geometry.grid import Grid
+    from diffusionblend.priors.integer import IntegerNetwork
 
 PRIOR_FILE = "prior.json"
 CONFIG_FILE = "config.json"
@@ -37,8 +39,8 @@ class TrainedNetwork:
 
     unet: the network, in float32. config: its size and prior type. trained: facts of its training
     (data, steps, validation loss), for the record. precision: of the network's arithmetic; "auto"
-    is bfloat16 where the device has it in hardware. source: the name, folder or hub id that it was
-    loaded by, None for one made in memory. pixel_range_mm: smallest and largest pixels that a
+    is bfloat16 where the device has it in hardware; int8 by `use_precision`. source: the name,
+    folder or hub id that it was loaded by, None for one made in memory. pixel_range_mm: smallest and largest pixels that a
     network for every pixel size was trained for; None where that is not known. lengths_mm: pixel
     size and slice spacing that such a network is told; 0 for one that is not known.
     """
@@ -91,6 +93,26 @@ class TrainedNetwork:
         self.unet.eval().requires_grad_(False)
         return self
 
+    def use_precision(
+        self, precision: Precision, tell: Callable[[str], None] | None = None
+    ) -> Self:
+        """Set the number format, in place; returns this same object.
+
+        Where it is int8 its graph is read from the cache folder, or made, which takes a minute or
+        two. tell: is called with a line of text before that. Raises InputError where it is none of
+        PRECISIONS, and for int8 without its engine, on a GPU or for an FBP-UNet.
+        """
+        check_precision(precision)
+        if precision == "int8":
+            self._integer(tell)
+        self.precision = precision
+        return self
+
+    def _integer(self, tell: Callable[[str], None] | None = None) -> IntegerNetwork:
+        from diffusionblend.priors.integer import integer_network
+
+        return integer_network(self.unet, self.config, tell)
+
     def _predicted(self, x: torch.Tensor, times: torch.Tensor, code: float) -> torch.Tensor:
         """The network's output for blocks (B, k, H, W). Raises InputError on their size."""
         multiple = self.config.pixel_multiple
@@ -99,11 +121,14 @@ class TrainedNetwork:
                 f"The prior was given slices of {x.shape[-2]} x {x.shape[-1]} pixels.",
                 f"multiples of {multiple} pixels (it was trained at {self.config.image_size})",
             )
+        codes = self.codes(code, len(x), x.device)
+        if self.precision == "int8":
+            return self._integer()(x, times, codes)
         return apply_unet(
             self.unet,
             x,
             times,
-            self.codes(code, len(x), x.device),
+            codes,
             unshuffle=self.config.unshuffle,
             bf16=runs_bfloat16(self.precision, x.device),
         )

@@ -51,6 +51,6 @@ def key_of(identity: Mapping[str, object]) -> str:
 
 def _precision(prior: Prior, device: str) -> str:
     """The number format that a network computes in on a device."""
-    from diffusionblend.priors.precision import runs_bfloat16
+    from diffusionblend.priors.precision import precision_used
 
-    return "bfloat16" if runs_bfloat16(prior.precision, device) else "float32"
+    return precision_used(prior.precision, device)

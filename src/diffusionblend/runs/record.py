@@ -34,8 +34,7 @@ RECORD_SUFFIX = ".run.json"
 RECORD_VERSION = 2
 PACKAGES = (
     *("torch", "numpy", "scipy", "numba", "diffusers", "accelerate", "SimpleITK", "pydicom"),
-    "h5py",
-    "scikit-image",
+    *("h5py", "scikit-image", "openvino", "nncf"),
 )
 BYTES_PER_MB = 1e6
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
