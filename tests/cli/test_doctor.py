@@ -10,6 +10,7 @@ import torch
 
 from command_line import assert_succeeded
 from diffusionblend.cli.doctor import _rate
+from diffusionblend.priors import integer_engine
 from diffusionblend.priors.prior import WEIGHTS_FILE, load_prior, sha256_of_weights
 from diffusionblend.priors.store import DEFAULT_PRIOR, shipped_priors
 
@@ -69,3 +70,21 @@ def test_the_precision_of_the_processor_is_told(cli, monkeypatch, tiny_prior, ha
     monkeypatch.setattr("diffusionblend.priors.precision.has_bfloat16", lambda device: has_it)
     line = next(x for x in cli("doctor").out.splitlines() if x.startswith("precision, cpu"))
     assert told in line
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [(["nncf"], "OpenVINO is not installed (pip install 'diffusionblend[openvino]')"), ([], "3.1")],
+)
+def test_the_engine_of_int8_is_told(cli, monkeypatch, tmp_path, tiny_prior, missing, told):
+    ship(monkeypatch, {DEFAULT_PRIOR: tiny_prior})
+    monkeypatch.setenv("DIFFUSIONBLEND_CACHE", str(tmp_path))
+    monkeypatch.setattr(integer_engine, "missing", lambda: missing)
+    monkeypatch.setattr(integer_engine, "versions", lambda: {"openvino": "3.1"})
+    monkeypatch.setattr(integer_engine, "integer_graph", lambda *_: (b"a", b"b"))
+    line = next(x for x in cli("doctor", "--no-speed").out.splitlines() if x.startswith("int8"))
+    assert told in line and "none yet" in line
+    if not missing:
+        load_prior(tiny_prior, precision="int8")
+        lines = cli("doctor", "--no-speed").out.splitlines()
+        assert f"kept: {DEFAULT_PRIOR}" in next(x for x in lines if x.startswith("int8"))

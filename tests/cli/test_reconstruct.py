@@ -280,6 +280,35 @@ def test_a_signal_ends_a_run_and_leaves_nothing(tmp_path, scan_file, number, cod
     assert_nothing_in(output.parent)
 
 
+def test_int8_is_near_float32_and_recorded(cli, monkeypatch, tmp_path, scan_file, tiny):
+    pytest.importorskip("openvino", reason="needs pip install 'diffusionblend[openvino]'")
+    pytest.importorskip("nncf", reason="needs pip install 'diffusionblend[openvino]'")
+    monkeypatch.setenv("DIFFUSIONBLEND_CACHE", str(tmp_path / "cache"))
+    volumes = {}
+    for precision in ("float32", "int8"):
+        output = tmp_path / f"{precision}.nii.gz"
+        result = cli("reconstruct", scan_file, "-o", output, "--precision", precision, *tiny)
+        assert_succeeded(result)
+        assert ("making the int8 network" in result.out) == (precision == "int8")
+        volumes[precision] = read_volume(output).values
+    record = json.loads((tmp_path / "int8.nii.gz.run.json").read_text())
+    assert record["settings"]["precision"] == "int8" and "openvino" in record["versions"]
+    assert set(record["results"]["identity"]["precision"].values()) == {"int8"}
+    difference = np.abs(volumes["float32"] - volumes["int8"])
+    assert 0 < difference.mean() < 0.1 * volumes["float32"].std()
+
+
+def test_int8_without_its_engine_is_refused_before_anything_is_written(
+    cli, monkeypatch, tmp_path, scan_file, tiny
+):
+    monkeypatch.setattr("diffusionblend.priors.integer_engine.missing", lambda: ["openvino"])
+    output = tmp_path / "out.nii.gz"
+    result = cli("reconstruct", scan_file, "-o", output, "--precision", "int8", *tiny)
+    assert result.code != 0 and "openvino cannot be imported" in result.err
+    assert "pip install 'diffusionblend[openvino]'" in result.err
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_the_precision_changes_the_volume_a_little_and_is_recorded(cli, tmp_path, scan_file, tiny):
     volumes = {}
     for precision in ("float32", "bfloat16"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.priors import integer_engine
 from diffusionblend.priors.integer import check_integer, graph_path, has_graph, integer_network
 from diffusionblend.priors.prior import load_prior
@@ -122,6 +123,23 @@ def test_it_is_near_float32(integer_prior):
         found, wanted = (p.denoise(x, 300, 1.0)[1] for p in (integer_prior, exact))
         error = (found - wanted).square().mean().sqrt() / wanted.square().mean().sqrt()
         assert 0 < error < 0.08
+
+
+@needs_engine
+def test_a_network_that_is_told_lengths_and_refines_is_near_float32_too(cache):
+    """Whose refinement does something: it is zero in a network that was not trained."""
+    grid = Grid(shape=(3, 16, 24), spacing_mm=(2.5, 1.5, 1.5))
+    priors = [random_prior(config=replace(TINY, length_codes=8, refine=8)) for _ in range(2)]
+    for prior in priors:
+        generator = torch.Generator().manual_seed(1)
+        for p in prior.unet.refine.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) * 0.1)
+    exact, integer = (prior.for_grid(grid) for prior in priors)
+    integer.use_precision("int8")
+    x = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    wanted, found = (p.denoise(x, 300, 1.0)[1] for p in (exact, integer))
+    error = (found - wanted).square().mean().sqrt() / wanted.square().mean().sqrt()
+    assert 0 < error < 0.08
 
 
 @needs_engine

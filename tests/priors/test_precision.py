@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.priors.precision import has_bfloat16, runs_bfloat16
+from diffusionblend.priors.precision import has_bfloat16, precision_used, runs_bfloat16
 from diffusionblend.priors.prior import load_prior
 from tiny_network import random_prior
 
@@ -22,6 +22,15 @@ def test_auto_asks_the_processor(monkeypatch, amx, avx512):
 @pytest.mark.parametrize(("precision", "expected"), [("float32", False), ("bfloat16", True)])
 def test_what_is_asked_for_is_taken(precision, expected):
     assert runs_bfloat16(precision, "cpu") is expected
+    assert precision_used(precision, "cpu") == precision
+
+
+@pytest.mark.parametrize("has_it", [False, True])
+def test_auto_never_means_int8(monkeypatch, has_it):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_it)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_it)
+    assert precision_used("auto", "cpu") == ("bfloat16" if has_it else "float32")
+    assert precision_used("int8", "cpu") == "int8" and not runs_bfloat16("int8", "cpu")
 
 
 @pytest.mark.parametrize("has_it", [False, True])
@@ -39,7 +48,7 @@ def test_a_prior_computes_in_what_the_processor_has(monkeypatch, has_it):
     assert not torch.equal(found["auto"], found[other])
 
 
-def test_the_precision_of_a_loaded_prior_is_one_of_three(tmp_path):
+def test_the_precision_of_a_loaded_prior_is_one_of_those_there_are(tmp_path):
     random_prior().save(tmp_path)
     assert load_prior(tmp_path).precision == "auto"
     assert load_prior(tmp_path, precision="bfloat16").precision == "bfloat16"

@@ -167,7 +167,7 @@ def _converted(unet: torch.nn.Module, unshuffle: int, sample: Inputs) -> Any:
         decoder = TorchScriptPythonDecoder(traced, example_input=sample)
         loaded = front.load(decoder)
         model = front.convert(loaded)
-    x, times, codes = sample
+    x, _, codes = sample
     model.reshape({0: [1, x.shape[1], -1, -1], 1: [1], 2: list(codes.shape)})
     return model
 

@@ -48,9 +48,8 @@ class CodeEmbedding(nn.Module):
         """The code (B, 2 (length_codes + 1)) of two lengths: for each 1, its sines and cosines."""
         mm = mm.to(torch.float32)
         known = (mm > 0)[..., None].to(mm)
-        frequencies = torch.exp2(
-            torch.linspace(LOWEST_OCTAVE, 0, self.n_frequencies, device=mm.device)
-        )
+        octaves = torch.linspace(LOWEST_OCTAVE, 0, self.n_frequencies, device=mm.device)
+        frequencies = 2.0**octaves  # as torch.exp2, which OpenVINO does not know
         phase = 2 * math.pi * frequencies * torch.log2(mm.clamp(min=SHORTEST_MM))[..., None]
         waves = torch.cat([torch.ones_like(known), phase.sin(), phase.cos()], -1)
         return (waves * known).flatten(1)

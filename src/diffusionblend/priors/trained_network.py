@@ -40,9 +40,10 @@ class TrainedNetwork:
     unet: the network, in float32. config: its size and prior type. trained: facts of its training
     (data, steps, validation loss), for the record. precision: of the network's arithmetic; "auto"
     is bfloat16 where the device has it in hardware; int8 by `use_precision`. source: the name,
-    folder or hub id that it was loaded by, None for one made in memory. pixel_range_mm: smallest and largest pixels that a
-    network for every pixel size was trained for; None where that is not known. lengths_mm: pixel
-    size and slice spacing that such a network is told; 0 for one that is not known.
+    folder or hub id that it was loaded by, None for one made in memory. pixel_range_mm: smallest
+    and largest pixels that a network for every pixel size was trained for; None where that is not
+    known. lengths_mm: pixel size and slice spacing that such a network is told; 0 for one that is
+    not known.
     """
 
     unet: torch.nn.Module
