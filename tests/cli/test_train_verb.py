@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def interrupt_at(monkeypatch, step, number):
     """Let the process receive a signal when a run has done so many steps."""
 
     @contextmanager
-    def interrupting(task):
+    def interrupting(task, **_):
         def advance(done, total):
             if task == "train" and done == step:
                 os.kill(os.getpid(), number)
@@ -70,6 +71,7 @@ def files_of(folder):
 def test_a_run_writes_prior_metrics_and_record(cli, command, tmp_path):
     result = cli(*command)
     assert_succeeded(result)
+    assert re.search(r"train: 6/6, .* left, loss \d\.\d{4}, validation \d\.\d{4}\n", result.err)
     assert f"reconstruct scan.h5 --method diffusionblend++ --prior {tmp_path}/prior" in result.out
     folder = tmp_path / "prior"
     prior = load_prior(folder)

@@ -20,12 +20,14 @@ Advance = Callable[[int, int], None]
 
 
 @contextmanager
-def progress(task: str, *, after_seconds: float = 0.0) -> Iterator[Advance]:
+def progress(
+    task: str, *, after_seconds: float = 0.0, note: Callable[[], str] = str
+) -> Iterator[Advance]:
     """A function to call with the steps done and in all; it draws on standard error.
 
     With `after_seconds` nothing is drawn of a task that ends sooner; a longer one is shown from
     then on, also where the function is never called. Such tasks do not nest. Of several processes
-    the first alone draws.
+    the first alone draws. note: what stands beside the steps, such as a loss.
     """
     task = printable(task)
     if rank_and_count()[0] > 0:
@@ -34,10 +36,10 @@ def progress(task: str, *, after_seconds: float = 0.0) -> Iterator[Advance]:
         with _late(task, after_seconds) as advance:
             yield advance
     elif sys.stderr.isatty():
-        with _bar(task) as advance:
+        with _bar(task, note) as advance:
             yield advance
     else:
-        yield _plain_lines(task)
+        yield _plain_lines(task, note=note)
 
 
 @contextmanager
@@ -78,7 +80,7 @@ def _late(task: str, after_seconds: float) -> Iterator[Advance]:
 
 
 @contextmanager
-def _bar(task: str) -> Iterator[Advance]:
+def _bar(task: str, note: Callable[[], str] = str) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -96,13 +98,14 @@ def _bar(task: str) -> Iterator[Advance]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        row = bar.add_task(task, total=None)
-        yield lambda done, total: bar.update(row, completed=done, total=total)
+        row = bar.add_task(task, total=None, note="")
+        yield lambda done, total: bar.update(row, completed=done, total=total, note=note())
 
 
-def _plain_lines(task: str, started: float | None = None) -> Advance:
+def _plain_lines(task: str, started: float | None = None, note: Callable[[], str] = str) -> Advance:
     """Now and then a line with the share done and the time left; one at the end.
 
     started: when the task began (`time.monotonic`), where that was before now.
@@ -120,6 +123,8 @@ def _plain_lines(task: str, started: float | None = None) -> Advance:
             return
         last, elapsed = now, now - started
         left = elapsed / max(1, done - first_done) * (total - done)
-        print(f"{task}: {done}/{total}, {elapsed:.0f} s, {left:.0f} s left", file=sys.stderr)
+        beside = f", {note()}" if note() else ""
+        times = f"{elapsed:.0f} s, {left:.0f} s left"
+        print(f"{task}: {done}/{total}, {times}{beside}", file=sys.stderr)
 
     return advance

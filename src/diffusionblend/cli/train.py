@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import deque
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from itertools import chain
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from diffusionblend.priors.prior import Prior
     from diffusionblend.priors.restorer import Restorer
     from diffusionblend.training.data import DataChoice, TrainingData
-    from diffusionblend.training.loop import Trainer
+    from diffusionblend.training.loop import Progress, Trainer
     from diffusionblend.training.processes import Processes
 
 SIGNAL_EXIT = 128
@@ -64,6 +65,10 @@ class TrainOptions(TrainSettings):
         """The same as plain settings."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return TrainSettings(**values | {"network": NetworkConfig(**asdict(self.network))})
+
+
+SHOWN_STEPS = 50
+"""Of which the progress shows the mean loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +111,7 @@ class Train:
 
     def _run(self) -> None:
         from diffusionblend.priors.prior import load_prior
-        from diffusionblend.training.loop import Progress, Stopped
+        from diffusionblend.training.loop import Stopped
         from diffusionblend.training.processes import Processes
 
         check_seed(self.settings.seed)
@@ -133,9 +138,11 @@ class Train:
         if trainer.step:
             say(f"resuming at step {trainer.step} of {self.settings.steps}")
         try:
-            with record.timed("train"), progress("train") as on_step:
+            losses = _Losses()
+            with record.timed("train"), progress("train", note=losses.in_words) as on_step:
 
                 def report(state: Progress) -> None:
+                    losses.add(state)
                     on_step(state.step, state.steps)
 
                 prior = trainer.run(report)
@@ -298,3 +305,23 @@ def _run_files() -> tuple[str, ...]:
 
     checkpoints = CHECKPOINT_FILE, previous_path(Path(CHECKPOINT_FILE)).name
     return *checkpoints, METRICS_FILE, PRIOR_FILE, WEIGHTS_FILE, "config.json"
+
+
+class _Losses:
+    """The losses of a run as its progress shows them."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=SHOWN_STEPS)
+        self._validation: float | None = None
+
+    def add(self, state: Progress) -> None:
+        """Take in a step."""
+        self._recent.append(state.loss)
+        self._validation = state.validation_loss
+
+    def in_words(self) -> str:
+        """The mean loss of the last steps, and the last validation's."""
+        if not self._recent:
+            return ""
+        shown = f"loss {sum(self._recent) / len(self._recent):.4f}"
+        return shown if self._validation is None else f"{shown}, validation {self._validation:.4f}"

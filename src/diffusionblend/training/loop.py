@@ -62,11 +62,12 @@ class Stopped(Exception):
 
 @dataclass
 class Progress:
-    """What the loop tells its caller after a step."""
+    """What the loop tells its caller after a step: its loss, and the last validation's."""
 
     step: int
     steps: int
     loss: float
+    validation_loss: float | None = None
 
 
 class Trainer:
@@ -125,6 +126,7 @@ class Trainer:
         self.averages = Averages(self.unet, settings.ema_decay, settings.average_shares)
         self.optimizer = make_optimizer(self.unet, settings)
         self.step, self.seconds = 0, 0.0
+        self._validated: float | None = None
         self._recent: list[float] = []  # losses since the last line of the metrics
         self._signal: int | None = None
         self._metrics = Metrics(self.folder, tensorboard=tensorboard)
@@ -159,12 +161,14 @@ class Trainer:
                 self._recent.append(self._train_step(batch))
                 self.seconds += time.monotonic() - last_tick
                 last_tick = time.monotonic()
-                on_step(Progress(self.step, self.settings.steps, self._recent[-1]))
+                on_step(Progress(self.step, self.settings.steps, self._recent[-1], self._validated))
                 if self.step % LOG_EVERY == 0:
                     self._log(loss=float(np.mean(self._recent)))
                     self._recent.clear()
                 if self.step % self.settings.validate_every == 0 and self.validation is not None:
-                    self._log(**self.validation_losses())
+                    losses = self.validation_losses()
+                    self._validated = losses["validation_loss"]
+                    self._log(**losses)
                 self._draw_samples()
                 self._keep_prior()
                 last_tick += self._wait_while_paused()
