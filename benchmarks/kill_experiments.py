@@ -205,6 +205,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "export tiff": Experiment(
         lambda i, o: ["export", i / "one/a.nii.gz", "-o", o / "tiff", "--format", "tiff"]
     ),
+    "sample": Experiment(lambda i, o: ["sample", "counts", "-o", o / "counts.npz"]),
     "demo": Experiment(
         lambda i, o: [
             *("demo", "--input", i / "one/a.nii.gz", "-o", o, "--prior", i / "prior"),

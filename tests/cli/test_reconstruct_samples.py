@@ -72,6 +72,17 @@ def test_finished_samples_are_kept_and_not_repeated(cli, tmp_path, scan_file, op
     assert_refused(result, "another scan, prior or settings")
 
 
+def test_samples_that_a_kill_left_behind_the_record_go(cli, tmp_path, scan_file, options):
+    output, behind = tmp_path / "a.nii.gz", tmp_path / "a.nii.gz.samples" / "seed-7.nii.gz"
+    command = ("reconstruct", scan_file, "-o", output, *options, "--samples", 2)
+    for keep in ((), ("--keep-samples",)):
+        assert_succeeded(cli(*command, *keep, "--force"))
+        behind.parent.mkdir(exist_ok=True)
+        behind.write_bytes(b"of the run that was killed")
+        assert cli(*command, *keep).code == 1  # it is finished
+        assert behind.exists() == bool(keep)
+
+
 def test_samples_are_of_diffusion_methods_alone(cli, tmp_path, scan_file, tiny_prior):
     out = tmp_path / "out"
     command = ("reconstruct", scan_file, "-o", out / "a.nii.gz", "--device", "cpu")

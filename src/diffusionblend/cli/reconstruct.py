@@ -19,6 +19,7 @@ from diffusionblend.methods.base import Method
 from diffusionblend.ranks import leave_ranks, rank_and_count
 from diffusionblend.runs.finished import settings_that_differ
 from diffusionblend.runs.record import run_record_path
+from diffusionblend.runs.samples import remove_samples_behind
 from diffusionblend.runs.unfinished import remove_unfinished
 
 VOLUME_SUFFIX = ".nii.gz"
@@ -118,6 +119,7 @@ class Reconstruct:
                 "a folder of scans",
             )
         else:
+            remove_samples_behind(self.output)
             check_output_and_record(self.output, self.force)
             check_early(self)
             from diffusionblend.cli.scan_run import ScanRun  # which imports torch

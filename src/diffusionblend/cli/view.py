@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from diffusionblend.cli.common import check_output_and_record, say, write_record
+from diffusionblend.cli.common import check_output_and_record, recorded, say
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import file_suffix
 from diffusionblend.runs.deviation import find_deviation, read_deviation
@@ -64,9 +64,8 @@ class View:
             record.add_input(path)
         with record.timed("read"):
             scene = self._scene(deviations)
-        with record.timed("write"):
+        with recorded(record, self.static), record.timed("write"):
             write_static_page(scene, self.static, force=self.force)
-        write_record(record, self.static)
         say(f"wrote {self.static}, {self.static.stat().st_size / 1e6:.1f} MB")
 
     def _serve(self, scene: Scene) -> None:

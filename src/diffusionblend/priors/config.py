@@ -108,9 +108,11 @@ class NetworkConfig:
 
     @property
     def least_weights(self) -> int:
-        """Fewer weights than this no such network has: its first layer, and half of each block."""
+        """Fewer weights than this no such network has: its first layer, half of each block, and
+        a convolution of the refinement.
+        """
         first = 9 * self.channels[0] * self.slices_seen * self.unshuffle**2
-        return first + 2 * 9 * self.layers * sum(c * c for c in self.channels)
+        return first + 2 * 9 * self.layers * sum(c * c for c in self.channels) + 9 * self.refine**2
 
     @property
     def pixel_multiple(self) -> int:

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.foreign.edge import reason_of
 from diffusionblend.io.json_file import read_json_object
 from diffusionblend.priors.config import with_prior_type
 from diffusionblend.priors.network import NetworkConfig, build_unet
@@ -120,7 +121,14 @@ def load_prior(
             "fetch or train the prior again",
         )
     _check_weights_fit(config, folder / WEIGHTS_FILE)
-    unet = build_unet(config)
+    try:
+        unet = build_unet(config)
+    except (RuntimeError, MemoryError) as error:
+        raise InputError(
+            f"{folder / PRIOR_FILE} describes a network that cannot be made: {reason_of(error)}.",
+            "the settings of the network, as written by 'diffusionblend train'",
+            "fetch or train the prior again",
+        ) from error
     _check_config(unet, folder)
     _load_weights(unet, folder)
     prior = make_prior(

@@ -78,3 +78,14 @@ def remove_samples(paths: Mapping[int, Path], output: Path) -> None:
     folder = samples_folder(output)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+
+
+def remove_samples_behind(output: Path) -> None:
+    """Remove the samples of a run that was killed behind its record, unless it was to keep them."""
+    record = run_record_path(output)
+    if not samples_folder(output).is_dir() or not record.exists():
+        return
+    found = read_run_record(record)
+    seeds = found.results.get("seeds")
+    if found.settings.get("keep_samples") is False and isinstance(seeds, list) and seeds:
+        remove_samples(sample_paths(output, int(seeds[0]), len(seeds)), output)
