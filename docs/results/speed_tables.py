@@ -100,6 +100,26 @@ def killed() -> str:
     return table(headers, rows)
 
 
+def killed_verbs() -> str:
+    """Runs of every verb, killed and given again."""
+    keys = ("killed", "ended_before", "went_on", "equal", "leftovers")
+    rows = [
+        [row["verb"], f"{row['whole_s']:.2f}", *(row[key] for key in keys)]
+        for row in rows_of("kill_verbs.jsonl")
+    ]
+    rows.append(["all", "", *(sum(row[i + 2] for row in rows) for i in range(len(keys)))])
+    headers = ("run", "undisturbed (s)", *(key.replace("_", " ") for key in keys))
+    return table(headers, rows)
+
+
+def damaged() -> str:
+    """Files of every format, damaged and read."""
+    keys = ("cases", "refused", "same", "other", "failed")
+    rows = [[row["format"], *(row[key] for key in keys)] for row in rows_of("damage.jsonl")]
+    rows.append(["all", *(sum(row[i + 1] for row in rows) for i in range(len(keys)))])
+    return table(("format", *keys), rows)
+
+
 def planned_runs() -> str:
     """Announced against actual time and memory, every run."""
     rows = [
@@ -290,6 +310,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "step-scaling": step_scaling,
     "convolution-rates": convolution_rates,
     "killed": killed,
+    "killed-verbs": killed_verbs,
+    "damaged": damaged,
     "planned-runs": planned_runs,
     "new-user": new_user,
     "network-choices": network_choices,

@@ -83,6 +83,7 @@ class Benchmark:
 
     def run(self) -> None:
         """Run every cell that is not there yet, then write the tables and figures."""
+        say(f"benchmark in {self.output}")
         from diffusionblend.benchmarking.folder import CSV_FILE, TABLE_FILE
 
         paths = self._paths()
@@ -198,6 +199,7 @@ class Benchmark:
         """Say what the searches and runs that are left would cost."""
         from diffusionblend.benchmarking.plan import plan_benchmark
 
+        say("trying a few steps of each method, to say what the runs cost")
         plan = plan_benchmark([*engine.work_left()], device=engine.collection.device)
         for (setup, label), seconds in plan.seconds.items():
             runs = plan.runs[setup, label]

@@ -103,6 +103,7 @@ class Train:
 
     def run(self) -> None:
         """Read the volumes, train or resume, write the prior."""
+        say(f"train on {self.volumes}, into {self.output}")
         if self.dry_run or rank_and_count()[0] > 0:
             self._run()
             return
@@ -204,6 +205,7 @@ class Train:
         n_slices = 0
         if processes.is_first:
             n_slices = sum(count_slices(p) for p in chain(*self._choice.paths(self.settings.seed)))
+        say("trying two steps, to say what the run costs")
         estimate = estimate_run(self.settings, processes, n_slices)
         peaks_mb = peak_memory_mb()
         for line in estimate.lines(peaks_mb.get("gpu", peaks_mb.get("process", 0.0))):
