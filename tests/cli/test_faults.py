@@ -101,17 +101,6 @@ def test_the_second_run_in_a_folder_is_told(cli, arguments, tmp_path, verb, what
     assert_succeeded(cli(*arguments(verb, tmp_path)))
 
 
-def test_two_runs_with_one_output_leave_one_whole_file(cli, arguments, tmp_path):
-    words = [sys.executable, "-m", "diffusionblend", *arguments("import", tmp_path)]
-    both = [subprocess.Popen(words, stdout=-3, stderr=subprocess.PIPE) for _ in range(2)]
-    errors = [process.communicate()[1].decode() for process in both]
-    codes = sorted(process.returncode for process in both)
-    assert codes in ([0, 0], [0, 1]), errors
-    assert all("Traceback" not in error for error in errors)
-    assert sorted(p.name for p in tmp_path.glob("*a.nii*")) == ["a.nii.gz", "a.nii.gz.run.json"]
-    assert_succeeded(cli("import", tmp_path / "a.nii.gz", "-o", tmp_path / "again.nii.gz"))
-
-
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_survived(arguments, tmp_path, closed):
     words = " ".join(f"'{w}'" for w in arguments("import", tmp_path))
