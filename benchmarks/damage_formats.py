@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ def _dicom(syntax: str, home: Path, chest: Volume) -> Format:
 def _as_jpeg_2000(path: Path) -> None:
     import SimpleITK as sitk
 
+    before = locale.setlocale(locale.LC_ALL)
     image = sitk.ReadImage(str(path), sitk.sitkInt16)
     writer = sitk.ImageFileWriter()
     writer.SetFileName(str(path))
@@ -108,6 +110,7 @@ def _as_jpeg_2000(path: Path) -> None:
     writer.KeepOriginalImageUIDOn()
     writer.SetCompressor("JPEG2000")
     writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, before)  # which this writer sets to C
 
 
 def _tiff_stack(home: Path, chest: Volume) -> Format:

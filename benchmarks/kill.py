@@ -89,7 +89,6 @@ class Kill:
         rng = random.Random(f"{self.seed} {verb}")
         home = folder / verb.replace(" ", "-")
         whole = home / "whole"
-        os.environ[IN_PROCESS] = "0"
         started = time.monotonic()
         said = _run_to_the_end(experiment.command(folder, whole))
         whole_s = time.monotonic() - started
@@ -101,10 +100,10 @@ class Kill:
             if experiment.before is not None:
                 experiment.before(folder, output, whole)
             moment_s = rng.uniform(0.0, 1.05 * whole_s)
-            os.environ[IN_PROCESS] = str(number % 2)
-            if _killed(experiment.command(folder, output), moment_s):
+            in_process = bool(number % 2)
+            if _killed(experiment.command(folder, output), moment_s, in_process):
                 counts["killed"] += 1
-                said = _run_to_the_end(experiment.command(folder, output), fails=True)
+                said = _run_to_the_end(experiment.command(folder, output), in_process, fails=True)
                 counts["went_on"] += any(word in said for word in experiment.goes_on)
             else:
                 counts["ended_before"] += 1
@@ -144,12 +143,13 @@ def _differences(experiment: Experiment, output: Path, expected: dict) -> str:
     return ", ".join(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
 
 
-def _started(words: list[str], log: int) -> int:
-    """A run in a forked process; its id."""
+def _started(words: list[str], log: int, in_process: bool) -> int:
+    """A run in a forked process, which reads files itself or by another one; its id."""
     child = os.fork()
     if child:
         return child
     with suppress(BaseException):
+        os.environ[IN_PROCESS] = str(int(in_process))
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
@@ -164,10 +164,10 @@ def _started(words: list[str], log: int) -> int:
     os._exit(70)
 
 
-def _run_to_the_end(words: list[str], *, fails: bool = False) -> str:
+def _run_to_the_end(words: list[str], in_process: bool = False, *, fails: bool = False) -> str:
     """What a run said. Ends the program where it failed, unless that is only to be told."""
     with tempfile.TemporaryFile() as log:
-        child = _started(words, log.fileno())
+        child = _started(words, log.fileno(), in_process)
         status = _wait(child, PATIENCE_SECONDS)
         if status is None:
             os.kill(child, signal.SIGKILL)
@@ -182,10 +182,10 @@ def _run_to_the_end(words: list[str], *, fails: bool = False) -> str:
     raise SystemExit(f"{' '.join(words)} ended with {code}: {said}")
 
 
-def _killed(words: list[str], moment_s: float) -> bool:
+def _killed(words: list[str], moment_s: float, in_process: bool) -> bool:
     """Start a run and kill it at a moment; False where it had ended."""
     with tempfile.TemporaryFile() as log:
-        child = _started(words, log.fileno())
+        child = _started(words, log.fileno(), in_process)
         if _wait(child, moment_s) is not None:
             return False
         os.kill(child, signal.SIGKILL)

@@ -58,8 +58,8 @@ class Reconstruct:
     device: Device = field(default="auto", metadata={"group": RUN})
     """Where to compute; auto takes a GPU if there is one."""
     precision: Literal["auto", "float32", "bfloat16", "int8"] = _in(RUN, "auto")
-    """Number format of the network; auto is bfloat16 where the hardware has it, else float32. int8,
-    on a CPU, needs pip install 'diffusionblend[openvino]'."""
+    """Of the network's arithmetic; auto is bfloat16 in hardware, else float32; int8 needs an
+    extra."""
     samples: int = _in(RUN, 1, basic=True)
     """Samples of a diffusion method, with seeds from --seed on. OUTPUT is then their mean, with the
     standard deviation in HU beside it, NAME.sd.nii.gz. They start from noise, unless --init is
@@ -67,8 +67,7 @@ class Reconstruct:
     keep_samples: bool = _in(RUN, False)
     """Keep the samples themselves, in the folder OUTPUT.samples."""
     size: int | None = _in(FILES, None, basic=True)
-    """Pixels along the longer side of the slices, in place of the scan's; the field of view stays,
-    unless --pixel-mm is given too."""
+    """Pixels along the longer side of the slices; without --pixel-mm the field of view stays."""
     pixel_mm: float | None = _in(FILES, None)
     """Width of a pixel in mm, in place of the scan's."""
     output_unit: Literal["hu", "1/mm"] = _in(FILES, "hu")
@@ -76,7 +75,7 @@ class Reconstruct:
     checkpoint_minutes: float = _in(RUN, 2.0)
     """Minutes between writings of OUTPUT.state, from which a stopped run continues."""
     batch_blocks: int | None = _in(RUN, None)
-    """Blocks in a network batch; by default as many as suit the memory."""
+    """Blocks in a network batch; by default as suit the memory."""
     shard: str | None = _in(RUN, None)
     """I/N: of a folder's scans, take every N-th, from number I on."""
     dry_run: bool = _in(RUN, False, basic=True)

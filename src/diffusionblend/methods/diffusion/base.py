@@ -48,7 +48,7 @@ class DiffusionMethod(Method):
     """Stochasticity, 0 to 1, as in DDIM: 1 is ancestral sampling, which converges to the reverse
     diffusion with more steps; not with noise_fraction."""
     nonnegative: bool = True
-    """Clip the denoised estimate at air (-1000 HU) before the data-consistency step."""
+    """Clip the denoised estimate at air (-1000 HU)."""
     seed: Annotated[int, NotNegative] = 0
     """Random seed."""
 
