@@ -74,7 +74,7 @@ def test_the_shipped_priors_say_what_they_reach():
         assert (reach.size is None) == bool(one["network"].get("length_codes"))
     assert shipped_for(grid(100, 147)) == "chest"
     assert shipped_for(grid(700, 700, 0.5)) == "chest"  # regridded from 0.6 mm
-    assert shipped_for(grid(128, 128)) == "chest-128"
+    assert shipped_for(grid(128, 128)) == "chest"
 
 
 def test_a_volume_is_handed_back_where_it_was():

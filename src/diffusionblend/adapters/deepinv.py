@@ -76,7 +76,7 @@ def to_denoiser(prior: Prior, grid: Grid, *, seed: int = 0) -> Any:
     deepinv = imported("deepinv")
     if prior.config.prior_type != "joint":
         raise InputError(
-            f"The prior is of the type {prior.config.prior_type!r}.", "a joint prior, as chest-128"
+            f"The prior is of the type {prior.config.prior_type!r}.", "a joint prior, as chest"
         )
     check_prior_fits(prior, grid)
     told = prior.for_grid(grid)
