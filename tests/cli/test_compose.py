@@ -259,7 +259,11 @@ def test_a_method_of_another_package_may_not_hide_an_option(monkeypatch):
     ("name", "words"),
     [
         ("fbp", "It needs no prior."),
-        ("dds", "prior of the type slices: none is shipped; train one with 'train --prior-type"),
+        ("dds", "prior of the type slices: by default chest-slices"),
+        (
+            "diffusionblend",
+            "prior of the type conditional: none is shipped; train one with 'train --prior-type",
+        ),
         ("tpdm", "coronal: none is shipped; train one with 'train --prior-type coronal', and give"),
         ("diffusionblend++", "prior of the type joint: by default chest"),
     ],
