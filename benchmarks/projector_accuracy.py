@@ -20,7 +20,7 @@ def phantom(geometry: ParallelBeam | ConeBeam, grid: Grid) -> tuple[np.ndarray, 
     ball."""
     width_mm = grid.shape[2] * grid.spacing_mm[2]
     radius_mm, centre_mm = RADIUS * width_mm, np.array(CENTRE) * width_mm
-    if isinstance(geometry, ParallelBeam):
+    if not geometry.couples_slices:
         slice_, lines = grid.with_slices(1), _lines(geometry, centre_mm, radius_mm, flat=True)
         volume = _picture(slice_, centre_mm, radius_mm, flat=True)
         rows = grid.shape[0]

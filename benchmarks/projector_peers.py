@@ -104,7 +104,7 @@ class Rtk(Contender):
         self.projector = rtk.JosephForwardProjectionImageFilter[image, image]
         self.back_projector = kind[image, image]
         self.views = rtk.ThreeDCircularProjectionGeometry.New()
-        cone = isinstance(geometry, ConeBeam)
+        cone = geometry.couples_slices
         source_mm = geometry.source_to_axis_mm if cone else FAR_MM
         detector_mm = geometry.source_to_detector_mm if cone else 0.0
         for angle in geometry.angles_rad:
@@ -234,6 +234,6 @@ def peers_of(geometry: ParallelBeam | ConeBeam, grid: Grid, threads: int) -> lis
     installed = installed_peers()
     if RTK in installed:
         found += [Rtk(geometry, grid, threads, voxels=voxels) for voxels in (False, True)]
-    if ASTRA in installed and isinstance(geometry, ParallelBeam):
+    if ASTRA in installed and not geometry.couples_slices:
         found.append(Astra(geometry, grid))
     return found

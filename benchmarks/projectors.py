@@ -144,7 +144,7 @@ def timed(call: Callable[[], object]) -> float:
 
 def storages(geometry: ParallelBeam | ConeBeam, grid: Grid) -> list[str | None]:
     """How ours may hold its rays: first as it chooses by itself, which all ratios refer to."""
-    if isinstance(geometry, ConeBeam):
+    if geometry.couples_slices:
         return [None]
     chosen = XRayTransform(geometry, grid).storage
     return sorted((MATRIX, RAYS), key=lambda storage: storage != chosen)

@@ -294,7 +294,7 @@ def _grid(
     ends_mm = wide.column_positions_mm[[0, -1]] - wide.axis_position_mm
     half_mm = max(min(-ends_mm[0], ends_mm[1]) + scan.column_mm / 2, 0.0)
     magnification = 1.0
-    if not isinstance(geometry, ParallelBeam):
+    if geometry.source_positions_mm() is not None:
         magnification = _magnification(scan)
         fan_rad = math.atan(half_mm / scan.source_to_detector_mm)
         half_mm = scan.source_to_axis_mm * math.sin(fan_rad)
