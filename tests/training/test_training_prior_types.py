@@ -16,6 +16,7 @@ from diffusionblend.geometry.grid import Grid
 from diffusionblend.methods.api import reconstruct
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.priors.prior_types.registry import PRIOR_TYPES, prior_type_of
+from diffusionblend.priors.scans import draw_scans
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.simulation import simulate
 from diffusionblend.training.batches import draw_batch
@@ -114,6 +115,33 @@ def test_fbp_unet_learns_from_the_fbp_of_its_views() -> None:
     torch.testing.assert_close(part.image, batch.image[1:3])
 
 
+def test_fbp_unet_for_any_scan_learns_from_each_slice_s_own_and_is_told_it() -> None:
+    settings = settings_of("fbp-unet", any_scan=True)
+    options = {"seed": 0, "step": 0, "n_blocks": 6, "n_timesteps": 1000, "augmentation": None}
+    batch = draw_batch(easy_bank(), settings, **options)
+    assert len({(int(v), float(a)) for v, a in zip(batch.views, batch.codes, strict=True)}) > 3
+    for x0, image, views, arc in zip(
+        batch.x0, batch.image, batch.views.tolist(), batch.codes.tolist(), strict=True
+    ):
+        hu = network_to_hu(x0).numpy()
+        volume = Volume(hu, Grid(shape=hu.shape, spacing_mm=(3.0, 0.7, 0.7)))
+        scan = simulate(volume, ParallelBeam.fitting(volume.grid, views, arc))
+        fbp = reconstruct(scan, "fbp", device="cpu").volume
+        np.testing.assert_allclose(image.numpy(), hu_to_network(fbp.values), atol=2e-3)
+    part = draw_batch(easy_bank(), settings, **options, share=slice(2, 5))
+    torch.testing.assert_close(part.image, batch.image[2:5])
+    assert torch.equal(part.views, batch.views[2:5])
+
+
+def test_drawn_scans_have_whole_arcs_and_a_view_a_degree_and_any_number() -> None:
+    scans = draw_scans(np.random.default_rng(0), 2_000)
+    assert 0.45 < np.mean([arc == 180.0 for _, arc in scans]) < 0.55
+    assert 0.15 < np.mean([views == arc < 180.0 for views, arc in scans]) < 0.25
+    assert min(scans)[0] == 3
+    assert 150 < max(views for views, _ in scans) <= 180
+    assert all(45 <= arc <= 180 for _, arc in scans)
+
+
 @pytest.mark.parametrize("prior_type", ["conditional", "fbp-unet"])
 def test_the_error_is_of_what_is_returned_alone(prior_type: str) -> None:
     settings, schedule = settings_of(prior_type), NoiseSchedule()
@@ -170,6 +198,7 @@ def test_settings_without_a_prior_type_are_joint_ones() -> None:
         {"prior_type": "conditional", "samples_every": 1},
         {"prior_type": "fbp-unet", "loss_weighting": "min-snr"},
         {"prior_type": "fbp-unet", "views": 0},
+        {"prior_type": "joint", "any_scan": True},
         {"prior_type": "fbp-unet", "arc_degrees": 400.0},
     ],
 )

@@ -58,7 +58,7 @@ class PriorCollection:
         for cell in cells:
             for setup in setups:
                 for role, key in _wanted(cell.method, setup).items():
-                    if role not in cell.priors and key not in self._names:
+                    if role not in cell.priors and self._name_of(key) is None:
                         users = lacking.setdefault(_training_command(*key), [])
                         users += [] if cell.label in users else [cell.label]
         if lacking:
@@ -79,11 +79,15 @@ class PriorCollection:
         given: dict[str, Prior] = {role: self._load(name) for role, name in cell.priors.items()}
         for role, key in _wanted(method, setup).items():
             if role not in given:
-                given[role] = self._load(self._names[key])
+                given[role] = self._load(self._name_of(key) or "")
         found = method.load_priors(
             given | self._partner(method, given), grid=grid, device=self.device
         )
         return dict(found)
+
+    def _name_of(self, key: PriorKey) -> str | None:
+        """The prior of a type, for certain views or else for any; None where there is none."""
+        return self._names.get(key, self._names.get((key[0], None)))
 
     def _partner(self, method: Method, given: Mapping[str, Prior]) -> dict[str, Prior]:
         """The shipped coarse prior of a method that looks for one, kept loaded."""

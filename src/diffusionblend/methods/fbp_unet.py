@@ -26,7 +26,7 @@ class FbpUnet(Method):
 
     name: ClassVar[str] = "fbp-unet"
     summary: ClassVar[str] = "FBP restored by a network, slice by slice"
-    when: ClassVar[str] = "one fixed set of views and no time to sample"
+    when: ClassVar[str] = "no time to sample"
     prior: ClassVar[PriorSpec | None] = PriorSpec("fbp-unet")
 
     def run(
@@ -46,27 +46,36 @@ class FbpUnet(Method):
         assert isinstance(prior, Restorer), "resolved by prior type"
         check_prior_fits(prior, scan.grid)
         prior = prior.for_grid(scan.grid)
-        check_views(prior, scan)
+        views, arc_degrees = told_views(prior, scan)
         lines = torch.from_numpy(scan.values).to(prior.device)
         mu = filtered_back_projection(lines, scan.geometry, scan.grid)
         x = hu_to_network(mu_to_hu(mu, scan.mu_water_per_mm))
         parts = x.split(execution.batch_blocks or BATCH_SLICES)
         restored, began = [], time.perf_counter()
         for i, part in enumerate(parts):
-            restored.append(prior.restore(part[:, None])[:, 0])
+            restored.append(
+                prior.restore(part[:, None], views=views, arc_degrees=arc_degrees)[:, 0]
+            )
             execution.on_step(i + 1, len(parts))
         network = time.perf_counter() - began
         return Solution(torch.cat(restored), 1, {"network": network})
 
 
-def check_views(prior: Restorer, projections: Projections) -> None:
-    """Raise InputError unless the scan has the views that the network was trained for."""
+def told_views(prior: Restorer, projections: Projections) -> tuple[int, float]:
+    """What the network is told of a scan: its views and its arc in degrees, or zeros for nothing.
+
+    Raises InputError unless the views are equally spaced and such as it was trained for.
+    """
     import numpy as np
 
     from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
+    from diffusionblend.priors.scans import (
+        FEWEST_VIEWS,
+        LONGEST_ARC_DEGREES,
+        MOST_VIEWS,
+        SHORTEST_ARC_DEGREES,
+    )
 
-    views, arc_degrees = prior.views
-    expected = equally_spaced_angles(views, arc_degrees)
     geometry = projections.geometry
     if type(geometry) is not ParallelBeam:
         raise InputError(
@@ -75,14 +84,30 @@ def check_views(prior: Restorer, projections: Projections) -> None:
             "a parallel beam",
             "--method diffusionblend++",
         )
-    found = geometry.angles_rad
-    if len(found) != views or not np.allclose(found, expected, atol=1e-6):
-        last = np.degrees(max(found))
-        arc = last * len(found) / (len(found) - 1) if len(found) > 1 else 180.0
+    angles = geometry.angles_rad
+    n = len(angles)
+    last = float(np.degrees(max(angles)))
+    found = (n, last * n / (n - 1) if n > 1 else LONGEST_ARC_DEGREES)
+    are_even = np.allclose(angles, equally_spaced_angles(*found), atol=1e-6)
+    if prior.views is None:
+        serves_views = FEWEST_VIEWS <= n <= MOST_VIEWS
+        arc_range = SHORTEST_ARC_DEGREES - 1e-3, LONGEST_ARC_DEGREES + 1e-3
+        if are_even and serves_views and arc_range[0] <= found[1] <= arc_range[1]:
+            return found
+        raise InputError(
+            f"The scan has {n} views, {'' if are_even else 'not '}equally spaced, up to {last:g} "
+            "degrees.",
+            f"{FEWEST_VIEWS} to {MOST_VIEWS} views, equally spaced from 0 over "
+            f"{SHORTEST_ARC_DEGREES:g} to {LONGEST_ARC_DEGREES:g} degrees, their end left out",
+            "--method diffusionblend++",
+        )
+    views, arc_degrees = prior.views
+    if n != views or not np.allclose(angles, equally_spaced_angles(*prior.views), atol=1e-6):
         raise InputError(
             f"The network was trained for {views} views over {arc_degrees:g} degrees; the scan has "
-            f"{len(found)} views, up to {last:g} degrees.",
+            f"{n} views, up to {last:g} degrees.",
             "the views that it was trained for",
             "'diffusionblend train VOLUMES -o priors/fbp-unet --prior-type fbp-unet --views "
-            f"{len(found)} --arc-degrees {arc:g}'",
+            f"{n} --arc-degrees {found[1]:g}'",
         )
+    return 0, 0.0

@@ -13,28 +13,36 @@ from diffusionblend.priors.trained_network import TrainedNetwork
 
 @dataclass(repr=False)
 class Restorer(TrainedNetwork):
-    """A network that restores an FBP of certain views in one evaluation; not a diffusion prior."""
+    """A network that restores an FBP in one evaluation; not a diffusion prior.
+
+    Of the scans that it was trained for: certain views, or any, which it is told then.
+    """
 
     prediction: ClassVar[str] = "residual"
 
-    def restore(self, image: torch.Tensor) -> torch.Tensor:
+    def restore(
+        self, image: torch.Tensor, *, views: int = 0, arc_degrees: float = 0.0
+    ) -> torch.Tensor:
         """FBP images (B, 1, H, W), network range, with what they lack added.
 
-        Raises InputError where H or W does not suit the network.
+        views, arc_degrees: of their scan, for a network that is told them, else 0. Raises
+        InputError where H or W does not suit the network.
         """
-        times = torch.zeros(len(image), dtype=torch.long, device=image.device)
-        return image + self._predicted(image, times, 0.0)
+        times = torch.full((len(image),), views, dtype=torch.long, device=image.device)
+        return image + self._predicted(image, times, arc_degrees)
 
     @property
-    def views(self) -> tuple[int, float]:
-        """Views of the scans that it was trained for, and their arc in degrees.
+    def views(self) -> tuple[int, float] | None:
+        """Views of the scans that it was trained for, and their arc in degrees; None for any.
 
         Raises InputError where its facts do not contain them.
         """
         settings: Any = self.trained.get("settings")
         try:
+            if settings.get("any_scan"):
+                return None
             return int(settings["views"]), float(settings["arc_degrees"])
-        except (TypeError, KeyError, ValueError) as error:
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise InputError(
                 "The network's facts do not contain the views that it was trained for.",
                 "one written by 'diffusionblend train --prior-type fbp-unet'",

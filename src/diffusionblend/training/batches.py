@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import torch
 
 from diffusionblend.priors.prior_types.batches import Batch, Draw
+from diffusionblend.priors.scans import draw_scans
 from diffusionblend.solvers.fbp_of_slices import fbp_of_slices
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
 from diffusionblend.training.multi_size import draw_of_every_size
@@ -58,8 +58,11 @@ def draw_batch(
             share=share,
             with_lengths=network.length_codes > 0,
         )
-    fbp = partial(fbp_of_slices, n_views=settings.views, arc_degrees=settings.arc_degrees)
-    draw = Draw(n_blocks, share, rng, n_timesteps, fbp, min(low_share, MOST_LOW_NOISE))
+    told = settings.any_scan
+    one = (settings.views, settings.arc_degrees)
+    scans = draw_scans(rng, n_blocks) if told else [one] * n_blocks
+    low_share = min(low_share, MOST_LOW_NOISE)
+    draw = Draw(n_blocks, share, rng, n_timesteps, scans, told, fbp_of_slices, low_share)
     return network.type.draw_batch(x0, codes, draw)
 
 

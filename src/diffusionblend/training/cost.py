@@ -105,7 +105,8 @@ def _noise(n_blocks: int, settings: TrainSettings) -> Batch:
     """A batch of noise in place of slices, as the prior type forms it."""
     size, rng = settings.network.image_size, np.random.default_rng(0)
     x0 = torch.randn(n_blocks, settings.network.slices_seen, size, size)
-    draw = Draw(n_blocks, slice(None), rng, N_TIMESTEPS, fbp=lambda slices: slices)
+    scans = [(settings.views, settings.arc_degrees)] * n_blocks
+    draw = Draw(n_blocks, slice(None), rng, N_TIMESTEPS, scans, False, lambda slices, scans: slices)
     codes = torch.ones(n_blocks, 3) if settings.network.length_codes else torch.ones(n_blocks)
     return settings.network.type.draw_batch(x0, codes, draw)
 

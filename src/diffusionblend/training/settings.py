@@ -56,6 +56,9 @@ class TrainSettings:
     """Views of the scans whose FBP a network of prior type fbp-unet learns to restore."""
     arc_degrees: float = 180.0
     """Arc that they cover, in degrees."""
+    any_scan: bool = False
+    """Scans of 3 to 180 views over 45 to 180 degrees, drawn for every slice, in place of those; for
+    a network of prior type fbp-unet that is told both."""
     loss_weighting: Literal["none", "min-snr"] = "none"
     """How noise levels are weighed: evenly, or by min(SNR, 5) as Hang et al. 2023."""
     code: Literal["slices", "mm"] = "slices"
@@ -170,6 +173,12 @@ class TrainSettings:
                 f"Pictures of samples were asked for with the prior type {kind.name}.",
                 "a prior type that samples blocks by itself, such as joint, slices or coronal",
                 "--samples-every 0",
+            )
+        if kind.is_diffusion and self.any_scan:
+            raise InputError(
+                f"Any scan was asked for with the prior type {kind.name}, which sees no scans.",
+                "the prior type fbp-unet",
+                "--prior-type fbp-unet",
             )
         if not kind.is_diffusion and self.loss_weighting != "none":
             raise InputError(

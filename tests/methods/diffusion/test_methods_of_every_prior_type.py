@@ -220,3 +220,22 @@ def test_fbp_unet_adds_the_network_s_output_to_the_fbp(
         prior.trained["settings"] = views
         with pytest.raises(InputError, match="--views 6"):
             reconstruct(projections, "fbp-unet", prior=prior)
+
+
+def test_fbp_unet_for_any_scan_is_told_its_views_and_its_arc(
+    projections: Projections, priors: dict[str, Prior]
+) -> None:
+    prior = priors["fbp-unet"]
+    prior.trained["settings"] = {"views": 8, "arc_degrees": 180.0, "any_scan": True}
+    found = reconstruct(projections, "fbp-unet", prior=prior).volume.values
+    fbp = torch.from_numpy(reconstruct(projections, "fbp").volume.values / 1000)[:, None]
+    with torch.no_grad():
+        told = 1000 * prior.restore(fbp, views=6, arc_degrees=180.0)[:, 0].numpy()
+        not_told = 1000 * prior.restore(fbp)[:, 0].numpy()
+    np.testing.assert_allclose(found, told, atol=0.1)
+    assert np.abs(told - not_told).max() > 1.0
+    uneven = replace(
+        projections.geometry, angles_rad=tuple(a**2 for a in projections.geometry.angles_rad)
+    )
+    with pytest.raises(InputError, match="6 views, not equally spaced"):
+        reconstruct(replace(projections, geometry=uneven), "fbp-unet", prior=prior)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -52,9 +52,10 @@ class NoisyBatch(Batch):
 
 @dataclass(frozen=True)
 class RestorationBatch(Batch):
-    """Of a restorer: the degraded image, like x0."""
+    """Of a restorer: the degraded image, like x0, and the views of its scan (n,), 0 if not told."""
 
     image: torch.Tensor
+    views: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ class Draw:
     """What a batch is formed with.
 
     n_blocks: of the whole batch, over all processes. share: the blocks of this process, whose x0 it
-    has. rng: the batch's own generator; a type draws the same from it whatever the share. fbp: the
-    FBP of simulated scans of slices (n, size, size), as the run's settings describe the scans.
+    has. rng: the batch's own generator; a type draws the same from it whatever the share. scans:
+    views and arc in degrees of a simulated scan of each block of the whole batch. tells_scans:
+    whether the network is told them. fbp: the FBP of such scans of slices (n, size, size).
     low_share: of the timesteps, drawn from the low ones alone.
     """
 
@@ -71,5 +73,7 @@ class Draw:
     share: slice
     rng: np.random.Generator
     n_timesteps: int
-    fbp: Callable[[torch.Tensor], torch.Tensor]
+    scans: Sequence[tuple[int, float]]
+    tells_scans: bool
+    fbp: Callable[[torch.Tensor, Sequence[tuple[int, float]]], torch.Tensor]
     low_share: float = 0.0

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class FbpUnet(Slices):
     """Axial slices of an FBP, restored one by one: no diffusion, one network evaluation.
 
-    The network predicts the residual, the clean slice less its FBP.
+    The network predicts the residual, the clean slice less its FBP. One for any scan is told the
+    views in place of a timestep, and the arc in degrees in place of a position.
     """
 
     name = "fbp-unet"
@@ -29,23 +30,24 @@ class FbpUnet(Slices):
         return "residual"
 
     def draw_batch(self, x0: torch.Tensor, codes: torch.Tensor, draw: Draw) -> RestorationBatch:
-        """The FBP of the run's scans beside the clean slices; nothing is drawn."""
+        """The FBP of the batch's scans beside the clean slices; nothing is drawn."""
         import torch
 
         from diffusionblend.priors.prior_types.batches import RestorationBatch
 
-        no_code = torch.zeros(len(x0), dtype=torch.long)
+        scans = draw.scans[draw.share]
+        told = torch.tensor(scans) if draw.tells_scans else torch.zeros(len(scans), 2)
+        arcs = told[:, 1].to(codes.dtype)
         if codes.ndim > 1:  # of position; lengths are told
-            no_code = torch.cat([no_code[:, None], codes[:, 1:]], 1)
-        return RestorationBatch(x0, no_code, draw.fbp(x0[:, 0])[:, None])
+            arcs = torch.cat([arcs[:, None], codes[:, 1:]], 1)
+        fbp = draw.fbp(x0[:, 0], scans)[:, None]
+        return RestorationBatch(x0, arcs, fbp, told[:, 0].long())
 
     def network_input(
         self, batch: RestorationBatch, schedule: NoiseSchedule
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The FBP, at timestep 0."""
-        import torch
-
-        return batch.image, torch.zeros(len(batch), dtype=torch.long, device=batch.image.device)
+        """The FBP, and the views of its scan."""
+        return batch.image, batch.views
 
     def target(
         self, batch: RestorationBatch, schedule: NoiseSchedule, prediction: str, output: slice
