@@ -47,3 +47,20 @@ def test_every_method_is_in_the_grid_of_all() -> None:
     assert {cell.method.name for cell in cells} == {*METHODS}
     published = next(c.method for c in cells if c.label == "dds, as published")
     assert published.steps == 50 and published.averaging["dual_damping"] == 0
+    joint = next(c.method for c in cells if c.label == "diffusionblend++, as published")
+    assert joint.consistency.name == "cg" and joint.averaging["dual_damping"] == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sparse-view", "seeds", "fewer-steps", "partitions", "calibration", "coarse-init", "measured"],
+)
+def test_grids_of_older_results_take_the_step_and_the_prior_that_these_had(name: str) -> None:
+    """Five CG iterations, which were the default of DiffusionBlend++ then, and its own priors."""
+    grid = grid_of(name)
+    assert grid.priors in (("chest-128",), ("chest-256",))
+    cells = [cell for cell in grid.cells if cell.method.name == "diffusionblend++"]
+    assert cells
+    for cell in cells:
+        assert cell.method.consistency.name == "cg"
+        assert cell.method.consistency.cg_iterations == 5
