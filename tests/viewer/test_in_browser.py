@@ -245,7 +245,20 @@ def test_zoom_keeps_the_voxel_under_the_mouse_and_pan_moves_it(page):
     page.drag((x + 30, y + 20), (x - 30, y + 20), button="middle")
     page.mouse("Moved", x - 30, y + 20)
     assert readout(page)[0] == before
-    assert places(page) == {"axial 11/20", "coronal 13/24", "sagittal 16/30"}
+    assert places(page) == {"axial 11/20\n×2.2", "coronal 13/24", "sagittal 16/30"}
+
+
+def test_a_picture_cannot_be_lost_from_sight(page):
+    x, y = middle_of(page, "axial")
+    for _ in range(60):
+        page.mouse("Wheel", x, y, deltaX=0, deltaY=-120, modifiers=2)
+    for _ in range(3):
+        page.drag((x + 60, y), (x - 60, y), button="middle")
+    page.key("x")
+    seen = page.evaluate(
+        f"{PIXELS}(document.querySelector('.pane canvas')).some((c, i) => i % 4 < 3 && c > 30)"
+    )
+    assert seen
 
 
 def test_differences_are_red_where_the_volume_is_brighter(page, tmp_path):

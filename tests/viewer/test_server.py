@@ -92,9 +92,9 @@ def test_a_foreign_host_name_is_refused(server):
     assert get(server, path, Host=f"localhost:{server.server_port}")[0] == 200
 
 
-def test_only_get_is_answered(server):
+def test_other_methods_are_not_answered(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-    connection.request("POST", f"/{server.token}/", body=b"x")
+    connection.request("PUT", f"/{server.token}/", body=b"x")
     assert connection.getresponse().status == 501
     connection.close()
 

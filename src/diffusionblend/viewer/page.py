@@ -18,7 +18,10 @@ from diffusionblend.viewer.scene import Scene
 
 TEMPLATE = "viewer.html.j2"
 STYLE = "viewer.css"
-SCRIPTS = ("volumes.js", "planes.js", "panes.js", "profile.js", "viewer.js")
+SCRIPTS = (
+    *("volumes.js", "planes.js", "slabs.js", "panes.js", "profile.js", "files.js"),
+    *("toolbar.js", "keys.js", "address.js", "viewer.js"),
+)
 """In the order in which they build on each other; the page holds them as one script."""
 MAX_EMBEDDED_BYTES = 128 << 20
 """The most voxels, in bytes, that one file takes; browsers become slow beyond."""
@@ -42,7 +45,9 @@ def viewer_page(scene: Scene, *, embedded: bool = False) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    facts = json.dumps(scene.facts(), allow_nan=False).replace("<", "\\u003c")
+    facts = json.dumps(scene.facts() | {"takes_files": not embedded}, allow_nan=False).replace(
+        "<", "\\u003c"
+    )
     return environment.get_template(TEMPLATE).render(
         title=", ".join(scene.volumes),
         names=list(scene.volumes),
@@ -50,6 +55,7 @@ def viewer_page(scene: Scene, *, embedded: bool = False) -> str:
         has_deviation=bool(scene.deviations),
         windows=_window_titles(scene),
         unit=scene.unit,
+        step="10" if scene.unit == "HU" else "any",
         style=_asset(STYLE),
         script=script,
         script_hash=digest,

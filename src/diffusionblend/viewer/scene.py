@@ -7,8 +7,8 @@ keeps at least three digits.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -86,6 +86,29 @@ class Scene:
             name: _whole_steps(_on_grid(d, grid, 0.0), name, step) for name, d in deviations.items()
         }
         return cls(grid, shown, reference, tuple(notices), spread, unit, step)
+
+    def with_volume(self, name: str, volume: Volume, notes: Iterable[str] = ()) -> Scene:
+        """This scene and one more volume, resampled onto its grid; another name where it is taken.
+
+        notes: sentences on it for the user. Raises InputError for another unit, values that are not
+        finite, and no common part.
+        """
+        unit, _ = _unit_and_step({name: volume})
+        if unit != self.unit:
+            raise InputError(f"{name} is in {unit}.", f"{self.unit}, as the other volumes")
+        number = 2
+        free = name
+        while free in self.volumes:
+            free, number = f"{name} ({number})", number + 1
+        notices = [*self.notices, *notes]
+        aligned = _on_grid(volume, self.grid, AIR_HU if unit == "HU" else 0.0)
+        if aligned is not volume:
+            notices.append(_resampled_notice(free, volume.grid, next(iter(self.volumes))))
+        largest, limit = float(np.abs(volume.values).max()), MOST_STEPS * self.step
+        if largest > limit:
+            notices.append(f"{free} reaches {largest:.3g} {unit}; it is shown up to {limit:.3g}.")
+        shown = {**self.volumes, free: _whole_steps(aligned, free, self.step)}
+        return replace(self, volumes=shown, notices=tuple(notices))
 
     @property
     def arrays(self) -> list[np.ndarray]:

@@ -1,7 +1,5 @@
 // A pane shows one plane of one volume: picture, cross-hair, letters, and what the mouse does there.
 
-const MAX_ZOOM = 40;
-const MIN_ZOOM = 0.5;
 const WHEEL_NOTCH = 50; // a movement at least this large is a notch of a wheel, smaller ones add up
 const FINE_STEP = 30;
 const WIDTH_PER_PIXEL = 1 / 200;
@@ -21,13 +19,20 @@ class Pane {
     this.element.className = "pane";
     this.element.dataset.plane = plane.name;
     this.element.dataset.volume = volume.name;
+    this.element.tabIndex = 0;
+    this.element.setAttribute("role", "group");
+    this.element.setAttribute("aria-label", `${plane.name} plane of ${volume.name}`);
     this.canvas = this.element.appendChild(document.createElement("canvas"));
+    this.canvas.setAttribute("role", "img");
     this.picture = this.layer();
     this.overlay = volume.deviation ? this.layer() : null;
     this.image = new ImageData(plane.columns, plane.rows);
     this.pixels = new Uint32Array(this.image.data.buffer);
+    this.values = new Int16Array(this.pixels.length); // what the picture shows, in whole steps
+    this.otherValues = new Int16Array(this.pixels.length);
     this.name = this.label("name", volume.name);
     this.place = this.label("place", "");
+    this.facts = this.label("region", "");
     ["left", "right", "top", "bottom"].forEach(
       (side, i) => this.label(`side ${side}`, plane.sides[i]));
     this.slider = this.addSlider();
@@ -49,7 +54,7 @@ class Pane {
     return span;
   }
 
-  // The slices of the plane, for fingers, which have no wheel.
+  // The slices of the plane, which fingers and screen readers need, having no wheel.
   addSlider() {
     const slider = this.element.appendChild(document.createElement("input"));
     slider.type = "range";
@@ -61,7 +66,7 @@ class Pane {
       this.viewer.state.active = this.plane.name;
       this.viewer.step(this.plane, slider.value - 1 - this.viewer.state.voxel[this.plane.axis]);
     });
-    slider.addEventListener("change", () => slider.blur());
+    slider.addEventListener("pointerup", () => slider.blur());
     for (const name of ["pointerdown", "pointermove", "pointerup", "dblclick"]) {
       slider.addEventListener(name, (event) => event.stopPropagation());
     }
@@ -127,7 +132,8 @@ class Pane {
     }
     if (state.cross) this.drawCross(context, frame, state);
     this.drawLine(context, frame);
-    this.place.textContent = `${this.plane.name} ${state.voxel[this.plane.axis] + 1}/${this.plane.slices}`;
+    this.drawRegion(context, frame);
+    this.writePlace(state);
     this.slider.value = state.voxel[this.plane.axis] + 1;
     this.element.classList.toggle("active", state.active === this.plane.name);
   }
@@ -136,24 +142,43 @@ class Pane {
     return Boolean(state.difference && reference && reference !== this.volume);
   }
 
+  // Which slice this is, of how many; the slab and the zoom where there is one.
+  writePlace(state) {
+    const { plane } = this;
+    const slice = `${plane.name} ${state.voxel[plane.axis] + 1}/${plane.slices}`;
+    const [first, end] = slabSlices(plane, state.voxel[plane.axis], state.slabMm);
+    const thickness = Number(((end - first) * plane.sliceMm).toPrecision(3));
+    const more = end - first > 1 ? [`${state.projection} ${thickness} mm`] : [];
+    const { zoom } = state.views[plane.name];
+    if (Math.abs(zoom - 1) > 0.005) more.push(`×${zoom.toFixed(1)}`);
+    this.place.textContent = more.length ? `${slice}\n${more.join(" · ")}` : slice;
+    this.canvas.setAttribute("aria-label", `${this.name.textContent}, ${[slice, ...more].join(", ")}. ${this.facts.textContent}`);
+  }
+
   // The slice's pixels, drawn again only where something about them has changed.
   paint(state, reference) {
     const differs = this.differs(state, reference);
-    const slice = state.voxel[this.plane.axis];
     const colours = differs ? this.viewer.differenceColours : this.viewer.greys;
-    const key = `${slice} ${differs} ${colours.version} ${this.viewer.parts}`;
+    const key = `${this.slabKey(state)} ${differs} ${colours.version} ${this.viewer.parts}`;
     if (key === this.painted) return;
-    this.plane.paint(this.pixels, this.volume, state.voxel, colours.table, differs && reference);
+    pictureValues(this.plane, this.volume, state, this.values);
+    if (differs) pictureValues(this.plane, reference, state, this.otherValues);
+    paintValues(this.pixels, this.values, colours.table, differs && this.otherValues);
     this.picture.getContext("2d").putImageData(this.image, 0, 0);
     this.painted = key;
+  }
+
+  slabKey(state) {
+    return `${state.voxel[this.plane.axis]} ${state.slabMm} ${state.projection}`;
   }
 
   // The standard deviation's colours, drawn again only where something about them has changed.
   paintOverlay(state) {
     const colours = this.viewer.deviationColours;
-    const key = `${state.voxel[this.plane.axis]} ${colours.version} ${this.viewer.parts}`;
+    const key = `${this.slabKey(state)} ${colours.version} ${this.viewer.parts}`;
     if (key === this.overpainted) return;
-    this.plane.paint(this.pixels, this.volume.deviation, state.voxel, colours.table, null);
+    pictureValues(this.plane, this.volume.deviation, state, this.otherValues);
+    paintValues(this.pixels, this.otherValues, colours.table, null);
     this.overlay.getContext("2d").putImageData(this.image, 0, 0);
     this.overpainted = key;
   }
@@ -175,18 +200,58 @@ class Pane {
     context.stroke();
   }
 
-  // The profile's line, where it was drawn by hand in this plane.
+  // Where a point [u, v] of the picture is in the pane.
+  onPane([u, v], frame) {
+    return [frame.left + (u + 0.5) * frame.across, frame.top + (v + 0.5) * frame.down];
+  }
+
+  // The line that was drawn by hand in this plane, with its length.
   drawLine(context, frame) {
-    const line = this.viewer.state.line;
-    if (!line || line.plane !== this.plane.name || !this.viewer.state.profile) return;
-    const place = ([u, v]) => [
-      frame.left + (u + 0.5) * frame.across, frame.top + (v + 0.5) * frame.down];
+    const { line } = this.viewer.state;
+    if (!line || line.plane !== this.plane.name) return;
+    const [from, to] = [line.from, line.to].map((end) => this.onPane(end, frame));
     context.strokeStyle = "#4ea1ea";
     context.lineWidth = 2;
     context.beginPath();
-    context.moveTo(...place(line.from));
-    context.lineTo(...place(line.to));
+    context.moveTo(...from);
+    context.lineTo(...to);
     context.stroke();
+    const mm = Math.hypot((line.to[0] - line.from[0]) * this.plane.columnMm,
+      (line.to[1] - line.from[1]) * this.plane.rowMm);
+    this.write(context, `${mm.toFixed(1)} mm`, to);
+  }
+
+  // Small text beside a point of the pane.
+  write(context, text, [x, y]) {
+    const isLeft = x > this.element.clientWidth - 80;
+    context.font = "600 12px system-ui, sans-serif";
+    context.textAlign = isLeft ? "right" : "left";
+    context.lineWidth = 3;
+    context.strokeStyle = "#000";
+    context.fillStyle = "#9ccbf5";
+    for (const kind of ["strokeText", "fillText"]) context[kind](text, x + (isLeft ? -8 : 8), y - 6);
+  }
+
+  // The ellipse of the region in this plane, and what is known of the picture's values in it.
+  drawRegion(context, frame) {
+    const { region } = this.viewer.state;
+    const isHere = region && region.plane === this.plane.name;
+    this.facts.textContent = "";
+    if (!isHere) return;
+    const [from, to] = [region.from, region.to].map((corner) => this.onPane(corner, frame));
+    context.strokeStyle = "#7ccf7a";
+    context.lineWidth = 1.5;
+    context.beginPath();
+    context.ellipse((from[0] + to[0]) / 2, (from[1] + to[1]) / 2,
+      Math.abs(to[0] - from[0]) / 2, Math.abs(to[1] - from[1]) / 2, 0, 0, 2 * Math.PI);
+    context.stroke();
+    const { viewer } = this;
+    const facts = regionFacts(this.plane, this.values, region);
+    if (!facts.count) return;
+    const [mean, sd] = [facts.mean, facts.sd].map((value) => viewer.number(value, 1));
+    const [low, high] = [facts.low, facts.high].map((value) => viewer.number(value));
+    this.facts.textContent = `mean ${mean}  sd ${sd} ${viewer.facts.unit}\n`
+      + `${low} to ${high}, ${facts.areaMm2.toFixed(1)} mm² (${facts.count} pixel${facts.count === 1 ? "" : "s"})`;
   }
 
   listen() {
@@ -197,6 +262,7 @@ class Pane {
     at("pointerup", (event) => this.release(event));
     at("pointercancel", (event) => this.release(event));
     at("pointerleave", () => this.viewer.hover(null));
+    at("focus", () => { this.viewer.state.active = this.plane.name; this.viewer.update(); });
     at("dblclick", () => this.viewer.toggleLayout(this.plane.name));
     at("wheel", (event) => this.turn(event), { passive: false });
   }
@@ -204,29 +270,32 @@ class Pane {
   press(event) {
     const { state } = this.viewer;
     event.preventDefault();
-    document.activeElement?.blur();
+    this.element.focus({ preventScroll: true });
     this.element.setPointerCapture(event.pointerId);
     state.active = this.plane.name;
     if (event.pointerType === "touch") {
       this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
       if (this.fingers.size > 1) { // what the first finger began did not count
         this.drag = null;
-        [state.voxel, state.line] = this.before;
+        [state.voxel, state.line, state.region] = this.before;
         this.viewer.update();
         return;
       }
-      this.before = [state.voxel, state.line];
+      this.before = [state.voxel, state.line, state.region];
     }
     const byButton = { 0: event.shiftKey ? "line" : state.tool, 1: "pan", 2: "window" };
     this.drag = { tool: byButton[event.button], x: event.clientX, y: event.clientY };
-    if (this.drag.tool === "line") {
-      state.profile = true;
-      state.line = { plane: this.plane.name, from: this.under(event), to: this.under(event) };
+    if (this.drag.tool === "line") state.profile = true;
+    if (["line", "region"].includes(this.drag.tool)) {
+      const at = this.under(event);
+      state[this.drag.tool] = { plane: this.plane.name, from: at, to: at };
     }
     this.follow(event, 0, 0);
   }
 
   release(event) {
+    const { region } = this.viewer.state;
+    if (region && region.from.join() === region.to.join()) this.viewer.state.region = null; // a click
     this.drag = null;
     this.fingers.delete(event.pointerId);
   }
@@ -258,6 +327,7 @@ class Pane {
     const view = this.viewer.state.views[this.plane.name];
     view.u -= (after.clientX - before.clientX) / across;
     view.v -= (after.clientY - before.clientY) / down;
+    this.viewer.keepInSight(this.plane);
     this.viewer.update();
   }
 
@@ -272,8 +342,9 @@ class Pane {
       const { across, down } = this.frame();
       view.u -= dx / across;
       view.v -= dy / down;
-    } else if (this.drag.tool === "line") {
-      state.line.to = this.under(event);
+      this.viewer.keepInSight(this.plane);
+    } else if (["line", "region"].includes(this.drag.tool)) {
+      state[this.drag.tool].to = this.under(event);
     } else if (this.drag.tool === "window") {
       this.viewer.dragWindow(dx * WIDTH_PER_PIXEL, dy * LEVEL_PER_PIXEL);
     }
@@ -308,11 +379,12 @@ class Pane {
   // Zoom by a factor; the picture's point `fixed` stays where it is.
   zoom(factor, fixed) {
     const view = this.viewer.state.views[this.plane.name];
-    const zoom = Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, view.zoom * factor));
+    const zoom = clamp(view.zoom * factor, MIN_ZOOM, MAX_ZOOM);
     const share = view.zoom / zoom;
     view.u = fixed[0] + (view.u - fixed[0]) * share;
     view.v = fixed[1] + (view.v - fixed[1]) * share;
     view.zoom = zoom;
+    this.viewer.keepInSight(this.plane);
     this.viewer.update();
   }
 }

@@ -19,6 +19,7 @@ class Plane {
     this.slices = shape[this.axis];
     this.columnMm = spacing[this.column_axis];
     this.rowMm = spacing[this.row_axis];
+    this.sliceMm = spacing[this.axis];
     this.widthMm = this.columns * this.columnMm;
     this.heightMm = this.rows * this.rowMm;
   }
@@ -37,9 +38,9 @@ class Plane {
     return found;
   }
 
-  // Where in a volume's array the slice at `voxel` begins, and its steps along u and v.
-  steps(strides, voxel) {
-    let start = voxel[this.axis] * strides[this.axis];
+  // Where in a volume's array a slice begins, and its steps along u and v.
+  steps(strides, slice) {
+    let start = slice * strides[this.axis];
     let across = strides[this.column_axis];
     let down = strides[this.row_axis];
     if (this.flip_columns) { start += (this.columns - 1) * across; across = -across; }
@@ -47,36 +48,55 @@ class Plane {
     return [start, across, down];
   }
 
-  // Draw the slice at `voxel` into pixels (one 32-bit colour each) by a table of colours;
-  // with `reference`, the difference to it.
-  paint(pixels, volume, voxel, colours, reference) {
-    const [start, across, down] = this.steps(volume.strides, voxel);
+  // Add a slice's values to those found so far, or keep the larger or the smaller of both.
+  gather(volume, slice, found, how) {
+    const [start, across, down] = this.steps(volume.strides, slice);
     const hu = volume.hu;
+    const [isSum, isMaximum] = [how === "mean", how === "maximum"];
     let at = 0;
     for (let v = 0; v < this.rows; v++) {
       let from = start + v * down;
-      if (reference) {
-        const other = reference.hu;
-        for (let u = 0; u < this.columns; u++, from += across) {
-          const difference = Math.min(32767, Math.max(-32768, hu[from] - other[from]));
-          pixels[at++] = colours[difference + HU_OFFSET];
-        }
-      } else {
-        for (let u = 0; u < this.columns; u++, from += across) {
-          pixels[at++] = colours[hu[from] + HU_OFFSET];
-        }
+      for (let u = 0; u < this.columns; u++, from += across, at++) {
+        const value = hu[from];
+        if (isSum) found[at] += value;
+        else if (isMaximum ? value > found[at] : value < found[at]) found[at] = value;
       }
     }
   }
 }
 
-// A table from HU + 32768 to grey: black at `low`, white at `high`.
-function greyTable(low, high) {
+// Draw values into pixels (one 32-bit colour each) by a table of colours; with `others`, the
+// difference to them.
+function paintValues(pixels, values, colours, others) {
+  if (!others) {
+    for (let i = 0; i < pixels.length; i++) pixels[i] = colours[values[i] + HU_OFFSET];
+    return;
+  }
+  for (let i = 0; i < pixels.length; i++) {
+    const difference = Math.min(32767, Math.max(-32768, values[i] - others[i]));
+    pixels[i] = colours[difference + HU_OFFSET];
+  }
+}
+
+// Grey, and maps of steady lightness (viridis) or of heat; black or dark first.
+const COLOUR_MAPS = {
+  grey: [[0, 0, 0], [255, 255, 255]],
+  bone: [[0, 0, 0], [84, 84, 116], [167, 199, 199], [255, 255, 255]],
+  hot: [[0, 0, 0], [230, 0, 0], [255, 210, 0], [255, 255, 255]],
+  viridis: [[68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141],
+    [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37]],
+};
+
+// A table from HU + 32768 to colour: the map's first at `low`, its last at `high`, or turned round.
+function colourTable(name, low, high, isInverted) {
+  const palette = Uint32Array.from({ length: 256 }, (_, i) => {
+    const [r, g, b] = colourAt(COLOUR_MAPS[name], (isInverted ? 255 - i : i) / 255);
+    return OPAQUE | (b << 16) | (g << 8) | r;
+  });
   const table = new Uint32Array(65536);
   for (let i = 0; i < table.length; i++) {
     const share = (i - HU_OFFSET - low) / (high - low);
-    const grey = Math.round(255 * Math.min(1, Math.max(0, share)));
-    table[i] = OPAQUE | (grey << 16) | (grey << 8) | grey;
+    table[i] = palette[Math.round(255 * Math.min(1, Math.max(0, share)))];
   }
   return table;
 }

@@ -26,14 +26,14 @@ function profilePoints({ plane, from, to, byHand }) {
   });
 }
 
-// HU between the centres of voxels, linear along both axes; null outside.
-function sample(volume, plane, voxel, u, v) {
+// What is seen between the centres of voxels, linear along both axes; null outside.
+function sample(volume, plane, state, u, v) {
   const [u0, v0] = [Math.floor(u), Math.floor(v)];
   let sum = 0;
   for (const [du, dv] of [[0, 0], [1, 0], [0, 1], [1, 1]]) {
     const weight = (du ? u - u0 : 1 - (u - u0)) * (dv ? v - v0 : 1 - (v - v0));
     if (weight === 0) continue;
-    const hu = volume.at(plane.toVoxel(u0 + du, v0 + dv, voxel));
+    const hu = seenAt(plane, volume, plane.toVoxel(u0 + du, v0 + dv, state.voxel), state);
     if (hu === null) return null;
     sum += weight * hu;
   }
@@ -57,7 +57,7 @@ function drawProfile(viewer, section) {
   const line = profileLine(viewer);
   const points = profilePoints(line);
   const curves = volumes.map(
-    (volume) => points.map((p) => sample(volume, line.plane, state.voxel, p.u, p.v)));
+    (volume) => points.map((p) => sample(volume, line.plane, state, p.u, p.v)));
   const all = curves.flat().filter((hu) => hu !== null);
   writeProfileHead(section.firstElementChild, viewer, line, points);
   const canvas = section.lastElementChild;

@@ -1,15 +1,13 @@
-// The page: what is shown, the buttons and keys, the read-out.
+// The page: what is shown, how it is laid out, the read-out.
 
 const PLANE_NAMES = ["axial", "coronal", "sagittal"];
-const TOOLS = { t: "point", w: "window", g: "pan", i: "line" };
-const SWITCHES = { d: "difference", u: "deviation", p: "profile", x: "cross", s: "smooth" };
 const EITHER_OR = { difference: "deviation", deviation: "difference" };
-const OPACITY_STEPS = { "[": -0.1, "]": 0.1 };
-const PAGE_SLICES = 10;
-const KEY_ZOOM = 1.25;
 const MIN_WIDTH_HU = 1;
-const KEY_STEPS = 20;
+const MAX_ZOOM = 40;
+const MIN_ZOOM = 0.5;
 const REDRAW_MS = 400; // while volumes arrive, so that drawing does not hold them up
+
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 class Viewer {
   constructor(facts) {
@@ -31,7 +29,11 @@ class Viewer {
     this.panes = PLANE_NAMES.flatMap(
       (name) => this.volumes.map((volume) => new Pane(this, this.planes[name], volume)));
     this.main = document.getElementById("panes");
-    this.connect();
+    this.toolbar = new Toolbar(this);
+    listenToKeys(this);
+    takeFiles(this);
+    readAddress(this, window.location.hash.slice(1));
+    new ResizeObserver(() => this.arrange()).observe(this.main);
     this.arrange();
   }
 
@@ -49,7 +51,12 @@ class Viewer {
       profile: true,
       cross: true,
       smooth: true,
+      invert: false,
+      colours: "grey",
+      slabMm: 0,
+      projection: "mean",
       line: null,
+      region: null,
       limit: facts.difference_limit_hu,
       views: Object.fromEntries(PLANE_NAMES.map((name) => {
         const plane = this.planes[name];
@@ -59,13 +66,52 @@ class Viewer {
     this.setLimit(facts.difference_limit_hu);
     this.setDeviationLimit(facts.deviation_limit_hu);
     this.setWindow(...facts.windows[facts.first_window]);
+    this.first = structuredClone(this.state);
   }
 
+  // Black and white in steps, in any order.
   setWindow(low, high) {
-    this.state.low = Math.round(low);
-    this.state.high = Math.max(this.state.low + MIN_WIDTH_HU, Math.round(high));
+    if (![low, high].every(Number.isFinite)) return;
+    this.state.low = Math.round(Math.min(low, high));
+    this.state.high = Math.max(this.state.low + MIN_WIDTH_HU, Math.round(Math.max(low, high)));
+    this.colour();
+  }
+
+  // A window by its centre and its range.
+  setLevel(level, width) {
+    const half = Math.max(MIN_WIDTH_HU, width) / 2;
+    this.setWindow(level - half, level + half);
+  }
+
+  // The window that the region's values ask for, else those of the slice that was worked in last.
+  automaticWindow() {
+    const { region, active } = this.state;
+    const pane = this.panes.find((p) => p.plane.name === (region ? region.plane : active));
+    const values = new Int16Array(pane.values.length);
+    pictureValues(pane.plane, pane.volume, this.state, values);
+    const inside = region ? pixelsOf(pane.plane, region).map((i) => values[i]) : [];
+    this.setWindow(...windowOf(inside.length ? inside : values));
+  }
+
+  // Make the table of colours anew.
+  colour() {
+    const { colours, low, high, invert } = this.state;
     this.greys = {
-      version: this.greys.version + 1, table: greyTable(this.state.low, this.state.high) };
+      version: this.greys.version + 1, table: colourTable(colours, low, high, invert) };
+    this.update();
+  }
+
+  nextColours() {
+    const names = Object.keys(COLOUR_MAPS);
+    this.state.colours = names[(names.indexOf(this.state.colours) + 1) % names.length];
+    this.colour();
+  }
+
+  // A slab of so many mm, at most the whole volume; 0 for single slices.
+  setSlab(thicknessMm, projection) {
+    const most = Math.max(...Object.values(this.planes).map((p) => p.slices * p.sliceMm));
+    this.state.slabMm = Number.isFinite(thicknessMm) ? clamp(thicknessMm, 0, 2 * most) : 0;
+    this.state.projection = projection;
     this.update();
   }
 
@@ -86,7 +132,7 @@ class Viewer {
   }
 
   setOpacity(share) {
-    this.state.opacity = Math.min(1, Math.max(0, share));
+    this.state.opacity = clamp(share, 0, 1);
     this.update();
   }
 
@@ -96,6 +142,7 @@ class Viewer {
     if (name === "deviation" && !this.deviations.length) return false;
     this.state[name] = !this.state[name];
     if (this.state[name] && EITHER_OR[name]) this.state[EITHER_OR[name]] = false;
+    if (name === "invert") this.colour();
     return true;
   }
 
@@ -105,9 +152,16 @@ class Viewer {
       this.setLimit(this.state.limit * Math.exp(wider));
       return;
     }
-    const width = Math.max(MIN_WIDTH_HU, (this.state.high - this.state.low) * Math.exp(wider));
-    const level = (this.state.low + this.state.high) / 2 + higher * width;
-    this.setWindow(level - width / 2, level + width / 2);
+    const width = (this.state.high - this.state.low) * Math.exp(wider);
+    this.setLevel((this.state.low + this.state.high) / 2 + higher * width, width);
+  }
+
+  // Keep some of a plane's picture in the middle of its panes, at a zoom that shows something.
+  keepInSight(plane) {
+    const view = this.state.views[plane.name];
+    view.zoom = clamp(view.zoom, MIN_ZOOM, MAX_ZOOM);
+    view.u = clamp(view.u, 0, plane.columns - 1);
+    view.v = clamp(view.v, 0, plane.rows - 1);
   }
 
   // Go on by so many slices: down, or to the right, is towards the end of the axis, but in an axial
@@ -118,7 +172,7 @@ class Viewer {
 
   step(plane, slices) {
     const { voxel } = this.state;
-    voxel[plane.axis] = Math.min(plane.slices - 1, Math.max(0, voxel[plane.axis] + slices));
+    voxel[plane.axis] = clamp(voxel[plane.axis] + slices, 0, plane.slices - 1);
     this.update();
   }
 
@@ -128,10 +182,33 @@ class Viewer {
     this.update(false);
   }
 
-  toggleLayout(name) {
-    this.state.layout = this.state.layout === name ? "all" : name;
-    if (this.state.layout !== "all") this.state.active = name;
+  // All planes, or one.
+  show(layout) {
+    this.state.layout = layout;
+    if (layout !== "all") this.state.active = layout;
     this.arrange();
+  }
+
+  toggleLayout(name) {
+    this.show(this.state.layout === name ? "all" : name);
+  }
+
+  // Save what is shown of all panes, or of the one of the plane worked in last.
+  savePicture(isOfAll) {
+    const shown = this.panes.filter((p) => p.element.isConnected);
+    const pane = shown.find((p) => p.element === document.activeElement)
+      || shown.find((p) => p.plane.name === this.state.active) || shown[0];
+    const slice = this.state.voxel[pane.plane.axis] + 1;
+    const name = isOfAll ? this.facts.names.join("-")
+      : `${pane.volume.name}-${pane.plane.name}-${slice}`;
+    return savePicture(isOfAll ? shown : [pane], name);
+  }
+
+  // The page anew, as it is seen now, for what the server has come to hold.
+  startAgain() {
+    clearTimeout(this.remembering);
+    window.history.replaceState(null, "", `#${writeAddress(this)}`);
+    window.location.reload();
   }
 
   // Place the panes so that the pictures are as large as they can be.
@@ -152,7 +229,9 @@ class Viewer {
     this.main.style.gridTemplateRows = tracks(down ? heights : each);
     this.main.style.gridTemplateColumns = tracks(down ? each : widths);
     this.main.style.gridAutoFlow = down ? "row" : "column";
+    const focused = document.activeElement;
     this.main.replaceChildren(...shown.map((p) => p.element));
+    if (focused.isConnected) focused.focus({ preventScroll: true });
     this.update();
   }
 
@@ -167,71 +246,46 @@ class Viewer {
       this.asked = this.redraw = false;
       this.writeReadout();
       if (!redraw) return;
-      this.showState();
+      this.toolbar.show();
+      const profile = document.getElementById("profile");
+      if (profile.hidden === this.state.profile) { // the panes' room changes
+        profile.hidden = !this.state.profile;
+        this.arrange();
+      }
       for (const pane of this.panes) if (pane.element.isConnected) pane.draw();
-      drawProfile(this, document.getElementById("profile"));
+      drawProfile(this, profile);
+      remember(this);
     });
   }
 
-  showState() {
-    const { state, facts } = this;
-    const press = (selector, isOn) => document.querySelectorAll(selector).forEach(
-      (button) => button.setAttribute("aria-pressed", String(Boolean(isOn(button.dataset)))));
-    press("[data-tool]", (d) => d.tool === state.tool);
-    press("[data-layout]", (d) => d.layout === state.layout);
-    press("[data-switch]", (d) => state[d.switch]);
-    press("[data-window]", (d) => {
-      const [low, high] = facts.windows[d.window];
-      return low === state.low && high === state.high;
-    });
-    for (const end of ["low", "high"]) {
-      const field = document.getElementById(end);
-      if (field !== document.activeElement) field.value = this.number(state[end]);
-    }
-    const profile = document.getElementById("profile");
-    if (profile.hidden === state.profile) { // the panes' room changes
-      profile.hidden = !state.profile;
-      this.arrange();
-    }
-    document.getElementById("scale").hidden = !(state.difference && this.reference);
-    const limit = this.number(Math.round(state.limit));
-    document.getElementById("scale-ends").textContent = `−${limit} to +${limit} ${facts.unit}`;
-    const key = document.getElementById("deviation");
-    key.hidden = !state.deviation;
-    key.querySelector("i").style.opacity = state.opacity;
-    for (const [id, value] of [["deviation-limit", this.number(state.deviationLimit)],
-      ["opacity", Math.round(100 * state.opacity)]]) {
-      const field = document.getElementById(id);
-      if (field !== document.activeElement) field.value = value;
-    }
+  // A number of steps in the volumes' unit, as text, with more digits than whole steps have.
+  number(steps, moreDigits = 0) {
+    return (steps * this.facts.step).toFixed(this.facts.digits + moreDigits);
   }
 
-  // A number of steps in the volumes' unit, as text.
-  number(steps) {
-    return (steps * this.facts.step).toFixed(this.facts.digits);
-  }
-
-  // The voxel that is seen under the mouse now, whatever has moved: the slice, the picture, the
-  // planes. Null where the mouse is beside the pictures.
-  voxelUnderMouse() {
-    if (!this.mouse) return null;
-    const seen = document.elementFromPoint(this.mouse.clientX, this.mouse.clientY);
+  // The plane and the voxel that is seen under the mouse now, whatever has moved: the slice, the
+  // picture, the planes. The voxel is null where the mouse is beside the pictures.
+  underMouse() {
+    const seen = this.mouse && document.elementFromPoint(this.mouse.clientX, this.mouse.clientY);
     const element = seen && seen.closest(".pane");
-    const pane = this.panes.find((p) => p.element === element);
-    return pane ? pane.voxelUnder(this.mouse) : null;
+    const pane = element && this.panes.find((p) => p.element === element);
+    return { plane: pane && pane.plane, voxel: pane ? pane.voxelUnder(this.mouse) : null };
   }
 
-  // The voxel under the mouse, else the point: its indices, its place, the value of every volume.
+  // What is seen under the mouse, else at the point: indices, place, the value of every volume.
   writeReadout() {
-    const voxel = this.voxelUnderMouse() || this.state.voxel;
-    const reference = this.reference && this.reference.at(voxel);
+    const under = this.underMouse();
+    const voxel = under.voxel || this.state.voxel;
+    const plane = under.voxel ? under.plane : this.planes[this.state.active];
+    const seen = (volume) => seenAt(plane, volume, voxel, this.state);
+    const reference = this.reference && seen(this.reference);
     const parts = this.volumes.map((volume) => {
-      const hu = volume.at(voxel);
+      const hu = seen(volume);
       const part = document.createElement("span");
       const number = document.createElement("b");
       number.textContent = hu === null ? "…" : `${this.number(hu)} ${this.facts.unit}`;
       part.append(`${volume.name} `, number);
-      const spread = volume.deviation && hu !== null ? volume.deviation.at(voxel) : null;
+      const spread = volume.deviation && hu !== null ? seen(volume.deviation) : null;
       if (spread !== null) part.append(` ± ${this.number(spread)}`);
       part.dataset.deviation = spread === null ? "" : spread;
       if (reference !== null && volume !== this.reference && hu !== null) {
@@ -243,91 +297,11 @@ class Viewer {
     });
     const place = document.createElement("span");
     place.className = "faint";
-    place.textContent = `z ${voxel[0]}  y ${voxel[1]}  x ${voxel[2]}  ·  ${patientPlace(this.facts, voxel)} mm`;
+    place.textContent = `z ${voxel[0]}  y ${voxel[1]}  x ${voxel[2]}  ·  ${patientPlace(this.facts, voxel)} mm`
+      + (isSlab(plane, this.state) ? `  ·  ${this.state.projection} of the slab` : "");
     const readout = document.getElementById("readout");
     readout.dataset.voxel = voxel.join(" ");
     readout.replaceChildren(place, ...parts);
-  }
-
-  connect() {
-    const click = (selector, act) => document.querySelectorAll(selector).forEach(
-      (button) => button.addEventListener("click", () => { act(button.dataset); this.update(); }));
-    click("[data-window]", (d) => this.setWindow(...this.facts.windows[d.window]));
-    click("[data-tool]", (d) => { this.state.tool = d.tool; });
-    click("[data-switch]", (d) => this.flip(d.switch));
-    click("[data-layout]", (d) => {
-      this.state.layout = d.layout;
-      if (d.layout !== "all") this.state.active = d.layout;
-      this.arrange();
-    });
-    click("#reset", () => { this.reset(); this.arrange(); });
-    click("#help-button", () => document.getElementById("help").showModal());
-    for (const end of ["low", "high"]) {
-      document.getElementById(end).addEventListener("change", (event) => {
-        const hu = Number(event.target.value) / this.facts.step;
-        if (end === "low") this.setWindow(Math.min(hu, this.state.high - MIN_WIDTH_HU), this.state.high);
-        else this.setWindow(this.state.low, hu);
-      });
-    }
-    this.connectDeviation();
-    document.getElementById("scale").firstElementChild.style.background = `linear-gradient(to right, ${
-      DIFFERENCE_COLOURS.map((c) => `rgb(${c.join(" ")})`).join(", ")})`;
-    document.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.arrange()).observe(this.main);
-  }
-
-  // The overlay's key: its colours, the standard deviation of the last one, its opacity.
-  connectDeviation() {
-    const shares = Array.from({ length: KEY_STEPS + 1 }, (_, i) => i / KEY_STEPS);
-    const stops = shares.map((share) => {
-      const [r, g, b, a] = deviationColour(this.facts, share);
-      return `rgb(${r} ${g} ${b} / ${a / 255})`;
-    });
-    document.querySelector("#deviation i").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
-    document.getElementById("deviation-limit").addEventListener(
-      "change", (event) => this.setDeviationLimit(Number(event.target.value) / this.facts.step));
-    const opacity = document.getElementById("opacity");
-    opacity.addEventListener("input", () => this.setOpacity(opacity.value / 100));
-    opacity.addEventListener("change", () => opacity.blur());
-  }
-
-  key(event) {
-    const help = document.getElementById("help");
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "INPUT") return;
-    if (help.open) {
-      if (event.key === "?") help.close();
-      return;
-    }
-    if (this.act(event.key, this.planes[this.state.active], help)) {
-      event.preventDefault();
-      this.update();
-    }
-  }
-
-  // Do what a key stands for; false where it stands for nothing.
-  act(key, plane, help) {
-    const onward = { ArrowUp: -1, ArrowDown: 1, PageUp: -PAGE_SLICES, PageDown: PAGE_SLICES };
-    const along = { ArrowLeft: -1, ArrowRight: 1, Home: -plane.slices, End: plane.slices };
-    const window = Object.keys(this.facts.windows).find((name) => name[0] === key);
-    const pane = this.panes.find((p) => p.plane === plane);
-    const centre = [this.state.views[plane.name].u, this.state.views[plane.name].v];
-    if (key in onward) this.scroll(plane, onward[key]);
-    else if (key in along) this.step(plane, along[key]);
-    else if (window) this.setWindow(...this.facts.windows[window]);
-    else if (key in TOOLS) this.state.tool = TOOLS[key];
-    else if (key in SWITCHES) return this.flip(SWITCHES[key]);
-    else if (key in OPACITY_STEPS && this.state.deviation) {
-      this.setOpacity(this.state.opacity + OPACITY_STEPS[key]);
-    }
-    else if (key === "+" || key === "=") pane.zoom(KEY_ZOOM, centre);
-    else if (key === "-") pane.zoom(1 / KEY_ZOOM, centre);
-    else if (key === "0") { this.state.layout = "all"; this.arrange(); }
-    else if (["1", "2", "3"].includes(key)) this.toggleLayout(PLANE_NAMES[Number(key) - 1]);
-    else if (key === "r") { this.reset(); this.arrange(); }
-    else if (key === "Escape") this.state.line = null;
-    else if (key === "?") help.showModal();
-    else return false;
-    return true;
   }
 }
 
@@ -335,6 +309,7 @@ function notice(text) {
   const line = document.createElement("p");
   line.textContent = text;
   document.getElementById("notices").append(line);
+  return line;
 }
 
 async function start() {
