@@ -117,3 +117,41 @@ def panel_rays(
     source_y = -source_to_axis_mm * np.cos(t) - axis_shift_mm * np.sin(t)
     source = np.broadcast_arrays(source_x, source_y, np.zeros_like(z))
     return np.stack(source, axis=-1), np.stack([x, y, z], axis=-1)
+
+
+def helix_rays(
+    angles_rad: np.ndarray,
+    positions_mm: np.ndarray,
+    heights_mm: np.ndarray,
+    source_to_axis_mm: float,
+    source_to_detector_mm: float,
+    *,
+    pitch_mm: float,
+    start_mm: float,
+    axis_shift_mm: float = 0.0,
+    curved: bool = False,
+    spots_mm: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points and directions (view, row, column, 3) of a helix: those of a circle that climb.
+
+    spots_mm: where the focal spot lies in every view, (view, 3), along the columns, the beam and z.
+    """
+    t = np.asarray(angles_rad)
+    source, target = panel_rays(
+        t,
+        positions_mm,
+        heights_mm,
+        source_to_axis_mm,
+        source_to_detector_mm,
+        axis_shift_mm=axis_shift_mm,
+        curved=curved,
+    )
+    # panel_rays has the detector at its distance from the source, with the axis at the origin
+    climb = np.zeros((len(t), 1, 1, 3))
+    climb[:, 0, 0, 2] = start_mm + pitch_mm * (t - t[0]) / (2 * np.pi)
+    spots = np.zeros((len(t), 3)) if spots_mm is None else np.asarray(spots_mm)
+    across = np.stack([np.cos(t), np.sin(t), 0 * t], axis=-1)
+    ahead = np.stack([-np.sin(t), np.cos(t), 0 * t], axis=-1)
+    moved = spots[:, :1] * across + spots[:, 1:2] * ahead + spots[:, 2:] * np.array((0, 0, 1))
+    moved = moved[:, None, None]
+    return source + climb + moved, target - moved

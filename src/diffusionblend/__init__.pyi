@@ -18,6 +18,7 @@ from .errors import OutputWriteError as OutputWriteError
 from .evaluation.metrics import evaluate as evaluate
 from .geometry import ConeBeam as ConeBeam
 from .geometry import FanBeam as FanBeam
+from .geometry import Helix as Helix
 from .geometry import ParallelBeam as ParallelBeam
 from .geometry import VectorGeometry as VectorGeometry
 from .geometry import equally_spaced_angles as equally_spaced_angles

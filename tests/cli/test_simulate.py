@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from command_line import assert_nothing_in, assert_refused, assert_succeeded
-from diffusionblend.geometry import ConeBeam, FanBeam, full_detector, truncated_fraction
+from diffusionblend.geometry import ConeBeam, FanBeam, Helix, full_detector, truncated_fraction
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.runs.record import read_run_record
@@ -128,3 +128,42 @@ def test_a_full_disk_is_told_and_nothing_stays(cli, small_disk, chest_file):
     arguments = ("simulate", chest_file, "-o", small_disk / "scan.h5", "--views", 500)
     assert_refused(cli(*arguments), "the disk is full")
     assert_nothing_in(small_disk)
+
+
+def test_a_helix_measures_a_volume_that_every_method_reconstructs(cli, tmp_path, chest_file):
+    output, found = tmp_path / "helix.h5", tmp_path / "fbp.nii.gz"
+    given = ("--views", 40, "--pitch-mm", 12, "--detector-rows", 8, "--start-degrees", 30)
+    spots = ("--curved", "--flying-spot-mm", 0.5, 0.4)
+    command = ("simulate", chest_file, "-o", output, "--geometry", "helix", *given)
+    assert_succeeded(cli(*command, *spots))
+    scan = read_projections(output)
+    helix = scan.geometry
+    assert type(helix) is Helix and helix.curved and helix.n_rows == 8 and helix.pitch_mm == 12
+    turned = np.degrees(helix.angles_rad)
+    assert turned[0] == pytest.approx(30) and turned[40] == pytest.approx(390)
+    assert helix.spot_offsets_mm[0] == (0.5, 0.0, 0.4)
+    assert helix.spot_offsets_mm[1] == (-0.5, 0.0, -0.4)
+    assert "Helix" in cli("projections", "info", output).out
+    assert_succeeded(cli("reconstruct", output, "--method", "fbp", "-o", found))
+    apart = read_volume(found).values - read_volume(chest_file).values
+    middle = apart[:, 4:-4, 4:-4]
+    assert (
+        np.sqrt(np.mean(middle**2)) < 250
+    )  # HU, of 16 pixels across, bones half as wide as a pixel
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--pitch-mm", 5), "--pitch-mm was given with --geometry parallel"),
+        (("--geometry", "helix", "--arc-degrees", 180), "no arc"),
+        (("--geometry", "helix", "--pitch-mm", 0), "pitch is 0"),
+        (("--geometry", "helix", "--row-mm", "nan"), "--row-mm is nan"),
+        (("--geometry", "cone", "--curved"), "fan or helix"),
+    ],
+)
+def test_options_of_no_helix_are_refused(cli, tmp_path, chest_file, options, said):
+    result = cli("simulate", chest_file, "-o", tmp_path / "scan.h5", *options)
+    assert_refused(result)
+    assert said in result.err
+    assert_nothing_in(tmp_path)

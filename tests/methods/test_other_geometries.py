@@ -11,7 +11,7 @@ import torch
 from diffusionblend.data.projections import Projections
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ConeBeam, FanBeam, equally_spaced_angles
+from diffusionblend.geometry import ConeBeam, FanBeam, Helix, equally_spaced_angles
 from diffusionblend.methods import METHODS, Cg, DiffusionBlendPP, Prox
 from diffusionblend.methods.api import make_method, reconstruct
 from diffusionblend.methods.diffusion.init import initial_image
@@ -22,7 +22,7 @@ from operator_properties import random_array
 from small_scan import MU_WATER, small_volume
 from tiny_network import TINY, random_prior
 
-KINDS = ("fan", "curved", "cone", "vectors")
+KINDS = ("fan", "curved", "cone", "vectors", "helix")
 
 
 def geometry_of(kind: str, volume: Volume, n_views: int, arc_degrees: float = 360.0):
@@ -30,6 +30,11 @@ def geometry_of(kind: str, volume: Volume, n_views: int, arc_degrees: float = 36
     distances = {"source_to_axis_mm": 120.0, "source_to_detector_mm": 180.0}
     if kind in ("fan", "curved"):
         return FanBeam.fitting(volume.grid, angles_rad=angles, curved=kind == "curved", **distances)
+    if kind == "helix":
+        spots = ((-0.4, 0.0, -0.3), (0.4, 0.0, 0.3))
+        return Helix.fitting(
+            volume.grid, n_views, n_rows=6, curved=True, spots_mm=spots, **distances
+        )
     cone = ConeBeam.fitting(volume.grid, angles_rad=angles, **distances)
     return cone if kind == "cone" else cone.to_vectors()
 
@@ -56,7 +61,7 @@ def test_conjugate_gradients_reach_the_truth_where_views_abound(kind: str) -> No
     volume = small_volume((3, 10, 10))
     problem = Problem.of(scan(kind, volume, 40))
     step = Cg(cg_iterations=60).step(problem)
-    assert step.couples_slices == (kind in ("cone", "vectors"))
+    assert step.couples_slices == (kind in ("cone", "vectors", "helix"))
     truth = torch.from_numpy(hu_to_network(volume.values))
     found = step(torch.full_like(truth, -1.0), slice(0, 3))
     assert (found - truth).norm() < 0.05 * (truth + 1).norm()
@@ -82,7 +87,7 @@ def test_part_of_a_cone_cannot_be_taken() -> None:
         problem.of_slices(slice(0, 2))
 
 
-@pytest.mark.parametrize("kind", ["fan", "curved", "cone"])
+@pytest.mark.parametrize("kind", ["fan", "curved", "cone", "helix"])
 def test_fbp_comes_back_in_hu(kind: str) -> None:
     volume = small_volume((5, 32, 32), 1.25)
     smooth = np.full(volume.grid.shape, -1000.0)
@@ -111,7 +116,7 @@ def test_cg_stands_in_for_the_fbp_that_a_preset_starts_from() -> None:
     assert np.isfinite(sampled.volume.values).all()
 
 
-@pytest.mark.parametrize("kind", ["fan", "cone"])
+@pytest.mark.parametrize("kind", ["fan", "cone", "helix"])
 def test_admm_tv_and_the_sampler_run_unchanged(kind: str) -> None:
     volume = small_volume()
     projections = scan(kind, volume, 12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -47,19 +47,36 @@ class Simulate:
     output: Output
     """Projections file to write (.h5)."""
     views: int = 8
-    """Views, equally spaced over the arc from 0 degrees, its end left out."""
+    """Views, equally spaced over the arc from 0 degrees, its end left out; of a helix those of each
+    turn."""
     arc_degrees: float | None = None
     """Arc that they cover, in degrees; by default 180 for a parallel beam and 360 for a fan or
-    cone. Less is a limited angle."""
-    geometry: Literal["parallel", "fan", "cone"] = "parallel"
-    """Parallel and fan beams measure slice by slice, a cone beam the whole volume at once."""
+    cone. Less is a limited angle. A helix turns until all slices are measured."""
+    geometry: Literal["parallel", "fan", "cone", "helix"] = "parallel"
+    """Parallel and fan beams measure slice by slice, a cone beam the whole volume at once, a helix
+    along it with a detector of many rows."""
     source_to_axis_mm: float | None = None
-    """Of a fan or cone: from the source to the axis of rotation; by default 595, as in a clinical
-    scanner."""
+    """Of a fan, cone or helix: from the source to the axis of rotation; by default 595, as in a
+    clinical scanner."""
     source_to_detector_mm: float | None = None
-    """Of a fan or cone: from the source to the middle of the detector; by default 1085.6."""
+    """Of a fan, cone or helix: from the source to the middle of the detector; by default 1085.6."""
     curved: bool = False
-    """Of a fan: a detector curved about the source, in place of a flat one."""
+    """Of a fan or helix: a detector curved about the source, in place of a flat one."""
+    pitch_mm: float | None = None
+    """Of a helix: advance of the source along z in a turn, negative towards lower z; by default the
+    height of all detector rows at the axis."""
+    detector_rows: int | None = None
+    """Of a helix: rows of its detector, by default 16."""
+    row_mm: float | None = None
+    """Of a helix: height of a row on the detector; by default that of a slice at the axis."""
+    start_mm: float | None = None
+    """Of a helix: height of the source in the first view, from the middle of the volume; by default
+    so that the first slice is measured over half a turn."""
+    start_degrees: float | None = None
+    """Of a helix: angle of the first view, by default 0."""
+    flying_spot_mm: tuple[float, float] | None = None
+    """Of a helix with a flying focal spot: how far along the columns and along z it lies to one
+    side in the first view and in every second one, and to the other in those between."""
     photons: float | None = None
     """Photons an unattenuated detector pixel counts (Poisson noise), 1.11e6 in the paper; none: no
     noise."""
@@ -142,14 +159,32 @@ class Simulate:
 
     def _geometry_for(self, grid: Grid) -> Geometry:
         """The geometry asked for, with a detector that sees all of the volume."""
-        from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
+        from diffusionblend.geometry import ConeBeam, FanBeam, Helix, ParallelBeam
 
-        kind = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}[self.geometry]
-        given = {"arc_degrees": self.arc_degrees} | self._distances
+        kinds: dict[str, Any] = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
+        kinds["helix"] = Helix
+        given = {"arc_degrees": self.arc_degrees} | self._distances | self._of_helix
         options = {name: value for name, value in given.items() if value is not None}
         if self.curved:
             options["curved"] = True
-        return kind.fitting(grid, self.views, **options)
+        geometry: Geometry = kinds[self.geometry].fitting(grid, self.views, **options)
+        return geometry
+
+    @property
+    def _of_helix(self) -> dict[str, Any]:
+        """The options of a helix as `Helix.fitting` names them, None where not given."""
+        spots = self.flying_spot_mm
+        degrees = self.start_degrees
+        return {
+            "pitch_mm": self.pitch_mm,
+            "n_rows": self.detector_rows,
+            "row_mm": self.row_mm,
+            "start_mm": self.start_mm,
+            "start_rad": None if degrees is None else math.radians(degrees),
+            "spots_mm": None
+            if spots is None
+            else ((spots[0], 0.0, spots[1]), (-spots[0], 0.0, -spots[1])),
+        }
 
     @property
     def _distances(self) -> dict[str, float | None]:
@@ -177,7 +212,7 @@ class Simulate:
             name, mm = next(iter(distances.items()))
             raise InputError(
                 f"A parallel beam was asked for with --{name.replace('_', '-')} {mm:g}.",
-                "distances of the source with a fan or cone only",
+                "distances of the source with a fan, cone or helix only",
                 "--geometry fan, or leave the distance out",
             )
         for name, mm in distances.items():
@@ -185,14 +220,45 @@ class Simulate:
                 raise InputError(
                     f"--{name.replace('_', '-')} is {mm}.", "a positive distance in mm"
                 )
-        if self.curved and self.geometry != "fan":
+        if self.curved and self.geometry not in ("fan", "helix"):
             raise InputError(
                 f"A curved detector was asked for with --geometry {self.geometry}.",
-                "--geometry fan",
+                "a curved detector of a fan or helix only",
+                "--geometry fan or helix, or leave --curved out",
             )
+        self._check_helix()
         if not 0 < self.mu_water_per_mm <= MOST_MU_PER_MM:
             raise InputError(
                 f"Water attenuates by {self.mu_water_per_mm} per mm.",
                 f"a number above 0 and up to {MOST_MU_PER_MM:g}, in 1/mm",
                 f"{MU_WATER_PER_MM}, that at 60 keV; a value in 1/cm is ten times as large",
             )
+
+    def _check_helix(self) -> None:
+        """Raise InputError for options of a helix with another scan, and for an arc of a helix."""
+        names = ("pitch_mm", "detector_rows", "row_mm", "start_mm", "start_degrees")
+        given = [name for name in (*names, "flying_spot_mm") if getattr(self, name) is not None]
+        if given and self.geometry != "helix":
+            raise InputError(
+                f"--{given[0].replace('_', '-')} was given with --geometry {self.geometry}.",
+                "options of a helix with a helix only",
+                "--geometry helix, or leave it out",
+            )
+        if self.geometry == "helix" and self.arc_degrees is not None:
+            raise InputError(
+                f"A helix was asked for with --arc-degrees {self.arc_degrees:g}.",
+                "no arc: a helix turns until all slices are measured",
+                "--start-mm for a shorter one",
+            )
+        for name in given:
+            if not all(map(math.isfinite, _numbers(getattr(self, name)))):
+                raise InputError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}.",
+                    "finite numbers",
+                    "millimetres, or degrees for --start-degrees",
+                )
+
+
+def _numbers(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    """One number, or several, as several."""
+    return value if isinstance(value, tuple) else (value,)

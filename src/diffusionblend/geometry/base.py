@@ -14,7 +14,7 @@ from diffusionblend.registry import Registry
 
 if TYPE_CHECKING:
     from diffusionblend.geometry.grid import Grid
-    from diffusionblend.geometry.vectors import VectorGeometry
+    from diffusionblend.geometry.vectors import Panels, VectorGeometry
 
 TYPE_KEY = "type"
 """Under this key `to_dict` keeps the registered name."""
@@ -36,7 +36,7 @@ class Geometry(ABC):
     the class statement registers it, so that projection files can store it:
 
         @dataclass(frozen=True, kw_only=True)
-        class Helix(Geometry, name="helix"): ...
+        class Saddle(Geometry, name="saddle"): ...
 
     An entry point of the group `diffusionblend.geometries`, under the same name, has the module
     imported when such a file is read. A subclass of a registered class is not registered by that.
@@ -75,6 +75,14 @@ class Geometry(ABC):
 
         Where slices are independent: one row, everything at z = 0.
         """
+
+    def panels(self) -> Panels:
+        """What the kernels for coupled slices trace: its vectors as arrays.
+
+        A subclass whose detector is no flat panel, but upright in every column, has a panel of one
+        column for every view and column.
+        """
+        return self.to_vectors().panels()
 
     def source_positions_mm(self) -> np.ndarray | None:
         """Position of the source of every view, (view, 3) as (x, y, z) in mm; None if parallel."""

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.vectors import VectorGeometry, triples
 
 MOST_LIKELY_RADIANS = 4 * math.pi
-"""Angles beyond two turns are more often degrees than a long helix."""
+"""Angles beyond two turns are more often degrees, but of a class that `turns_often`."""
 DEFAULT_VIEWS = 8
 BY_ANGLES = ("parallel", "fan", "cone")
 """Registered names of the scans whose views their angles make, each by itself."""
@@ -46,6 +46,7 @@ class Turning(Geometry):
     n_columns: int
     column_mm: float
     detector_shift_mm: float = 0.0
+    turns_often: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -60,7 +61,7 @@ class Turning(Geometry):
                 "at least one column of positive width",
             )
         largest = max(angles, key=abs)
-        if abs(largest) > MOST_LIKELY_RADIANS:
+        if abs(largest) > MOST_LIKELY_RADIANS and not self.turns_often:
             warnings.warn(
                 f"{name} has angles up to {largest:g} rad, more than two turns: are they degrees? "
                 "Then convert them with numpy.radians.",

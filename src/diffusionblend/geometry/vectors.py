@@ -19,6 +19,21 @@ line or seen edge on."""
 Triples = tuple[tuple[float, float, float], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """Sources and flat panels as arrays, which the kernels for coupled slices trace.
+
+    places_mm: source (or direction, if parallel), panel's middle, step of a column and of a row,
+    (panel, 4, 3) as (x, y, z). n_rows, n_columns: of a panel. There is a panel for every view, or
+    one of a single column for every view and column, view after view, as of a curved detector.
+    """
+
+    places_mm: np.ndarray
+    n_rows: int
+    n_columns: int
+    parallel: bool = False
+
+
 def triples(values: np.ndarray) -> Triples:
     """An array (view, 3) as the numbers that a VectorGeometry keeps."""
     return tuple((float(x), float(y), float(z)) for x, y, z in values)
@@ -125,6 +140,11 @@ class VectorGeometry(Geometry, name="vectors"):
     def to_vectors(self) -> VectorGeometry:
         """Itself."""
         return self
+
+    def panels(self) -> Panels:
+        """Sources and panels as arrays, one for every view."""
+        places_mm = np.stack([np.array(getattr(self, name)) for name in PER_VIEW], axis=1)
+        return Panels(places_mm, self.n_rows, self.n_columns, self.parallel)
 
     def sees(
         self, points_mm: np.ndarray, views: np.ndarray, *, rows_too: bool = False

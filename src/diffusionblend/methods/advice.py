@@ -56,12 +56,13 @@ def advise(
     across = max(scan.grid.in_plane_shape)
     arc, half_turn = covered_degrees(scan.geometry), 180.0
     short = arc < SHORT_ARC * half_turn
-    views = f"{len(scan)} views over {arc:.0f} degrees for slices {across} pixels across"
+    n_views = views_of_a_turn(scan.geometry)
+    views = f"{n_views} views over {arc:.0f} degrees for slices {across} pixels across"
     is_patient = seems_a_patient(scan) if patient is None else patient
     unit: Unit = "HU" if is_patient else "1/mm"
     fbp = Advice("fbp", f"{views}: a first look, in seconds", unit=unit)
     enough = ENOUGH_VIEWS if is_patient else ENOUGH_WITHOUT_A_PRIOR
-    if len(scan) >= enough * across and not short:
+    if n_views >= enough * across and not short:
         many = Advice("fbp", f"{views}: enough for filtered back-projection", unit=unit)
         return (many, _without_a_prior(scan, "less noise and fewer streaks, but slow", unit))
     few = f"{views}: {'a short arc' if short else 'few'}"
@@ -96,6 +97,17 @@ def seems_a_patient(scan: Projections) -> bool:
     widths = (n * mm for n, mm in zip(scan.grid.shape[1:], scan.grid.spacing_mm[1:], strict=True))
     low, high = PATIENT_MM
     return scan.notes.get("source") == "simulated" and low <= max(widths) <= high
+
+
+def views_of_a_turn(geometry: Geometry) -> int:
+    """The views that a slice is measured by: all, or of a source that turns often those of a
+    turn.
+    """
+    angles = getattr(geometry, "angles_rad", ())
+    turns = np.ptp(angles) / (2 * np.pi) if len(angles) > 1 else 0.0
+    if not getattr(geometry, "turns_often", False) or turns <= 1:
+        return geometry.n_views
+    return max(1, round((geometry.n_views - 1) / turns))
 
 
 def covered_degrees(geometry: Geometry) -> float:

@@ -15,13 +15,15 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import Geometry
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.geometry.vectors import PER_VIEW, VectorGeometry
+from diffusionblend.geometry.vectors import Panels
 from diffusionblend.operators.kernels.devices import gpu_kernels
 from diffusionblend.operators.kernels.threads import in_parts
 
 RAYS_AT_ONCE = 1 << 19
 """Rays whose table is held at a time: 32 MiB."""
 RAY_COLUMNS = 8
+PANELS_AT_ONCE = 256
+"""Panels that are looked at together before they are traced."""
 COLUMNS, RAYS = "columns", "rays"
 
 
@@ -43,18 +45,19 @@ class PanelRays:
     def __init__(
         self, geometry: Geometry, grid: Grid, *, scale: float, storage: str | None
     ) -> None:
-        self.vectors = geometry.to_vectors()
-        self.grid, self.scale = grid, scale
-        self.shape = (self.vectors.n_views, self.vectors.n_rows, self.vectors.n_columns)
-        stated = (geometry.n_views, geometry.detector_rows(grid), geometry.n_columns)
-        if stated != self.shape:
+        panels = geometry.panels()
+        self.grid, self.scale, self.parallel = grid, scale, panels.parallel
+        self.traced = (len(panels.places_mm), panels.n_rows, panels.n_columns)
+        self.shape = (geometry.n_views, geometry.detector_rows(grid), geometry.n_columns)
+        n_views, n_rows, n_columns = self.shape
+        if self.traced not in (self.shape, (n_views * n_columns, n_rows, 1)):
             raise InputError(
-                f"The vectors of {type(geometry).__name__} have {self.shape} views, rows and "
+                f"The vectors of {type(geometry).__name__} have {self.traced} views, rows and "
                 "columns.",
-                f"{stated}, as the geometry itself",
+                f"{self.shape}, as the geometry itself",
             )
-        self._views = views_in_voxels(self.vectors, grid)
-        upright = is_upright(self._views, *self.shape[1:], self.vectors.parallel)
+        self._views = views_in_voxels(panels, grid)
+        upright = is_upright(self._views, *self.traced[1:], self.parallel)
         if storage == COLUMNS and not upright:
             raise InputError(
                 "Whole detector columns were asked for of panels that are tilted or seen steeply.",
@@ -88,23 +91,33 @@ class PanelRays:
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Line integrals (view, row, column) of a volume (z, y, x)."""
+        lines = self._forward(x)
+        if self.traced == self.shape:
+            return lines
+        n_views, n_rows, n_columns = self.shape
+        return lines.reshape(n_views, n_columns, n_rows).transpose(1, 2).contiguous()
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Line integrals (panel, row, column) of the panels as they are traced."""
         kernels = gpu_kernels(x)
         if kernels is not None:
-            return kernels.project_volume(x, panel=self.shape[1:], **self._rays)
+            return kernels.project_volume(x, panel=self.traced[1:], **self._rays)
         if self.storage == COLUMNS:
             return self._forward_by_columns(x)
         from diffusionblend.operators.kernels import cpu as kernels_cpu
 
         volume = x.detach().cpu().contiguous().numpy().reshape(-1)
-        lines = np.empty(self.shape, volume.dtype).reshape(-1)
+        lines = np.empty(self.traced, volume.dtype).reshape(-1)
         for first, table in self._tables():
             part = lines[first : first + len(table)]
             arguments = (table, volume, *self.grid.shape, part)
             in_parts(kernels_cpu.project_volume, len(table), *arguments)
-        return torch.from_numpy(lines).reshape(self.shape).to(x.device)
+        return torch.from_numpy(lines).reshape(self.traced).to(x.device)
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """The adjoint's volume (z, y, x) of line integrals (view, row, column)."""
+        if self.traced != self.shape:
+            y = y.transpose(1, 2).reshape(self.traced).contiguous()
         kernels = gpu_kernels(y)
         if kernels is not None:
             return kernels.back_project_volume(y, shape=self.grid.shape, **self._rays)
@@ -125,8 +138,8 @@ class PanelRays:
         from diffusionblend.operators.kernels import columns as kernels
 
         volume = x.detach().cpu().permute(1, 2, 0).contiguous().numpy()
-        lines = np.empty(self.shape, volume.dtype)
-        n_lines = self.shape[0] * self.shape[2]
+        lines = np.empty(self.traced, volume.dtype)
+        n_lines = self.traced[0] * self.traced[2]
         in_parts(kernels.project_columns, n_lines, volume, *self._columns, lines)
         return torch.from_numpy(lines).to(x.device)
 
@@ -144,7 +157,7 @@ class PanelRays:
     @property
     def _columns(self) -> tuple:
         """What the kernels for upright panels work the rays out from."""
-        return self._views, self.vectors.parallel, np.array(self.grid.spacing_mm), self.scale
+        return self._views, self.parallel, np.array(self.grid.spacing_mm), self.scale
 
     @property
     def _rays(self) -> dict[str, object]:
@@ -153,38 +166,37 @@ class PanelRays:
             "views": self._views,
             "spacing_mm": self.grid.spacing_mm,
             "scale": self.scale,
-            "parallel": self.vectors.parallel,
+            "parallel": self.parallel,
         }
 
     def _tables(self) -> Iterator[tuple[int, np.ndarray]]:
         """(first ray, table of rays (ray, 8)) for all rays, some detector rows at a time."""
         from diffusionblend.operators.kernels import cpu as kernels_cpu
 
-        _, n_rows, n_columns = self.shape
-        n_lines = self.shape[0] * n_rows
+        n_panels, n_rows, n_columns = self.traced
+        n_lines = n_panels * n_rows
         at_once = max(1, RAYS_AT_ONCE // n_columns)
         for first in range(0, n_lines, at_once):
             n = min(at_once, n_lines - first)
             table = np.empty((n * n_columns, RAY_COLUMNS))
-            arguments = (first, self._views, n_rows, n_columns, self.vectors.parallel)
+            arguments = (first, self._views, n_rows, n_columns, self.parallel)
             spacing = np.array(self.grid.spacing_mm)
             size = np.array(self.grid.shape)
             in_parts(kernels_cpu.trace, n, *arguments, size, spacing, self.scale, table)
             yield first * n_columns, table
 
 
-def views_in_voxels(vectors: VectorGeometry, grid: Grid) -> np.ndarray:
-    """Source, panel's middle, column step and row step of every view in voxels, (view, 12).
+def views_in_voxels(panels: Panels, grid: Grid) -> np.ndarray:
+    """Source, panel's middle, column step and row step of every panel in voxels, (panel, 12).
 
     Each is (z, y, x); places count from the centre of voxel [0, 0, 0].
     """
-    spacing = np.array(grid.spacing_mm)
+    places = panels.places_mm[:, :, ::-1] / np.array(grid.spacing_mm)
     centre = (np.array(grid.shape) - 1) / 2
-    parts = [np.array(getattr(vectors, name))[:, ::-1] / spacing for name in PER_VIEW]
-    if not vectors.parallel:
-        parts[0] = parts[0] + centre
-    parts[1] = parts[1] + centre
-    return np.ascontiguousarray(np.concatenate(parts, axis=1))
+    if not panels.parallel:
+        places[:, 0] += centre
+    places[:, 1] += centre
+    return np.ascontiguousarray(places.reshape(-1, 12))
 
 
 def is_upright(views: np.ndarray, n_rows: int, n_columns: int, parallel: bool) -> bool:
@@ -193,10 +205,13 @@ def is_upright(views: np.ndarray, n_rows: int, n_columns: int, parallel: bool) -
         return False
     columns = np.arange(n_columns)[:, None] - (n_columns - 1) / 2
     outermost = (n_rows - 1) / 2
-    for source, middle, u, v in views.reshape(-1, 4, 3):
+    for first in range(0, len(views), PANELS_AT_ONCE):
+        source, middle, u, v = (
+            views[first : first + PANELS_AT_ONCE].reshape(-1, 4, 1, 3).swapaxes(0, 1)
+        )
         ahead = source if parallel else middle + columns * u - source
         across = np.abs(ahead[..., 1:]).max(axis=-1)
-        reach = 0.0 if parallel else outermost * abs(v[0])
+        reach = 0.0 if parallel else outermost * np.abs(v[..., 0])
         if (np.abs(ahead[..., 0]) + reach > across).any():
             return False
     return True

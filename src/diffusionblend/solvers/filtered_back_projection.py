@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
+from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, Helix, ParallelBeam
 from diffusionblend.geometry.checks import check_sources
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.kernels.threads import in_parts
@@ -27,7 +27,14 @@ Beyond, compiled kernels read the views as they go: faster and leaner, once they
 
 
 def has_filtered_back_projection(geometry: Geometry) -> bool:
-    """Whether there is one of a geometry."""
+    """Whether there is one of a geometry; of a helix if its views and detector allow it."""
+    if type(geometry) is Helix:
+        from diffusionblend.solvers.helical import check_helix
+
+        try:
+            check_helix(geometry)
+        except InputError:
+            return False
     return type(geometry) in _BY_GEOMETRY
 
 
@@ -39,7 +46,8 @@ def filtered_back_projection(
 
     The back-projection reads each filtered view by linear interpolation at the pixel's own place.
     A disc of value 1 comes back as 1, from a 180° scan of a parallel beam, and from 180° and the
-    fan on of a fan beam. A cone beam goes to `feldkamp_davis_kress`. Raises InputError on an
+    fan on of a fan beam. A cone beam goes to `feldkamp_davis_kress`, a helix to
+    `weighted_filtered_back_projection`. Raises InputError on an
     unknown window, where a source lies inside the volume, and for every geometry of another class,
     subclasses too, since their rays may be others.
     """
@@ -85,10 +93,17 @@ def _from_cone(y: torch.Tensor, geometry: ConeBeam, grid: Grid, window: str) -> 
     return feldkamp_davis_kress(y, geometry, grid, window=window)
 
 
+def _from_helix(y: torch.Tensor, geometry: Helix, grid: Grid, window: str) -> torch.Tensor:
+    from diffusionblend.solvers.helical import weighted_filtered_back_projection
+
+    return weighted_filtered_back_projection(y, geometry, grid, window=window)
+
+
 _BY_GEOMETRY: dict[type, Callable[..., torch.Tensor]] = {
     ParallelBeam: _from_parallel,
     FanBeam: _from_fan,
     ConeBeam: _from_cone,
+    Helix: _from_helix,
 }
 """By exact class."""
 
