@@ -1,19 +1,25 @@
-"""Several ranks, as threads of the test, that sample one volume together."""
+"""Several ranks, as threads of the test, that sample one volume together; and several threads."""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 
+import numpy as np
+import pytest
 import torch
 
+from diffusionblend import reconstruct
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions
 from diffusionblend.ranks import Ranks
 from gaussian_prior import GaussianPrior
 from reverse_process import reverse_process
+from small_scan import scan, small_volume
+from tiny_network import TINY, random_prior
 
 Z = 7
 SHAPE = (Z, 64, 64)
@@ -89,3 +95,20 @@ class Meeting:
                 meeting.barrier.wait()
 
         return Thread(number, self.count)
+
+
+@pytest.mark.parametrize("method", ["diffusionblend++", "dds"])
+def test_any_number_of_threads_gives_the_same_volume(method: str) -> None:
+    """Its blocks are denoised side by side then, in smaller batches."""
+    volume = small_volume((9, 16, 16))
+    prior = random_prior(0, replace(TINY, prior_type="slices" if method == "dds" else "joint"))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            result = reconstruct(scan(volume), method, steps=3, prior=prior, device="cpu")
+            found.append(result.volume.values)
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=0.05)  # HU

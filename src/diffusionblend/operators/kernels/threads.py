@@ -1,4 +1,4 @@
-"""Compiled kernels over the threads that torch may use; no second pool of OpenMP threads."""
+"""Kernels and networks over the threads that torch may use; no second pool of OpenMP threads."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
+
+Item, Found = TypeVar("Item"), TypeVar("Found")
 
 PARTS_A_THREAD = 2
 """More parts than threads, so that none waits long for a thread that the machine holds up."""
@@ -40,6 +43,29 @@ def on_threads(call: Callable[[int], None], items: Sequence[int]) -> None:
         return
     for done in [_pool(threads).submit(call, item) for item in items]:
         done.result()
+
+
+def side_by_side(call: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
+    """call(item) for all items at once, torch's threads shared out among them.
+
+    A network computes its blocks faster so than one after another on all threads: its layers wait
+    for all threads otherwise. Without gradients.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or len(items) <= 1:
+        return [call(item) for item in items]
+    each = max(1, threads // len(items))
+
+    def alone(item: Item) -> Found:
+        torch.set_num_threads(each)  # of this thread
+        with torch.no_grad():
+            return call(item)
+
+    running = [_pool(threads).submit(alone, item) for item in items]
+    try:
+        return [one.result() for one in running]
+    finally:
+        torch.set_num_threads(threads)  # also what threads that begin later take
 
 
 @contextmanager
