@@ -210,6 +210,18 @@ def test_another_prior_or_another_volume_is_another_cell(cli, command, tmp_path)
     assert len(rows_of(out)) == 12 + 8
 
 
+def test_a_precision_is_a_cell_of_its_own_and_stands_in_the_row(cli, command, tmp_path):
+    out = tmp_path / "out"
+    for precision in ("float32", "bfloat16"):
+        assert cli(*command, "-o", out, "--precision", precision, "--views", 4).code == 0
+    networks = [row for row in rows_of(out) if row["method"] == "diffusionblend++"]
+    found = [row["priors"]["prior"]["precision"] for row in networks]
+    assert sorted(set(found)) == ["bfloat16", "float32"]
+    assert found.count("float32") == found.count("bfloat16")
+    classical = [row for row in rows_of(out) if row["method"] == "fbp"]
+    assert len(classical) == len({row["key"] for row in classical})
+
+
 def test_a_method_without_its_prior_is_refused_before_any_work(cli, command, tmp_path):
     arguments = ("--methods", "fbp", "tpdm", "dds", "fbp-unet", "--views", 8, "--arc-degrees", 60)
     result = cli(*command, "-o", tmp_path / "out", *arguments)

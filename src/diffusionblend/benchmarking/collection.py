@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from diffusionblend.benchmarking.setups import Setup
     from diffusionblend.geometry.grid import Grid
     from diffusionblend.methods.base import Method
+    from diffusionblend.priors.precision import Precision
     from diffusionblend.priors.prior import Prior
 
 BUDGET = ("batch_size", "learning_rate", "warmup_steps", "decay_steps")
@@ -24,12 +25,14 @@ PriorKey = tuple[str, tuple[int, float] | None]
 class PriorCollection:
     """Loaded priors by prior type; those of FBP-UNet by the views of their scans as well.
 
-    names: shipped names, folders or hub ids. size: of the slices that they serve, None for any.
-    Raises InputError where two are of the same type, or of different slice sizes.
+    names: shipped names, folders or hub ids. precision: of their arithmetic, as of `load_prior`.
+    size: of the slices that they serve, None for any. Raises InputError where two are of the same
+    type, or of different slice sizes.
     """
 
-    def __init__(self, names: Sequence[str], device: str) -> None:
+    def __init__(self, names: Sequence[str], device: str, precision: Precision = "auto") -> None:
         self.device = device
+        self._precision = precision
         self._loaded: dict[str, Prior] = {}
         self._names: dict[PriorKey, str] = {}
         for name in names:
@@ -103,7 +106,8 @@ class PriorCollection:
         from diffusionblend.priors.prior import load_prior
 
         if name not in self._loaded:
-            self._loaded[name] = load_prior(name, self.device)  # type: ignore[assignment]
+            loaded = load_prior(name, self.device, precision=self._precision)
+            self._loaded[name] = loaded  # type: ignore[assignment]
         return self._loaded[name]
 
     def trained_on(self, volume: str) -> list[str]:
@@ -115,12 +119,15 @@ class PriorCollection:
         return found
 
     def described(self, priors: Mapping[str, Prior]) -> dict[str, dict[str, str]]:
-        """Name, hash and training of a run's priors by their roles, for its row."""
+        """Name, hash, precision and training of a run's priors by their roles, for its row."""
+        from diffusionblend.priors.precision import precision_used
+
         names = {id(prior): name for name, prior in self._loaded.items()}
         return {
             role: {
                 "name": names.get(id(prior), str(prior.source)),
                 "weights_sha256": prior.weights_sha256,
+                "precision": precision_used(prior.precision, prior.device),
                 "training": training_in_short(prior),
             }
             for role, prior in priors.items()

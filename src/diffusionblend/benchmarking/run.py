@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from diffusionblend.benchmarking.setups import Setup
     from diffusionblend.data.volume import Volume
     from diffusionblend.methods.base import Method
+    from diffusionblend.priors.precision import Precision
 
 
 def _no_progress(_name: str) -> AbstractContextManager[OnStep]:
@@ -100,6 +101,7 @@ class Benchmark:
         output: Path,
         *,
         device: str,
+        precision: Precision = "auto",
         keep_volumes: bool = False,
         reports: Reports | None = None,
     ) -> Benchmark:
@@ -109,7 +111,7 @@ class Benchmark:
             grid=grid,
             volumes=volumes,
             folder=Folder(output),
-            collection=PriorCollection(grid.priors if needed else (), device),
+            collection=PriorCollection(grid.priors if needed else (), device, precision),
             keep_volumes=keep_volumes,
             reports=reports or Reports(),
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from diffusionblend.cli.allocator import give_back_freed_memory
-from diffusionblend.cli.common import Device, Output, add_input, say, write_record
+from diffusionblend.cli.common import Device, Output, PrecisionChoice, add_input, say, write_record
 from diffusionblend.cli.plan import counted, in_words, report_disk, report_memory
 from diffusionblend.cli.progress import progress
 from diffusionblend.data.printable import printable
@@ -80,6 +80,9 @@ class Benchmark:
     """Report what the runs that are left would cost in time, memory and disk, and write nothing."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
+    precision: PrecisionChoice = "auto"
+    """Number format of the networks; auto is bfloat16 where the processor or the GPU has it in
+    hardware, else float32; int8 needs the extra 'openvino'."""
 
     def run(self) -> None:
         """Run every cell that is not there yet, then write the tables and figures."""
@@ -130,6 +133,7 @@ class Benchmark:
             paths,
             self.output,
             device=choose_device(self.device),
+            precision=self.precision,
             keep_volumes=self.keep_volumes,
             reports=reports,
         )

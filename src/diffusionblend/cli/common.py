@@ -20,6 +20,7 @@ from diffusionblend.runs.unfinished import remove_unfinished, unfinished
 
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Device = Literal["auto", "cpu", "cuda"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16", "int8"]
 
 SEED_BITS = 63
 """What NumPy's and torch's generators both take."""

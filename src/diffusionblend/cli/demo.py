@@ -13,6 +13,7 @@ import tyro
 
 from diffusionblend.cli.common import (
     Device,
+    PrecisionChoice,
     add_input,
     check_seed,
     choose_device,
@@ -59,6 +60,9 @@ class Demo:
     """A shipped prior's name, a folder that 'train' wrote, or a hub id, owner/name[@revision]."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
+    precision: PrecisionChoice = "auto"
+    """Number format of the network; auto is bfloat16 where the processor or the GPU has it in
+    hardware, else float32; int8 needs the extra 'openvino'."""
     dry_run: bool = False
     """Print what the run would cost in memory, time and disk, and write nothing."""
     seed: int = 7
@@ -83,7 +87,7 @@ class Demo:
                 return
             check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
         device = choose_device(self.device)
-        prior = load_prior(self.prior, device)
+        prior = load_prior(self.prior, device, precision=self.precision)
         record = RunRecord(command="demo", settings=asdict(self), seed=self.seed, device=device)
         with record.timed("reference"):
             truth = self._reference(prior, record)

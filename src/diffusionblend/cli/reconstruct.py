@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from diffusionblend.cli.common import Device, Output, check_output_and_record, parsed_shard, say
+from diffusionblend.cli.common import (
+    Device,
+    Output,
+    PrecisionChoice,
+    check_output_and_record,
+    parsed_shard,
+    say,
+)
 from diffusionblend.cli.early import check_early
 from diffusionblend.data.printable import printable
 from diffusionblend.errors import InputError
@@ -57,7 +64,7 @@ class Reconstruct:
     belongs to a shipped prior."""
     device: Device = field(default="auto", metadata={"group": RUN})
     """Where to compute; auto takes a GPU if there is one."""
-    precision: Literal["auto", "float32", "bfloat16", "int8"] = _in(RUN, "auto")
+    precision: PrecisionChoice = field(default="auto", metadata={"group": RUN})
     """Of the network's arithmetic; auto is bfloat16 in hardware, else float32; int8 needs an
     extra."""
     samples: int = _in(RUN, 1, basic=True)
