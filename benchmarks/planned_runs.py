@@ -91,7 +91,7 @@ def planned_and_true(scan: Path, prior: Path, method: str, steps: int) -> dict[s
     """One run's row: what it said before it started, and what it took."""
     output = scan.with_name(f"{scan.stem} {method}.nii.gz")
     options = ["--iterations", steps]
-    if METHODS.get(method).prior is not None:
+    if METHODS[method].prior is not None:
         options = ["--prior", prior, "--steps", steps]
     command = ("reconstruct", scan, "-o", output, "--method", method, "--device", "cpu")
     run(*command, *options)

@@ -265,5 +265,5 @@ def test_examples_in_help_and_python_pages_run_without_a_prior_of_ones_own():
     in_python = re.findall(r'reconstruct\(scan, "([^"]+)"', page)
     assert named and in_python
     for name in (*named, *in_python):
-        prior = METHODS.get(name).prior
+        prior = METHODS[name].prior
         assert prior is None or (shipped_of_type(prior.prior_type) and not prior.coronal), name

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import diffusionblend
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("diffusionblend", *(f"diffusionblend.{p}" for p in ("data", "methods", "priors")))
+ALL_PACKAGES = (*PACKAGES, "diffusionblend.geometry", "diffusionblend.operators")
 
 
 def names_in(stub: Path) -> set[str]:
@@ -33,7 +37,7 @@ def test_a_stub_and_its_package_have_the_same_names(name):
         assert getattr(package, public) is not None
 
 
-@pytest.mark.parametrize("name", [*PACKAGES, "diffusionblend.geometry", "diffusionblend.operators"])
+@pytest.mark.parametrize("name", ALL_PACKAGES)
 def test_public_classes_and_functions_are_documented(name):
     package = importlib.import_module(name)
     for public in package.__all__:
@@ -50,19 +54,36 @@ def test_the_package_is_typed():
     assert Path(diffusionblend.__file__).with_name("py.typed").is_file()
 
 
+def test_mypy_checks_the_home_of_every_public_name():
+    """All modules but the compiled kernels, none of which is a home of a public name."""
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert settings["files"] == ["src/diffusionblend"]
+    left_out = re.compile("|".join(settings["exclude"]))
+    source = REPOSITORY / "src"
+    unchecked = {p.stem for p in source.rglob("*.py") if left_out.search(p.as_posix())}
+    assert unchecked == {"cpu", "cuda", "slices"}
+    for name in ALL_PACKAGES:
+        package = importlib.import_module(name)
+        for public in package.__all__:
+            home = getattr(getattr(package, public), "__module__", name)
+            place = source.joinpath(*home.split("."))
+            files = [p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()]
+            if home.startswith("diffusionblend"):
+                assert files and not left_out.search(files[0].as_posix()), f"{public}: {home}"
+
+
 def test_what_is_added_from_outside_needs_public_modules_only():
-    repository = Path(__file__).resolve().parents[1]
     public = {*PACKAGES, *(f"diffusionblend.{p}" for p in ("geometry", "operators", "units"))}
     sources = [
-        (repository / "examples" / "own_method.py").read_text(),
-        (repository / "examples" / "own_geometry.py").read_text(),
+        (REPOSITORY / "examples" / "own_method.py").read_text(),
+        (REPOSITORY / "examples" / "own_geometry.py").read_text(),
     ]
     for test in (
         "cli/test_method_of_another_package.py",
         "priors/test_plug_in_type.py",
         "geometry/test_geometry_of_another_package.py",
     ):
-        tree = ast.parse((repository / "tests" / test).read_text())
+        tree = ast.parse((REPOSITORY / "tests" / test).read_text())
         inner = [
             node.value
             for node in ast.walk(tree)

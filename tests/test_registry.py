@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -43,15 +45,33 @@ def site(tmp_path, monkeypatch):
 
 def test_built_in_names_keep_their_order_and_load_their_classes():
     assert things().names() == ("plain", "ordered") == tuple(things())
-    assert things().get("plain") is dict
+    assert things()["plain"] is dict
     assert "ordered" in things() and "missing" not in things()
     assert things().package_of("plain") is None
+
+
+def test_it_is_a_mapping_that_cannot_be_changed():
+    assert isinstance(things(), Mapping)
+    assert dict(things()) == {"plain": dict, "ordered": OrderedDict}
+    assert len(things()) == 2 and things().get("missing") is None
+    assert repr(things()) == "<Registry of the kind 'thing': plain, ordered>"
+    with pytest.raises(TypeError):
+        things()["plain"] = list
+
+
+def test_an_unknown_name_is_a_key_error_with_a_message():
+    with pytest.raises(KeyError) as caught:
+        things()["ordred"]
+    assert isinstance(caught.value, InputError)
+    assert str(caught.value) == (
+        "There is no thing 'ordred'.\nExpected: one of plain, ordered\nTry: did you mean 'ordered'?"
+    )
 
 
 def test_an_installed_package_adds_a_class(site):
     install(site, "shelf", "counted = shelf:Counted", "class Counted(dict): pass")
     assert things().names() == ("plain", "ordered", "counted")
-    found = things(BASE).get("counted")
+    found = things(BASE)["counted"]
     assert found.__module__ == "shelf" and found.__name__ == "Counted"
     assert "counted" in things() and things().package_of("counted") == "shelf"
 
@@ -59,17 +79,17 @@ def test_an_installed_package_adds_a_class(site):
 def test_nothing_of_another_package_is_imported_before_it_is_asked_for(site):
     install(site, "shelf", "counted = shelf:Counted", "raise RuntimeError('imported')")
     assert "counted" in things().names()
-    assert things().get("plain") is dict
+    assert things()["plain"] is dict
 
 
 def test_an_unknown_name_is_told_with_the_known_ones_and_a_near_one():
     with pytest.raises(InputError) as caught:
-        things().get("orderd")
+        things()["orderd"]
     assert caught.value.got == "There is no thing 'orderd'."
     assert caught.value.expected == "one of plain, ordered"
     assert caught.value.try_ == "did you mean 'ordered'?"
     with pytest.raises(InputError) as caught:
-        things().get("zzz")
+        things()["zzz"]
     assert caught.value.try_ == ""
 
 
@@ -87,21 +107,21 @@ def test_an_unknown_name_is_told_with_the_known_ones_and_a_near_one():
 def test_a_broken_package_is_named(site, source, words):
     install(site, "shelf", "counted = shelf:Counted", source)
     with pytest.raises(InputError, match="of the package shelf") as caught:
-        things(BASE).get("counted")
+        things(BASE)["counted"]
     assert words in str(caught.value)
 
 
 def test_a_built_in_name_cannot_be_taken(site):
     install(site, "shelf", "plain = shelf:Counted", "class Counted(dict): pass")
     assert things().names() == ("plain", "ordered")
-    assert things().get("plain") is dict
+    assert things()["plain"] is dict
 
 
 def test_a_name_of_two_packages_is_refused_with_both(site):
     install(site, "shelf", "counted = shelf:Counted", "class Counted(dict): pass")
     install(site, "cupboard", "counted = cupboard:Counted", "class Counted(dict): pass")
     with pytest.raises(InputError, match="is in 2 packages: cupboard, shelf"):
-        things().get("counted")
+        things()["counted"]
     assert things().names().count("counted") == 1
 
 

@@ -23,6 +23,14 @@ class InputError(Exception):
             lines.append(f"Try: {try_}")
         super().__init__("\n".join(lines))
 
+    def __str__(self) -> str:
+        """The sentences, a line each; also where another base would quote them, as KeyError."""
+        return str(self.args[0])
+
+
+class UnknownNameError(InputError, KeyError):
+    """There is nothing of that name."""
+
 
 class OutputExistsError(InputError):
     """An output exists already and `--force` was not given."""

@@ -14,16 +14,20 @@ import difflib
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module, metadata
+from typing import Any, Generic, TypeVar
 
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, UnknownNameError
+
+Kind = TypeVar("Kind")
 
 
-class Registry:
+class Registry(Mapping[str, type[Kind]], Generic[Kind]):
     """The classes of one kind by name: the built-in ones and the entry points of a group.
 
     kind: what they are, in words ("method"). group: of the entry points. built_in: name to
     "module:attribute". base: "module:attribute" of the class that each must derive from, if any.
-    A built-in name always means the built-in class.
+    A built-in name always means the built-in class. It is a mapping that cannot be changed:
+    `METHODS["dds"]` is the class, and iteration gives the names.
     """
 
     def __init__(
@@ -40,20 +44,29 @@ class Registry:
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def __repr__(self) -> str:
+        return f"<Registry of the kind {self.kind!r}: {', '.join(self.names())}>"
+
+    __eq__, __hash__ = object.__eq__, object.__hash__  # to compare classes would load them all
+
     def __contains__(self, name: object) -> bool:
         return name in self._built_in or name in self.names()
 
-    def get(self, name: str) -> type:
+    def __getitem__(self, name: str) -> type[Kind]:
         """The class of a name.
 
-        Raises InputError where there is none of that name, where two other packages have one, or
-        where another package's cannot be imported or is not what it should be.
+        Raises UnknownNameError, an InputError and a KeyError, where there is none of that name, and
+        InputError where two other packages have one, or where another package's cannot be imported
+        or is not what it should be.
         """
         if name in self._built_in:
             return _attribute(self._built_in[name])
         entries = [entry for entry in self._entry_points() if entry.name == name]
         if not entries:
-            raise InputError(
+            raise UnknownNameError(
                 f"There is no {self.kind} {name!r}.",
                 f"one of {', '.join(self.names())}",
                 self._suggestion(name),
@@ -67,12 +80,12 @@ class Registry:
             )
         return self._load(entries[0])
 
-    def usable(self) -> dict[str, type]:
+    def usable(self) -> dict[str, type[Kind]]:
         """Every class that can be had, by name; warns of each that cannot, and leaves it out."""
         found = {}
         for name in self.names():
             try:
-                found[name] = self.get(name)
+                found[name] = self[name]
             except InputError as error:
                 warnings.warn(f"{error.got} It is left out.", stacklevel=2)
         return found
@@ -86,7 +99,7 @@ class Registry:
     def _entry_points(self) -> tuple[metadata.EntryPoint, ...]:
         return tuple(metadata.entry_points(group=self.group))
 
-    def _load(self, entry: metadata.EntryPoint) -> type:
+    def _load(self, entry: metadata.EntryPoint) -> type[Kind]:
         """What an entry point names; whatever goes wrong there becomes an InputError."""
         package = _package_of(entry)
         try:
@@ -114,7 +127,7 @@ class Registry:
         return f"did you mean {near[0]!r}?" if near else ""
 
 
-def _attribute(place: str) -> type:
+def _attribute(place: str) -> Any:
     """The class at "module:attribute"."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)

@@ -69,7 +69,7 @@ def test_only_what_has_a_setting_to_search_is_searched(noisy: Projections) -> No
     with pytest.raises(InputError, match="sirt, cgls, admm-tv, dds"):
         tune("fbp", noisy, small_volume((2, 16, 16)))
     for name in METHODS:
-        method = METHODS.get(name)()
+        method = METHODS[name]()
         for setting, values in method.tuned.items():
             assert setting in method.settings()
             assert list(values) == sorted(values)

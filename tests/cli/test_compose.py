@@ -16,6 +16,7 @@ from diffusionblend.cli.parse import parsed_command
 from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.diffusion.consistency import CONSISTENCY_STEPS
+from diffusionblend.registry import Registry
 
 FILES = ("scan.h5", "-o", "a.nii.gz")
 LINES_OF_HELP, LINES_OF_PAGE = 60, 100
@@ -29,26 +30,26 @@ def test_a_method_and_its_step_have_their_settings_without_a_prefix():
     method = parsed("--method", "dds", "--consistency", "prox", "--rho", 0.3, "--steps", 7).method
     assert (method.name, method.steps) == ("dds", 7)
     assert (method.consistency.name, method.consistency.rho) == ("prox", 0.3)
-    assert parsed("--method=cgls", "--iterations=3").method == METHODS.get("cgls")(iterations=3)
-    assert parsed().method == METHODS.get("diffusionblend++")()
+    assert parsed("--method=cgls", "--iterations=3").method == METHODS["cgls"](iterations=3)
+    assert parsed().method == METHODS["diffusionblend++"]()
 
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_what_is_not_given_is_the_methods_default(name):
     command = parsed("--method", name)
-    assert command.method == METHODS.get(name)()
+    assert command.method == METHODS[name]()
     assert (command.projections, command.output) == (Path("scan.h5"), Path("a.nii.gz"))
 
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_every_setting_of_every_method_is_an_option_and_no_other_is(cli, name):
-    own = {f.name for f in fields(METHODS.get(name))}
+    own = {f.name for f in fields(METHODS[name])}
     text = cli("reconstruct", "--method", name, "--help-all").out
     options = {
         o.removeprefix("no-").replace("-", "_") for o in re.findall(r"^  --(\S+)", text, re.M)
     }
     assert own <= options
-    others = {f.name for m in METHODS for f in fields(METHODS.get(m))} - own
+    others = {f.name for m in METHODS for f in fields(METHODS[m])} - own
     step = chosen_for(name).step
     others -= set() if step is None else {f.name for f in fields(step)}
     assert not others & options
@@ -249,8 +250,10 @@ def test_a_method_of_another_package_may_not_hide_an_option(monkeypatch):
         def run(self, problem, priors, execution):
             raise NotImplementedError
 
-    real = METHODS.get
-    monkeypatch.setattr(METHODS, "get", lambda name: Greedy if name == "greedy" else real(name))
+    real = Registry.__getitem__
+    monkeypatch.setattr(
+        Registry, "__getitem__", lambda own, name: Greedy if name == "greedy" else real(own, name)
+    )
     with pytest.raises(InputError, match="force"):
         parsed("--method", "greedy")
 

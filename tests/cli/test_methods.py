@@ -12,7 +12,7 @@ def test_every_method_has_its_line(cli):
     result = cli("methods")
     assert result.code == 0
     for name in METHODS:
-        method = METHODS.get(name)
+        method = METHODS[name]
         (line,) = [x for x in result.out.splitlines() if x.split()[:1] == [name]]
         assert method.summary in line and method.when in line
         assert ("none" if method.prior is None else method.prior.prior_type) in line

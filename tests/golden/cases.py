@@ -149,7 +149,7 @@ def run(case: Case, projections: Projections | None = None) -> Golden:
 
 def priors_for(case: Case) -> dict[str, Prior]:
     """Tiny networks of random weights for a case, as `reconstruct` takes them."""
-    needed = METHODS.get(case.method).prior
+    needed = METHODS[case.method].prior
     if needed is None:
         return {}
     if case.scan == "fine":

@@ -222,7 +222,7 @@ def test_a_batch_size_holds_for_the_runs_of_a_coarse_initialisation_too(monkeypa
 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_can_be_planned(name: str) -> None:
-    kind = METHODS.get(name)
+    kind = METHODS[name]
     has_steps = issubclass(kind, DiffusionMethod)
     method = kind(steps=3) if has_steps else kind()
     types = {"prior": kind.prior.prior_type} if kind.prior is not None else {}

@@ -83,12 +83,12 @@ class Context:
 
 def small(name: str, **settings: Any) -> dict[str, Any]:
     """Settings that make a method quick."""
-    names = {f.name for f in fields(METHODS.get(name))}
+    names = {f.name for f in fields(METHODS[name])}
     quick = {"steps": STEPS, "iterations": 6} if name != "cgls" else {"iterations": 3}
     return {n: v for n, v in quick.items() if n in names} | settings
 
 
-DIFFUSION = [n for n in METHODS if issubclass(METHODS.get(n), DiffusionMethod)]
+DIFFUSION = [n for n in METHODS if issubclass(METHODS[n], DiffusionMethod)]
 CONTEXTS = [Context(name, small(name)) for name in METHODS.names()]
 CONTEXTS += [Context("diffusionblend++", small("diffusionblend++", fine_steps=2), coarse=True)]
 CONTEXTS += [Context("dds-2d", small("dds-2d", init="fbp"))]

@@ -136,7 +136,7 @@ def test_admm_tv_and_the_sampler_run_unchanged(kind: str) -> None:
 @pytest.mark.parametrize("method", ["dds", "dds-2d", "diffusionblend"])
 @pytest.mark.parametrize("kind", ["fan", "cone"])
 def test_the_other_samplers_run_unchanged(kind: str, method: str) -> None:
-    volume, chosen = small_volume(), METHODS.get(method)
+    volume, chosen = small_volume(), METHODS[method]
     prior = random_prior(config=replace(TINY, prior_type=chosen.prior.prior_type))
     settings = chosen(steps=3, seed=1)
     projections = scan(kind, volume, 12)

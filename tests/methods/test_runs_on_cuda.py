@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 DEVICE = "cuda"
 TOLERANCE_HU = 5.0
 PROJECTIONS = scan(small_volume((6, 16, 16)), n_views=8)
-SAMPLERS = [name for name in METHODS if issubclass(METHODS.get(name), DiffusionMethod)]
+SAMPLERS = [name for name in METHODS if issubclass(METHODS[name], DiffusionMethod)]
 
 
 def priors_of(method: str, device: str) -> dict[str, Prior]:
     """Random priors of the types that a method takes, by the argument's name."""
-    needed = METHODS.get(method).prior
+    needed = METHODS[method].prior
     types = {"prior": needed.prior_type} | ({"coronal_prior": "coronal"} if needed.coronal else {})
     return {
         name: random_prior(i, replace(TINY, prior_type=prior_type)).to(device)

@@ -14,7 +14,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS, Cg, Dds, DiffusionBlendPP
 from diffusionblend.methods.diffusion.consistency import CONSISTENCY_STEPS
 
-KINDS = [METHODS.get(n) for n in METHODS] + [CONSISTENCY_STEPS.get(n) for n in CONSISTENCY_STEPS]
+KINDS = [METHODS[n] for n in METHODS] + [CONSISTENCY_STEPS[n] for n in CONSISTENCY_STEPS]
 OF_NO_TYPE = {int: (2.5, "3", True), float: ("0.1", True), bool: (1, "yes"), str: ("nonsense", 3)}
 """Values that are none of a type; of a choice those of a text."""
 

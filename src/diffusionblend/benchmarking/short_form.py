@@ -37,7 +37,7 @@ def cells_of(
     """
     cells = []
     for name in names:
-        method = METHODS.get(name)()
+        method = METHODS[name]()
         settings = settings_alike(method, sampling)
         if steps is not None and isinstance(method, DiffusionMethod):
             settings["steps"] = steps

@@ -201,7 +201,7 @@ def _as_field(option: str) -> str:
 
 def _without_prefix(method: str, option: str) -> str:
     """How an option with a method's name before it is given now."""
-    if method in METHODS and _as_field(option) in {f.name for f in fields(METHODS.get(method))}:
+    if method in METHODS and _as_field(option) in {f.name for f in fields(METHODS[method])}:
         return f"--method {method} {option}, options have no prefix"
     others = with_setting(_as_field(option))
     return f"{option} is an option of {', '.join(others)}" if others else ""

@@ -102,11 +102,11 @@ def choose(arguments: Sequence[str], default_method: str = DEFAULT_METHOD) -> Ch
 def chosen_for(method: str, step: str | None = None) -> Chosen:
     """A method by its name, with its own or another data-consistency step. Raises UsageError."""
     try:
-        kind = METHODS.get(method)
+        kind = METHODS[method]
         own = next((f for f in fields(kind) if f.name == STEP), None)
         if own is None:
             return Chosen(kind)
-        return Chosen(kind, type(default_of(own)) if step is None else CONSISTENCY_STEPS.get(step))
+        return Chosen(kind, type(default_of(own)) if step is None else CONSISTENCY_STEPS[step])
     except InputError as error:
         raise UsageError(error.got, error.expected, error.try_) from error
 
@@ -224,7 +224,7 @@ def _method_parts(own: Field, chosen: Chosen) -> list[tuple[str, Any, Any]]:
     steps = [f.name for f in fields(chosen.step)] if chosen.step is not None else []
     for setting in chosen.settings:
         owner = chosen.owner_of(setting)
-        metadata = {
+        metadata: dict[str, Any] = {
             "help": field_docs(owner).get(setting, ""),
             "group": f"settings of {chosen.kind.name}",
             "basic": setting in chosen.kind.basic,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import tyro
 
@@ -27,7 +27,13 @@ from diffusionblend.evaluation.tables import METRIC_COLUMNS, evaluation_row, for
 from diffusionblend.io.atomic import check_outputs_absent
 from diffusionblend.methods.diffusion.diffusionblend_pp import DiffusionBlendPP
 from diffusionblend.priors.store import DEFAULT_PRIOR
-from diffusionblend.runs.record import RunRecord, peak_memory_mb, plain_value, run_record_path
+from diffusionblend.runs.record import (
+    RunRecord,
+    peak_memory_mb,
+    plain_record,
+    plain_value,
+    run_record_path,
+)
 from diffusionblend.runs.unfinished import remove_unfinished
 from diffusionblend.simulation import PAPER_PHOTONS
 
@@ -87,7 +93,8 @@ class Demo:
                 return
             check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
         device = choose_device(self.device)
-        prior = load_prior(self.prior, device, precision=self.precision)
+        loaded = load_prior(self.prior, device, precision=self.precision)
+        prior = cast("Prior", loaded)  # load_priors refuses others
         record = RunRecord(command="demo", settings=asdict(self), seed=self.seed, device=device)
         with record.timed("reference"):
             truth = self._reference(prior, record)
@@ -209,7 +216,7 @@ class Demo:
             )
         record.results |= {name: e.to_dict() for name, e in evaluations.items()}
         record.results["network_share"] = results["diffusionblend++"].network_share
-        whole = plain_value(record) | {"peak_memory_mb": peak_memory_mb()}
+        whole = plain_record(record) | {"peak_memory_mb": peak_memory_mb()}
         del whole["seconds"]  # the methods' own are finer
         write_report(
             path,

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from diffusionblend.cli.common import say
 from diffusionblend.errors import InputError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from diffusionblend.priors.prior import Prior
+    from diffusionblend.priors.restorer import Restorer
 
 GIGABYTE = 1e9
 NAME_WIDTH = 18
@@ -47,7 +49,7 @@ class Doctor:
         whole, broken = self._print_priors()
         _fact("int8, cpu", _integer_of(whole))
         if self.speed and DEFAULT_PRIOR in whole:
-            self._print_speed(whole[DEFAULT_PRIOR])
+            self._print_speed(cast("Prior", whole[DEFAULT_PRIOR]))
         _fact("made", datetime.now(UTC).isoformat(timespec="minutes"))
         say("```")
         if broken or not whole:
@@ -74,7 +76,7 @@ class Doctor:
         if not count:
             _fact("cuda", f"no device; torch is built {f'for {built}' if built else 'without it'}")
 
-    def _print_priors(self) -> tuple[dict[str, Prior], list[str]]:
+    def _print_priors(self) -> tuple[dict[str, Prior | Restorer], list[str]]:
         """The shipped priors that load, by name, and the names of those that do not."""
         from diffusionblend.priors.prior import load_prior
         from diffusionblend.priors.store import shipped_priors
@@ -105,14 +107,14 @@ class Doctor:
             prior.to(device)
             n_blocks = batch_that_fits(prior, (k, size, size))
             blocks = torch.zeros(n_blocks, k, size, size, device=device)
-            rate = _rate(lambda b=blocks: prior.denoise(b, MIDDLE_TIMESTEP, 1), device)
+            rate = _rate(partial(prior.denoise, blocks, MIDDLE_TIMESTEP, 1), device)
             what = f"{k} x {size} x {size}"
             _fact(f"network, {name}", f"{rate * n_blocks:.3g} blocks of {what} a second")
             grid = Grid(shape=(n_blocks * k, size, size), spacing_mm=(1.0, 1.0, 1.0))
             geometry = ParallelBeam.fitting(grid, VIEWS)
             operator = XRayTransform(geometry, grid, device=device)
             volume = torch.zeros(grid.shape, device=device)
-            rate = _rate(lambda o=operator, v=volume: o.normal(v), device)
+            rate = _rate(partial(operator.normal, volume), device)
             what = f"of a slice of {size} x {size}, {VIEWS} views"
             _fact(f"A and A*, {name}", f"{rate * n_blocks * k:.3g} pairs a second, {what}")
 
@@ -126,7 +128,7 @@ def _precision_of(device: str) -> str:
     return "float32 (no bfloat16 in hardware)"
 
 
-def _integer_of(priors: Mapping[str, Prior]) -> str:
+def _integer_of(priors: Mapping[str, Prior | Restorer]) -> str:
     """The engine of --precision int8, and of which priors it has a graph."""
     from diffusionblend.priors.integer import engine_in_words, has_graph
 

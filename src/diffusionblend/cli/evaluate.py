@@ -32,7 +32,7 @@ from diffusionblend.evaluation.tables import (
 )
 from diffusionblend.io.atomic import check_outputs_absent
 from diffusionblend.runs.deviation import find_deviation, read_deviation, samples_of
-from diffusionblend.runs.record import RunRecord, plain_value, read_run_record, run_record_path
+from diffusionblend.runs.record import RunRecord, plain_record, read_run_record, run_record_path
 from diffusionblend.units import unit_of
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ class Evaluate:
         record = RunRecord(command="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
             add_input(record, path)
-        for path in (self.projections, spread_file):
-            if path is not None:
-                add_input(record, path)
+        for other in (self.projections, spread_file):
+            if other is not None:
+                add_input(record, other)
         with timed_part(record, "read", self.reconstruction.name):
             volume = read_volume(self.reconstruction, check=False)
             reference = read_volume(self.reference, check=False)
@@ -246,7 +246,7 @@ class Evaluate:
         if not path.exists():
             return None
         try:
-            return plain_value(read_run_record(path))
+            return plain_record(read_run_record(path))
         except InputError as error:
             say(f"note: {error.got} It is left out of the report.")
             return None
@@ -260,4 +260,5 @@ class Evaluate:
         """The projections, read once."""
         from diffusionblend.io.projections import read_projections
 
+        assert self.projections is not None, "it was given"
         return read_projections(self.projections)

@@ -62,8 +62,14 @@ def _entry(option: Option, width: int) -> list[str]:
     if option.positional:
         head = f"  {option.name}"
     body = " ".join(part for part in (option.help, _default_of(option)) if part)
-    indent = {"initial_indent": head + "  ", "subsequent_indent": INDENT}
-    lines = textwrap.wrap(body, width, **indent, break_on_hyphens=False, break_long_words=False)
+    lines = textwrap.wrap(
+        body,
+        width,
+        initial_indent=head + "  ",
+        subsequent_indent=INDENT,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
     if sys.stdout.isatty():
         lines[0] = lines[0].replace(_names(option), f"\x1b[1m{_names(option)}\x1b[0m", 1)
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tyro
 
@@ -32,7 +33,7 @@ def parsed_command(name: str, arguments: Sequence[str]) -> Command | str:
     if HELP_ALL in arguments or any(word in arguments for word in HELP):
         return _help_of(name, kind, options, chosen, everything=HELP_ALL in arguments)
     check_line(name, kind, options, arguments, chosen)
-    parsed = tyro.cli(
+    parsed: Any = tyro.cli(
         shape,
         args=list(arguments),
         prog=f"diffusionblend {name}",

@@ -64,7 +64,8 @@ class Priors:
 def _row(summary: PriorSummary) -> dict[str, object]:
     """A prior as a row for COLUMNS."""
     millions = None if summary.parameters is None else summary.parameters / MILLION
-    state = f"whole, {summary.weights_sha256[:SHOWN_DIGITS]}" if summary.whole else "NOT WHOLE"
+    digest = summary.weights_sha256 or ""
+    state = f"whole, {digest[:SHOWN_DIGITS]}" if summary.whole else "NOT WHOLE"
     pixels = summary.slice_pixels
     slice_size = None if pixels is None else f"{pixels} x {pixels}"
     if summary.told_lengths:

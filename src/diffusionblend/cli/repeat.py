@@ -151,7 +151,7 @@ def _method_of(name: object, settings: object, source: Path) -> Method:
     """A method from its name and flat settings, as a record contains them. Raises InputError."""
     if not isinstance(settings, Mapping):
         raise InputError(f"{source} has {settings!r} for the settings of {name}.", "its settings")
-    kind = METHODS.get(str(name))
+    kind = METHODS[str(name)]
     hints = get_type_hints(kind)
     for one, value in settings.items():
         if one in hints and not is_dataclass(hints[one]):
@@ -173,7 +173,7 @@ def _converted(hint: Any, value: Any, source: Path, name: str) -> Any:
     """A plain value as the field's type: paths, tuples and nested settings."""
     if isinstance(value, Method):
         return value
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return build(hint, value, source)
     _check_kind(hint, value, source, name)
     choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from diffusionblend.cli.common import add_input, recorded, timed_part
 from diffusionblend.cli.progress import PATIENCE_SECONDS, progress
-from diffusionblend.runs.record import RunRecord, plain_value, read_run_record, run_record_path
+from diffusionblend.runs.record import RunRecord, plain_record, read_run_record, run_record_path
 
 if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
@@ -40,7 +40,7 @@ def show_results(
         add_input(record, path)
     truth = TRUTH if TRUTH in volumes else None
     made_by = {
-        name: plain_value(read_run_record(run_record_path(path)))
+        name: plain_record(read_run_record(run_record_path(path)))
         for name, path in files.items()
         if name != TRUTH
     }

@@ -129,9 +129,14 @@ class Sample:
         from diffusionblend.phantom.counts import synthetic_counts
 
         raw = synthetic_counts(seed=self.seed)
-        arrays = {"data": raw.data, "flats": raw.flats, "darks": raw.darks}
         with atomic_output(output, force=self.force) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, angles_degrees=np.degrees(raw.angles_rad), **arrays)
+            np.savez_compressed(
+                file,
+                angles_degrees=np.degrees(raw.angles_rad),
+                data=raw.data,
+                flats=np.asarray(raw.flats),
+                darks=np.asarray(raw.darks),
+            )
 
     def _say_whether_known(self, path: Path) -> None:
         """Raises InputError for a file that is none of the known ones."""

@@ -307,7 +307,7 @@ class ScanRun:
         return KeptState(state_path(output), self._identity(method), seconds, ranks.rank == 0)
 
 
-def arrays_of(state: State) -> dict[str, object]:
+def arrays_of(state: State) -> dict[str, np.ndarray]:
     """A state as arrays by name, for a file."""
     tensors = {n: getattr(state, n) for n in STATE_FIELDS}
     tensors |= {VARIABLE + n: t for n, t in state.variables.items()}

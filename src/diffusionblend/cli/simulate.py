@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
     from diffusionblend.geometry import Geometry
     from diffusionblend.geometry.grid import Grid
+    from diffusionblend.geometry.turning import Turning
 
 HALF_SCAN_DEGREES = 180.0
 MOST_MU_PER_MM = 1.0
@@ -131,7 +132,7 @@ class Simulate:
         views, rows, columns = projections.values.shape
         say(
             f"wrote {self.output}: {views} views x {rows} rows x {columns} columns of "
-            f"{projections.geometry.column_mm:g} mm, lines up to {projections.values.max():.2f}, "
+            f"{geometry.column_mm:g} mm, lines up to {projections.values.max():.2f}, "
             f"{self._noise_in_words}"
         )
         if self.oversample == 1:
@@ -157,7 +158,7 @@ class Simulate:
         lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_columns
         report_disk(self.output, BYTES_PER_VALUE * lines)
 
-    def _geometry_for(self, grid: Grid) -> Geometry:
+    def _geometry_for(self, grid: Grid) -> Turning:
         """The geometry asked for, with a detector that sees all of the volume."""
         from diffusionblend.geometry import ConeBeam, FanBeam, Helix, ParallelBeam
 
@@ -167,7 +168,7 @@ class Simulate:
         options = {name: value for name, value in given.items() if value is not None}
         if self.curved:
             options["curved"] = True
-        geometry: Geometry = kinds[self.geometry].fitting(grid, self.views, **options)
+        geometry: Turning = kinds[self.geometry].fitting(grid, self.views, **options)
         return geometry
 
     @property

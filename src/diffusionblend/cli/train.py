@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections import deque
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -164,7 +163,7 @@ class Train:
         """The command that uses the prior."""
         from diffusionblend.methods import METHODS
 
-        specs = {name: METHODS.get(name).prior for name in METHODS}
+        specs = {name: METHODS[name].prior for name in METHODS}
         fitting = [name for name, spec in specs.items() if spec and spec.prior_type == prior_type]
         if fitting:
             say(
@@ -191,7 +190,7 @@ class Train:
             processes=processes,
             initial=initial,
             tensorboard=self.tensorboard and processes.is_first,
-            draw_samples=partial(write_samples, self.output),
+            draw_samples=lambda prior, code, step: write_samples(self.output, prior, code, step),
             paused=(lambda: False) if self.pause_file is None else self.pause_file.exists,
         )
 

@@ -47,26 +47,26 @@ class View:
         if not self.volumes:
             raise InputError("No volume was named.", "one or more", "diffusionblend view a.nii.gz")
         if self.static is not None:
-            self._write()
+            self._write(self.static)
         else:
             self._serve(self._scene(self._deviations()))
 
-    def _write(self) -> None:
+    def _write(self, path: Path) -> None:
         """The page as one file, with its record."""
         from diffusionblend.viewer.page import write_static_page
 
-        if self.static.suffix.lower() != STATIC_SUFFIX:
-            raise InputError(f"The page is named {self.static.name}.", f"a {STATIC_SUFFIX} file")
-        check_output_and_record(self.static, self.force)
+        if path.suffix.lower() != STATIC_SUFFIX:
+            raise InputError(f"The page is named {path.name}.", f"a {STATIC_SUFFIX} file")
+        check_output_and_record(path, self.force)
         record = RunRecord(command="view", settings=asdict(self))
         deviations = self._deviations()
-        for path in [*self._paths(), *deviations.values()]:
-            record.add_input(path)
+        for volume in [*self._paths(), *deviations.values()]:
+            record.add_input(volume)
         with record.timed("read"):
             scene = self._scene(deviations)
-        with recorded(record, self.static), record.timed("write"):
-            write_static_page(scene, self.static, force=self.force)
-        say(f"wrote {self.static}, {self.static.stat().st_size / 1e6:.1f} MB")
+        with recorded(record, path), record.timed("write"):
+            write_static_page(scene, path, force=self.force)
+        say(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
 
     def _serve(self, scene: Scene) -> None:
         """Serve the page until Ctrl-C, which is how it is meant to end."""
@@ -93,12 +93,12 @@ class View:
         paths = self._paths()
         names = unique_names(paths)
         read = {n: read_volume(p, check=False) for n, p in zip(names, paths, strict=True)}
-        spread = {
+        found = {
             n: read_deviation(deviations[p], read[n], say, is_given=deviations[p] == self.deviation)
             for n, p in zip(names, paths, strict=True)
             if p in deviations
         }
-        spread = {n: d for n, d in spread.items() if d is not None}
+        spread = {n: d for n, d in found.items() if d is not None}
         scene = Scene.of(read, names[0] if self.reference is not None else None, spread)
         for notice in scene.notices:
             say(f"note: {notice}")

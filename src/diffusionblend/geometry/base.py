@@ -21,7 +21,7 @@ TYPE_KEY = "type"
 
 _registered: dict[str, type[Geometry]] = {}
 
-GEOMETRIES = Registry(
+GEOMETRIES: Registry[Geometry] = Registry(
     "geometry", "diffusionblend.geometries", {}, base="diffusionblend.geometry.base:Geometry"
 )
 """Those of other packages, so that files are read without importing their modules first."""
@@ -172,7 +172,7 @@ def geometry_class(name: object) -> type[Geometry]:
     Raises InputError for an unknown one, and for a package that cannot be imported.
     """
     if isinstance(name, str) and name not in _registered and name in GEOMETRIES:
-        found: Any = GEOMETRIES.get(name)
+        found = GEOMETRIES[name]
         if found.registered_name != name:
             raise InputError(
                 f"The package {GEOMETRIES.package_of(name)} has the geometry {name!r} as "

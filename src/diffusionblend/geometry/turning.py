@@ -172,7 +172,7 @@ class FromSource(Turning):
         )
 
 
-def turns_wholly(angles_rad: Sequence[float]) -> bool:
+def turns_wholly(angles_rad: Sequence[float] | np.ndarray) -> bool:
     """Whether views go all the way round: no gap between neighbours is above three median gaps."""
     turn = 2 * math.pi
     angles = np.mod(np.round(np.asarray(angles_rad, dtype=float) / SAME_ANGLE_RAD), TURN_STEPS)

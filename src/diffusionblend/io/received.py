@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
 
 from diffusionblend.data.printable import printable
 from diffusionblend.data.volume import Volume
@@ -17,7 +17,7 @@ COPY_BYTES = 1 << 20
 
 
 def read_received(
-    name: str, stream: BinaryIO, length: int, *, on_note: Callable[[str], None] = warn
+    name: str, stream: BufferedIOBase, length: int, *, on_note: Callable[[str], None] = warn
 ) -> tuple[str, Volume]:
     """The name, without folders and suffix, and the volume of a file of `length` bytes.
 

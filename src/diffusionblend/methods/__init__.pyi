@@ -40,4 +40,4 @@ from .validation import Positive as Positive
 from .validation import StrictFraction as StrictFraction
 from .validation import Within as Within
 
-METHODS: diffusionblend.registry.Registry
+METHODS: diffusionblend.registry.Registry[Method]

@@ -44,7 +44,7 @@ def make_method(method: str | Method = DEFAULT_METHOD, **settings: Any) -> Metho
         )
     if isinstance(method, Method):
         return from_plain(type(method), plain_fields(method) | settings) if settings else method
-    return from_plain(METHODS.get(method), settings)
+    return from_plain(METHODS[method], settings)
 
 
 def reconstruct(

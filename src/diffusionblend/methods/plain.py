@@ -48,7 +48,7 @@ def from_plain(kind: type[Method], settings: Mapping[str, Any]) -> Method:
         if is_dataclass(chosen) and not isinstance(chosen, type):
             default = chosen
         named = isinstance(chosen, str)
-        step = CONSISTENCY_STEPS.get(chosen) if named else type(default)
+        step = CONSISTENCY_STEPS[chosen] if named else type(default)
         base = {} if type(default) is not step else plain_fields(default)
         own = {f.name: left.pop(f.name) for f in fields(step) if f.name in left}
         given[one.name] = step(**(base | own))

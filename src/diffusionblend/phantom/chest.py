@@ -81,8 +81,10 @@ def _blank(grid: Grid, rng: np.random.Generator) -> Canvas:
         bent.append(straight + np.float32(WARP_MM / WARP_WAVES) * shift)
     return Canvas(
         np.full(grid.shape, AIR_HU, np.float32),
-        *bent,
-        axes_mm=tuple(axes),
+        x=bent[0],
+        y=bent[1],
+        z=bent[2],
+        axes_mm=(axes[0], axes[1], axes[2]),
         margin_mm=WARP_MM,
         edge_mm=EDGE_VOXELS * (spacing[0] + spacing[2]) / 2,
     )
@@ -97,7 +99,12 @@ def _smooth_noise(c: Canvas, length_mm: float, rng: np.random.Generator) -> np.n
     return (noise - noise.mean()) / max(float(noise.std()), 1e-12)
 
 
-def _paint_patient(c: Canvas, patient: Patient, anatomy_rng, texture_rng) -> None:
+def _paint_patient(
+    c: Canvas,
+    patient: Patient,
+    anatomy_rng: np.random.Generator,
+    texture_rng: np.random.Generator,
+) -> None:
     """Every organ, from the outside in and from the large to the small."""
     patches = _smooth_noise(c, PATCH_MM, texture_rng)
     haze = _smooth_noise(c, HAZE_MM, texture_rng)

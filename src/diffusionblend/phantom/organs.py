@@ -7,6 +7,7 @@ import numpy as np
 from diffusionblend.phantom.patient import Patient
 from diffusionblend.phantom.shapes import (
     Canvas,
+    Number,
     Tubes,
     curve,
     ellipse,
@@ -39,7 +40,7 @@ def _enhanced(patient: Patient, part: float) -> float:
     return BLOOD_HU + part * (patient.contrast_hu - BLOOD_HU)
 
 
-def muscles(x, y, z, patient: Patient) -> np.ndarray:
+def muscles(x: Number, y: Number, z: Number, patient: Patient) -> np.ndarray:
     """Signed distance in mm to the muscles outside the rib cage and the shell between the ribs."""
     sx, sy = patient.spine(z)
     w, d = patient.chest_half_width_mm, patient.chest_half_depth_mm
@@ -130,7 +131,9 @@ def lung_trees(patient: Patient, side: int, rng: np.random.Generator) -> dict[st
     return trees
 
 
-def paint_lung_trees(c: Canvas, patient: Patient, lungs: np.ndarray, rng) -> None:
+def paint_lung_trees(
+    c: Canvas, patient: Patient, lungs: np.ndarray, rng: np.random.Generator
+) -> None:
     """Branching vessels and walled airways of both lungs."""
     blood = _enhanced(patient, 0.9)
     inside, near = c.cover(lungs), c.cover(lungs - 7)
@@ -189,7 +192,7 @@ def great_vessels(patient: Patient) -> tuple[Tubes, Tubes]:
     dx, dy = patient.descending_aorta(zs)
     down = np.stack([dx, dy, zs], axis=1)
     root = [[hx - 18, hy + 10, hz + 28], [hx - 32, hy + 3, 22], [hx - 36, hy + 4, 48]]
-    arch = [[-2, -8, 70], [12, 12, 72], [dx[0], dy[0] - 6, 60]]
+    arch = [[-2, -8, 70], [12, 12, 72], [down[0, 0], down[0, 1] - 6, 60]]
     aorta = curve([*root, *arch, *down], 14.5 * s, 60)
     aorta = Tubes(aorta.starts, aorta.ends, aorta.radii * np.linspace(1.1, 0.75, 59))
     for x, top_x in ((-8, -26), (3, 16), (14, 28)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffusionblend.phantom.shapes import ellipse, ellipsoid, smooth_max, smooth_min
+from diffusionblend.phantom.shapes import Number, ellipse, ellipsoid, smooth_max, smooth_min
 
 N_RIBS = 12
 APEX_LENGTH_MM = 95.0
@@ -53,12 +53,12 @@ class Patient:
     has_table: bool
     noise_hu: float
 
-    def profile(self, z) -> np.ndarray:
+    def profile(self, z: Number) -> np.ndarray:
         """Width of the chest at z as a part of its full width: 0 at the apex, 1 far below."""
         u = np.clip((self.top_mm - z) / APEX_LENGTH_MM, NARROWEST / 4, 1)
         return np.sqrt(u * (2 - u))
 
-    def cavity_axes(self, z) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def cavity_axes(self, z: Number) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The chest cavity at z: half width, half depth and the y of its middle, in mm."""
         p = self.profile(z)
         flare = 1 - 0.0005 * np.clip(z, -150, 150)
@@ -68,12 +68,12 @@ class Patient:
             -4.0 + 0.35 * self.chest_half_depth_mm * (1 - p),
         )
 
-    def cavity(self, x, y, z) -> np.ndarray:
+    def cavity(self, x: Number, y: Number, z: Number) -> np.ndarray:
         """Signed distance in mm to the inside of the rib cage."""
         a, b, middle = self.cavity_axes(z)
         return ellipse(x, y, (0.0, middle), (a, b), power=CAVITY_POWER)
 
-    def body(self, x, y, z) -> np.ndarray:
+    def body(self, x: Number, y: Number, z: Number) -> np.ndarray:
         """Signed distance in mm to the skin."""
         widen = np.clip((z - self.top_mm + 70) / 60, 0, 1) ** 2 * np.clip((200 - z) / 60, 0.4, 1)
         thin = np.clip((z - self.top_mm + 40) / 80, 0, 1)
@@ -82,17 +82,17 @@ class Patient:
         b = (self.chest_half_depth_mm + self.wall_mm + self.fat_mm) * waist - 28 * thin
         return ellipse(x, y, (0.0, 2 + 12 * thin), (a, b), power=2.35)
 
-    def spine(self, z) -> tuple[np.ndarray, np.ndarray]:
+    def spine(self, z: Number) -> tuple[Number, Number]:
         """x and y of the middle of the vertebral bodies at z, in mm."""
         x = self.scoliosis_mm * np.sin(z / 70)
         return x, self.spine_y_mm - self.kyphosis_per_mm * (z - 10) ** 2 / 100
 
-    def vertebra_axes(self, z) -> tuple[np.ndarray, np.ndarray]:
+    def vertebra_axes(self, z: Number) -> tuple[Number, Number]:
         """Half width and half depth of the vertebral bodies at z, in mm: larger downwards."""
         grow = 1 - 0.0013 * z
         return 15.5 * grow, 13.0 * grow
 
-    def heart(self, x, y, z) -> np.ndarray:
+    def heart(self, x: Number, y: Number, z: Number) -> np.ndarray:
         """Signed distance in mm to the heart with its sac."""
         hx, hy, hz = self.heart_mm
         a, b, h = self.heart_axes_mm
@@ -100,7 +100,7 @@ class Patient:
         right = ellipsoid(x, y, z, (hx - 28, hy + 6, hz + 12), (0.62 * a, 0.85 * b, 0.9 * h))
         return smooth_min(left, right, 14.0)
 
-    def diaphragm(self, x, y, z) -> np.ndarray:
+    def diaphragm(self, x: Number, y: Number, z: Number) -> np.ndarray:
         """Signed distance in mm to what lies above the diaphragm's two domes."""
         w, d = self.chest_half_width_mm, self.chest_half_depth_mm
         r = ((x + 0.52 * w) / (0.56 * w)) ** 2 + ((y + 0.2 * d) / (1.05 * d)) ** 2
@@ -110,7 +110,7 @@ class Patient:
         surface = np.where(x < 0, dome_r, dome_l) if np.ndim(x) else (dome_r if x < 0 else dome_l)
         return 0.75 * (surface - z)
 
-    def middle(self, x, y, z) -> np.ndarray:
+    def middle(self, x: Number, y: Number, z: Number) -> np.ndarray:
         """Signed distance in mm to what parts the lungs: heart, great vessels and spine."""
         lean = 4 * np.exp(-(((z - 40) / 60) ** 2))
         waist = np.exp(-(((y - 4) / 30) ** 2))
@@ -124,17 +124,19 @@ class Patient:
         below_arch = smooth_max(aorta, z - 66, 10.0)
         return smooth_min(smooth_min(joined, bone, 10.0), below_arch, 6.0)
 
-    def descending_aorta(self, z) -> tuple[np.ndarray, np.ndarray]:
+    def descending_aorta(self, z: Number) -> tuple[Number, Number]:
         """x and y of the descending aorta at z, in mm: to the left of the spine, then before it."""
         sx, sy = self.spine(z)
         return sx + 21 - 9 * np.clip((20 - z) / 140, 0, 1), sy - 10 - 8 * np.clip(-z / 120, 0, 1)
 
-    def lungs(self, x, y, z) -> np.ndarray:
+    def lungs(self, x: Number, y: Number, z: Number) -> np.ndarray:
         """Signed distance in mm to the two lungs: the cavity less mediastinum and diaphragm."""
         walls = smooth_max(self.cavity(x, y, z), -self.middle(x, y, z), 10.0)
         return smooth_max(walls, self.diaphragm(x, y, z), 5.0)
 
-    def points_in_lung(self, side: int, n: int, depth_mm: float, rng) -> np.ndarray:
+    def points_in_lung(
+        self, side: int, n: int, depth_mm: float, rng: np.random.Generator
+    ) -> np.ndarray:
         """n points (n, 3) in mm, `depth_mm` or more inside the right (side -1) or left (1) lung."""
         found: list[np.ndarray] = []
         w, d = self.chest_half_width_mm, self.chest_half_depth_mm
@@ -170,7 +172,7 @@ def draw_patient(rng: np.random.Generator) -> Patient:
         spine_y_mm=depth - rng.uniform(27, 33),
         kyphosis_per_mm=rng.uniform(0.05, 0.14),
         scoliosis_mm=rng.normal(0, 3),
-        heart_mm=tuple(heart),
+        heart_mm=(float(heart[0]), float(heart[1]), float(heart[2])),
         heart_axes_mm=(54 * wide_heart, 40 * wide_heart * depth / 84, 48 * rng.uniform(0.9, 1.1)),
         heart_turn_rad=rng.uniform(0.35, 0.7),
         aorta_scale=rng.uniform(0.85, 1.2),

@@ -6,6 +6,7 @@ left, y to the back, z to the head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,22 @@ TINY_MM = 1e-3
 MURRAY_EXPONENT = 3.0
 """Murray's law: the cube of a vessel's radius is the sum of its branches' cubes."""
 
+Number = np.ndarray | float
+"""One number, or one for each voxel."""
+Numbers = np.ndarray | Sequence[Number]
+
 EDGE_BEND = 0.07
 """How far the middle of a branch strays sideways, as a part of the branch's length."""
 
 
-def ellipse(x, y, centre, half_axes, turn_rad: float = 0.0, power: float = 2.0) -> np.ndarray:
+def ellipse(
+    x: Number,
+    y: Number,
+    centre: tuple[Number, Number],
+    half_axes: tuple[Number, Number],
+    turn_rad: float = 0.0,
+    power: float = 2.0,
+) -> np.ndarray:
     """Signed distance in mm, along the ray from the centre, to a turned superellipse.
 
     x, y, and the entries of `centre` and `half_axes` broadcast together.
@@ -38,7 +50,14 @@ def ellipse(x, y, centre, half_axes, turn_rad: float = 0.0, power: float = 2.0) 
     return np.where(f > TINY_MM, r * (1 - 1 / np.maximum(f, TINY_MM)), -np.minimum(a, b))
 
 
-def ellipsoid(x, y, z, centre, half_axes, turn_rad: float = 0.0) -> np.ndarray:
+def ellipsoid(
+    x: Number,
+    y: Number,
+    z: Number,
+    centre: Sequence[float] | np.ndarray,
+    half_axes: Sequence[float],
+    turn_rad: float = 0.0,
+) -> np.ndarray:
     """Signed distance in mm, along the ray from the centre, to an ellipsoid turned about z."""
     u, v, w = x - centre[0], y - centre[1], z - centre[2]
     c, s = np.cos(turn_rad), np.sin(turn_rad)
@@ -49,13 +68,13 @@ def ellipsoid(x, y, z, centre, half_axes, turn_rad: float = 0.0) -> np.ndarray:
     return np.where(f > TINY_MM, r * (1 - 1 / np.maximum(f, TINY_MM)), -min(half_axes))
 
 
-def smooth_max(a, b, width_mm: float) -> np.ndarray:
+def smooth_max(a: Number, b: Number, width_mm: float) -> np.ndarray:
     """The larger of two distances (shapes' intersection), its edge rounded over `width_mm`."""
     h = np.maximum(width_mm - np.abs(a - b), 0) / width_mm
     return np.maximum(a, b) + h * h * width_mm / 4
 
 
-def smooth_min(a, b, width_mm: float) -> np.ndarray:
+def smooth_min(a: Number, b: Number, width_mm: float) -> np.ndarray:
     """The smaller of two distances (their shapes' union), the seam rounded over `width_mm`."""
     return -smooth_max(-a, -b, width_mm)
 
@@ -82,14 +101,16 @@ class Tubes:
         return Tubes(*(np.concatenate(p) for p in pairs))
 
 
-def polyline(points, radii) -> Tubes:
+def polyline(points: np.ndarray | Sequence[Numbers], radii: float | Numbers) -> Tubes:
     """Tubes along points (n, 3) in mm; `radii` one number or one per point, in mm."""
     points = np.asarray(points, dtype=float)
     radii = np.broadcast_to(np.asarray(radii, dtype=float), len(points))
     return Tubes(points[:-1], points[1:], (radii[:-1] + radii[1:]) / 2)
 
 
-def curve(control, radii, n_points: int = 24) -> Tubes:
+def curve(
+    control: np.ndarray | Sequence[Numbers], radii: float | Numbers, n_points: int = 24
+) -> Tubes:
     """Tubes along a smooth curve through `control` points (n, 3) in mm; radii as in `polyline`."""
     from scipy.interpolate import PchipInterpolator
 
@@ -102,7 +123,7 @@ def curve(control, radii, n_points: int = 24) -> Tubes:
 
 
 def grow_tree(
-    start_mm, tips_mm: np.ndarray, root_radius_mm: float, rng: np.random.Generator
+    start_mm: Numbers, tips_mm: np.ndarray, root_radius_mm: float, rng: np.random.Generator
 ) -> Tubes:
     """A tree of ever finer tubes from `start_mm` to every one of the tips (n, 3), in mm.
 
@@ -151,7 +172,7 @@ class Canvas:
         """The part of each voxel, 0 to 1, that lies inside a shape of the given distance."""
         return np.clip(0.5 - distance_mm / self.edge_mm, 0, 1).astype(np.float32)
 
-    def paint(self, cover: np.ndarray, hu) -> None:
+    def paint(self, cover: np.ndarray, hu: Number) -> None:
         """Replace what is there by `hu` (one number or a volume) as far as `cover` says."""
         self.hu[...] += cover * (hu - self.hu)
 
@@ -165,7 +186,8 @@ class Canvas:
             if i >= j:
                 return None
             box.append(slice(i, j))
-        return tuple(box)
+        z, y, x = box
+        return z, y, x
 
     def cover_tubes(self, tubes: Tubes, z_squeeze: float = 1.0) -> np.ndarray:
         """The part of each voxel that lies in the tubes, (z, y, x).

@@ -27,9 +27,7 @@ def bin_detector(scan: RawScan, row_factor: int, column_factor: int) -> RawScan:
             "whole numbers from 1 to those of the detector",
         )
 
-    def binned(frames: np.ndarray | None) -> np.ndarray | None:
-        if frames is None:
-            return None
+    def binned(frames: np.ndarray) -> np.ndarray:
         rows, columns = n_rows // row_factor, n_columns // column_factor
         whole = frames[:, : rows * row_factor, : columns * column_factor]
         parts = whole.reshape(len(frames), rows, row_factor, columns, column_factor)
@@ -47,8 +45,8 @@ def bin_detector(scan: RawScan, row_factor: int, column_factor: int) -> RawScan:
     return replace(
         scan,
         data=binned(scan.data),
-        flats=binned(scan.flats),
-        darks=binned(scan.darks),
+        flats=None if scan.flats is None else binned(scan.flats),
+        darks=None if scan.darks is None else binned(scan.darks),
         column_mm=scaled(scan.column_mm, column_factor),
         row_mm=scaled(scan.row_mm, row_factor),
         centre_column=placed(scan.centre_column, column_factor),

@@ -45,7 +45,7 @@ EMPTY_VIEW = 0.05
 
 def saturation_notes(scan: RawScan) -> list[str]:
     """Sentences on flats and views that reach a highest value of the detector too often."""
-    notes = []
+    notes: list[str] = []
     if scan.values != "counts" or scan.flats is None or WHITE_LEVEL in scan.facts:
         return notes
     for name, frames in (("flat frames", scan.flats), ("views", scan.data)):

@@ -113,14 +113,15 @@ def _check_axes(lines: np.ndarray, settings: PrepareSettings, correction: Correc
 def _with_stated(scan: RawScan, settings: PrepareSettings) -> RawScan:
     """The scan with the lengths, the centre and the sense of rotation that the user states."""
     names = ("source_to_axis_mm", "source_to_detector_mm", "column_mm", "row_mm")
-    stated = {name: v for name in names if (v := getattr(settings, name)) is not None}
+    scan = replace(
+        scan, **{name: v for name in names if (v := getattr(settings, name)) is not None}
+    )
     if settings.centre_column is not None:
-        stated["centre_column"] = settings.centre_column - scan.first_column
+        scan = replace(scan, centre_column=settings.centre_column - scan.first_column)
     if settings.centre_row is not None:
-        stated["centre_row"] = settings.centre_row - scan.first_row
+        scan = replace(scan, centre_row=settings.centre_row - scan.first_row)
     if settings.reverse_angles:
-        stated["angles_rad"] = -scan.angles_rad
-    scan = replace(scan, **stated)
+        scan = replace(scan, angles_rad=-scan.angles_rad)
     if scan.column_mm is None:
         raise InputError(
             "The source does not contain the width of its detector columns.",
@@ -175,23 +176,24 @@ def _with_middle(scan: RawScan, kind: str) -> tuple[RawScan, list[str]]:
     Of the row always, of the column for a fan and a cone; with what is to be told.
     """
     n_rows, n_columns = scan.detector_shape
-    middle, told = {}, []
+    told = []
     if scan.centre_row is None:
-        middle["centre_row"] = (n_rows - 1) / 2 - scan.first_row
+        scan = replace(scan, centre_row=(n_rows - 1) / 2 - scan.first_row)
     if kind != "parallel" and scan.centre_column is None:
         column = (n_columns - 1) / 2
-        middle["centre_column"] = column - scan.first_column
+        centre_column = column - scan.first_column
         told.append(
             f"the centre of rotation is taken to be the middle of the detector, column {column:g}"
         )
-        if not -0.5 <= middle["centre_column"] <= scan.data.shape[2] - 0.5:
+        if not -0.5 <= centre_column <= scan.data.shape[2] - 0.5:
             raise InputError(
                 f"The middle of the detector, column {column:g}, is not among the columns "
                 f"{scan.first_column} to {scan.first_column + scan.data.shape[2] - 1}.",
                 "columns on both sides of the axis of rotation",
                 "--centre-column, if the axis is elsewhere; or other --columns",
             )
-    return replace(scan, **middle), told
+        scan = replace(scan, centre_column=centre_column)
+    return scan, told
 
 
 def _centre(
@@ -222,42 +224,52 @@ def _centre(
 def _in_source_columns(centre: Centre, first_column: int, factor: int) -> Centre:
     """A centre in columns of the source's detector, before cropping and binning."""
 
-    def placed(position: float | None) -> float | None:
-        return None if position is None else position * factor + (factor - 1) / 2 + first_column
+    def placed(position: float) -> float:
+        return position * factor + (factor - 1) / 2 + first_column
 
     return replace(
         centre,
         column=placed(centre.column),
-        pair_column=placed(centre.pair_column),
-        mass_column=placed(centre.mass_column),
+        pair_column=None if centre.pair_column is None else placed(centre.pair_column),
+        mass_column=None if centre.mass_column is None else placed(centre.mass_column),
     )
 
 
 def _geometry(scan: RawScan, kind: str, centre_column: float) -> ParallelBeam | FanBeam | ConeBeam:
     """The geometry, its detector shifted so that the axis projects onto its column."""
     n_rows, n_columns = scan.data.shape[1:]
-    turning = {
-        "angles_rad": tuple(scan.angles_rad),
-        "n_columns": n_columns,
-        "column_mm": scan.column_mm,
-        "detector_shift_mm": ((n_columns - 1) / 2 - centre_column) * scan.column_mm,
-    }
+    column_mm = _known(scan.column_mm)
+    shift_mm = ((n_columns - 1) / 2 - centre_column) * column_mm
     if kind == "parallel":
-        return ParallelBeam(**turning)
+        return ParallelBeam(
+            angles_rad=tuple(scan.angles_rad),
+            n_columns=n_columns,
+            column_mm=column_mm,
+            detector_shift_mm=shift_mm,
+        )
     magnification = _magnification(scan)
-    turning["detector_shift_mm"] += scan.axis_shift_mm * magnification
-    turning |= {
-        "source_to_axis_mm": scan.source_to_axis_mm,
-        "source_to_detector_mm": scan.source_to_detector_mm,
-        "axis_shift_mm": scan.axis_shift_mm,
-    }
+    shift_mm += scan.axis_shift_mm * magnification
     if kind == "fan":
-        return FanBeam(**turning)
+        return FanBeam(
+            angles_rad=tuple(scan.angles_rad),
+            n_columns=n_columns,
+            column_mm=column_mm,
+            detector_shift_mm=shift_mm,
+            source_to_axis_mm=_known(scan.source_to_axis_mm),
+            source_to_detector_mm=_known(scan.source_to_detector_mm),
+            axis_shift_mm=scan.axis_shift_mm,
+        )
     middle_mm = _middle_above_plane_mm(scan)
     return ConeBeam(
-        **turning,
+        angles_rad=tuple(scan.angles_rad),
+        n_columns=n_columns,
+        column_mm=column_mm,
+        detector_shift_mm=shift_mm,
+        source_to_axis_mm=_known(scan.source_to_axis_mm),
+        source_to_detector_mm=_known(scan.source_to_detector_mm),
+        axis_shift_mm=scan.axis_shift_mm,
         n_rows=n_rows,
-        row_mm=scan.row_mm,
+        row_mm=_known(scan.row_mm),
         detector_lift_mm=middle_mm * (1 - 1 / magnification),
         source_lift_mm=-middle_mm / magnification,
     )
@@ -265,12 +277,18 @@ def _geometry(scan: RawScan, kind: str, centre_column: float) -> ParallelBeam | 
 
 def _middle_above_plane_mm(scan: RawScan) -> float:
     """How far the middle of the rows lies above the row of the source's plane, on the detector."""
-    return ((scan.data.shape[1] - 1) / 2 - scan.centre_row) * scan.row_mm
+    return ((scan.data.shape[1] - 1) / 2 - _known(scan.centre_row)) * _known(scan.row_mm)
 
 
 def _magnification(scan: RawScan) -> float:
     """Of the axis on the detector of a fan or cone."""
-    return scan.source_to_detector_mm / scan.source_to_axis_mm
+    return _known(scan.source_to_detector_mm) / _known(scan.source_to_axis_mm)
+
+
+def _known(length: float | None) -> float:
+    """A length or place that was checked, or filled in, before."""
+    assert length is not None
+    return length
 
 
 def _short_side(geometry: ParallelBeam | FanBeam | ConeBeam) -> int | None:
@@ -292,18 +310,19 @@ def _grid(
     n_rows = scan.data.shape[1]
     wide = geometry.with_opposite_rays()
     ends_mm = wide.column_positions_mm[[0, -1]] - wide.axis_position_mm
-    half_mm = max(min(-ends_mm[0], ends_mm[1]) + scan.column_mm / 2, 0.0)
+    column_mm = _known(scan.column_mm)
+    half_mm = max(min(-ends_mm[0], ends_mm[1]) + column_mm / 2, 0.0)
     magnification = 1.0
     if geometry.source_positions_mm() is not None:
         magnification = _magnification(scan)
-        fan_rad = math.atan(half_mm / scan.source_to_detector_mm)
-        half_mm = scan.source_to_axis_mm * math.sin(fan_rad)
+        fan_rad = math.atan(half_mm / _known(scan.source_to_detector_mm))
+        half_mm = _known(scan.source_to_axis_mm) * math.sin(fan_rad)
     pixel_mm = settings.pixel_mm
     if pixel_mm is None:
-        own_mm = scan.column_mm / magnification
+        own_mm = column_mm / magnification
         pixel_mm = own_mm if settings.size is None else 2 * half_mm / settings.size
     size = settings.size or max(1, math.floor(2 * half_mm / pixel_mm + 1e-6))
-    spacing_mm = (scan.row_mm / magnification, pixel_mm, pixel_mm)
+    spacing_mm = (_known(scan.row_mm) / magnification, pixel_mm, pixel_mm)
     half = [-(n - 1) / 2 * s for n, s in zip((n_rows, size, size), spacing_mm, strict=True)]
     half[0] += _middle_above_plane_mm(scan) / magnification
     return Grid(shape=(n_rows, size, size), spacing_mm=spacing_mm, origin_mm=tuple(half[::-1]))

@@ -90,7 +90,7 @@ class TrainedNetwork:
         As with `torch.nn.Module.to` there is no copy: whoever else has the object finds it moved.
         """
         self.unet.to(device)
-        self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its stubs
         self.unet.eval().requires_grad_(False)
         return self
 

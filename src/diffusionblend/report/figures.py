@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -310,7 +310,7 @@ def _draw_scores(figure: Figure, evaluation: Evaluation | None, is_reference: bo
         axes.text(0.025, 0.03, text, transform=axes.transAxes, va="bottom", **_label_style(8.5))
 
 
-def _label_style(size: float) -> dict[str, object]:
+def _label_style(size: float) -> dict[str, Any]:
     """White text with a dark rim, readable on any image."""
     from matplotlib.patheffects import withStroke
 

@@ -7,7 +7,7 @@ policy forbids the page to load anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -241,7 +241,9 @@ def _uncertainty(
     }
 
 
-def _calibration_tables(calibrations: Mapping[str, Calibration]) -> list[tuple[str, dict | None]]:
+def _calibration_tables(
+    calibrations: Mapping[str, Calibration],
+) -> list[tuple[str, dict[str, object] | None]]:
     """(name, its table) of every volume with a calibration."""
     return [(name, _html_table(c.rows(), calibration.COLUMNS)) for name, c in calibrations.items()]
 
@@ -277,7 +279,7 @@ def _figures(evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
     }
 
 
-def _html_table(rows: list[Row], columns: tuple[Column, ...]) -> dict[str, object] | None:
+def _html_table(rows: Sequence[Row], columns: tuple[Column, ...]) -> dict[str, object] | None:
     """A table as the template draws it: headers with `numeric`, rows of (text, best, numeric)."""
     if not rows:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def make_panel(
     """One slice drawn once for each view; its standard deviation is coloured up to `limit_hu`."""
     return _framed(
         image,
-        tuple((v[0], png_uri(image.values, *v[1:])) for v in views),
+        tuple((name, png_uri(image.values, colours, *ends)) for name, colours, *ends in views),
         widest_mm,
         description,
         corner=corner,
@@ -107,7 +108,7 @@ def overlay_bar_uri() -> str:
     return overlay_uri(np.linspace(0, 1, COLOUR_BAR_STEPS)[None], 1.0)
 
 
-def _as_uri(values: np.ndarray, **options: object) -> str:
+def _as_uri(values: np.ndarray, **options: Any) -> str:
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class RunRecord:
     noise_device: str = "cpu"
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: dict[str, float] = field(default_factory=dict)
-    results: dict[str, object] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     versions: dict[str, str] = field(default_factory=versions)
     record_version: int = RECORD_VERSION
@@ -253,6 +253,11 @@ def portable_path(path: Path | str) -> str:
     if Path(text).is_absolute() and (text == home or text.startswith(home.rstrip(os.sep) + os.sep)):
         return "~" + text[len(home.rstrip(os.sep)) :]
     return text
+
+
+def plain_record(record: RunRecord) -> dict[str, Any]:
+    """A record as JSON takes it."""
+    return cast("dict[str, Any]", plain_value(record))
 
 
 def plain_value(value: object) -> object:

@@ -53,7 +53,7 @@ def draw_change(settings: Augmentation, rng: np.random.Generator) -> BlockChange
 
 def change_block(block: np.ndarray, change: BlockChange, noise_hu: float = 0.0) -> torch.Tensor:
     """A block (k, y, x) in HU, changed, float32 in the network's range."""
-    axes = [axis for axis, flipped in enumerate(change.flips) if flipped]
+    axes = tuple(axis for axis, flipped in enumerate(change.flips) if flipped)
     x = plain_block(np.flip(block, axes))
     if change.theta is not None:
         theta = torch.tensor(change.theta, dtype=torch.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -96,7 +96,7 @@ class TrainingBatches:
             share=self._share,
         )
 
-    def from_step(self, first: int) -> Iterator[Batch]:
+    def from_step(self, first: int) -> Generator[Batch, None, None]:
         """The batches of the steps from `first` on, on the device; close it when done."""
         steps = range(first, self._settings.steps)
         if self._device.type != "cuda":  # the cores are busy with the network anyway

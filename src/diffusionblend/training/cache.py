@@ -70,6 +70,7 @@ class VolumeCache:
         if values is None:
             entry = self._make(path, key)
             values = self._open(key, entry)
+            assert values is not None, "it was made"
         return CachedVolume(path.name, values, entry["slice_spacing_mm"], entry["pixel_mm"])
 
     def sha256_of(self, path: Path, index: dict | None = None) -> str:

@@ -96,7 +96,7 @@ def _add(digest: hashlib._Hash, value: object) -> None:
     if isinstance(value, torch.Tensor):
         plain = value.detach().cpu().contiguous()
         digest.update(f"tensor {plain.dtype} {tuple(plain.shape)};".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     elif isinstance(value, dict):
         digest.update(f"mapping {len(value)};".encode())
         for key, held in value.items():

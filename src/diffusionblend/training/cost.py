@@ -64,7 +64,8 @@ class Estimate:
 
 def estimate_run(settings: TrainSettings, processes: Processes, n_slices: int) -> Estimate:
     """The cost of a run on `n_slices` slices, by a few steps on noise with a network of its own."""
-    unet = build_unet(settings.network).to(processes.device, memory_format=torch.channels_last)
+    unet = build_unet(settings.network).to(processes.device)
+    unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its stubs
     optimizer = make_optimizer(unet, settings)
     objective = Objective(settings, NoiseSchedule())
     parts = processes.shares(settings.batch_size, settings.accumulate)

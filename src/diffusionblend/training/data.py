@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.volumes import find_volumes
@@ -53,7 +54,7 @@ class TrainingData:
 
     train: VolumeBank
     validation: VolumeBank | None
-    facts: dict[str, object]
+    facts: dict[str, Any]
 
 
 def read_training_data(

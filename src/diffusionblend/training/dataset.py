@@ -93,7 +93,7 @@ class VolumeBank:
             digest.update(repr(self.pixel_mm).encode())
         for volume in self.volumes:
             digest.update(repr(volume.shape).encode())
-            digest.update(np.ascontiguousarray(volume))
+            digest.update(np.ascontiguousarray(volume).data)
         return digest.hexdigest()
 
     def pixel_range_mm(self, augmentation: Augmentation) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,7 @@ class Trainer:
         processes: Processes | None = None,
         initial: Prior | Restorer | None = None,
         tensorboard: bool = False,
-        draw_samples: Callable[[Prior, float, int], None] | None = None,
+        draw_samples: Callable[[Prior, float, int], object] | None = None,
         paused: Callable[[], bool] = lambda: False,
     ) -> None:
         if settings.samples_every and draw_samples is None:
@@ -119,7 +119,8 @@ class Trainer:
             )
         self._parts = self.processes.shares(settings.batch_size, settings.accumulate)
         torch.manual_seed(settings.seed)
-        self.unet = build_unet(settings.network).to(self.device, memory_format=torch.channels_last)
+        self.unet = build_unet(settings.network).to(self.device)
+        self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its stubs
         self.initial_share = 0.0
         if initial is not None:
             self.initial_share = take_weights(self.unet, initial, settings)
@@ -198,7 +199,7 @@ class Trainer:
         self.processes.wait()
         return prior.to("cpu")
 
-    def _averaged_prior(self, more_facts: dict[str, object], which: int = 0) -> Prior | Restorer:
+    def _averaged_prior(self, more_facts: Mapping[str, object], which: int = 0) -> Prior | Restorer:
         """The averaged weights so far as a prior, with its facts."""
         unet = build_unet(self.settings.network)
         unet.load_state_dict(self.unet.state_dict())
@@ -210,7 +211,7 @@ class Trainer:
             "hours": round(self.seconds / 3600, 3),
             "settings": plain_settings(self.settings),
         }
-        return self._prior(unet, facts | more_facts)
+        return self._prior(unet, {**facts, **more_facts})
 
     def validation_losses(self, which: int = 0) -> dict[str, float]:
         """Errors on fixed blocks, noise and times, with the averaged weights and no weighting.
@@ -234,6 +235,7 @@ class Trainer:
 
     def validation_batch(self) -> Batch:
         """The fixed blocks, noise and times of the validation loss, on the CPU."""
+        assert self.validation is not None, "there are validation volumes"
         return draw_batch(
             self.validation,
             self.settings,
@@ -297,7 +299,7 @@ class Trainer:
             self._metrics.drop_after(self.step)
 
     @contextmanager
-    def _batches(self) -> Iterator[Iterator[Batch]]:
+    def _batches(self) -> Iterator[Generator[Batch, None, None]]:
         """This process's share of the batches from this step on."""
         share = slice(self._parts[0].start, self._parts[-1].stop)
         source = TrainingBatches(
@@ -317,6 +319,7 @@ class Trainer:
             return
         slice_mm = median(self.train.slice_spacing_mm)
         prior = self._prior(self.unet, {})
+        assert isinstance(prior, Prior), "the settings refuse samples of others"
         if self.settings.network.length_codes:
             pixels = self.settings.volume_size / self.settings.network.image_size
             prior.lengths_mm = (median(self.train.pixel_mm) * pixels, slice_mm)

@@ -101,8 +101,7 @@ def _blobs(scene: Scene) -> list[str]:
     """Each of the scene's arrays compressed (gzip) and as base64 text."""
     check_embeddable(sum(values.nbytes for values in scene.arrays))
     packed = (
-        gzip.compress(memoryview(values).cast("B"), COMPRESSION_LEVEL, mtime=0)
-        for values in scene.arrays
+        gzip.compress(values.data.cast("B"), COMPRESSION_LEVEL, mtime=0) for values in scene.arrays
     )
     return [base64.b64encode(p).decode() for p in packed]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -132,7 +133,7 @@ class Scene:
         if chunk >= self.n_chunks:
             raise IndexError(chunk)
         first = chunk * self.chunk_slices
-        return memoryview(values[first : first + self.chunk_slices]).cast("B")
+        return values[first : first + self.chunk_slices].data.cast("B")
 
     def _windows(self) -> tuple[dict[str, tuple[float, float]], float]:
         """Windows by name, (black, white), and the first range of differences, in steps."""
@@ -143,7 +144,7 @@ class Scene:
         low, high = windows["auto"]
         return windows, max(1.0, (high - low) / DIFFERENCE_SHARE)
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, Any]:
         """What the page must know, as plain values."""
         names = list(self.volumes)
         windows, difference_limit = self._windows()

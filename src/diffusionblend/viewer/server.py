@@ -16,6 +16,7 @@ import urllib.parse
 from collections.abc import Iterable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
@@ -77,7 +78,7 @@ class ViewerServer(ThreadingHTTPServer):
             scene = self.scene.with_volume(name, volume, notes)
             self.scene, self.page = scene, _page(scene)
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing for a browser that went away; anything else is told as ever."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)

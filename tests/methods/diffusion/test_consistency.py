@@ -133,7 +133,7 @@ def test_a_slice_does_not_depend_on_the_others_nor_is_the_input_changed(
 
 
 def test_every_name_makes_a_step_that_says_where_it_acts(problem: Problem) -> None:
-    steps = {n: CONSISTENCY_STEPS.get(n)().step(problem) for n in CONSISTENCY_STEPS}
+    steps = {n: CONSISTENCY_STEPS[n]().step(problem) for n in CONSISTENCY_STEPS}
     assert {n for n, s in steps.items() if s.couples_slices} == {"admm-tv-z"}
     assert {n for n, s in steps.items() if s.moves_state} == {"hard"}
     assert {n for n, s in steps.items() if s.needs_gradient} == {"dps"}

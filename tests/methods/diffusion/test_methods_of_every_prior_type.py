@@ -72,7 +72,7 @@ def run(
 
 
 def test_every_method_that_samples_is_tested_here() -> None:
-    sampling = {n for n in METHODS if issubclass(METHODS.get(n), DiffusionMethod)}
+    sampling = {n for n in METHODS if issubclass(METHODS[n], DiffusionMethod)}
     assert set(SETTINGS) == sampling
 
 
@@ -152,11 +152,11 @@ def test_tpdm_takes_coronal_slices_to_the_coronal_prior(
     assert seen == {"slices": {(1, 16, 16)}, "coronal": {(1, 6, 16)}}
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if METHODS.get(n).prior is not None])
+@pytest.mark.parametrize("name", [n for n in METHODS if METHODS[n].prior is not None])
 def test_a_prior_of_another_type_is_refused_with_the_command_that_trains_one(
     name: str, projections: Projections, priors: dict[str, Prior]
 ) -> None:
-    kind = METHODS.get(name).prior.prior_type
+    kind = METHODS[name].prior.prior_type
     wrong = priors["slices" if kind == "joint" else "joint"]
     with pytest.raises(InputError, match=f"--prior-type {kind}") as caught:
         reconstruct(projections, name, prior=wrong)

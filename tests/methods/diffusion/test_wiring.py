@@ -30,7 +30,7 @@ from reverse_process import ReverseProcess
 from small_scan import dense_system, scan, small_volume
 from tiny_network import TINY, random_prior
 
-SAMPLING = [n for n in METHODS if issubclass(METHODS.get(n), DiffusionMethod)]
+SAMPLING = [n for n in METHODS if issubclass(METHODS[n], DiffusionMethod)]
 SHAPE = (4, 16, 16)
 
 
@@ -56,7 +56,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[ReverseProcess]:
 def process_of(
     name: str, projections: Projections, built: list[ReverseProcess], **settings: object
 ) -> ReverseProcess:
-    needed = METHODS.get(name).prior
+    needed = METHODS[name].prior
     priors = {"prior": random_prior(config=replace(TINY, prior_type=needed.prior_type))}
     if needed.coronal:
         priors["coronal_prior"] = random_prior(config=replace(TINY, prior_type="coronal"))
@@ -71,8 +71,8 @@ def test_loop_and_executor_are_those_of_the_settings(
     name: str, noise: str, projections: Projections, built: list[ReverseProcess]
 ) -> None:
     given: dict[str, object] = {"steps": 4, noise: 0.6, "time_power": 2.0, "init": "noise"}
-    of_estimates = issubclass(METHODS.get(name), EstimateMethod)
-    on_estimate = of_estimates and METHODS.get(name)().consistency.on_estimate
+    of_estimates = issubclass(METHODS[name], EstimateMethod)
+    on_estimate = of_estimates and METHODS[name]().consistency.on_estimate
     if on_estimate:
         given |= {"dual_damping": 0.4, "tail_average_below": 300}
     if name == "diffusion-mbir":

@@ -79,7 +79,7 @@ def _tags_of_frame(tags: Dataset, shared: Dataset | None, own: Dataset) -> Datas
     frame.set_original_encoding(*tags.original_encoding)
     for groups in (shared, own):
         for sequence, names in GROUPS.items():
-            items = None if groups is None else groups.get(sequence)
+            items = (None if groups is None else groups.get(sequence)) or []
             for name, slice_name in names.items() if items else ():
                 if items[0].get(name) is not None:
                     setattr(frame, slice_name, items[0].get(name))

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import file_suffix
@@ -31,7 +31,7 @@ ELEMENT_HEADER_BYTES = {True: 8, False: 12}
 """Length of the tag, type and length before the pixels, with implicit and explicit types."""
 OVERLAY_BIT_POSITION = 0x60000102
 MAX_REASON_LETTERS = 120
-TAGS = [
+TAGS: list[str | int] = [
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"),
     *("SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "InstanceNumber"),
     *("AcquisitionNumber", "AcquisitionTime", "TriggerTime", "TemporalPositionIdentifier"),
@@ -82,6 +82,10 @@ class Header:
         """Whether the image is a scout (topogram), not a slice."""
         return "LOCALIZER" in [str(t).upper() for t in self.tags.get("ImageType") or ()]
 
+    @overload
+    def number(self, tag: str, default: float) -> float: ...
+    @overload
+    def number(self, tag: str, default: None = None) -> float | None: ...
     def number(self, tag: str, default: float | None = None) -> float | None:
         """A number of the header; `default` where it is absent. Raises InputError for nonsense."""
         numbers = self.numbers(tag)
@@ -173,7 +177,8 @@ def _read_header(path: Path) -> Header | None:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd but readable values, such as too long a number
-            tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+            wanted = [pydicom.tag.Tag(tag) for tag in TAGS]
+            tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=wanted, force=True)
             offset = file.tell()
             is_image = tags.get("Rows") is not None
             _convert(tags, path)  # all values now, while the warnings are off

@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from diffusionblend.io.dicom.header import (
     syntax_of,
     truncated,
 )
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 HIGHEST_PADDING_HU = -900.0
 """A padding value above this would be tissue: such a header is not believed."""
@@ -95,7 +99,7 @@ def stored_words(header: Header) -> np.ndarray:
 
 def _native_words(header: Header, bits: int, shape: tuple[int, int], *, big: bool) -> np.ndarray:
     """Uncompressed pixels, straight from the file."""
-    order = "big" if big else "little"
+    order: Literal["big", "little"] = "big" if big else "little"
     dtype = np.dtype(f"{'>' if big else '<'}u{bits // 8}")
     n_bytes = shape[0] * shape[1] * dtype.itemsize
     with header.path.open("rb") as file:
@@ -138,7 +142,7 @@ def _unpacked(header: Header, syntax: str) -> np.ndarray:
     return _unpacked_by_simpleitk(dataset, header.frame or 0)
 
 
-def _unpacked_by_simpleitk(dataset: object, frame: int) -> np.ndarray:
+def _unpacked_by_simpleitk(dataset: Dataset, frame: int) -> np.ndarray:
     """One frame, from a copy that says nothing but what the pixels are."""
     import SimpleITK as sitk
     from pydicom import Dataset

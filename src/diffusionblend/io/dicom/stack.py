@@ -204,7 +204,9 @@ def _check_rescale(headers: list[Header]) -> None:
                 "another export of the series",
             )
     for header in headers:
-        slope, intercept = (header.number(t, d) for t, d in zip(RESCALE_TAGS, (1, 0), strict=True))
+        slope, intercept = (
+            header.number(t, d) for t, d in zip(RESCALE_TAGS, (1.0, 0.0), strict=True)
+        )
         if slope == 0 or not np.isfinite([slope, intercept]).all():
             raise InputError(
                 f"{header.path} has the RescaleSlope {slope:g} and RescaleIntercept {intercept:g}.",

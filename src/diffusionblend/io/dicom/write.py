@@ -304,7 +304,7 @@ def _place_slice(series: Dataset, grid: Grid, k: int, stored: np.ndarray) -> Non
     series.file_meta.MediaStorageSOPInstanceUID = series.SOPInstanceUID
     series.InstanceNumber = k + 1
     series.ImagePositionPatient = [_number(p) for p in position_mm]
-    series.SliceLocation = _number(position_mm @ normal)
+    series.SliceLocation = _number(float(position_mm @ normal))
     series.PixelData = stored.tobytes()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,11 +65,13 @@ def read_htc2022(path: Path | str, options: ReadOptions) -> RawScan:
         **options.window.place(1, sinogram.shape[1]),
         facts={"format": "Helsinki Tomography Challenge 2022"}
         | {name: parameters[key] for name, key in FACTS.items() if key in parameters},
-        **lengths,
+        column_mm=lengths["column_mm"],
+        source_to_axis_mm=lengths["source_to_axis_mm"],
+        source_to_detector_mm=lengths["source_to_detector_mm"],
     )
 
 
-def read_matlab(path: Path | str) -> dict[str, object]:
+def read_matlab(path: Path | str) -> dict[str, Any]:
     """The variables of a MATLAB file (version 5 to 7), structs as mappings. Raises InputError."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError

@@ -70,6 +70,7 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
             notes.append(f"{path.name} has no image key: all its frames are taken as views")
         rows, columns = options.window.of_detector(*data.shape[1:])
         frames = {k: data[i, rows, columns] for k, i in _taken(kinds, options).items() if len(i)}
+        sizes = _pixel_sizes(entry, notes)
         return RawScan(
             data=frames[PROJECTION_KEY],
             values=options.values or "counts",
@@ -77,7 +78,8 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
             flats=frames.get(FLAT_KEY),
             darks=frames.get(DARK_KEY),
             facts={"format": f"NeXus {DEFINITION}"},
-            **_pixel_sizes(entry, notes),
+            column_mm=sizes.get("column_mm"),
+            row_mm=sizes.get("row_mm"),
             notes=tuple(notes),
             **options.window.place(*data.shape[1:]),
         )

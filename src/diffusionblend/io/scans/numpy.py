@@ -67,8 +67,9 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
         values=options.values or "counts",
         angles_rad=angles[views],
         facts={"format": "NumPy"},
+        flats=frames.get(FLATS),
+        darks=frames.get(DARKS),
         **options.window.place(*data.shape[1:]),
-        **frames,
     )
 
 

@@ -66,7 +66,7 @@ def read_tiff(path: Path) -> TiffPages:
             page = series.keyframe
             _check_kind(page, path)
             _check_whole(series, path)
-            check_claim(path, series.size * page.dtype.itemsize, what="pixels")
+            check_claim(path, series.size * series.dtype.itemsize, what="pixels")
             frames, note = _frames(series, path)
             if complaints:
                 raise ValueError(complaints[0])
@@ -198,7 +198,7 @@ def _decoded(series: tifffile.TiffPageSeries, path: Path) -> np.ndarray:
         return series.asarray(maxworkers=1)
     except (ValueError, NotImplementedError, ImportError) as error:
         if page.compression == LZW and not page.is_tiled and _tag(page, ORIENTATION, 1) == 1:
-            return _by_simpleitk(path, page.dtype, series.size)
+            return _by_simpleitk(path, series.dtype, series.size)
         if "imagecodecs" not in str(error) and not isinstance(error, NotImplementedError):
             raise
         kind = getattr(page.compression, "name", page.compression)

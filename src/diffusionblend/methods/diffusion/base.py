@@ -80,7 +80,7 @@ class DiffusionMethod(Method):
         from diffusionblend.methods.diffusion.consistency import CONSISTENCY_STEPS
         from diffusionblend.methods.plain import default_of
 
-        step = CONSISTENCY_STEPS.get(given) if isinstance(given, str) else given
+        step = CONSISTENCY_STEPS[given] if isinstance(given, str) else given
         own = default_of(next(f for f in fields(self) if f.name == "consistency"))
         return own if type(own) is step else step()
 

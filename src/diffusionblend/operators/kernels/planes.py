@@ -98,7 +98,8 @@ def _room(shapes: tuple[tuple[int, ...], ...], dtype: np.dtype) -> Room:
         if kept[0].dtype == dtype and tuple(part.shape for part in kept) == shapes:
             return kept
     kind = torch.from_numpy(np.empty(0, dtype)).dtype
-    return tuple(torch.zeros(shape, dtype=kind).numpy() for shape in shapes)
+    first, second, third = (torch.zeros(shape, dtype=kind).numpy() for shape in shapes)
+    return first, second, third
 
 
 def _keep(room: Room) -> None:

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import torch
 
-Item, Found = TypeVar("Item"), TypeVar("Found")
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 PARTS_A_THREAD = 2
 """More parts than threads, so that none waits long for a thread that the machine holds up."""

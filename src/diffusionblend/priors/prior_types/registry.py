@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffusionblend.priors.prior_types.base import PriorType
 
 HERE = "diffusionblend.priors.prior_types"
-PRIOR_TYPES = Registry(
+PRIOR_TYPES: Registry[PriorType] = Registry(
     "prior type",
     "diffusionblend.prior_types",
     {
@@ -32,4 +32,4 @@ PRIOR_TYPES = Registry(
 
 def prior_type_of(name: str) -> PriorType:
     """The prior type of a name. Raises InputError where there is none that can be imported."""
-    return PRIOR_TYPES.get(name)()
+    return PRIOR_TYPES[name]()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from diffusionblend.registry import Registry
 
-CONSISTENCY_STEPS = Registry(
+if TYPE_CHECKING:
+    from diffusionblend.methods.diffusion.consistency.base import Consistency
+
+CONSISTENCY_STEPS: Registry[Consistency] = Registry(
     "data-consistency step",
     "diffusionblend.consistency_steps",
     {
