@@ -69,6 +69,9 @@ def test_one_is_described_by_name_folder_and_hub_id(cli, shipped, monkeypatch):
         assert name in result.out and str(folder) in result.out
         assert "2 volumes, 70 slices" in result.out
         assert load_prior(folder).weights_sha256 in result.out
+        facts = {line[:16].rstrip(): line[17:] for line in result.out.splitlines()}
+        assert facts["slice size"] == "16 x 16 pixels" and facts["slices at once"] == "3"
+        assert facts["validation loss"] == "0.0629" and facts["weights"] == "whole"
 
 
 def test_one_that_is_damaged_or_not_there_is_refused(cli, shipped, tmp_path):

@@ -23,9 +23,9 @@ NAME_WIDTH = 17
 WIDTH = 100
 NONE_SHIPPED = "none is shipped"
 NOTE = (
-    "To train a prior of a type: 'diffusionblend train VOLUMES -o PRIOR --prior-type TYPE'; those "
-    "shipped with the package are joint.\n'diffusionblend methods NAME' describes a method; at "
-    "length: docs/choosing-a-method.md"
+    "To train a prior of a type: 'diffusionblend train VOLUMES -o PRIOR --prior-type TYPE'; "
+    "'diffusionblend priors' lists the shipped ones.\n'diffusionblend methods NAME' describes a "
+    "method; details: docs/choosing-a-method.md"
 )
 
 
@@ -96,13 +96,14 @@ def prior_needed(method: type[Method]) -> str:
     if method.prior.coronal:
         kinds["coronal"] = "--coronal-prior"
     for kind, option in kinds.items():
-        shipped = shipped_of_type(kind)
+        shipped, *others = shipped_of_type(kind) or (None,)
         where = (
-            f"by default {' or '.join(shipped)}, by the size of the slices"
-            if shipped
-            else f"{NONE_SHIPPED}; train one with 'train --prior-type {kind}', and give it as "
-            f"{option}"
+            f"{NONE_SHIPPED}; train one with 'train --prior-type {kind}', and give it as {option}"
+            if shipped is None
+            else f"by default {shipped}"
         )
+        if others:
+            where += f"; also shipped: {', '.join(others)}"
         said.append(f"It needs a prior of the type {kind}: {where}.")
     return " ".join(said)
 

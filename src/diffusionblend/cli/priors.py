@@ -94,7 +94,25 @@ def _print_table(summaries: list[PriorSummary]) -> None:
 
 
 def _describe(summary: PriorSummary) -> None:
-    """One prior, a fact a line."""
-    for key, value in asdict(summary).items():
+    """One prior, a fact a line; what its files do not contain is left out."""
+    loss, pixels, limits = summary.validation_loss, summary.slice_pixels, summary.pixel_range_mm
+    size = None if pixels is None else f"{pixels} x {pixels} pixels"
+    if summary.told_lengths:
+        size = "any" if limits is None else "any, with pixels of {:g} to {:g} mm".format(*limits)
+    facts = {
+        "name": summary.name,
+        "folder": summary.folder,
+        "prior type": summary.prior_type,
+        "slice size": size,
+        "slices at once": summary.block_slices,
+        "parameters": None if summary.parameters is None else f"{summary.parameters:,}",
+        "weight file": None if summary.file_mb is None else f"{summary.file_mb} MB",
+        "trained on": summary.trained_on,
+        "validation loss": f"{loss:.4f}" if isinstance(loss, float) else loss,
+        "weights": "whole" if summary.whole else "NOT WHOLE",
+        "SHA-256": summary.weights_sha256,
+        "problem": summary.problem,
+    }
+    for label, value in facts.items():
         if value is not None:
-            say(f"{key.replace('_', ' '):16} {value}")
+            say(f"{label:16} {value}")

@@ -138,6 +138,7 @@ def shipped_partner(prior: Prior) -> str | None:
 def _loaded(prior: PriorLike, kind: str, method: str, role: str, device: str) -> Prior:
     """A prior, loaded, of the type that the method needs. Raises InputError."""
     from diffusionblend.priors.prior import load_prior
+    from diffusionblend.priors.store import shipped_of_type
 
     if prior is None:
         found, what = None, "none was given"
@@ -150,11 +151,14 @@ def _loaded(prior: PriorLike, kind: str, method: str, role: str, device: str) ->
     if found is not None and found.config.prior_type == kind:
         return cast("Prior", found)  # of fbp-unet a Restorer, as its method expects
     option = _option(role)
+    shipped = ", ".join(shipped_of_type(kind))
     raise InputError(
         f"{method} needs a prior of the type {kind!r}, and {what}.",
-        f"{option} with one of the type {kind!r}",
-        f"'diffusionblend train VOLUMES -o priors/{kind} --prior-type {kind}', and then {option} "
-        f"priors/{kind}",
+        f"{option} with one of the type {kind!r}" + (f" ({shipped} is shipped)" if shipped else ""),
+        f"leave {option} out"
+        if shipped
+        else f"'diffusionblend train VOLUMES -o priors/{kind} --prior-type {kind}', and then "
+        f"{option} priors/{kind}",
     )
 
 
