@@ -1,7 +1,7 @@
-"""Runs of every verb that writes, killed with SIGKILL at random moments and given again.
+"""Runs of every command that writes, killed with SIGKILL at random moments and given again.
 
     python benchmarks/kill.py --times 1000
-    python benchmarks/kill.py --times 20 --verbs train reconstruct
+    python benchmarks/kill.py --times 20 --commands train reconstruct
 
 Each run is a process of its own, forked once everything is imported, so that the moments fall into
 the work; every other one reads its files itself and starts no process for that. A killed run is
@@ -42,7 +42,7 @@ IMPORTED_FIRST = (
 PATIENCE_SECONDS = 600.0
 POLL_SECONDS = 0.002
 COLUMNS = (
-    Column(key="verb", header="Run"),
+    Column(key="command", header="Run"),
     Column(key="whole_s", header="Undisturbed (s)", digits=2),
     *(
         Column(key=k, header=k.replace("_", " ").capitalize(), digits=0)
@@ -53,11 +53,11 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """Kill runs of all verbs at random moments, give them again, and compare."""
+    """Kill runs of all commands at random moments, give them again, and compare."""
 
     times: int = 100
-    """How many runs, over all verbs."""
-    verbs: tuple[str, ...] = ()
+    """How many runs, over all commands."""
+    commands: tuple[str, ...] = ()
     """Only these; by default all."""
     seed: int = 0
     """Of the moments."""
@@ -66,7 +66,7 @@ class Kill:
 
     def run(self) -> None:
         """Run them all, print the table; exits with 1 where a run ended elsewhere."""
-        unknown = set(self.verbs) - set(EXPERIMENTS)
+        unknown = set(self.commands) - set(EXPERIMENTS)
         if unknown:
             raise SystemExit(f"{sorted(unknown)} are unknown; there are {', '.join(EXPERIMENTS)}")
         for module in IMPORTED_FIRST:
@@ -75,19 +75,19 @@ class Kill:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             prepare(folder, _run_to_the_end)
-            for verb in self.verbs or tuple(EXPERIMENTS):
-                row, failures = self._of_verb(verb, EXPERIMENTS[verb], folder)
+            for command in self.commands or tuple(EXPERIMENTS):
+                row, failures = self._of_command(command, EXPERIMENTS[command], folder)
                 rows.append(row)
                 bad += failures
-        total = {"verb": "all", "whole_s": sum(row["whole_s"] for row in rows)}
+        total = {"command": "all", "whole_s": sum(row["whole_s"] for row in rows)}
         total |= {c.key: sum(row[c.key] for row in rows) for c in COLUMNS[2:]}
         print(format_table([*rows, total], COLUMNS, "markdown"))
         sys.exit(bad > 0)
 
-    def _of_verb(self, verb: str, experiment: Experiment, folder: Path) -> tuple[dict, int]:
-        """The runs of one verb as a row of the table, and how many ended wrongly."""
-        rng = random.Random(f"{self.seed} {verb}")
-        home = folder / verb.replace(" ", "-")
+    def _of_command(self, command: str, experiment: Experiment, folder: Path) -> tuple[dict, int]:
+        """The runs of one command as a row of the table, and how many ended wrongly."""
+        rng = random.Random(f"{self.seed} {command}")
+        home = folder / command.replace(" ", "-")
         whole = home / "whole"
         started = time.monotonic()
         said = _run_to_the_end(experiment.command(folder, whole))
@@ -95,7 +95,7 @@ class Kill:
         expected = experiment.facts(whole)
         counts = dict.fromkeys(("killed", "ended_before", "went_on", "equal", "leftovers"), 0)
         bad = 0
-        for number in range(max(1, self.times // len(self.verbs or EXPERIMENTS))):
+        for number in range(max(1, self.times // len(self.commands or EXPERIMENTS))):
             output = home / f"killed-{number}"
             if experiment.before is not None:
                 experiment.before(folder, output, whole)
@@ -115,20 +115,22 @@ class Kill:
             if wrong or left:
                 bad += 1
                 print(
-                    f"{verb} {number}, killed after {moment_s:.3f} s: differs in "
+                    f"{command} {number}, killed after {moment_s:.3f} s: differs in "
                     f"{wrong or 'nothing'}, left {left}, said: {said[-500:]}",
                     file=sys.stderr,
                 )
-            self._keep(verb, number, moment_s, wrong, left)
+            self._keep(command, number, moment_s, wrong, left)
             shutil.rmtree(output, ignore_errors=True)
-        print(f"{verb}: {counts}, {whole_s:.2f} s undisturbed", file=sys.stderr, flush=True)
-        return {"verb": verb, "whole_s": whole_s, **counts}, bad
+        print(f"{command}: {counts}, {whole_s:.2f} s undisturbed", file=sys.stderr, flush=True)
+        return {"command": command, "whole_s": whole_s, **counts}, bad
 
-    def _keep(self, verb: str, number: int, moment_s: float, wrong: str, left: list[str]) -> None:
+    def _keep(
+        self, command: str, number: int, moment_s: float, wrong: str, left: list[str]
+    ) -> None:
         if self.output is None:
             return
         self.output.mkdir(parents=True, exist_ok=True)
-        row = {"verb": verb, "run": number, "seed": self.seed, "killed_s": moment_s}
+        row = {"command": command, "run": number, "seed": self.seed, "killed_s": moment_s}
         row |= {"equal": not wrong, "left": left}
         with (self.output / "kill.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -165,7 +167,7 @@ def _started(words: list[str], log: int, in_process: bool) -> int:
 
 
 def _run_to_the_end(words: list[str], in_process: bool = False, *, fails: bool = False) -> str:
-    """What a run said. Ends the program where it failed, unless that is only to be told."""
+    """What a run said. Ends the program where it failed, unless `fails` allows that: then the text says so."""
     with tempfile.TemporaryFile() as log:
         child = _started(words, log.fileno(), in_process)
         status = _wait(child, PATIENCE_SECONDS)

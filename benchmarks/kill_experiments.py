@@ -1,4 +1,4 @@
-"""What is killed by `kill.py`: a small run of every verb that writes, and what it must leave."""
+"""What is killed by `kill.py`: a small run of every command that writes, and what it must leave."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNFINISHED = (".state", ".previous", ".partial", ".replaced", ".lock", ".samples
 
 @dataclass(frozen=True)
 class Experiment:
-    """A verb's command line for an output folder, and what it must leave.
+    """The command line for an output folder, and what it must leave.
 
     goes_on: words by which it says that it goes on. before: what is there before the run, made from
     the undisturbed one. ignored: endings of files that need not be equal.

@@ -100,12 +100,12 @@ def killed() -> str:
     return table(headers, rows)
 
 
-def killed_verbs() -> str:
-    """Runs of every verb, killed and given again."""
+def killed_commands() -> str:
+    """Runs of every command, killed and given again."""
     keys = ("killed", "ended_before", "went_on", "equal", "leftovers")
     rows = [
-        [row["verb"], f"{row['whole_s']:.2f}", *(row[key] for key in keys)]
-        for row in rows_of("kill_verbs.jsonl")
+        [row["command"], f"{row['whole_s']:.2f}", *(row[key] for key in keys)]
+        for row in rows_of("kill_commands.jsonl")
     ]
     rows.append(["all", "", *(sum(row[i + 2] for row in rows) for i in range(len(keys)))])
     headers = ("run", "undisturbed (s)", *(key.replace("_", " ") for key in keys))
@@ -310,7 +310,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "step-scaling": step_scaling,
     "convolution-rates": convolution_rates,
     "killed": killed,
-    "killed-verbs": killed_verbs,
+    "killed-commands": killed_commands,
     "damaged": damaged,
     "planned-runs": planned_runs,
     "new-user": new_user,

@@ -39,10 +39,10 @@ def test_what_differs_and_what_is_left_over_is_seen(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_verb_killed_and_given_again(tmp_path, capfd, monkeypatch):
+def test_a_command_killed_and_given_again(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("kill.prepare", lambda folder, run: _one_volume(folder))
     with pytest.raises(SystemExit) as ended:
-        Kill(times=2, verbs=("export tiff",), output=tmp_path).run()
+        Kill(times=2, commands=("export tiff",), output=tmp_path).run()
     assert not ended.value.code, capfd.readouterr()
     rows = [json.loads(line) for line in (tmp_path / "kill.jsonl").read_text().splitlines()]
     assert [row["equal"] for row in rows] == [True, True]

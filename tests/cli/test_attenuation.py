@@ -1,4 +1,4 @@
-"""A volume in 1/mm, as 'reconstruct --output-unit 1/mm' writes it, through every verb."""
+"""A volume in 1/mm, as 'reconstruct --output-unit 1/mm' writes it, through every command."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ def test_a_page_on_attenuation_speaks_of_it(cli, files):
     assert " HU" not in shown
 
 
-@pytest.mark.parametrize("verb", [("import", "-o"), ("simulate", "-o")])
-def test_what_takes_hu_alone_refuses_it(cli, files, verb):
-    command, output = verb
+@pytest.mark.parametrize("arguments", [("import", "-o"), ("simulate", "-o")])
+def test_what_takes_hu_alone_refuses_it(cli, files, arguments):
+    command, output = arguments
     name = "a.nii.gz" if command == "import" else "a.h5"
     result = cli(command, files / "fbp.nii.gz", output, files / "out" / name)
     assert_refused(result, "is not in HU", "attenuation")

@@ -1,4 +1,4 @@
-"""What every verb does on a full or a read-only disk, and with streams that are closed or break.
+"""What every command does on a full or a read-only disk, and with streams that are closed or break.
 
 The table of docs/reliability.md says the same; each of its cells is a test here or, for two runs in
 one folder, below.
@@ -21,7 +21,7 @@ from diffusionblend.io.locks import folder_locked
 
 FREE_BYTES = 4096
 TRAINING = (*TINY_TRAINING, "--steps", 2, "--synthetic-volumes", 0)
-VERBS = {
+COMMANDS = {
     "import": ("import", "{volume}", "-o", "{disk}/a.nii.gz"),
     "simulate": ("simulate", "{volume}", "-o", "{disk}/a.h5", "--views", 40),
     "projections import": (
@@ -36,12 +36,12 @@ VERBS = {
     "train": ("train", "{volumes}", "-o", "{disk}/prior", *TRAINING),
     "benchmark": ("benchmark", "{volume}", "-o", "{disk}/rows", "--views", 6, "--methods", "fbp"),
 }
-"""A command of each verb that writes."""
+"""Arguments of each command that writes."""
 
 
 @pytest.fixture
 def arguments(tmp_path, chest_file, scan_file):
-    """The words of a verb's command, with an output on the disk that is named."""
+    """The arguments of a command, with an output on the disk that is named."""
     import numpy as np
 
     volumes, counts = tmp_path / "volumes", tmp_path / "counts.npy"
@@ -50,8 +50,8 @@ def arguments(tmp_path, chest_file, scan_file):
     np.save(counts, np.random.default_rng(0).uniform(0.5, 1, (24, 8, 20)).astype(np.float32))
     places = {"volume": chest_file, "scan": scan_file, "volumes": volumes, "counts": counts}
 
-    def words(verb, disk):
-        return [str(word).format(disk=disk, **places) for word in VERBS[verb]]
+    def words(command, disk):
+        return [str(word).format(disk=disk, **places) for word in COMMANDS[command]]
 
     return words
 
@@ -62,28 +62,28 @@ def remounted(disk: Path, how: str) -> None:
         pytest.skip("a disk cannot be mounted anew here")
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_full_disk_is_told_and_nothing_stays(cli, arguments, small_disk, verb):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_is_reported_and_nothing_stays(cli, arguments, small_disk, command):
     free = shutil.disk_usage(small_disk).free
     filler = small_disk / "filler"
     filler.write_bytes(bytes(free - FREE_BYTES))
-    result = cli(*arguments(verb, small_disk))
+    result = cli(*arguments(command, small_disk))
     assert result.code == 1, result
     assert "the disk is full" in result.err and "Traceback" not in result.err
     filler.unlink()
     left = [p for p in small_disk.rglob("*") if p.is_file() and p.name.startswith(".")]
     assert not left
-    again = cli(*arguments(verb, small_disk))  # needs no --force
-    if verb != "train":  # whose checkpoint is larger than the disk
+    again = cli(*arguments(command, small_disk))  # needs no --force
+    if command != "train":  # whose checkpoint is larger than the disk
         assert_succeeded(again)
     assert "holds other things" not in again.err
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_read_only_disk_is_told(cli, arguments, small_disk, verb):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_read_only_disk_is_reported(cli, arguments, small_disk, command):
     remounted(small_disk, "ro")
     try:
-        result = cli(*arguments(verb, small_disk))
+        result = cli(*arguments(command, small_disk))
     finally:
         remounted(small_disk, "rw")
     assert result.code == 1, result
@@ -91,14 +91,14 @@ def test_a_read_only_disk_is_told(cli, arguments, small_disk, verb):
     assert_nothing_in(small_disk)
 
 
-@pytest.mark.parametrize(("verb", "what"), [("train", "prior"), ("benchmark", "rows")])
-def test_the_second_run_in_a_folder_is_told(cli, arguments, tmp_path, verb, what):
+@pytest.mark.parametrize(("command", "what"), [("train", "prior"), ("benchmark", "rows")])
+def test_the_second_run_in_a_folder_is_refused(cli, arguments, tmp_path, command, what):
     with folder_locked(tmp_path / what, "run"):
-        result = cli(*arguments(verb, tmp_path))
+        result = cli(*arguments(command, tmp_path))
     assert result.code == 1, result
-    assert f"is in use by another {'training' if verb == 'train' else verb}" in result.err
+    assert f"is in use by another {'training' if command == 'train' else command}" in result.err
     assert f"process {os.getpid()}" in result.err
-    assert_succeeded(cli(*arguments(verb, tmp_path)))
+    assert_succeeded(cli(*arguments(command, tmp_path)))
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -1,4 +1,4 @@
-"""Names of files that are no UTF-8, as old archives unpack on Linux, through the verbs."""
+"""Names of files that are no UTF-8, as old archives unpack on Linux, through the commands."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from diffusionblend.io.volumes import read_volume
 from diffusionblend.runs.record import read_run_record, run_record_path
 
-VERBS = {
+COMMANDS = {
     "import": lambda chest, out: ["import", chest, "-o", out / "a.nii.gz"],
     "simulate": lambda chest, out: ["simulate", chest, "-o", out / "a.h5", "--views", "4"],
     "export": lambda chest, out: ["export", chest, "-o", out / "dicom"],
@@ -23,10 +23,10 @@ VERBS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", VERBS)
-def test_two_runs_with_one_output(verb, tmp_path, chest_file):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_two_runs_with_one_output(name, tmp_path, chest_file):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "diffusionblend", *map(str, VERBS[verb](chest_file, out))]
+    command = [sys.executable, "-m", "diffusionblend", *map(str, COMMANDS[name](chest_file, out))]
     runs = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
@@ -37,7 +37,7 @@ def test_two_runs_with_one_output(verb, tmp_path, chest_file):
     assert codes == [0, 0] or any("exists already" in text for text in said)
     outputs = [p for p in out.iterdir() if not p.name.endswith(".run.json")]
     assert len(outputs) == 1 and not list(out.rglob(".*"))
-    assert read_run_record(run_record_path(outputs[0])).command == verb
-    if verb in ("import", "export"):
+    assert read_run_record(run_record_path(outputs[0])).command == name
+    if name in ("import", "export"):
         written, chest = (read_volume(p, check=False) for p in (outputs[0], chest_file))
         np.testing.assert_allclose(written.values, chest.values, atol=0.5)

@@ -1,4 +1,4 @@
-"""From a DICOM series to a report, by the verbs alone."""
+"""From a DICOM series to a report, by the commands alone."""
 
 from __future__ import annotations
 

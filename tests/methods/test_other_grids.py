@@ -89,8 +89,8 @@ def test_far_pixels_are_refused_at_once_with_the_right_verb(cli, tmp_path, sourc
     monkeypatch.setattr("diffusionblend.io.projections.read_projections", too_late)
     result = cli("reconstruct", path, "-o", out / "a.nii.gz")
     assert_refused(result, "chest is for pixels of 0.6 mm", "24 x 20 pixels of 0.05 mm")
-    verb = "projections import --column-mm" if source == "measured" else "import --size"
-    assert verb in result.err
+    command = "projections import --column-mm" if source == "measured" else "import --size"
+    assert command in result.err
     assert ("column-mm" in result.err) == (source == "measured")
     assert_nothing_in(out)
 
