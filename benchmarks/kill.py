@@ -167,7 +167,7 @@ def _started(words: list[str], log: int, in_process: bool) -> int:
 
 
 def _run_to_the_end(words: list[str], in_process: bool = False, *, fails: bool = False) -> str:
-    """What a run said. Ends the program where it failed, unless `fails` allows that: then the text says so."""
+    """What a run printed. A failed run ends the program; with `fails` its exit code is added."""
     with tempfile.TemporaryFile() as log:
         child = _started(words, log.fileno(), in_process)
         status = _wait(child, PATIENCE_SECONDS)

@@ -52,7 +52,7 @@ def synchronizer(device: torch.device) -> Callable[[], None]:
 
 
 def network_work(prior: Prior, n_blocks: int) -> Work:
-    """One network call on a batch of blocks, as the sampler makes it, with its FLOPs counted."""
+    """One network evaluation of a batch, as the sampler makes it, with its FLOPs counted."""
     size = prior.config.image_size
     x = torch.randn(n_blocks, prior.block_slices, size, size, device=prior.device)
     times = torch.full((n_blocks,), MID_TIMESTEP, device=prior.device)

@@ -198,7 +198,7 @@ def prox_row(case: str, grid: Grid, rounds: int) -> dict[str, object]:
     """The exact proximal step and CG on the same data, in turn.
 
     CG on the normal equations with vectors of the volume's size, as it is usually done; and with
-    vectors of the data's, as the data step here does it.
+    vectors of the data's size, as the data-consistency step does it here.
     """
     geometry = ParallelBeam.fitting(grid, PROX_VIEWS)
     operator = XRayTransform(geometry, grid)

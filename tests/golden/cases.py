@@ -91,7 +91,7 @@ CASES = {
     "diffusionblend++, from tv": Case(
         "diffusionblend++", {"consistency": "cg", "steps": 3, "init": "tv"}
     ),
-    "diffusionblend++, coarse start": Case(
+    "diffusionblend++, coarse-to-fine initialisation": Case(
         "diffusionblend++", {"consistency": "cg", "steps": 4, "fine_steps": 3}, scan="fine"
     ),
     "diffusionblend++, fast": Case(

@@ -148,7 +148,7 @@ def test_the_other_samplers_run_unchanged(kind: str, method: str) -> None:
 
 @pytest.mark.parametrize("name", ["admm-tv-z", "hard"])
 @pytest.mark.parametrize("kind", ["fan", "cone"])
-def test_the_other_data_steps_run_unchanged(kind: str, name: str) -> None:
+def test_the_other_data_consistency_steps_run_unchanged(kind: str, name: str) -> None:
     sampled, unmoved = (
         reconstruct(scan(kind, small_volume(), 12), prior=random_prior(), steps=3, consistency=step)
         for step in (name, "none")

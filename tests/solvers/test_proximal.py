@@ -15,7 +15,7 @@ SHAPE = (2, 9, 11)
 RHOS = [0.01, 0.3, 5.0, 1000.0]
 
 
-def make_transform(shape=SHAPE, n_views=4, n_columns=15, dtype=torch.float32):
+def xray_transform(shape=SHAPE, n_views=4, n_columns=15, dtype=torch.float32):
     geometry = ParallelBeam(
         angles_rad=equally_spaced_angles(n_views), n_columns=n_columns, column_mm=1.0
     )
@@ -33,9 +33,9 @@ def data(operator, dtype=torch.float32):
 @pytest.mark.parametrize(("n_views", "n_columns"), [(4, 15), (20, 15)], ids=["few", "many views"])
 def test_the_dense_minimiser(rho, n_views, n_columns):
     """(A'A + rho I) z = A'y + rho x0, with fewer rays than pixels and with more."""
-    operator = make_transform(n_views=n_views, n_columns=n_columns)
+    operator = xray_transform(n_views=n_views, n_columns=n_columns)
     x0, y = data(operator)
-    matrix = dense_matrix(make_transform(n_views=n_views, n_columns=n_columns, dtype=torch.float64))
+    matrix = dense_matrix(xray_transform(n_views=n_views, n_columns=n_columns, dtype=torch.float64))
     system = matrix.T @ matrix + rho * torch.eye(matrix.shape[1], dtype=torch.float64)
     right_side = matrix.T @ y.double().flatten() + rho * x0.double().flatten()
     expected = torch.linalg.solve(system, right_side).reshape(SHAPE)
@@ -46,7 +46,7 @@ def test_the_dense_minimiser(rho, n_views, n_columns):
 
 @pytest.mark.parametrize("rho", RHOS)
 def test_the_gradient_of_the_objective_vanishes(rho):
-    operator = make_transform(dtype=torch.float64)
+    operator = xray_transform(dtype=torch.float64)
     x0, y = data(operator, torch.float64)
     z = ExactProximal(operator)(x0, y, rho).requires_grad_()
     objective = (operator.forward(z) - y).square().sum() + rho * (z - x0).square().sum()
@@ -55,7 +55,7 @@ def test_the_gradient_of_the_objective_vanishes(rho):
 
 
 def test_one_decomposition_serves_every_rho():
-    operator = make_transform()
+    operator = xray_transform()
     x0, y = data(operator)
     proximal = ExactProximal(operator)
     near, far = proximal(x0, y, 1e6), proximal(x0, y, 1e-3)
@@ -65,7 +65,7 @@ def test_one_decomposition_serves_every_rho():
 
 
 def test_agreement_with_conjugate_gradients():
-    operator = make_transform(shape=(3, 24, 24), n_views=6, n_columns=34)
+    operator = xray_transform(shape=(3, 24, 24), n_views=6, n_columns=34)
     x0, y = data(operator)
     found = ExactProximal(operator)(x0, y, 2.0)
     peer = conjugate_gradient(
@@ -79,7 +79,7 @@ def test_agreement_with_conjugate_gradients():
 
 
 def test_data_that_fit_already_leave_the_volume():
-    operator = make_transform()
+    operator = xray_transform()
     x0, _ = data(operator)
     found = ExactProximal(operator)(x0, operator.forward(x0), 0.1)
     assert torch.equal(found, x0)

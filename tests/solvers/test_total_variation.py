@@ -28,7 +28,7 @@ class Identity(LinearOperator):
         return y.clone()
 
 
-def make_transform(shape=(3, 10, 10), n_views=5, n_columns=15):
+def xray_transform(shape=(3, 10, 10), n_views=5, n_columns=15):
     geometry = ParallelBeam(
         angles_rad=equally_spaced_angles(n_views), n_columns=n_columns, column_mm=1.0
     )
@@ -73,7 +73,7 @@ def test_a_heavy_weight_leaves_the_mean():
 
 
 def test_weight_zero_is_least_squares():
-    operator = make_transform(shape=(2, 6, 6), n_views=12, n_columns=11)
+    operator = xray_transform(shape=(2, 6, 6), n_views=12, n_columns=11)
     y = random_array(operator.range_shape, 1, torch.float64)
     matrix = dense_matrix(operator)
     expected = torch.linalg.lstsq(matrix, y.flatten()).solution.reshape(2, 6, 6)
@@ -119,7 +119,7 @@ def boxes(shape):
 
 
 def test_no_candidate_does_better():
-    operator = make_transform()
+    operator = xray_transform()
     truth = boxes((3, 10, 10))
     y = operator.forward(truth) + 0.2 * random_array(operator.range_shape, 4, torch.float64)
     found = solve(operator, y)
@@ -135,7 +135,7 @@ def test_no_candidate_does_better():
 
 @pytest.mark.parametrize("lowest", [None, -1.0])
 def test_the_penalty_sets_the_speed_and_not_the_solution(lowest):
-    operator = make_transform()
+    operator = xray_transform()
     y = operator.forward(boxes((3, 10, 10)))
     y = y + 0.2 * random_array(operator.range_shape, 5, torch.float64)
     slow, fast = (
@@ -149,7 +149,7 @@ def test_the_penalty_sets_the_speed_and_not_the_solution(lowest):
     "bounds", [{"lowest": -1.0}, {"highest": 0.9}, {"lowest": -1.0, "highest": 0.2}]
 )
 def test_bounds(bounds):
-    operator = make_transform()
+    operator = xray_transform()
     y = operator.forward(boxes((3, 10, 10)))
     y = y + 0.5 * random_array(operator.range_shape, 6, torch.float64)
     lowest, highest = bounds.get("lowest", -math.inf), bounds.get("highest", math.inf)

@@ -244,7 +244,7 @@ def test_a_noise_fraction_shrinks_the_variance_however_many_the_steps() -> None:
 
 
 @pytest.mark.parametrize("name", ["prox", "hard"])
-def test_real_data_steps_follow_the_closed_form(name: str) -> None:
+def test_real_data_consistency_steps_follow_the_closed_form(name: str) -> None:
     """Many slices with the same projections; a state of `carried` is one slice's pixels here."""
     one = small_volume((1, 6, 6))
     many = Volume(np.repeat(one.values, 4000, 0), replace(one.grid, shape=(4000, 6, 6)))

@@ -97,7 +97,7 @@ def test_presets_settle_what_is_not_set_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("consistency", ["hard", "dps", "none"])
-def test_presets_start_from_noise_without_a_data_step_on_the_estimate(consistency: str) -> None:
+def test_presets_start_from_noise_unless_the_estimate_is_made_consistent(consistency: str) -> None:
     for name in PRESETS:
         settings = make_method(preset=name, consistency=consistency).resolved()
         assert (settings.init, settings.init_timestep) == ("noise", None)
