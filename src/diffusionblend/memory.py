@@ -1,4 +1,4 @@
-"""How much memory there is, as far as the system tells."""
+"""How much memory there is, as far as the system reports it."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def resident_bytes(pid: int) -> int | None:
     if found is not None:
         return found
     with suppress(OSError, ValueError, subprocess.SubprocessError):
-        told = subprocess.run(  # noqa: S603
+        printed = subprocess.run(  # noqa: S603
             ["ps", "-o", "rss=", "-p", str(pid)],  # noqa: S607
             capture_output=True,
             timeout=5,
             check=True,
         )
-        return int(told.stdout) * KIB
+        return int(printed.stdout) * KIB
     return None

@@ -26,14 +26,14 @@ def local_rank() -> int | None:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of how many processes this one is; alone unless told otherwise."""
+    """Which of how many processes this one is; alone by default."""
 
     rank: int = 0
     count: int = 1
 
     @classmethod
     def started(cls, device: str = "cpu") -> Ranks:
-        """The ranks that torchrun's environment tells of, joined by gloo (CPU) or NCCL (CUDA)."""
+        """The ranks in torchrun's environment, joined by gloo (CPU) or NCCL (CUDA)."""
         if rank_and_count()[1] == 1:
             return cls()
         import torch.distributed as distributed

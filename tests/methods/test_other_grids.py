@@ -1,4 +1,4 @@
-"""Slices that are not the prior's own: reconstructed on its grid, handed back on the wanted one."""
+"""Slices of other sizes: reconstructed on the prior's grid, interpolated to the requested one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_command_line_says_where_it_was_reconstructed(cli, tmp_path, other, 
     run = ("reconstruct", path, "-o", output, "--prior", tiny_prior, "--device", "cpu")
     result = cli(*run, "--steps", 2, "--seed", 3)
     assert_succeeded(result)
-    assert "on the prior's grid, 16 x 16 pixels of 3.75 mm, and handed back on 24 x 20" in (
+    assert "on the prior's grid, 16 x 16 pixels of 3.75 mm, and interpolated to 24 x 20" in (
         result.out
     )
     expected = reconstruct(other, prior=tiny_prior, **FEW).volume

@@ -1,4 +1,4 @@
-"""Blocks of every pixel size: areas and distances in mm by what the network is told of them."""
+"""Blocks of every pixel size: areas and distances in mm by the inputs that the network gets."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def test_sizes_are_the_networks_and_batches_of_about_the_same_pixels() -> None:
     assert share == pytest.approx(0.25, abs=0.06)
 
 
-def test_what_is_told_is_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lengths_given_are_those_of_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The disc's area and the slices' distance in mm, from the block and the told lengths alone."""
-    monkeypatch.setattr(multi_size, "TOLD_WRONG", 0.0)
-    monkeypatch.setattr(multi_size, "NOT_TOLD_SHARE", 0.0)
+    monkeypatch.setattr(multi_size, "LENGTH_ERROR", 0.0)
+    monkeypatch.setattr(multi_size, "OMITTED_SHARE", 0.0)
     moved = Augmentation(moved=1.0, shift=0.0)
     sizes, spacings, strides = set(), set(), set()
     for step in range(60):
@@ -104,7 +104,7 @@ def test_what_is_told_is_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spacings == {SLICE_MM * n for n in (1, 2, 3, 4)}
 
 
-def test_some_lengths_are_a_little_wrong_and_some_are_not_told() -> None:
+def test_some_lengths_are_a_little_wrong_and_some_are_omitted() -> None:
     codes = torch.cat([batch(step).codes for step in range(80)])
     missing = (codes[:, 1:] == 0).all(1)
     assert missing.float().mean() == pytest.approx(0.1, abs=0.05)
@@ -194,7 +194,7 @@ def test_a_paused_run_waits_and_its_time_does_not_count(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"network": TINY}, "told no lengths"),
+        ({"network": TINY}, "lengths are no inputs"),
         ({"source_size": 8}, "source_size is 8"),
         ({"source_size": 33}, "source_size is 33"),
         ({"code": "mm"}, "code in mm"),

@@ -69,9 +69,9 @@ def normalised_data(scan: Projections, device: str = "cpu") -> tuple[LinearOpera
 def to_denoiser(prior: Prior, grid: Grid, *, seed: int = 0) -> Any:
     """deepinv's `Denoiser` of a joint prior: forward(x, sigma) of volumes (batch, 1, z, y, x).
 
-    grid: of the volumes, whose lengths the prior may be told. Blocks are drawn afresh at every
-    call, from `seed` on; sigma is in the images' range. Raises InputError for a prior that is not
-    joint or not for such slices, and where deepinv is not installed.
+    grid: of the volumes; its pixel size and slice spacing may be inputs of the prior. Blocks are
+    drawn afresh at every call, from `seed` on; sigma is in the images' range. Raises InputError for
+    a prior that is not joint or not for such slices, and where deepinv is not installed.
     """
     deepinv = imported("deepinv")
     if prior.config.prior_type != "joint":
@@ -79,7 +79,7 @@ def to_denoiser(prior: Prior, grid: Grid, *, seed: int = 0) -> Any:
             f"The prior is of the type {prior.config.prior_type!r}.", "a joint prior, as chest"
         )
     check_prior_fits(prior, grid)
-    told = prior.for_grid(grid)
+    fitted = prior.for_grid(grid)
     partitions = draw_partitions(
         grid.shape[0],
         prior.block_slices,
@@ -97,7 +97,7 @@ def to_denoiser(prior: Prior, grid: Grid, *, seed: int = 0) -> Any:
         def forward(self, x: torch.Tensor, sigma: Any, **_: Any) -> torch.Tensor:
             level = 2 * float(torch.as_tensor(sigma).flatten()[0])
             clean = [
-                denoised_volume(told, 2 * one[0] - 1, level, next(partitions), grid.spacing_mm[0])
+                denoised_volume(fitted, 2 * one[0] - 1, level, next(partitions), grid.spacing_mm[0])
                 for one in x
             ]
             return (torch.stack(clean)[:, None] + 1) / 2

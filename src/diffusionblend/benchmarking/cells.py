@@ -1,4 +1,4 @@
-"""What a benchmark runs: subjects (volumes or measured scans) and cells, told apart by all that
+"""What a benchmark runs: subjects (volumes or measured scans) and cells, distinguished by all that
 decides a result.
 """
 

@@ -159,12 +159,12 @@ def _check_required(
             missing.append(option)
     if missing:
         names_of = [" or ".join([*o.aliases, o.name]) for o in missing]
-        told = [o.help.rstrip(".") for o in missing]
+        needed = [o.help.rstrip(".") for o in missing]
         if len(missing) > 1:
-            told = [f"{n}: {t}" for n, t in zip(names_of, told, strict=True)]
+            needed = [f"{n}: {t}" for n, t in zip(names_of, needed, strict=True)]
         raise UsageError(
             f"{name} was given no {' and no '.join(names_of)}.",
-            "; ".join(told),
+            "; ".join(needed),
             COMMANDS[name].examples[0],
         )
 

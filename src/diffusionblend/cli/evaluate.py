@@ -71,19 +71,19 @@ class Evaluate:
         from diffusionblend.evaluation.metrics import evaluate
         from diffusionblend.io.volumes import read_volume
 
-        spread_file = find_deviation(self.reconstruction, say, self.deviation)
-        outputs = self._checked_outputs(spread_file)
+        deviation_file = find_deviation(self.reconstruction, say, self.deviation)
+        outputs = self._checked_outputs(deviation_file)
         record = RunRecord(command="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
             add_input(record, path)
-        for other in (self.projections, spread_file):
+        for other in (self.projections, deviation_file):
             if other is not None:
                 add_input(record, other)
         with timed_part(record, "read", self.reconstruction.name):
             volume = read_volume(self.reconstruction, check=False)
             reference = read_volume(self.reference, check=False)
             self._check_units(volume, reference)
-            deviation = self._deviation(spread_file, volume)
+            deviation = self._deviation(deviation_file, volume)
         with timed_part(record, "evaluate", self.reconstruction.name) as on_step:
             residual = self._residual(volume)
             evaluation = evaluate(
@@ -108,10 +108,10 @@ class Evaluate:
         for path in outputs:
             say(f"wrote {path}")
 
-    def _checked_outputs(self, spread_file: Path | None) -> list[Path]:
+    def _checked_outputs(self, deviation_file: Path | None) -> list[Path]:
         """The outputs asked for; raises InputError for what could not be written in the end."""
         outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
-        inputs = [self.reconstruction, self.reference, self.projections, spread_file]
+        inputs = [self.reconstruction, self.reference, self.projections, deviation_file]
         check_outputs_are_no_inputs(outputs, [p for p in inputs if p is not None])
         if len({p.resolve() for p in outputs}) < len(outputs):
             raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")

@@ -94,7 +94,7 @@ class Import:
         say(f"wrote {self.output}")
 
     def _check_voxels(self) -> None:
-        """Raise InputError for a size of voxels that the source tells itself, or that none has."""
+        """Raise InputError for a voxel size that the source has itself, or an impossible one."""
         from diffusionblend.io.atomic import file_suffix
         from diffusionblend.io.formats.numpy_volume import NUMPY_SUFFIXES
 
@@ -102,7 +102,7 @@ class Import:
             return
         if file_suffix(self.source) not in NUMPY_SUFFIXES:
             raise InputError(
-                f"--voxel-mm was given, but {self.source} tells the size of its voxels itself.",
+                f"--voxel-mm was given, but {self.source} contains its own voxel size.",
                 "a NumPy array (.npy, .npz)",
                 "--spacing-mm, to resample to another spacing",
             )

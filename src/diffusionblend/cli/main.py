@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
                 return 0
             command.run()
     except InputError as error:
-        _tell(str(error))
+        _print_error(str(error))
         return error.exit_code
     except BrokenPipeError:
         return EXIT_BROKEN_PIPE
@@ -93,10 +93,10 @@ def run(arguments: Sequence[str]) -> int:
         print("diffusionblend: terminated; no half-written file is left", file=sys.stderr)
         return terminated.exit_code
     except (MemoryError, RecursionError, RuntimeError) as error:
-        told = _out_of_memory(error)
-        if told is None:
+        message = _out_of_memory(error)
+        if message is None:
             raise
-        _tell(told)
+        _print_error(message)
         return InputError.exit_code
     finally:
         for number, handler in previous.items():
@@ -201,7 +201,7 @@ def _list_of(first: str, names: Sequence[str]) -> str:
 
 def _report_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning as one plain line, in place of Python's with the line of source that gave it."""
-    _tell(f"warning: {' '.join(str(message).split())}")
+    _print_error(f"warning: {' '.join(str(message).split())}")
 
 
 def _print_any_name() -> None:
@@ -211,14 +211,14 @@ def _print_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     """A message on standard error."""
     print(f"diffusionblend: {printable(text)}", file=sys.stderr)
 
 
 def _system_reports(error: OSError) -> int:
     """Tell of an error of the system; the exit code."""
-    _tell(f"the system reports: {error}")
+    _print_error(f"the system reports: {error}")
     return InputError.exit_code
 
 

@@ -50,7 +50,7 @@ class ProjectionsInfo:
             say(f"{name.replace('_', ' '):24} {_as_text(value)}")
 
     def _raw_facts(self) -> dict[str, object]:
-        """Of a measured scan; one without angles is described, and what it lacks told."""
+        """Of a measured scan; one without angles is described with what it lacks."""
         from diffusionblend.io.scans.registry import read_raw_scan
 
         try:

@@ -173,7 +173,7 @@ class ScanRun:
         """Every sample that is not there yet as a run of its own, then mean and deviation."""
         import torch
 
-        spread, options = deviation_path(self.output), self.options
+        deviation_file, options = deviation_path(self.output), self.options
         paths = self._sample_paths()
         if options.force and self.is_first:
             remove_samples(paths, self.output)
@@ -190,13 +190,15 @@ class ScanRun:
         record = self.record
         mean, deviation = combine(paths, residual, record)
         record.results["identity"] = self._identity(self.method)
-        with recorded(record, self.output, spread):
-            write_volume(self._in_unit(deviation, difference=True), spread, force=options.force)
+        with recorded(record, self.output, deviation_file):
+            write_volume(
+                self._in_unit(deviation, difference=True), deviation_file, force=options.force
+            )
             write_volume(self._in_unit(mean), self.output, force=options.force)
         if not options.keep_samples:
             remove_samples(paths, self.output)
         say(
-            f"wrote the mean {self.output} and the standard deviation {spread} of "
+            f"wrote the mean {self.output} and the standard deviation {deviation_file} of "
             f"{options.samples} samples: on average "
             f"{record.results['mean_standard_deviation_hu']:.0f} HU",
             every_rank=self.alone,
@@ -235,11 +237,11 @@ class ScanRun:
             "network_share": result.network_share,
             "identity": self._identity(task.method),
         }
-        told = None
-        if self.work is self.scan:  # what is handed back on another grid fits less well
-            told = residual_note(task.method, self.scan, result.relative_residual)
-        if told is not None:
-            record.results["notes"] = [told]
+        note = None
+        if self.work is self.scan:  # what is interpolated to another grid fits less well
+            note = residual_note(task.method, self.scan, result.relative_residual)
+        if note is not None:
+            record.results["notes"] = [note]
         with recorded(record, output), timed_part(record, "write", output.name):
             write_volume(volume, output, force=self.options.force)
         made = f"{task.label}, seed {task.method.first_seed}" if task.label else f"wrote {output}"
@@ -248,8 +250,8 @@ class ScanRun:
             f"{result.network_evaluations} network evaluations, {result.seconds['total']:.0f} s",
             every_rank=self.alone,
         )
-        if told is not None:
-            say(f"note: {told}", every_rank=self.alone)
+        if note is not None:
+            say(f"note: {note}", every_rank=self.alone)
 
     def _report_grid(self) -> None:
         """Say, and record, where another grid is reconstructed on than the one that is written."""
@@ -259,9 +261,9 @@ class ScanRun:
             f"{g.shape[1]} x {g.shape[2]} pixels of {g.pixel_mm:.3g} mm"
             for g in (self.work.grid, self.scan.grid)
         )
-        told = f"reconstructed on the prior's grid, {own}, and handed back on {wanted}"
-        self.record.results["grid"] = told
-        say(f"note: {told}", every_rank=self.alone)
+        grids = f"reconstructed on the prior's grid, {own}, and interpolated to {wanted}"
+        self.record.results["grid"] = grids
+        say(f"note: {grids}", every_rank=self.alone)
 
     def _report_plan(self, steps_done: int) -> None:
         """Print, and record, what the run will cost, where it is long or only that is wanted."""

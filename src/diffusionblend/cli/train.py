@@ -211,7 +211,7 @@ class Train:
             say(line)
 
     def _check_output(self) -> None:
-        """Refuse a finished prior, unless told to go on or start anew, and foreign folders."""
+        """Refuse foreign folders, and a finished prior unless it is to be continued or replaced."""
         from diffusionblend.priors.prior import PRIOR_FILE
         from diffusionblend.training.cache import INDEX_FILE
         from diffusionblend.training.checkpoint import CHECKPOINT_FILE

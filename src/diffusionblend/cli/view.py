@@ -98,8 +98,8 @@ class View:
             for n, p in zip(names, paths, strict=True)
             if p in deviations
         }
-        spread = {n: d for n, d in found.items() if d is not None}
-        scene = Scene.of(read, names[0] if self.reference is not None else None, spread)
+        shown = {n: d for n, d in found.items() if d is not None}
+        scene = Scene.of(read, names[0] if self.reference is not None else None, shown)
         for notice in scene.notices:
             say(f"note: {notice}")
         return scene

@@ -1,4 +1,4 @@
-"""Mean and spread of several samples of one scan, one volume in memory at a time."""
+"""Mean and standard deviation of several samples of one scan, one volume in memory at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mean_and_deviation(samples: Iterable[Volume]) -> tuple[Volume, Volume]:
         mean = mean + difference / count
         squares = squares + difference * (volume.values - mean)
     if first is None or count < 2:
-        raise InputError(f"A spread was asked for of {count} sample(s).", "two or more")
+        raise InputError(f"A standard deviation was requested of {count} sample(s).", "two or more")
     return first.with_values(mean), first.with_values(np.sqrt(squares / (count - 1)))
 
 

@@ -1,4 +1,4 @@
-"""Whether numbers can be CT numbers: what plainly is none is refused, what is doubtful is told.
+"""Whether numbers can be CT numbers: the impossible is refused, the doubtful reported.
 
 HU mean air near -1000 and water 0. A reconstruction may also be in 1/mm, of which every value lies
 within 10 of 0.

@@ -104,9 +104,9 @@ def calibrate(
     inside = body_mask(reference)
     truth = reference.values[inside].astype(np.float64)
     error = np.abs(mean.values[inside] - truth)
-    spread = deviation.values[inside].astype(np.float64)
+    sd = deviation.values[inside].astype(np.float64)
     tissues = {
-        tissue.label: _coverage(error, spread, truth, tissue)
+        tissue.label: _coverage(error, sd, truth, tissue)
         for tissue in (EVERYWHERE, *TISSUES.values())
     }
     expected = {k: expected_share(k, n_samples) for k in WIDTHS}
@@ -128,7 +128,7 @@ def expected_share(width: float, n_samples: int | None = None) -> float:
     return float(1 - 2 * t.sf(width / math.sqrt(1 + 1 / n_samples), n_samples - 1))
 
 
-def _coverage(error: np.ndarray, spread: np.ndarray, truth: np.ndarray, tissue: Tissue) -> Coverage:
+def _coverage(error: np.ndarray, sd: np.ndarray, truth: np.ndarray, tissue: Tissue) -> Coverage:
     """Of the voxels whose truth lies in the range; all flat arrays of the body's voxels, in HU."""
     chosen = tissue.mask(truth)
     n_voxels = int(chosen.sum())
@@ -141,13 +141,13 @@ def _coverage(error: np.ndarray, spread: np.ndarray, truth: np.ndarray, tissue: 
             mean_deviation_hu=None,
             rms_error_hu=None,
         )
-    error, spread = error[chosen], spread[chosen]
+    error, sd = error[chosen], sd[chosen]
     return Coverage(
         low_hu=tissue.low_hu,
         high_hu=tissue.high_hu,
         n_voxels=n_voxels,
-        within={k: float((error <= k * spread).mean()) for k in WIDTHS},
-        mean_deviation_hu=float(spread.mean()),
+        within={k: float((error <= k * sd).mean()) for k in WIDTHS},
+        mean_deviation_hu=float(sd.mean()),
         rms_error_hu=float(np.sqrt((error**2).mean())),
     )
 

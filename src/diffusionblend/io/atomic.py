@@ -49,7 +49,7 @@ _REASONS = {
 
 
 def file_suffix(path: Path | str) -> str:
-    """The suffix that tells a file's format, in lower case: `.nii.gz` for `a.1.nii.gz`."""
+    """The suffix that determines a file's format, in lower case: `.nii.gz` for `a.1.nii.gz`."""
     suffixes = Path(path).suffixes
     if len(suffixes) > 1 and suffixes[-1].lower() in COMPRESSION_SUFFIXES:
         return "".join(suffixes[-2:]).lower()
@@ -126,7 +126,7 @@ def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
 
 
 def temporary_path(path: Path, kind: str = PARTIAL) -> Path:
-    """A hidden name beside `path` that tells the output, the machine and the process."""
+    """A hidden name beside `path` that names the output, the machine and the process."""
     owner = f"{machine_mark()}-{os.getpid()}-{secrets.token_hex(6)}"
     return path.with_name(f".{_output_mark(path)}.{owner}.{kind}{file_suffix(path)}")
 
@@ -299,7 +299,7 @@ def sha256_of(path: Path | str, on_step: Callable[[int, int], None] | None = Non
 
 @contextmanager
 def silent_libraries() -> Iterator[None]:
-    """Keep what C++ libraries print on the standard error away; their exceptions tell it anyway."""
+    """Suppress what C++ libraries print on standard error; their exceptions contain it too."""
     sys.stderr.flush()
     kept, nowhere = os.dup(STANDARD_ERROR), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -22,7 +22,7 @@ CHECKSUM = "crc32"
 def read_json_lines(path: Path) -> list[dict]:
     """The objects of the file, none where there is no file; a line cut short by a kill is left out.
 
-    So is a damaged line, with a warning: what it told of is done again.
+    So is a damaged line, with a warning: its work is done again.
     """
     if not path.exists():
         return []
@@ -36,8 +36,8 @@ def read_json_lines(path: Path) -> list[dict]:
             rows.append(row)
     if damaged:
         warnings.warn(
-            f"line(s) {', '.join(map(str, damaged))} of {path} are damaged and left out; what they "
-            "tell of is done again",
+            f"line(s) {', '.join(map(str, damaged))} of {path} are damaged and left out; their "
+            "work is done again",
             stacklevel=2,
         )
     return rows

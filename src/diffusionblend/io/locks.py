@@ -46,7 +46,7 @@ def folder_locked(folder: Path | str, what: str) -> Iterator[None]:
     """Hold a folder for a run of this process; the lock file goes with the run.
 
     what: what runs, such as "training", for the message. The lock of a run that was killed is taken
-    over: at once where the system tells that nobody holds it, and where it is of another machine
+    over: at once where the system reports that nobody holds it, and where it is of another machine
     once it is no longer renewed. Raises InputError where another run holds the folder, and
     OutputWriteError where none can be kept there.
     """
@@ -90,7 +90,7 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _hold(file: IO[str]) -> bool | None:
-    """Whether the system gives us the lock at once; None where it cannot tell."""
+    """Whether the system gives us the lock at once; None where it does not know."""
     try:
         import fcntl
     except ImportError:

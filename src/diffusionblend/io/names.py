@@ -30,6 +30,6 @@ def plain_path(path: Path) -> Iterator[str]:
 
 
 def _ascii_suffixes(path: Path) -> str:
-    """The last one or two suffixes, by which libraries tell formats."""
+    """The last one or two suffixes, by which libraries recognise formats."""
     suffixes = path.suffixes[-2:] if path.suffix.lower() in (".gz", ".bz2") else path.suffixes[-1:]
     return "".join(suffixes).encode("ascii", "ignore").decode()

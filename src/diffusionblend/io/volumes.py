@@ -207,7 +207,7 @@ def _write_image(image: SimpleITK.Image, temporary: Path) -> None:
     try:
         with silent_libraries(), plain_path(temporary) as name:
             sitk.WriteImage(image, name)
-        if file_suffix(temporary) in NIFTI_SUFFIXES:  # of which SimpleITK 2.5 does not tell
+        if file_suffix(temporary) in NIFTI_SUFFIXES:  # which SimpleITK 2.5 does not report
             check_nifti(temporary)
     except (RuntimeError, InputError) as error:
         raise OSError(errno.EIO, str(error)) from error

@@ -222,8 +222,8 @@ def reconstruct_with(
 ) -> Reconstruction:
     """A volume in HU by a method and loaded priors: resolve, normalise, run, convert.
 
-    What no prior serves as it is gets reconstructed on the prior's grid and handed back on the
-    scan's (`Reach`); the residual is of what is handed back. Raises InputError as the method does,
+    A grid that no prior serves is replaced by the prior's, and the result is interpolated to the
+    scan's (`Reach`); the residual is that of the result. Raises InputError as the method does,
     and where a running estimate is asked for of a method that has none. Values are returned as they
     are; a relative residual that is not finite reveals NaN.
     """

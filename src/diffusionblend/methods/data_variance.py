@@ -16,8 +16,8 @@ MISFIT_PIXELS = 0.35
 its mean over pixels: what the operator cannot explain in any scan that it did not simulate itself.
 Measured on training patients at 128 x 128 (0.2 to 0.5; docs/log.md)."""
 ROUGHNESS_SHARE = 1 / 6
-"""Variance of noise and misfit, as a share of the roughness of the lines, where no photons are
-told: 0.1 to 0.2 for chests with little noise."""
+"""Variance of noise and misfit, as a share of the roughness of the lines, without a
+photon count: 0.1 to 0.2 for chests with little noise."""
 
 
 def variance_of_data(problem: Problem) -> float:

@@ -62,7 +62,7 @@ class FbpUnet(Method):
 
 
 def told_views(prior: Restorer, projections: Projections) -> tuple[int, float]:
-    """What the network is told of a scan: its views and its arc in degrees, or zeros for nothing.
+    """A network's inputs from a scan: its views and its arc in degrees, or zeros if it takes none.
 
     Raises InputError unless the views are equally spaced and such as it was trained for.
     """

@@ -54,8 +54,8 @@ class Problem:
     ) -> Problem:
         """The problem of a scan, on a device.
 
-        with_noise: with its variance and weights. Raises InputError where the scan does not tell
-        its photons.
+        with_noise: with its variance and weights. Raises InputError where the scan does not
+        contain its photon count.
         """
         grid = projections.grid
         pixel_mm = grid.spacing_mm[2]

@@ -66,7 +66,7 @@ def check_fields(settings: object) -> None:
 
 
 def _accepts(hint: Any, value: object) -> bool:
-    """Whether a value is of a type; of types that are not told apart here any is."""
+    """Whether a value is of a type; any value passes for a type that is not checked here."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _accepts(arguments[0], value)

@@ -1,4 +1,4 @@
-"""What numbers that are all valid give away: a wide object, a saturated detector, a lying axis."""
+"""Signs of faults in valid numbers: a wide object, a saturated detector, an axis along the rows."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ EDGE_PARTS = 40
 EMPTY_LINE = 0.05
 """Rows whose line integrals stay below hold no object."""
 WIDE_SHARE = 0.12
-"""Line integrals at an end above this share of a row's high ones are told."""
+"""Line integrals at an end above this fraction of a row's high ones are reported."""
 BRIGHT_LINE = -0.03
-"""Line integrals at an end below, in the median of a row's views, are told."""
+"""Line integrals at an end below, in the median of a row's views, are reported."""
 STEADY_SHARE = 0.2
 MOST_BEAM_LOSS = 0.7
 """Ends that vary by less over the views, and read less, may be a beam that became weaker."""
-TOLD_VIEWS = 0.1
-"""Ends are told where so large a share of views and rows is so."""
+REPORTED_VIEWS = 0.1
+"""Ends are reported where this fraction of views and rows is so."""
 MOST_VALUES = 4_000_000
 """Of more values, some that lie evenly among them stand for all."""
 FEWEST_AT_HIGHEST = 10
 SATURATED_SHARE = 1e-3
 PILED_UP = 2.0
 """A detector counts as saturated where its highest value is there so many times as often as the
-next, which values that only spread never are."""
+next, which values that only vary never are."""
 AIR_SHARE = 0.01
 NEAREST_EDGE = 0.1
 NEAREST_EDGE_WHOLE_TURN = 0.02
@@ -38,7 +38,7 @@ lies along the rows; and how large the former is at least."""
 UNSTEADY = 0.03
 UNEVEN_VIEWS = 0.25
 FAR_APART_RAD, HARDLY = np.radians(5.0), 0.2
-"""Views further apart that differ by less than this share of what rows do are told."""
+"""Views further apart that differ by less than this fraction of what rows do are reported."""
 EMPTY_VIEW = 0.05
 """Views with less than this of what the median view attenuates show no object."""
 
@@ -81,14 +81,14 @@ def edge_notes(
     level = float(np.median(np.max(ends, axis=0)[far])) if far.any() else 0.0
     steady = max(float(end.std(axis=0).mean()) for end in ends) < STEADY_SHARE * level
     follows = air_columns > 0 and steady and level < MOST_BEAM_LOSS
-    if far.mean() > TOLD_VIEWS and not follows:
+    if far.mean() > REPORTED_VIEWS and not follows:
         notes.append(
             f"the outermost columns read {level:.2f}, and not air, in {100 * far.mean():.0f} % of "
             "views and rows: an object wider than the detector, which makes values too high and "
             "bright at the rim; or a beam that became weaker after the flats (air_columns)"
         )
     bright = np.min([np.median(end, axis=0) for end in ends], axis=0) < BRIGHT_LINE
-    if bright.mean() > TOLD_VIEWS and not air_columns:
+    if bright.mean() > REPORTED_VIEWS and not air_columns:
         lowest = min(float(np.median(end)) for end in ends)
         notes.append(
             f"the outermost columns are brighter than the open beam (line integrals of "
@@ -102,7 +102,7 @@ def view_notes(lines: np.ndarray, scan: RawScan) -> list[str]:
     """Sentences on views without an object, views that are the same, and a single view."""
     notes = []
     if len(lines) == 1:
-        notes.append("the scan has a single view, from which no slice can be told")
+        notes.append("the scan has a single view, which does not determine a slice")
     means = lines.mean(axis=(1, 2), dtype=np.float64)
     empty = np.flatnonzero(means < EMPTY_VIEW * np.median(means))
     if len(lines) > 2 and len(empty) and np.median(means) > 0:

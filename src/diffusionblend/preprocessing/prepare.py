@@ -56,12 +56,12 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     settings = settings or PrepareSettings()
     scan = _with_stated(scan, settings)
     kind = _kind(scan, settings)
-    told = [*scan.notes, *saturation_notes(scan)]
+    notes = [*scan.notes, *saturation_notes(scan)]
     scan, assumed = _with_middle(scan, kind)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
     check_line_integrals(lines)
-    correction.notes[:0] = told
+    correction.notes[:0] = notes
     correction.notes += assumed + view_notes(lines, scan)
     _check_axes(lines, settings, correction)
     correction.notes += order_notes(lines, scan.angles_rad)
@@ -100,7 +100,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
 
 
 def _check_axes(lines: np.ndarray, settings: PrepareSettings, correction: Correction) -> None:
-    """Raises InputError where axes seem to be exchanged; told alone where the axis is stated."""
+    """Raises InputError where axes seem to be exchanged; only reported where the axis is stated."""
     for check in (check_order, check_upright):
         try:
             check(lines)
@@ -173,16 +173,16 @@ def _kind(scan: RawScan, settings: PrepareSettings) -> str:
 def _with_middle(scan: RawScan, kind: str) -> tuple[RawScan, list[str]]:
     """The scan with the middle of its whole detector for what is not known of its centre.
 
-    Of the row always, of the column for a fan and a cone; with what is to be told.
+    Of the row always, of the column for a fan and a cone; with notes.
     """
     n_rows, n_columns = scan.detector_shape
-    told = []
+    notes = []
     if scan.centre_row is None:
         scan = replace(scan, centre_row=(n_rows - 1) / 2 - scan.first_row)
     if kind != "parallel" and scan.centre_column is None:
         column = (n_columns - 1) / 2
         centre_column = column - scan.first_column
-        told.append(
+        notes.append(
             f"the centre of rotation is taken to be the middle of the detector, column {column:g}"
         )
         if not -0.5 <= centre_column <= scan.data.shape[2] - 0.5:
@@ -193,7 +193,7 @@ def _with_middle(scan: RawScan, kind: str) -> tuple[RawScan, list[str]]:
                 "--centre-column, if the axis is elsewhere; or other --columns",
             )
         scan = replace(scan, centre_column=centre_column)
-    return scan, told
+    return scan, notes
 
 
 def _centre(

@@ -54,15 +54,15 @@ def summarise_prior(name_or_folder: str | Path) -> PriorSummary:
     except InputError as error:
         return PriorSummary(name=name, folder=folder, problem=error.got)
     network, trained = _network(facts), _mapping(facts.get("trained"))
-    told = bool(network.get("length_codes"))
+    any_size = bool(network.get("length_codes"))
     digest = sha256_of_weights(folder)
     whole = digest == facts.get("weights_sha256")
     return PriorSummary(
         name=name,
         folder=folder,
-        slice_pixels=None if told else network.get("image_size"),
-        told_lengths=told if network else None,
-        pixel_range_mm=_pixel_range_mm(facts) if told else None,
+        slice_pixels=None if any_size else network.get("image_size"),
+        told_lengths=any_size if network else None,
+        pixel_range_mm=_pixel_range_mm(facts) if any_size else None,
         parameters=_n_parameters(folder / WEIGHTS_FILE),
         block_slices=_block_slices(network),
         prior_type=network.get("prior_type"),

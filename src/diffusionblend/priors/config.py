@@ -39,8 +39,8 @@ class NetworkConfig:
     norm_groups: int = 16
     """Groups of each group normalisation."""
     length_codes: int = 0
-    """Numbers of the Fourier code of each of pixel size and slice spacing, which a network for
-    every pixel size is told in mm; 0: it is told neither, and is for slices of image_size alone."""
+    """Length of the Fourier embeddings of pixel size and slice spacing (mm), inputs of networks for
+    every pixel size; 0: neither is an input, and slices have image_size pixels."""
     refine: int = 0
     """Channels of two residual blocks at full resolution after the last layer; 0 for none."""
 

@@ -85,7 +85,7 @@ def apply_unet(
     """The network's raw output, float32, for blocks x_t (B, k, H, W) at t (B,) with code (B,).
 
     (B, output slices, H, W): k, or 1 where only the middle slice is returned. code: (B, 3) where
-    the network is told lengths, see `CodeEmbedding`.
+    pixel size and slice spacing are inputs, see `CodeEmbedding`.
 
     `bf16` runs it under autocast; the module stays in float32, since casting diffusers' UNet whole
     fails in its class embedding.

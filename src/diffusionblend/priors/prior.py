@@ -239,12 +239,12 @@ def _check_config(unet: torch.nn.Module, folder: Path) -> None:
         "the file as 'diffusionblend train' wrote it",
         "fetch or train the prior again",
     )
-    told = {k: v for k, v in found.items() if not k.startswith("_")}
+    stated = {k: v for k, v in found.items() if not k.startswith("_")}
     own = json.loads(unet.to_json_string())  # type: ignore[operator]
-    other = sorted(key for key, value in told.items() if own.get(key, value) != value)
+    other = sorted(key for key, value in stated.items() if own.get(key, value) != value)
     if other:
         raise InputError(
-            f"{path} has another {other[0]} than {PRIOR_FILE} says: {told[other[0]]}.",
+            f"{path} has another {other[0]} than {PRIOR_FILE} says: {stated[other[0]]}.",
             "the two files of one prior",
             "fetch or train the prior again",
         )

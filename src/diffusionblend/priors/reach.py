@@ -1,7 +1,7 @@
 """Which slices a prior serves, and the grid on which it reconstructs those that it does not.
 
 Projections do not fix the pixels: any grid over the same field of view will do. So slices of
-another size are reconstructed on the prior's own grid and handed back on the one that was wanted.
+another size are reconstructed on the prior's own grid and interpolated to the requested one.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ class CodeEmbedding(nn.Module):
         """See the class."""
         dtype = self.linear_1.weight.dtype
         position, lengths = self.embed(codes[:, 0]).to(dtype), self.lengths(codes[:, 1:]).to(dtype)
-        told = self.size_2(functional.silu(self.size_1(lengths)))
-        return self.linear_2(functional.silu(self.linear_1(position))) + told
+        sizes = self.size_2(functional.silu(self.size_1(lengths)))
+        return self.linear_2(functional.silu(self.linear_1(position))) + sizes
 
     def lengths(self, mm: torch.Tensor) -> torch.Tensor:
         """The code (B, 2 (length_codes + 1)) of two lengths: for each 1, its sines and cosines."""

@@ -15,7 +15,7 @@ from diffusionblend.priors.trained_network import TrainedNetwork
 class Restorer(TrainedNetwork):
     """A network that restores an FBP in one evaluation; not a diffusion prior.
 
-    Of the scans that it was trained for: certain views, or any, which it is told then.
+    Of the scans that it was trained for: certain views, or any, which are then its input.
     """
 
     prediction: ClassVar[str] = "residual"
@@ -25,7 +25,7 @@ class Restorer(TrainedNetwork):
     ) -> torch.Tensor:
         """FBP images (B, 1, H, W), network range, with what they lack added.
 
-        views, arc_degrees: of their scan, for a network that is told them, else 0. Raises
+        views, arc_degrees: of their scan, for a network that takes them as inputs, else 0. Raises
         InputError where H or W does not suit the network.
         """
         times = torch.full((len(image),), views, dtype=torch.long, device=image.device)

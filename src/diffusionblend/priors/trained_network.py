@@ -42,7 +42,7 @@ class TrainedNetwork:
     is bfloat16 where the device has it in hardware; int8 by `use_precision`. source: the name,
     folder or hub id that it was loaded by, None for one made in memory. pixel_range_mm: smallest
     and largest pixels that a network for every pixel size was trained for; None where that is not
-    known. lengths_mm: pixel size and slice spacing that such a network is told; 0 for one that is
+    known. lengths_mm: pixel size and slice spacing, the inputs of such a network; 0 for one that is
     not known.
     """
 
@@ -65,13 +65,13 @@ class TrainedNetwork:
         )
 
     def for_grid(self, grid: Grid) -> Self:
-        """The same network, told the lengths of a grid; itself where it is told none."""
+        """The same network with a grid's lengths as inputs; itself where it takes none."""
         if not self.config.length_codes:
             return self
         return replace(self, lengths_mm=(grid.pixel_mm, grid.spacing_mm[0]))
 
     def serves(self, grid: Grid) -> bool:
-        """Whether it is for slices of a grid: by their pixels' size where it is told that."""
+        """Whether it is for slices of a grid: by pixel size where that is an input."""
         return Reach.of(self).serves(grid)
 
     @property
@@ -135,19 +135,19 @@ class TrainedNetwork:
         )
 
     def codes(self, code: float, n_blocks: int, device: torch.device) -> torch.Tensor:
-        """What the network is told of blocks with a position code: (n,), or (n, 3) with lengths.
+        """The network's inputs for blocks with a position code: (n,), or (n, 3) with lengths.
 
-        Raises InputError where it has no lengths to tell.
+        Raises InputError where it lacks the lengths.
         """
         if not self.config.length_codes:
             return torch.full((n_blocks,), code, device=device)
-        return torch.tensor([[code, *self._told()]], device=device).expand(n_blocks, -1)
+        return torch.tensor([[code, *self._lengths()]], device=device).expand(n_blocks, -1)
 
-    def _told(self) -> tuple[float, float]:
-        """Pixel size and slice spacing in mm. Raises InputError where the network was not told."""
+    def _lengths(self) -> tuple[float, float]:
+        """Pixel size and slice spacing in mm. Raises InputError where they are not known."""
         if self.lengths_mm is None:
             raise InputError(
-                "The prior, which is for every pixel size, was told neither pixel size nor slice "
+                "The prior serves every pixel size and was given neither pixel size nor slice "
                 "spacing.",
                 "the grid that its slices are of",
                 "prior.for_grid(grid).denoise(...)",
@@ -185,5 +185,5 @@ class TrainedNetwork:
             "trained": self.trained,
             "weights_sha256": self.weights_sha256,
         }
-        told = self.config.length_codes and self.pixel_range_mm
-        return facts | ({"pixel_range_mm": self.pixel_range_mm} if told else {})
+        any_size = self.config.length_codes and self.pixel_range_mm
+        return facts | ({"pixel_range_mm": self.pixel_range_mm} if any_size else {})

@@ -127,22 +127,22 @@ def uncertainty_figure(
     volumes = {"mean": mean} if reference is None else {"reference": reference, "mean": mean}
     check_volumes(volumes, None if reference is None else "reference")
     slices = {name: middle_slices(volume) for name, volume in volumes.items()}
-    spread = {"standard deviation": middle_slices(deviation)}
+    maps = {"standard deviation": middle_slices(deviation)}
     for planes in error_slices(slices, None if reference is None else "reference").values():
-        spread["size of the error"] = {
+        maps["size of the error"] = {
             plane: replace(image, values=np.abs(image.values)) for plane, image in planes.items()
         }
     limit = deviation_limit_hu([deviation.values])
     colours = ListedColormap(on_black(overlay_rgba(np.linspace(0, 1, COLOUR_STEPS), 1.0)))
-    layout = _layout(slices["mean"], len(slices), len(spread))
+    layout = _layout(slices["mean"], len(slices), len(maps))
     figure = Figure(figsize=(layout.width, layout.height), dpi=DPI, facecolor="white")
     greys = ("gray", *window_limits(window))
     for column, (name, planes) in enumerate(slices.items()):
         image = _draw_column(figure, layout, column, planes, name, greys)
     _draw_bar(figure, layout, len(slices), image, "HU")
-    for column, (name, planes) in enumerate(spread.items(), start=len(slices)):
+    for column, (name, planes) in enumerate(maps.items(), start=len(slices)):
         image = _draw_column(figure, layout, column, planes, name, (colours, 0.0, limit))
-    _draw_bar(figure, layout, len(slices) + len(spread), image, "HU")
+    _draw_bar(figure, layout, len(slices) + len(maps), image, "HU")
     _draw_plane_names(figure, layout)
     return figure
 

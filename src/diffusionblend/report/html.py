@@ -181,7 +181,7 @@ def _pictures(
 ) -> dict[str, object]:
     """Panels by plane then by column, of the volumes and of their errors, with column names."""
     slices = {name: middle_slices(volume) for name, volume in volumes.items()}
-    spread = {name: middle_slices(volume) for name, volume in deviations.items()}
+    deviation_slices = {name: middle_slices(volume) for name, volume in deviations.items()}
     errors = error_slices(slices, reference)
     widest_mm = _widest_mm(volumes)
     views = [(name, "gray", low, high) for name, (low, high) in windows.limits.items()]
@@ -197,7 +197,7 @@ def _pictures(
             widest_mm,
             f"{name}, {plane}",
             corner=corner,
-            deviation=spread[name][plane] if name in spread else None,
+            deviation=deviation_slices[name][plane] if name in deviation_slices else None,
             limit_hu=limit_hu,
         )
 

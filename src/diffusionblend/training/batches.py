@@ -58,11 +58,11 @@ def draw_batch(
             share=share,
             with_lengths=network.length_codes > 0,
         )
-    told = settings.any_scan
+    any_scan = settings.any_scan
     one = (settings.views, settings.arc_degrees)
-    scans = draw_scans(rng, n_blocks) if told else [one] * n_blocks
+    scans = draw_scans(rng, n_blocks) if any_scan else [one] * n_blocks
     low_share = min(low_share, MOST_LOW_NOISE)
-    draw = Draw(n_blocks, share, rng, n_timesteps, scans, told, fbp_of_slices, low_share)
+    draw = Draw(n_blocks, share, rng, n_timesteps, scans, any_scan, fbp_of_slices, low_share)
     return network.type.draw_batch(x0, codes, draw)
 
 

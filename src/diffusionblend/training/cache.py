@@ -134,12 +134,12 @@ class VolumeCache:
 
 
 def _place(path: Path) -> str:
-    """What stands for a path in the index, which so tells no names."""
+    """What stands for a path in the index, which thus contains no names."""
     return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:NAME_DIGITS]
 
 
 def _stamp(path: Path) -> str:
-    """Tells without reading them that a file, or the files of a folder, are as they were."""
+    """A mark of a file, or of a folder's files, that changes with size or modification time."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     lines = [f"{p.relative_to(path)} {(s := p.stat()).st_size} {s.st_mtime_ns}" for p in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -153,7 +153,7 @@ def _file_name(key: str) -> str:
 def _read_index(folder: Path) -> dict:
     """The index of a cache; an empty one where there is none that is as it was written.
 
-    What it told of is then made anew.
+    Its content is then made anew.
     """
     empty = {"format": CACHE_FORMAT, "sources": {}, "volumes": {}}
     try:

@@ -62,7 +62,7 @@ class Stopped(Exception):
 
 @dataclass
 class Progress:
-    """What the loop tells its caller after a step: its loss, and the last validation's."""
+    """What the loop reports after a step: its loss, and the last validation's."""
 
     step: int
     steps: int

@@ -1,4 +1,4 @@
-"""Training blocks of every pixel size and slice spacing, for a network that is told both.
+"""Training blocks of every pixel size and slice spacing, for a network with both as inputs.
 
 Each batch is of one slice size: small slices, slices of about the network's image size, crops of
 that size with small pixels, or whole slices of the source. So every block teaches all sizes, and
@@ -32,9 +32,9 @@ LONGEST_SPACING_MM = 5.2
 MOST_THINNED = 4
 THINNED_SHARE = 0.35
 """Of the blocks, those of a volume with fewer slices: means of neighbours, or some left out."""
-TOLD_WRONG = 0.08
-"""Standard deviation of the log2 of a length that is told over the true one."""
-NOT_TOLD_SHARE = 0.1
+LENGTH_ERROR = 0.08
+"""Standard deviation of log2 of a length given to the network over the true one."""
+OMITTED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ def draw_of_every_size(
     rng: np.random.Generator,
     augmentation: Augmentation | None,
 ) -> tuple[torch.Tensor, torch.Tensor, bool]:
-    """Blocks (n, k, size, size), network range, what is told of them (n, 3), are pixels fine.
+    """Blocks (n, k, size, size), network range, their codes (n, 3), are pixels fine.
 
-    Changed by the augmentation, then cut and resampled by the mean over an area; some of the told
-    lengths are a little wrong, or missing. Without augmentation: `n_blocks` whole slices of the
+    Changed by the augmentation, then cut and resampled by the mean over an area; some lengths in
+    the codes are a little wrong, or missing. Without augmentation: `n_blocks` whole slices of the
     image size, and their true lengths.
     """
     if augmentation is None:
@@ -139,10 +139,10 @@ def _draw_block(
     factor = least if rng.random() < drawn.native_share else factor
     y, x_first = rng.uniform(0, max(0.0, x.shape[-1] - drawn.size * factor), 2)
     x = resampled(x, drawn.size, factor, (float(y), float(x_first)))
-    told = np.array([pixel_mm * zoom * factor, slice_mm * thinned.every])
+    given = np.array([pixel_mm * zoom * factor, slice_mm * thinned.every])
     if augmentation is not None:
-        told = told * 2 ** rng.normal(0, TOLD_WRONG, 2) * (rng.random() >= NOT_TOLD_SHARE)
-    return x, (float(place.stride), float(told[0]), float(told[1]))
+        given = given * 2 ** rng.normal(0, LENGTH_ERROR, 2) * (rng.random() >= OMITTED_SHARE)
+    return x, (float(place.stride), float(given[0]), float(given[1]))
 
 
 @dataclass(frozen=True)

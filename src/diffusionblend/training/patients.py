@@ -51,7 +51,7 @@ def held_out(patients: Mapping[str, str], share: float, seed: int) -> set[str]:
         raise InputError(
             f"The volumes are of {len(everyone)} patient(s).",
             "at least 2, to hold one out for validation",
-            "--patient-pattern, if file names do not tell patients apart as they are",
+            "--patient-pattern, if whole file names do not identify patients",
         )
     n_held_out = min(max(1, round(share * len(everyone))), len(everyone) - 1)
     order = np.random.default_rng([seed, SPLIT_STREAM]).permutation(len(everyone))

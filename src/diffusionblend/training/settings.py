@@ -193,8 +193,8 @@ class TrainSettings:
         network, source = self.network, self.source_size
         if not network.length_codes:
             raise InputError(
-                "Blocks of every pixel size were asked for, and the network is told no lengths.",
-                "a network that is",
+                "Blocks of every pixel size were requested; lengths are no inputs of the network.",
+                "a network with length codes",
                 "--network.length-codes 32",
             )
         if source < network.image_size or source % network.pixel_multiple:
@@ -206,7 +206,7 @@ class TrainSettings:
         if self.code != "slices":
             raise InputError(
                 "Blocks of every pixel size were asked for with a position code in mm.",
-                "the code slices, since the slice spacing is told beside it",
+                "the code slices, since the slice spacing is an input of its own",
             )
         if not network.type.is_axial or not network.type.is_diffusion:
             raise InputError(

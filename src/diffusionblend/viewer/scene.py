@@ -83,10 +83,10 @@ class Scene:
             if aligned is not volume:
                 notices.append(_resampled_notice(name, volume.grid, next(iter(volumes))))
             shown[name] = _whole_steps(aligned, name, step)
-        spread = {
+        aligned_deviations = {
             name: _whole_steps(_on_grid(d, grid, 0.0), name, step) for name, d in deviations.items()
         }
-        return cls(grid, shown, reference, tuple(notices), spread, unit, step)
+        return cls(grid, shown, reference, tuple(notices), aligned_deviations, unit, step)
 
     def with_volume(self, name: str, volume: Volume, notes: Iterable[str] = ()) -> Scene:
         """This scene and one more volume, resampled onto its grid; another name where it is taken.

@@ -79,7 +79,7 @@ class ViewerServer(ThreadingHTTPServer):
             self.scene, self.page = scene, _page(scene)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing for a browser that went away; anything else is told as ever."""
+        """Nothing for a browser that went away; anything else is reported as usual."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, b"added\n")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing: requests are not told."""
+        """Nothing: requests are not logged."""
 
     def _is_for_us(self) -> bool:
         port = self.server.server_port

@@ -35,7 +35,7 @@ def test_an_array_alone(tmp_path, dtype):
     assert volume.grid.spacing_mm == (1, 1, 1) and "taken to be 1 mm" in notes
 
 
-def test_voxels_are_told_on_the_command_line(cli, tmp_path):
+def test_voxels_are_given_on_the_command_line(cli, tmp_path):
     np.save(tmp_path / "a.npy", HU)
     command = ("import", tmp_path / "a.npy", "-o", tmp_path / "a.nii.gz", "--voxel-mm", *SPACING)
     result = cli(*command)
@@ -45,7 +45,7 @@ def test_voxels_are_told_on_the_command_line(cli, tmp_path):
     assert volume.grid.spacing_mm == pytest.approx(SPACING)
     np.testing.assert_array_equal(volume.values, HU)
     again = ("import", tmp_path / "a.nii.gz", "-o", tmp_path / "b.nii.gz", "--voxel-mm", 1, 1, 1)
-    assert_refused(cli(*again), "tells the size of its voxels itself", "--spacing-mm")
+    assert_refused(cli(*again), "contains its own voxel size", "--spacing-mm")
     assert_refused(cli(*command[:-1], 0, "--force"), "--voxel-mm is")
 
 

@@ -37,9 +37,9 @@ NOT_MIXED = {
 """Tags that may change once along a volume, as where a scan goes on in a second acquisition, but
 not again and again."""
 TIMES = {"TriggerTime": "trigger times", "AcquisitionTime": "times of acquisition"}
-"""Tags that may differ from slice to slice, and tell phases apart where slices share places."""
+"""Tags that may differ from slice to slice, and distinguish phases whose slices share positions."""
 FEWEST_SLICES = 3
-"""Fewer slices of a kind are strays, of which the order of the stack tells."""
+"""Fewer slices of a kind are strays, which the check of the stack's order reports."""
 NOT_SHOWN = ("PatientID", "StudyInstanceUID")
 """What concerns patients is compared and not printed."""
 MAX_LISTED = 6
@@ -112,7 +112,7 @@ def _are_mixed(headers: list[Header], heights_mm: np.ndarray, tag: str) -> bool:
 
 
 def _times_that_split(headers: list[Header], heights_mm: np.ndarray) -> str | None:
-    """The tag that tells phases apart which share all their places; None where there is none."""
+    """The tag that distinguishes phases that share all positions; None where there is none."""
     places = np.unique(np.round(heights_mm, 2))
     if len(headers) % len(places) or len(headers) == len(places):
         return None
@@ -127,7 +127,7 @@ def _times_that_split(headers: list[Header], heights_mm: np.ndarray) -> str | No
 def _several(
     tag: str, headers: list[Header], heights_mm: np.ndarray, differing: list[str], folder: Path
 ) -> InputError:
-    """The error for slices of more than one volume, by one tag that tells them apart."""
+    """The error for slices of more than one volume, by one tag that distinguishes them."""
     name = {**ALIKE, **NOT_MIXED, **TIMES}[tag]
     parts = []
     values = list(dict.fromkeys(_value(h, tag) for h in headers))

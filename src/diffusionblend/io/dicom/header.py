@@ -154,8 +154,7 @@ def _no_images(folder: Path, others: list[str]) -> InputError:
     if others and all(file_suffix(name) in IMAGE_SUFFIXES for name in others):
         return InputError(
             f"{folder} holds {len(others)} pictures, such as {others[0]}, and no geometry.json.",
-            "DICOM slices, or what 'export --format tiff' wrote: plain pictures do not tell their "
-            "spacing",
+            "DICOM slices, or what 'export --format tiff' wrote: plain pictures contain no spacing",
             "the DICOM series, or a volume file (NIfTI, NRRD, MetaImage)",
         )
     subfolders = sorted(p.name for p in folder.iterdir() if p.is_dir())

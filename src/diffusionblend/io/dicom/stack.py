@@ -303,12 +303,12 @@ def _regular_spacing(headers: list[Header], heights_mm: np.ndarray) -> float:
 
 
 def _tilt_warning(header: Header) -> tuple[str, ...]:
-    """A warning where the header tells of a tilted gantry that the slices' places do not show."""
+    """A warning where the header states a gantry tilt that the slices' positions do not show."""
     tilt = header.number("GantryDetectorTilt", 0.0)
     if abs(tilt) < MIN_REPORTED_TILT_DEGREES or not _is_upright(header):
         return ()
     return (
-        f"The header tells of a gantry tilt of {tilt:g} degrees, but the slices are stacked "
+        f"The header states a gantry tilt of {tilt:g} degrees, but the slices are stacked "
         "upright; they are taken as they lie.",
     )
 
@@ -331,7 +331,7 @@ def _check_one_spacing(headers: list[Header], gaps: np.ndarray) -> None:
 
 
 def _rescale_warning(headers: list[Header]) -> tuple[str, ...]:
-    """Warnings where no slice tells what its numbers mean, or slices tell different things."""
+    """Warnings where no slice states what its numbers mean, or slices state different things."""
     notes = []
     units = dict.fromkeys(h.text("RescaleType").upper() for h in headers)
     notes += [

@@ -17,7 +17,7 @@ from diffusionblend.errors import InputError
 
 HEADER_BYTES = 348
 NIFTI_2_HEADER_BYTES = 540
-"""The header's first number, its own length, tells the version of NIfTI."""
+"""The header's first number, its own length, gives the version of NIfTI."""
 SINGLE_FILE = {1: b"n+1", 2: b"n+2"}
 VOXEL_TYPES = {
     2: "u1",

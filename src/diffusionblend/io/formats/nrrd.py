@@ -88,7 +88,7 @@ def read_nrrd(path: Path) -> Placed:
     )
     values = read_parts(_parts(path, fields, first_voxel, listed), layout, path)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        values = values.astype(np.float32)  # `check_hu` tells how many
+        values = values.astype(np.float32)  # `check_hu` counts them
     return Placed(values, matrix, (*notes, *_value_notes(fields, path)))
 
 

@@ -23,8 +23,8 @@ LAYOUT = (
 def read_numpy_volume(path: Path) -> Placed:
     """An array of HU (z, y, x), z towards the head, y to the back, x to the patient's left.
 
-    What an array does not tell is 1 mm and told. Raises InputError for other shapes, names and
-    types.
+    Without a spacing voxels are taken to be 1 mm, with a note. Raises InputError for other shapes,
+    names and types.
     """
     arrays = {VALUES[0]: read_array(path)}
     if path.suffix.lower() == ".npz":
@@ -46,7 +46,7 @@ def read_numpy_volume(path: Path) -> Placed:
         matrix[:3, :3] = np.diag(spacing[::-1])
     if origin is not None:
         matrix[:3, 3] = origin
-    notes = ["An array tells no orientation: (z, y, x) are towards head, back and left."]
+    notes = ["An array has no orientation: (z, y, x) are taken to point to head, back and left."]
     if spacing is None:
         notes.append(f"{path} has no spacing: its voxels are taken to be 1 mm (--voxel-mm).")
     return Placed(np.array(values), matrix, tuple(notes))

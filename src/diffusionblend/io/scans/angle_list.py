@@ -14,7 +14,7 @@ from diffusionblend.io.atomic import check_readable
 
 COMMENT = re.compile(r"#|%|//|!")
 ANGLE_WORDS = ("angle", "theta", "rotation", "omega", "phi", "deg", "rad")
-"""One of them in the heading of a column tells the angles."""
+"""One of them in the heading of a column marks the angles."""
 UNIT_WORDS = {
     "millidegrees": r"(?<![a-z])m(illi)?deg",
     "milliradians": r"(?<![a-z])m(illi)?rad",

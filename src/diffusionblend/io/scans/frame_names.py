@@ -13,7 +13,7 @@ from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
 
 FLAT_WORDS = ("flat", "white", "open", "bright", "gain", "ff", "ob")
 DARK_WORDS = ("dark", "df", "dc", "offset")
-"""A word of a file's name that begins so (two letters: that is so) tells flats and darks."""
+"""A word of a file's name that begins so (two letters: that is so) marks flats and darks."""
 FEW = 10
 """Files of one pattern from which on another one among them, of a tenth as many, is odd."""
 
@@ -45,7 +45,7 @@ def is_dark(path: Path) -> bool:
 def sorted_by_kind(paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
     """Views, flats and darks of some files or folders, each in order.
 
-    A word that all names have tells nothing.
+    A word in every name is ignored.
     """
     found = in_order(paths)
     darks = [p for p in found if is_dark(p)]

@@ -89,7 +89,7 @@ def _check_without_key(entry: h5py.Group, path: Path, options: ReadOptions) -> N
     """Raises InputError where counts have neither an image key nor flats from elsewhere."""
     if options.values in (None, "counts") and options.flats is None and options.white_level is None:
         raise InputError(
-            f"{path} has no image key, {entry.name}/{KEY}, which tells views from flats and darks.",
+            f"{path} has no image key, {entry.name}/{KEY}, which marks views, flats and darks.",
             "a key for every frame (0 view, 1 flat, 2 dark)",
             "--values transmission or lines, if all frames are views that are corrected already; "
             "--flats FILES; or --white-level",
@@ -192,6 +192,6 @@ def _pixel_sizes(entry: h5py.Group, notes: list[str]) -> dict[str, float]:
         if scale is not None and value > 0 and np.ptp(size[()]) == 0:
             found[name] = value * scale
         else:
-            told = "without a unit" if unit is None else f"in {unit!r}"
-            notes.append(f"{where} is {value:g} {told}, which is not used: give --column-mm")
+            given = "without a unit" if unit is None else f"in {unit!r}"
+            notes.append(f"{where} is {value:g} {given}, which is not used: give --column-mm")
     return found

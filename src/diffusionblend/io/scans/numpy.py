@@ -128,7 +128,7 @@ def _told_as_numpy(path: Path | str) -> Iterator[None]:
 
 
 def _by_our_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays under our names, where they have others that are usual and tell the same."""
+    """Arrays under our names, where they have other usual names of the same meaning."""
     found = dict(arrays)
     for ours, others in OTHER_NAMES.items():
         present = [name for name in others if name in arrays]

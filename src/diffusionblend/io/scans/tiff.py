@@ -104,11 +104,11 @@ def settled_white(scan: RawScan) -> RawScan:
     highest = np.float32(str(scan.facts[WHITE_AT_ZERO]))
     dim = scan.data if scan.darks is None else scan.darks
     if scan.flats is None or np.nanmedian(scan.flats) >= np.nanmedian(dim):
-        told = "the TIFF header says that 0 is white (MinIsWhite): numbers are taken as stored"
+        note = "the TIFF header says that 0 is white (MinIsWhite): numbers are taken as stored"
         if scan.flats is not None:
-            told += ", since the open beam is the brighter so"
-        return replace(scan, notes=(*scan.notes, told))
-    told = (
+            note += ", since the open beam is the brighter so"
+        return replace(scan, notes=(*scan.notes, note))
+    note = (
         f"the TIFF header says that 0 is white (MinIsWhite), and the open beam is the darker in "
         f"its numbers: {highest:.0f} less each number is taken"
     )
@@ -117,7 +117,7 @@ def settled_white(scan: RawScan) -> RawScan:
         data=highest - scan.data,
         flats=highest - scan.flats,
         darks=None if scan.darks is None else highest - scan.darks,
-        notes=(*scan.notes, told),
+        notes=(*scan.notes, note),
     )
 
 
@@ -170,7 +170,7 @@ def read_frames(
     """Flat or dark frames (frame, row, column): of a TIFF or .npy file, a folder, or a pattern.
 
     A pattern, and a name that is not found here, are looked for in `folder`. n_rows: of the whole
-    detector, by which frames are told from sinograms. Raises InputError.
+    detector, by which frames are distinguished from sinograms. Raises InputError.
     """
     found = files_of(named, folder)
     if found[0].suffix.lower() == ".npy":
@@ -250,8 +250,8 @@ class Frames:
     """Frames in files of one or many pages, read as they are asked for.
 
     shape: rows and columns of the detector. n_rows: its rows, where they are known, by which frames
-    are told from sinograms. notes: what a person should know of the files. Raises InputError for
-    none, and for other files than TIFF.
+    and sinograms are distinguished. notes: what a person should know of the files. Raises
+    InputError for none, and for other files than TIFF.
     """
 
     def __init__(

@@ -166,7 +166,7 @@ def _check_whole(series: tifffile.TiffPageSeries, path: Path) -> None:
 
 
 def _frames(series: tifffile.TiffPageSeries, path: Path) -> tuple[np.ndarray, str]:
-    """The numbers (frame, row, column) as they are stored, and what is to be told of them."""
+    """The numbers (frame, row, column) as they are stored, and a note on them."""
     page, note = series.keyframe, ""
     axes = series.get_axes(squeeze=False) if hasattr(series, "get_axes") else series.axes
     array = _decoded(series, path)
@@ -231,7 +231,7 @@ def _without_samples(
 ) -> tuple[np.ndarray, str, str]:
     """Grey frames of pages of several samples: planes as frames, or colours that are all alike.
 
-    With the axes that are left, and what is to be told.
+    With the remaining axes, and a note.
     """
     at = axes.index("S")
     left = axes.replace("S", "")
@@ -239,8 +239,8 @@ def _without_samples(
         others = [n for a, n in zip(axes, array.shape, strict=True) if a not in "SYX"]
         if all(n == 1 for n in others):
             frames = np.moveaxis(array, at, 0).reshape(array.shape[at], *array.shape[-2:])
-            told = f"{path.name} holds {len(frames)} planes in a page, which are taken as frames"
-            return frames, "QYX", told
+            note = f"{path.name} holds {len(frames)} planes in a page, which are taken as frames"
+            return frames, "QYX", note
     colours = np.moveaxis(array, at, 0)[:3]
     if page.photometric == RGB and (colours == colours[:1]).all():
         return colours[0], left, f"{path.name} is stored as colours that are all grey"

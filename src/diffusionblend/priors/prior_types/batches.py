@@ -52,7 +52,7 @@ class NoisyBatch(Batch):
 
 @dataclass(frozen=True)
 class RestorationBatch(Batch):
-    """Of a restorer: the degraded image, like x0, and the views of its scan (n,), 0 if not told."""
+    """Of a restorer: the degraded image, like x0, and the views of its scan (n,), 0 if no input."""
 
     image: torch.Tensor
     views: torch.Tensor
@@ -65,7 +65,7 @@ class Draw:
     n_blocks: of the whole batch, over all processes. share: the blocks of this process, whose x0 it
     has. rng: the batch's own generator; a type draws the same from it whatever the share. scans:
     views and arc in degrees of a simulated scan of each block of the whole batch. tells_scans:
-    whether the network is told them. fbp: the FBP of such scans of slices (n, size, size).
+    whether they are inputs of the network. fbp: the FBP of such scans of slices (n, size, size).
     low_share: of the timesteps, drawn from the low ones alone.
     """
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class FbpUnet(Slices):
     """Axial slices of an FBP, restored one by one: no diffusion, one network evaluation.
 
-    The network predicts the residual, the clean slice less its FBP. One for any scan is told the
-    views in place of a timestep, and the arc in degrees in place of a position.
+    The network predicts the residual, the clean slice less its FBP. One for any scan takes
+    the views in place of a timestep, and the arc in degrees in place of a position.
     """
 
     name = "fbp-unet"
@@ -36,12 +36,12 @@ class FbpUnet(Slices):
         from diffusionblend.priors.prior_types.batches import RestorationBatch
 
         scans = draw.scans[draw.share]
-        told = torch.tensor(scans) if draw.tells_scans else torch.zeros(len(scans), 2)
-        arcs = told[:, 1].to(codes.dtype)
-        if codes.ndim > 1:  # of position; lengths are told
+        inputs = torch.tensor(scans) if draw.tells_scans else torch.zeros(len(scans), 2)
+        arcs = inputs[:, 1].to(codes.dtype)
+        if codes.ndim > 1:  # of position and lengths
             arcs = torch.cat([arcs[:, None], codes[:, 1:]], 1)
         fbp = draw.fbp(x0[:, 0], scans)[:, None]
-        return RestorationBatch(x0, arcs, fbp, told[:, 0].long())
+        return RestorationBatch(x0, arcs, fbp, inputs[:, 0].long())
 
     def network_input(
         self, batch: RestorationBatch, schedule: NoiseSchedule

@@ -285,9 +285,9 @@ class Viewer {
       const number = document.createElement("b");
       number.textContent = hu === null ? "…" : `${this.number(hu)} ${this.facts.unit}`;
       part.append(`${volume.name} `, number);
-      const spread = volume.deviation && hu !== null ? seen(volume.deviation) : null;
-      if (spread !== null) part.append(` ± ${this.number(spread)}`);
-      part.dataset.deviation = spread === null ? "" : spread;
+      const deviation = volume.deviation && hu !== null ? seen(volume.deviation) : null;
+      if (deviation !== null) part.append(` ± ${this.number(deviation)}`);
+      part.dataset.deviation = deviation === null ? "" : deviation;
       if (reference !== null && volume !== this.reference && hu !== null) {
         const difference = hu - reference;
         part.append(` (${difference < 0 ? "−" : "+"}${this.number(Math.abs(difference))})`);
