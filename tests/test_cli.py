@@ -107,7 +107,7 @@ def test_help_shows_units_and_defaults(cli, command, words):
         assert word in text
 
 
-def test_the_version_is_told(cli):
+def test_the_version_is_reported(cli):
     for option in ("--version", "-V"):
         assert cli(option).out == f"diffusionblend {diffusionblend.__version__}\n"
 
@@ -130,7 +130,7 @@ def test_wrong_usage_exits_with_2(cli, arguments):
         ("train", "--network.image-size", "17", "The network's slices are 17 pixels wide"),
     ],
 )
-def test_impossible_settings_are_told_in_their_own_words(
+def test_impossible_settings_are_reported_in_their_own_words(
     cli, tmp_path, command, option, value, word
 ):
     method = ("--method", "diffusion-mbir") if option == "--corrector-snr" else ()
@@ -144,7 +144,7 @@ def test_impossible_settings_are_told_in_their_own_words(
 
 
 @pytest.mark.parametrize("option", ["--rho", "--steps", "--samples"])
-def test_an_option_of_the_wrong_kind_is_told_by_its_name(cli, tmp_path, option):
+def test_an_option_of_the_wrong_kind_is_reported_by_its_name(cli, tmp_path, option):
     result = cli("reconstruct", "input", "-o", tmp_path / "a.nii.gz", option, "many")
     assert result.code == 2
     assert option in result.err and "'many'" in result.err and "tyro" not in result.err

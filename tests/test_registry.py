@@ -82,7 +82,7 @@ def test_nothing_of_another_package_is_imported_before_it_is_asked_for(site):
     assert things()["plain"] is dict
 
 
-def test_an_unknown_name_is_told_with_the_known_ones_and_a_near_one():
+def test_an_unknown_name_is_refused_with_the_known_ones_and_a_near_one():
     with pytest.raises(InputError) as caught:
         things()["orderd"]
     assert caught.value.got == "There is no thing 'orderd'."

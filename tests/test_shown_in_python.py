@@ -70,7 +70,7 @@ def test_a_data_consistency_step_is_given_by_its_name_its_class_or_itself():
         db.DiffusionBlendPP(consistency=3)
 
 
-def test_a_class_in_place_of_a_method_is_told_to_be_made():
+def test_a_class_in_place_of_a_method_is_to_be_made():
     with pytest.raises(db.InputError, match="the class Fbp") as raised:
         db.reconstruct(SCAN, db.Fbp)
     assert raised.value.try_ == "Fbp()"

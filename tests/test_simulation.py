@@ -152,7 +152,7 @@ def test_no_electronic_noise_is_poissons_alone():
         (0.0, lambda n: 2.0 * n),
     ],
 )
-def test_the_time_that_is_told_is_that_of_all_views(monkeypatch, compile_s, cost):
+def test_the_time_that_is_reported_is_that_of_all_views(monkeypatch, compile_s, cost):
     clock, compiled = [0.0], set()
 
     def simulate(volume, geometry, *noise):
@@ -199,7 +199,7 @@ def test_the_rows_of_a_cone_are_averaged_too():
     np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_simulation_tells_its_pixels():
+def test_a_simulation_states_its_pixels():
     volume = water_box(2.0, 70)
     geometry = ParallelBeam.fitting(volume.grid, views=2)
     assert simulate(volume, geometry).notes["simulated_shape"] == [3, 70, 70]

@@ -49,7 +49,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_it_is_told_what_to_give(case):
+def test_it_says_what_to_give(case):
     call, advice = WRONG[case]
     with pytest.raises(db.InputError) as raised:
         call()

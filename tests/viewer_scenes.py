@@ -1,4 +1,4 @@
-"""Small scenes whose every voxel can be told from the others, and servers of them."""
+"""Small scenes in which every voxel differs from the others, and servers of them."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_noise_of_a_timestep_finds_that_timestep():
             timestep_of(prior, sigma)
 
 
-def test_a_code_in_mm_is_told_the_distance_of_slices(monkeypatch):
+def test_a_code_in_mm_gets_the_distance_of_slices(monkeypatch):
     prior, codes = random_prior(), []
     prior.code_unit = "mm"
     monkeypatch.setattr(prior, "denoise", lambda x, t, code: (codes.append(code), (x, x))[1])

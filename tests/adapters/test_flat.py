@@ -75,7 +75,7 @@ def test_odl_takes_the_operator_and_its_adjoint(operator):
     assert misfit < 1e-3
 
 
-def test_what_is_no_operator_or_not_installed_is_told(monkeypatch):
+def test_what_is_no_operator_or_not_installed_is_reported(monkeypatch):
     for adapt in (to_scipy,):
         with pytest.raises(InputError, match="SciPy"):
             adapt(np.eye(3))

@@ -70,7 +70,7 @@ def test_a_file_is_the_grid_that_python_would_make(tmp_path: Path) -> None:
     assert (grid.scans[0].file, grid.scans[0].name) == (tmp_path / "scan.h5", "scan")
 
 
-def test_lists_make_every_combination_and_labels_that_tell_them_apart(tmp_path: Path) -> None:
+def test_lists_make_every_combination_and_labels_that_distinguish_them(tmp_path: Path) -> None:
     cell = '[[cell]]\nmethod = "admm-tv"\nweight = [0.3, 1.0, 3.0]\niterations = [20, 30]\n'
     grid = read_grid(written(tmp_path, f"views = 4\n{cell}"))
     pairs = [(c.method.weight, c.method.iterations) for c in grid.cells]
@@ -116,7 +116,9 @@ def test_what_is_no_grid_is_refused(tmp_path: Path, text: str, said: str) -> Non
         read_grid(written(tmp_path, text + "\n"))
 
 
-def test_a_grid_that_is_not_there_is_told_without_a_number_of_the_system(tmp_path: Path) -> None:
+def test_a_grid_that_is_not_there_is_reported_without_a_number_of_the_system(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(InputError, match=r"There is no grid .*none\.toml") as raised:
         read_grid(tmp_path / "none.toml")
     assert "Errno" not in str(raised.value)

@@ -103,7 +103,7 @@ def test_setups_have_names_of_their_own() -> None:
     assert Setup(views=8, photons=1e5).name == "8 views, 1e+05 photons"
 
 
-def test_runs_of_one_label_are_told_apart_by_what_differs() -> None:
+def test_runs_of_one_label_are_separated_by_what_differs() -> None:
     def run(setup: str, psnr: float, **settings: object) -> dict:
         return row("dds", "p", 0, psnr) | {"setup": setup, "settings": {"seed": 0} | settings}
 

@@ -54,7 +54,7 @@ def test_the_tiny_mode_runs_every_part(tmp_path):
     assert "checkpoint.pt" not in {p.name for p in out.rglob("*")}
 
 
-def test_a_part_that_fails_is_told_and_does_not_stop_the_next(tmp_path):
+def test_a_part_that_fails_is_reported_and_does_not_stop_the_next(tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\ncase "$*" in *sampling.py*) exit 3;; esac\necho "ran: $*"\n')
     python.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Choices of the network are trained for their minutes once each, and told side by side."""
+"""Choices of the network are trained for their minutes once each, and reported side by side."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_the_peers_project_the_same(kind):
             assert difference < 5e-3 * np.linalg.norm(back), peer.name
 
 
-def test_growth_tells_what_is_held(tmp_path):
+def test_growth_shows_what_is_held(tmp_path):
     rows, table = growth_rows([16], 1)
     assert [row["name"] for row in rows] == ["parallel, matrix", "parallel, rays", "cone"]
     assert all(row["forward_s"] > 0 for row in rows) and "16" in table

@@ -44,7 +44,7 @@ def test_export_as_tiff_names_the_unit(cli, files):
     np.testing.assert_array_equal(read_volume(files / "t", check=False).values, MU)
 
 
-def test_view_tells_the_unit(cli, files):
+def test_view_reports_the_unit(cli, files):
     page = files / "page.html"
     result = cli("view", files / "fbp.nii.gz", files / "truth.nii.gz", "--static", page)
     assert_succeeded(result)

@@ -58,7 +58,7 @@ def rows_of(folder):
     return [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
 
 
-def test_every_cell_is_run_once_and_told(cli, command, tmp_path, chest_file):
+def test_every_cell_is_run_once_and_reported(cli, command, tmp_path, chest_file):
     out = tmp_path / "out"
     assert cli(*command, "-o", out, "--keep-volumes").code == 0
     rows = rows_of(out)
@@ -252,7 +252,7 @@ def test_what_cannot_be_measured_is_refused(cli, command, tmp_path, options, sai
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_prior_that_knows_the_volume_is_told_and_a_failure_stands_in_the_table(
+def test_a_prior_that_knows_the_volume_is_reported_and_a_failure_stands_in_the_table(
     cli, command, tmp_path, chest_file, tiny_prior, monkeypatch
 ):
     known = tmp_path / "known"

@@ -65,7 +65,7 @@ def test_the_start_from_half_the_pixels_can_be_left_out(cli, tmp_path):
 
 
 @pytest.mark.usefixtures("by_size")
-def test_a_size_without_a_shipped_prior_is_told(cli, tmp_path):
+def test_a_size_without_a_shipped_prior_is_reported(cli, tmp_path):
     write_projections(scan_of(64), tmp_path / "scan.h5")
     result = cli("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "a.nii.gz", "--steps", 1)
     assert_succeeded(result)

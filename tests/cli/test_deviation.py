@@ -1,4 +1,4 @@
-"""The standard deviation beside a volume: found by itself or given, and what is none, told."""
+"""The standard deviation beside a volume: found by itself or given, and what is none, refused."""
 
 from __future__ import annotations
 

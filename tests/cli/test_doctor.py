@@ -20,7 +20,7 @@ def ship(monkeypatch, priors):
     monkeypatch.setattr("diffusionblend.priors.store.shipped_priors", lambda: priors)
 
 
-def test_it_tells_versions_devices_priors_and_speed(cli, monkeypatch, tiny_prior):
+def test_it_reports_versions_devices_priors_and_speed(cli, monkeypatch, tiny_prior):
     ship(monkeypatch, {DEFAULT_PRIOR: tiny_prior})
     result = cli("doctor")
     assert_succeeded(result)
@@ -42,7 +42,7 @@ def test_the_rate_is_that_of_the_clock(monkeypatch):
     assert _rate(lambda: None, torch.device("cpu")) == pytest.approx(50, rel=0.06)
 
 
-def test_a_damaged_or_missing_prior_is_told(cli, monkeypatch, tiny_prior, tmp_path):
+def test_a_damaged_or_missing_prior_is_reported(cli, monkeypatch, tiny_prior, tmp_path):
     damaged = shutil.copytree(tiny_prior, tmp_path / "damaged")
     (damaged / WEIGHTS_FILE).write_bytes((damaged / WEIGHTS_FILE).read_bytes()[:-8])
     ship(monkeypatch, {DEFAULT_PRIOR: tiny_prior, "other": damaged})
@@ -65,7 +65,7 @@ def test_every_shipped_prior_is_whole():
 
 
 @pytest.mark.parametrize(("has_it", "told"), [(True, "bfloat16, which"), (False, "float32 (no")])
-def test_the_precision_of_the_processor_is_told(cli, monkeypatch, tiny_prior, has_it, told):
+def test_the_precision_of_the_processor_is_reported(cli, monkeypatch, tiny_prior, has_it, told):
     ship(monkeypatch, {DEFAULT_PRIOR: tiny_prior})
     monkeypatch.setattr("diffusionblend.priors.precision.has_bfloat16", lambda device: has_it)
     line = next(x for x in cli("doctor").out.splitlines() if x.startswith("precision, cpu"))
@@ -76,7 +76,7 @@ def test_the_precision_of_the_processor_is_told(cli, monkeypatch, tiny_prior, ha
     ("missing", "told"),
     [(["nncf"], "OpenVINO is not installed (pip install 'diffusionblend[openvino]')"), ([], "3.1")],
 )
-def test_the_engine_of_int8_is_told(cli, monkeypatch, tmp_path, tiny_prior, missing, told):
+def test_the_engine_of_int8_is_reported(cli, monkeypatch, tmp_path, tiny_prior, missing, told):
     ship(monkeypatch, {DEFAULT_PRIOR: tiny_prior})
     monkeypatch.setenv("DIFFUSIONBLEND_CACHE", str(tmp_path))
     monkeypatch.setattr(integer_engine, "missing", lambda: missing)

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a run would cost is told, and nothing is written."""
+"""`--dry-run`: what a run would cost is printed, and nothing is written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def told(text: str) -> tuple[str, str, str]:
         (("--method", "fbp"), "1 steps of"),
     ],
 )
-def test_reconstruct_tells_and_writes_nothing(cli, tmp_path, command, method, words):
+def test_reconstruct_reports_and_writes_nothing(cli, tmp_path, command, method, words):
     without_prior = (*command[:4], *command[6:])
     result = cli(*(without_prior if "--method" in method else command), *method, "--dry-run")
     assert_succeeded(result)
@@ -88,7 +88,7 @@ def test_every_scan_of_a_folder_is_planned(cli, tmp_path, command):
     assert_nothing_in(tmp_path / "out")
 
 
-def test_the_cost_is_told_before_a_long_run_alone(cli, command, monkeypatch):
+def test_the_cost_is_reported_before_a_long_run_alone(cli, command, monkeypatch):
     short = cli(*command, "--steps", 3)
     assert_succeeded(short)
     assert "takes about" in short.out and "steps of" not in short.out
@@ -115,7 +115,7 @@ def test_too_little_memory_or_disk_is_warned_of(cli, command, monkeypatch):
     assert "warning: the disk is too full for this run" in result.out
 
 
-def test_the_demo_tells_and_writes_nothing(cli, tmp_path, tiny_prior, monkeypatch):
+def test_the_demo_reports_and_writes_nothing(cli, tmp_path, tiny_prior, monkeypatch):
     monkeypatch.setattr("diffusionblend.cli.demo.SLICES", 8)
     out = tmp_path / "out"
     result = cli("demo", "-o", out, "--prior", tiny_prior, "--device", "cpu", "--dry-run")
@@ -125,7 +125,7 @@ def test_the_demo_tells_and_writes_nothing(cli, tmp_path, tiny_prior, monkeypatc
 
 
 @pytest.mark.parametrize("geometry", ["parallel", "cone"])
-def test_simulate_tells_and_writes_nothing(cli, tmp_path, chest_file, geometry):
+def test_simulate_reports_and_writes_nothing(cli, tmp_path, chest_file, geometry):
     out = tmp_path / "out" / "scan.h5"
     options = ("--views", 20, "--geometry", geometry)
     result = cli("simulate", chest_file, "-o", out, *options, "--dry-run")
@@ -138,7 +138,7 @@ def test_simulate_tells_and_writes_nothing(cli, tmp_path, chest_file, geometry):
     assert 0 < limit <= out.stat().st_size  # the lines alone; the file has its head too
 
 
-def test_times_and_sizes_are_told_in_their_units():
+def test_times_and_sizes_are_reported_in_their_units():
     assert [in_words(s) for s in (0.0456, 3.21, 12.3, 200, 3599.7, 7500)] == [
         *("0.046 s", "3.2 s", "12 s", "3 min 20 s", "60 min 0 s", "2 h 5 min")
     ]

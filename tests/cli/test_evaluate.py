@@ -38,7 +38,7 @@ def test_figures_picture_and_page_are_written(cli, tmp_path, chest_file, shifted
     assert record["results"] == figures
 
 
-def test_the_report_tells_how_the_volume_was_made(cli, tmp_path, chest_file, scan_file):
+def test_the_report_says_how_the_volume_was_made(cli, tmp_path, chest_file, scan_file):
     recon = tmp_path / "fbp.nii.gz"
     assert_succeeded(cli("reconstruct", scan_file, "-o", recon, "--method", "fbp"))
     arguments = ("evaluate", recon, "--reference", chest_file, "--projections", scan_file)

@@ -111,7 +111,7 @@ def test_closed_streams_are_survived(arguments, tmp_path, closed):
     assert sorted(p.name for p in tmp_path.glob("a.*")) == ["a.nii.gz", "a.nii.gz.run.json"]
 
 
-def test_a_full_standard_output_is_told(arguments, tmp_path):
+def test_a_full_standard_output_is_reported(arguments, tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
     with Path("/dev/full").open("w") as full:

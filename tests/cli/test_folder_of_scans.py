@@ -30,7 +30,7 @@ def scans(cli, tmp_path):
     return folder
 
 
-def test_every_suffix_of_projections_is_taken_and_the_rest_told(cli, scans, tmp_path):
+def test_every_suffix_of_projections_is_taken_and_the_rest_reported(cli, scans, tmp_path):
     (scans / "d.nxs").write_bytes(b"a scan that was not imported")
     out = tmp_path / "out"
     result = cli("reconstruct", scans, "-o", out, "--method", "fbp", "--device", "cpu")
@@ -88,7 +88,7 @@ def test_info_of_frames_without_angles(cli, tmp_path):
     assert_refused(cli("projections", "import", tmp_path, "-o", tmp_path / "s.h5"), "no angles")
 
 
-def test_what_is_told_of_a_scan_stands_in_the_output(cli, tmp_path):
+def test_what_is_reported_of_a_scan_stands_in_the_output(cli, tmp_path):
     wide = scan_of(lines_of(ANGLES, n_columns=24, centre_column=11.5, rows=1), ANGLES)
     source = write_data_exchange(tmp_path / "source.h5", wide)
     output = tmp_path / "s.h5"

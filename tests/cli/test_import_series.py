@@ -225,7 +225,7 @@ def test_an_output_or_its_record_is_not_overwritten_without_force(cli, tmp_path,
     assert_refused(cli("import", chest_file, "-o", output), "a.nii.gz.run.json", "--force")
 
 
-def test_a_full_disk_is_told_and_nothing_stays(cli, small_disk, chest_file):
+def test_a_full_disk_is_reported_and_nothing_stays(cli, small_disk, chest_file):
     arguments = ("import", chest_file, "-o", small_disk / "a.nii", "--size", 128)
     assert_refused(cli(*arguments), "the disk is full")
     assert_nothing_in(small_disk)

@@ -32,7 +32,7 @@ def shipped(tiny_prior, tmp_path, monkeypatch):
     return priors
 
 
-def test_the_list_tells_what_each_is_and_which_is_damaged(cli, shipped):
+def test_the_list_reports_what_each_is_and_which_is_damaged(cli, shipped):
     result = cli("priors")
     assert_succeeded(result)
     good, damaged = (
@@ -87,7 +87,7 @@ def test_a_package_without_priors_says_so(cli, monkeypatch):
     assert json.loads(cli("priors", "--json").out) == []
 
 
-def test_every_shipped_prior_is_told_as_it_is(cli):
+def test_every_shipped_prior_is_reported_as_it_is(cli):
     listed = {p["name"]: p for p in json.loads(cli("priors", "--json").out)}
     assert set(listed) == set(shipped_priors())
     for name, folder in shipped_priors().items():

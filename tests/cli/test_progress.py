@@ -45,7 +45,7 @@ def test_a_short_task_shows_nothing(stderr):
     assert all(t.finished.is_set() for t in waiting)
 
 
-def test_a_long_task_is_shown_though_it_tells_no_steps(stderr):
+def test_a_long_task_is_shown_though_it_reports_no_steps(stderr):
     with redirect_stderr(stderr), progress("read a.nii.gz", after_seconds=DELAY_SECONDS):
         wait_until(lambda: "read a.nii.gz" in stderr.getvalue())
     shown = stderr.getvalue()

@@ -32,7 +32,7 @@ def scan(cli, source, tmp_path):
     return output
 
 
-def test_import_tells_what_it_found_and_keeps_a_record(cli, source, tmp_path):
+def test_import_reports_what_it_found_and_keeps_a_record(cli, source, tmp_path):
     data = SCAN.data.copy()
     data[3, 1, 20] = 0
     data[4, 2, 30] = np.nan

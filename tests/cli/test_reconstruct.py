@@ -66,7 +66,7 @@ def residual_by_hand(scan, volume: Volume) -> float:
     return float(np.linalg.norm(misfit - y) / np.linalg.norm(y))
 
 
-def test_the_record_tells_residual_cost_versions_and_inputs(cli, tmp_path, scan_file, tiny_prior):
+def test_the_record_reports_residual_cost_versions_and_inputs(cli, tmp_path, scan_file, tiny_prior):
     output = tmp_path / "a.nii.gz"
     arguments = ("reconstruct", scan_file, "-o", output, "--prior", tiny_prior, *FEW, "--seed", 5)
     result = cli(*arguments)
@@ -219,7 +219,7 @@ def test_a_volume_is_not_overwritten_without_force(cli, tmp_path, scan_file, tin
     assert read_volume(output, check=False).grid == read_projections(scan_file).grid
 
 
-def test_a_full_disk_is_told_and_nothing_stays(cli, tmp_path, small_disk):
+def test_a_full_disk_is_reported_and_nothing_stays(cli, tmp_path, small_disk):
     hu = np.random.default_rng(0).uniform(-1000, 1000, (8, 96, 96))
     write_volume(Volume(hu, Grid(shape=hu.shape, spacing_mm=(2, 2, 2))), tmp_path / "v.nii")
     assert run_command("simulate", tmp_path / "v.nii", "-o", tmp_path / "s.h5", "--views", 2) == 0

@@ -122,7 +122,7 @@ def scans(tmp_path, scan_file):
     return folder
 
 
-def test_a_finished_scan_of_other_settings_is_told(cli, tmp_path, scans):
+def test_a_finished_scan_of_other_settings_is_reported(cli, tmp_path, scans):
     out = tmp_path / "out"
     command = ("reconstruct", scans, "-o", out, "--method", "fbp", "--device", "cpu")
     assert_succeeded(cli(*command))

@@ -1,4 +1,4 @@
-"""`reconstruct --samples`: mean and spread of runs with seeds of their own."""
+"""`reconstruct --samples`: mean and standard deviation of runs with seeds of their own."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_an_evaluation_comes_again_with_its_picture_and_page(cli, walked, tmp_pa
     assert (walked / "page.html").read_bytes() == page
 
 
-def test_an_input_that_has_changed_is_refused_or_told(cli, walked, tmp_path, monkeypatch):
+def test_an_input_that_has_changed_is_refused_or_reported(cli, walked, tmp_path, monkeypatch):
     record = json.loads((walked / "fbp.nii.gz.run.json").read_text())
     record["inputs"][0]["sha256"] = "0" * 64
     (tmp_path / "old.run.json").write_text(json.dumps(record))
@@ -53,7 +53,9 @@ def test_an_input_that_has_changed_is_refused_or_told(cli, walked, tmp_path, mon
     assert "scan.h5 is not the file of the first run" in result.out
 
 
-def test_a_prior_that_has_changed_or_is_gone_is_refused_or_told(cli, walked, tmp_path, tiny_prior):
+def test_a_prior_that_has_changed_or_is_gone_is_refused_or_reported(
+    cli, walked, tmp_path, tiny_prior
+):
     source = walked / "diffusionblend++.nii.gz.run.json"
     record = json.loads(source.read_text())
     note = "not those of the first run"

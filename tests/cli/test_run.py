@@ -135,7 +135,7 @@ def test_bad_input_is_refused_before_anything_is_written(cli, tmp_path, chest_fi
     assert_refused(cli("run", chest_file, "-o", file), "is a file")
 
 
-def test_the_kind_is_told_by_name_and_contents(tmp_path, chest_file):
+def test_the_kind_is_recognised_by_name_and_contents(tmp_path, chest_file):
     frames = tmp_path / "frames"
     frames.mkdir()
     (frames / "raw_1.tif").write_bytes(b"II*\0")

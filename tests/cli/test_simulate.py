@@ -124,7 +124,7 @@ def test_a_scan_is_not_overwritten_without_force(cli, tmp_path, chest_file):
     assert read_projections(output).geometry.n_views == 8
 
 
-def test_a_full_disk_is_told_and_nothing_stays(cli, small_disk, chest_file):
+def test_a_full_disk_is_reported_and_nothing_stays(cli, small_disk, chest_file):
     arguments = ("simulate", chest_file, "-o", small_disk / "scan.h5", "--views", 500)
     assert_refused(cli(*arguments), "the disk is full")
     assert_nothing_in(small_disk)

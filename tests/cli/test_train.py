@@ -273,7 +273,7 @@ def test_the_volumes_are_made_ready_once_in_the_folder_asked_for(
     assert "inside the volumes" in cli(*inside).err
 
 
-def test_a_dry_run_tells_the_cost_and_writes_nothing(cli, command, tmp_path):
+def test_a_dry_run_reports_the_cost_and_writes_nothing(cli, command, tmp_path):
     before = files_of(tmp_path)
     result = cli(*command, "--dry-run")
     assert_succeeded(result)

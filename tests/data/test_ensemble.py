@@ -1,4 +1,4 @@
-"""Mean and spread of samples against numpy's own."""
+"""Mean and standard deviation of samples against numpy's own."""
 
 from __future__ import annotations
 

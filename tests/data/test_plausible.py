@@ -1,4 +1,4 @@
-"""What is plainly no HU is refused, what is doubtful is told, and ordinary scans pass."""
+"""What is plainly no HU is refused, what is doubtful is reported, and ordinary scans pass."""
 
 from __future__ import annotations
 
@@ -61,25 +61,25 @@ def test_what_is_plainly_no_hu_is_refused(values, words):
         check_hu(volume_of(values), "a")
 
 
-def test_stored_numbers_with_noise_below_0_are_told():
+def test_stored_numbers_with_noise_below_0_are_reported():
     raw = volume_of(scan(30) + 1024)
     check_hu(raw, "a")
     assert "stored numbers" in doubts(raw, "a")[0]
 
 
 @pytest.mark.parametrize("window", [(-160, 240), (-450, 1050), (-1000, 400)])
-def test_a_volume_clipped_to_a_window_is_told(window):
+def test_a_volume_clipped_to_a_window_is_reported(window):
     assert "clipped" in " ".join(doubts(volume_of(scan().clip(*window)), "a"))
 
 
-def test_a_scan_clipped_at_air_or_at_12_bits_is_not_told():
+def test_a_scan_clipped_at_air_or_at_12_bits_is_not_reported():
     assert doubts(volume_of(scan().clip(-1000, None)), "a") == ()
     metal = scan()
     metal[:, 10:14, 10:14] = 3071
     assert doubts(volume_of(metal), "a") == ()
 
 
-def test_an_inverted_scan_is_told():
+def test_an_inverted_scan_is_reported():
     assert "inverted" in " ".join(doubts(volume_of(-1 - scan()), "a"))
 
 
@@ -87,6 +87,6 @@ def test_a_scan_without_air_is_doubtful_only_where_it_is_dense():
     assert doubts(volume_of(scan()[:, 9:12, 20:30]), "a") == ()
 
 
-def test_units_are_told_by_the_range():
+def test_units_are_recognised_by_the_range():
     assert unit_of(scan()) == "HU"
     assert unit_of((scan() / 1000 + 1) * 0.02) == "1/mm"

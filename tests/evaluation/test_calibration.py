@@ -1,4 +1,4 @@
-"""Coverage against closed forms: draws of known spread, by tissue, inside the body."""
+"""Coverage against closed forms: draws of known standard deviation, by tissue, inside the body."""
 
 from __future__ import annotations
 

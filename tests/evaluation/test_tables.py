@@ -74,7 +74,7 @@ def test_the_console_takes_text_as_it_is() -> None:
         (301.0, "bone: from 300 HU"),
     ],
 )
-def test_headers_tell_which_voxels_the_bias_is_of(hu: float, header: str | None) -> None:
+def test_headers_say_which_voxels_the_bias_is_of(hu: float, header: str | None) -> None:
     grid = Grid(shape=(8, 8, 8), spacing_mm=(1, 1, 1))
     reference = Volume(np.full(grid.shape, hu), grid)
     row = evaluation_row("a", evaluate(reference, reference))

@@ -104,7 +104,7 @@ def test_the_command_line_describes_and_reconstructs_it(cli, scan_file, tmp_path
     np.testing.assert_allclose(read_volume(output).values, by_python.values, atol=1)
 
 
-def test_without_its_package_it_is_told_how_to_get_it(scan_file, monkeypatch, tmp_path):
+def test_without_its_package_it_says_how_to_get_it(scan_file, monkeypatch, tmp_path):
     site = str(tmp_path / "site")
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != site])
     with pytest.raises(InputError, match="'swing' is unknown") as raised:

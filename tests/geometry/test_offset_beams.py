@@ -97,7 +97,7 @@ def test_the_source_s_plane_is_a_matter_of_the_frame():
     np.testing.assert_allclose(lifted.source_positions_mm()[:, 2], -7.0)
 
 
-def test_it_is_kept_and_told_to_others():
+def test_it_is_kept_and_passed_to_others():
     lifted = replace(CONE, source_lift_mm=-7.0, detector_lift_mm=1.5)
     assert Geometry.from_dict(lifted.to_dict()) == lifted
     assert to_astra(lifted, GRID)["proj_geom"]["type"] == "cone_vec"

@@ -56,7 +56,7 @@ def test_every_method_and_prior_type_is_among_the_cases() -> None:
 def test_settings_change_more_than_the_tolerances_allow(
     kept: dict[str, Golden], updated: object
 ) -> None:
-    """Cases of one method and scan are told apart by their voxels."""
+    """Cases of one method and scan are distinguished by their voxels."""
     if updated is not None:
         pytest.skip("the values are being written anew")
     of_one_scan: dict[tuple[str, str], list[str]] = {}

@@ -252,7 +252,7 @@ def test_sha256_of_a_folder_sees_contents_and_names(tmp_path):
     assert sha256_of(folder) != first
 
 
-def test_hashing_tells_how_far_it_is(tmp_path, monkeypatch):
+def test_hashing_reports_how_far_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr("diffusionblend.io.atomic.HASH_PART_BYTES", 1_000_000)
     (tmp_path / "f").mkdir()
     for name, n_bytes in (("a", 2_500_000), ("b", 1_500_000)):

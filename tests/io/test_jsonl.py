@@ -32,7 +32,7 @@ def test_a_line_cut_short_is_left_out_and_replaced(tmp_path: Path, cut: int) -> 
 
 
 @pytest.mark.parametrize("line", ["not json", "[1, 2]", '{"a": 1', "[" * 100_000])
-def test_another_damaged_line_is_told(tmp_path: Path, line: str) -> None:
+def test_another_damaged_line_is_reported(tmp_path: Path, line: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(f'{{"a": 1}}\n{line}\n{{"b": 2}}\n')
     with pytest.warns(UserWarning, match="line\\(s\\) 2 of .*rows.jsonl are damaged and left out"):

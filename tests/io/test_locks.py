@@ -34,7 +34,7 @@ def holder(tmp_path: Path):
         process.kill()
 
 
-def test_the_second_run_is_told_who_holds_the_folder(tmp_path: Path, holder) -> None:
+def test_the_second_run_is_refused_with_who_holds_the_folder(tmp_path: Path, holder) -> None:
     with (
         pytest.raises(InputError, match=f"in use by another training .process {holder.pid} on"),
         folder_locked(tmp_path, "training"),

@@ -24,7 +24,7 @@ def test_parts_come_back_as_they_were(path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_what_was_made_of_something_else_is_told(path):
+def test_what_was_made_of_something_else_is_reported(path):
     assert kept(path, {"weights": "abc", "settings": 2}) == (
         None,
         "was made with another settings",
@@ -52,7 +52,7 @@ def test_no_file_is_no_damage(tmp_path):
     assert kept(tmp_path / "none", MADE_OF) == (None, "")
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputWriteError):
         keep(tmp_path / "file" / "a", MADE_OF, [b""])

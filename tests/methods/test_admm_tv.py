@@ -81,7 +81,7 @@ def test_the_objective_is_lower_than_at_the_truth_and_at_other_weights(
     assert all(best < objective(hu) for hu in others)
 
 
-def test_attenuation_stays_at_or_above_zero_unless_told_otherwise(
+def test_attenuation_stays_at_or_above_zero_by_default(
     projections: Projections,
 ) -> None:
     bounded = reconstruct(projections, SETTINGS)
@@ -90,7 +90,7 @@ def test_attenuation_stays_at_or_above_zero_unless_told_otherwise(
     assert free.volume.values.min() < -1000
 
 
-def test_values_stay_at_or_below_the_highest_that_is_told(projections: Projections) -> None:
+def test_values_stay_at_or_below_the_highest_that_is_given(projections: Projections) -> None:
     free = reconstruct(projections, SETTINGS).volume.values
     highest = float(free.max()) / 2
     bounded = reconstruct(projections, replace(SETTINGS, highest_hu=highest))

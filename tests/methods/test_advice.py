@@ -66,7 +66,7 @@ def test_what_is_advised_can_be_made_and_given_to_the_command_line():
             assert command.output_unit == ("hu" if one.unit == "HU" else "1/mm")
 
 
-def test_few_photons_are_told():
+def test_few_photons_are_reported():
     assert "larger --weight" in advise(scan_of(photons=5e3))[1].why
     assert "larger --weight" not in advise(scan_of(photons=1e6))[1].why
 

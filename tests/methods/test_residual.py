@@ -1,4 +1,4 @@
-"""A residual far above what a method leaves is told, and no other."""
+"""A residual far above what a method leaves is reported, and no other."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_silence_where_the_scan_fits(method, settings, photons):
 
 @pytest.mark.parametrize(("method", "settings"), [("cgls", {}), ("sirt", {}), QUICK_TV, *SAMPLERS])
 @pytest.mark.filterwarnings("ignore:The detector")
-def test_what_does_not_fit_is_told(method, settings):
+def test_what_does_not_fit_is_reported(method, settings):
     shuffled = np.random.default_rng(0).permutation(len(ANGLES))
     odd = [scan_of(size=24)]
     odd += [] if method == "admm-tv" else [scan_of(shift=9.0), scan_of(order=shuffled)]

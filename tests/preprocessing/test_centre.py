@@ -25,7 +25,7 @@ def noisy(lines: np.ndarray, deviation: float = 0.01) -> np.ndarray:
 
 
 @pytest.mark.parametrize("centre", CENTRES)
-def test_half_a_turn_tells_the_axis(centre):
+def test_half_a_turn_determines_the_axis(centre):
     angles = half_scan(90)
     found = find_centre(noisy(lines_of(angles, centre_column=centre)), angles)
     assert found.method == "pairs and wedge"
@@ -68,7 +68,7 @@ def test_the_wedge_finds_back_from_two_columns_beside():
         assert wedge_centre_column(lines, start) == pytest.approx(33.3, abs=0.15)
 
 
-def test_a_short_arc_is_told_by_the_centre_of_mass():
+def test_a_short_arc_is_located_by_the_centre_of_mass():
     angles = np.radians(np.linspace(10, 100, 46))
     found = find_centre(noisy(lines_of(angles, centre_column=30.2), 0.002), angles)
     assert (found.method, found.pair_column) == ("mass", None)
@@ -119,7 +119,7 @@ def test_arcs_that_are_no_even_half_scan(degrees):
     assert even_half_scan(views_named(angles), angles) is None
 
 
-def test_where_nothing_tells_the_axis():
+def test_where_nothing_determines_the_axis():
     angles = np.radians(np.linspace(0, 60, 20))
     lines = lines_of(angles)
     with pytest.raises(InputError, match="could not be found"):

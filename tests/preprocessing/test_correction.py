@@ -46,7 +46,7 @@ def test_transmission_and_lines_need_no_flats():
         np.testing.assert_allclose(lines, LINES, atol=1e-5)
 
 
-def test_no_darks_are_none_and_told():
+def test_no_darks_are_none_and_reported():
     scan = scan_of(LINES, ANGLES)
     dark = scan.darks.mean(axis=0)
     bare = replace(scan, data=scan.data - dark, flats=scan.flats - dark, darks=None)
@@ -111,13 +111,13 @@ def test_a_steady_slope_of_air_is_taken_off():
         subtract_air(lines, 32)
 
 
-def test_flats_that_drift_a_little_are_told():
+def test_flats_that_drift_a_little_are_reported():
     scan = scan_of(LINES, ANGLES)
     _, found = to_line_integrals(replace(scan, flats=scan.flats * [[[1.0]], [[1.1]]]))
     assert "was not steady" in found.notes[0]
 
 
-def test_an_uneven_beam_is_told():
+def test_an_uneven_beam_is_reported():
     scan = scan_of(LINES, ANGLES)
     share = np.linspace(0.2, 1, 64)
     dark = scan.darks.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Photons told by how flat frames differ, of a detector that is simulated photon by photon."""
+"""The photon count from the differences of flat frames of a simulated, counting detector."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_columns_taken_together_count_together():
     assert done.projections.notes["photons"] == pytest.approx(2 * PHOTONS, rel=0.15)
 
 
-def test_too_few_frames_or_no_noise_tell_nothing():
+def test_too_few_frames_or_no_noise_give_nothing():
     assert counting_noise(noisy_scan(n_flats=2)) is None
     steady = scan_of(lines_of(ANGLES), ANGLES)
     assert counting_noise(replace(steady, flats=np.repeat(steady.flats[:1], 4, axis=0))) is None
     assert "photons" not in prepare_scan(steady, PrepareSettings()).projections.notes
 
 
-def test_what_a_person_tells_comes_first():
+def test_a_given_count_comes_first():
     done = prepare_scan(noisy_scan(), PrepareSettings(photons=123.0))
     assert done.projections.notes["photons"] == 123.0
     with pytest.raises(InputError, match="positive"):

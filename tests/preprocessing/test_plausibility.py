@@ -1,4 +1,4 @@
-"""What valid numbers give away: told, or refused, and silent where all is well."""
+"""Faults in valid numbers are reported or refused; sound scans cause no message."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_an_off_centre_scan_comes_back_at_its_place(centre, binning):
     assert notes["source"] == "measured" and notes["centre"]["method"] == "pairs and wedge"
 
 
-def test_a_told_axis_counts_in_the_columns_of_the_file():
+def test_a_given_axis_counts_in_the_columns_of_the_file():
     """Cropped by 6 and binned by 2, column 27.5 of the file is (27.5 - 6 - 0.5) / 2."""
     lines = lines_of(ANGLES, centre_column=27.5)[:, :, 6:]
     settings = PrepareSettings(binning=(1, 2), centre_column=27.5)
@@ -144,7 +144,7 @@ def test_air_and_rings_are_corrected_when_asked():
         ({"data": np.ones((120, 64))}, {}, ("shape (120, 64)", "(view, row, column)")),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_told(changes, settings, words):
+def test_what_does_not_fit_is_reported(changes, settings, words):
     with pytest.raises(InputError) as caught:
         prepare_scan(scan_of(lines_of(ANGLES), ANGLES, **changes), PrepareSettings(**settings))
     assert "Expected: " in str(caught.value)
@@ -167,7 +167,7 @@ def test_settings_that_no_scan_has(name, value):
         PrepareSettings(**{name: value})
 
 
-def test_what_a_detector_does_not_see_is_told():
+def test_what_a_detector_does_not_see_is_reported():
     scan = scan_of(lines_of(ANGLES), ANGLES)
     done = prepare_scan(scan, PrepareSettings(size=90, pixel_mm=1))
     assert "does not see" in done.correction.notes[-1]

@@ -1,4 +1,4 @@
-"""Networks that are told pixel size and slice spacing, and the refinement at full resolution."""
+"""Networks with pixel size and slice spacing as inputs, and the refinement at full resolution."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def blocks(n: int = 2, height: int = 16, width: int = 16) -> torch.Tensor:
     return torch.randn(n, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_length_is_told_by_waves_of_its_octaves() -> None:
+def test_a_length_is_encoded_by_waves_of_its_octaves() -> None:
     """sin and cos of 2 pi f log2(mm), f 1/16 and 1; nothing at all of a length that is unknown."""
     code = build_unet(TOLD).class_embedding.lengths(torch.tensor([[2.0**1.5, 0.0]]))
     angles = [2 * math.pi * f * 1.5 for f in (1 / 16, 1)]
@@ -93,18 +93,18 @@ def test_both_lengths_change_the_output(given: dict) -> None:
     assert torch.equal(prior.for_grid(grid((9, 64, 32))).denoise(blocks(), 500, 1)[0], base)
 
 
-def test_oblong_pixels_are_told_by_their_area() -> None:
+def test_oblong_pixels_are_given_by_their_area() -> None:
     oblong = Grid(shape=(3, 16, 16), spacing_mm=(1.5, 1.0, 4.0))
     assert told_prior().for_grid(oblong).lengths_mm == (2.0, 1.5)
 
 
-def test_a_prior_that_was_not_told_its_lengths_is_refused_in_words() -> None:
+def test_a_prior_without_lengths_is_refused_in_words() -> None:
     with pytest.raises(InputError, match="neither pixel size nor slice spacing") as caught:
         told_prior().denoise(blocks(), 500, 1)
     assert "grid" in str(caught.value.expected)
 
 
-def test_a_prior_for_one_size_is_told_nothing() -> None:
+def test_a_prior_for_one_size_gets_no_lengths() -> None:
     prior = random_prior()
     assert prior.for_grid(grid()) is prior
     assert {"class_embedding.size_1.weight", "refine.conv_in.weight"}.isdisjoint(
@@ -146,7 +146,7 @@ def test_it_is_its_own_coarse_partner_where_half_the_pixels_are_in_range() -> No
     assert coarse_partner(prior, grid((3, 64, 64), mm=4.1), 64) is None
 
 
-def test_a_folder_keeps_what_the_network_is_told(tmp_path: Path) -> None:
+def test_a_folder_keeps_what_the_network_gets(tmp_path: Path) -> None:
     prior = told_prior()
     prior.save(tmp_path)
     facts = json.loads((tmp_path / PRIOR_FILE).read_text())

@@ -79,7 +79,7 @@ def test_other_weights_have_another_graph(made, cache):
     assert len(made) == 2 and len(list(cache.iterdir())) == 2
 
 
-def test_another_version_of_the_engine_makes_it_again_and_tells(made, monkeypatch):
+def test_another_version_of_the_engine_makes_it_again_and_says_so(made, monkeypatch):
     random_prior().use_precision("int8")
     monkeypatch.setattr(integer_engine, "versions", lambda: {"engine": "2"})
     prior = random_prior()
@@ -89,7 +89,7 @@ def test_another_version_of_the_engine_makes_it_again_and_tells(made, monkeypatc
     assert len(made) == 2 and has_graph(prior.unet, prior.config)
 
 
-def test_a_damaged_graph_is_made_again_and_told(made):
+def test_a_damaged_graph_is_made_again_and_reported(made):
     prior = random_prior().use_precision("int8")
     path = graph_path(prior.unet)
     path.write_bytes(path.read_bytes()[:-1])
@@ -126,7 +126,7 @@ def test_it_is_near_float32(integer_prior):
 
 
 @needs_engine
-def test_a_network_that_is_told_lengths_and_refines_is_near_float32_too(cache):
+def test_a_network_that_takes_lengths_and_refines_is_near_float32_too(cache):
     """Whose refinement does something: it is zero in a network that was not trained."""
     grid = Grid(shape=(3, 16, 24), spacing_mm=(2.5, 1.5, 1.5))
     priors = [random_prior(config=replace(TINY, length_codes=8, refine=8)) for _ in range(2)]

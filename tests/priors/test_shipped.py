@@ -193,7 +193,7 @@ class NoConnection(Exception):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_a_hub_that_cannot_give_it_is_told_with_what_to_try(
+def test_a_hub_that_cannot_give_it_is_reported_with_what_to_try(
     monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     monkeypatch.setattr("huggingface_hub.snapshot_download", failing(error))
@@ -204,7 +204,7 @@ def test_a_hub_that_cannot_give_it_is_told_with_what_to_try(
     assert "and more" not in str(caught.value)
 
 
-def test_the_library_itself_offline_is_told(
+def test_the_library_itself_offline_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The hub's own code, kept from the network and with an empty cache."""

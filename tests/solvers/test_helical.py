@@ -86,7 +86,7 @@ def test_a_ball_comes_back_as_it_is_off_centre(geometry):
     np.testing.assert_allclose(apart[::2], apart[1::2], atol=0.1)  # the same place, in voxels
 
 
-def test_slices_beyond_the_helix_are_told_and_the_others_are_right():
+def test_slices_beyond_the_helix_are_reported_and_the_others_are_right():
     geometry = helix(start_mm=-5.0, pitch_mm=14.0)
     with pytest.warns(UserWarning, match="slices are not measured over half a turn.*: 0"):
         volume = filtered_back_projection(lines_of(geometry), geometry, GRID).numpy()

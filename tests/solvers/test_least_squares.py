@@ -138,7 +138,7 @@ def test_cgls_takes_every_slice_alone() -> None:
 
 
 @pytest.mark.parametrize("solve", [sirt, cgls])
-def test_progress_is_told_and_the_start_left_as_it_was(solve) -> None:
+def test_progress_is_reported_and_the_start_left_as_it_was(solve) -> None:
     operator, told = transform(), []
     _, y, start = problem(operator)
     before = start.clone()

@@ -165,7 +165,7 @@ def test_bounds(bounds):
         assert objective(operator, candidate, y, 0.5) > best - 1e-4
 
 
-def test_progress_is_told_once_an_iteration():
+def test_progress_is_reported_once_an_iteration():
     told = []
     y = torch.zeros(1, 3, 3)
     admm_total_variation(

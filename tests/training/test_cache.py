@@ -96,7 +96,7 @@ def test_a_moved_or_touched_volume_is_known_by_its_content(
     assert len(reads) == 2
 
 
-def test_a_cache_that_does_not_tell_the_pixels_is_made_anew(
+def test_a_cache_that_does_not_state_the_pixels_is_made_anew(
     source: Path, tmp_path: Path, reads: list[str]
 ) -> None:
     cached(tmp_path / "cache", source)
@@ -152,7 +152,7 @@ def test_an_interrupted_build_goes_on(source: Path, tmp_path: Path, reads: list[
     assert reads == ["a.mha", "b.nii.gz"]
 
 
-def test_the_cache_tells_nothing_of_a_patient(source: Path, tmp_path: Path) -> None:
+def test_the_cache_contains_nothing_of_a_patient(source: Path, tmp_path: Path) -> None:
     cached(tmp_path / "cache", source)
     index = json.loads((tmp_path / "cache" / INDEX_FILE).read_text())
     assert set(index) == {"format", "sources", "volumes", "sha256"}

@@ -261,7 +261,7 @@ def test_the_exported_prior_holds_the_averaged_weights(whole_run: Path) -> None:
     assert x0.isfinite().all() and eps.isfinite().all()
 
 
-def test_a_network_that_is_told_lengths_is_trained_validated_and_kept(tmp_path: Path) -> None:
+def test_a_network_that_takes_lengths_is_trained_validated_and_kept(tmp_path: Path) -> None:
     network = replace(TINY, length_codes=4, refine=6)
     settings = replace(SETTINGS, network=network, steps=4, validate_every=2)
     run = trainer(tmp_path, settings)

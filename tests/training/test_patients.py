@@ -1,4 +1,4 @@
-"""Patients: told by file names or DICOM, and held out whole."""
+"""Patients: identified by file names or DICOM, and held out whole."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from diffusionblend.training.patients import check_apart, held_out, patient_of
         ("_scan7.mha", "_scan", "_scan7"),
     ],
 )
-def test_a_file_name_tells_the_patient(name: str, pattern: str | None, patient: str) -> None:
+def test_a_file_name_identifies_the_patient(name: str, pattern: str | None, patient: str) -> None:
     assert patient_of(Path(name), pattern) == patient
 
 
-def test_dicom_tells_the_patient(tmp_path: Path) -> None:
+def test_dicom_identifies_the_patient(tmp_path: Path) -> None:
     hu = synthetic_chest(1, shape=(3, 8, 8)).values.round()
     for name, patient in (("first", "P1"), ("second", "P1"), ("nameless", "")):
         write_series(tmp_path / name, hu, change=lambda i, d, p=patient: setattr(d, "PatientID", p))

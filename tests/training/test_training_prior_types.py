@@ -115,7 +115,7 @@ def test_fbp_unet_learns_from_the_fbp_of_its_views() -> None:
     torch.testing.assert_close(part.image, batch.image[1:3])
 
 
-def test_fbp_unet_for_any_scan_learns_from_each_slice_s_own_and_is_told_it() -> None:
+def test_fbp_unet_for_any_scan_learns_from_each_slice_s_own_and_gets_it() -> None:
     settings = settings_of("fbp-unet", any_scan=True)
     options = {"seed": 0, "step": 0, "n_blocks": 6, "n_timesteps": 1000, "augmentation": None}
     batch = draw_batch(easy_bank(), settings, **options)

@@ -123,7 +123,7 @@ def test_no_file_is_kept(server, nifti, tmp_path, monkeypatch):
     assert list(Path(tmp_path / "own").iterdir()) == []
 
 
-def test_attenuation_that_the_steps_do_not_reach_is_told():
+def test_attenuation_that_the_steps_do_not_reach_is_reported():
     values = np.linspace(0, 0.009, GRID.shape[0] * GRID.shape[1] * GRID.shape[2])
     small = Volume(values.reshape(GRID.shape), GRID)
     scene = Scene.of({"a": small}).with_volume("b", small.with_values(small.values * 100))

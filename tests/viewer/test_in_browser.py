@@ -305,7 +305,7 @@ def test_a_line_drawn_by_hand_makes_the_profile(page, tmp_path):
     page.key("p")
 
 
-def test_planes_fill_the_page_one_by_one_and_help_tells_the_keys(page, tmp_path):
+def test_planes_fill_the_page_one_by_one_and_help_lists_the_keys(page, tmp_path):
     shown = "[...new Set([...document.querySelectorAll('.pane')].map((p) => p.dataset.plane))]"
     for key, plane in (("1", "axial"), ("2", "coronal"), ("3", "sagittal")):
         page.key(key)
@@ -346,7 +346,7 @@ def test_parts_in_any_number_make_up_the_volume(tmp_path, monkeypatch):
         assert page.errors == []
 
 
-def test_a_server_that_is_gone_is_told(page, server):
+def test_a_server_that_is_gone_is_reported(page, server):
     page.evaluate("window.fetch = () => Promise.reject(new Error('gone'))")
     page.evaluate("delete document.body.dataset.loaded; start()")
     page.wait("document.getElementById('notices').textContent.includes('(gone)')")

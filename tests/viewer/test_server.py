@@ -111,7 +111,7 @@ def test_a_browser_that_closes_early_leaves_no_traceback(server, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_real_error_is_still_told(server, capfd):
+def test_a_real_error_is_still_reported(server, capfd):
     try:
         raise RuntimeError("something of ours")
     except RuntimeError:

@@ -106,7 +106,7 @@ def ellipse(values: np.ndarray, x_mm: float, y_mm: float) -> np.ndarray:
     return values[np.hypot(*np.meshgrid(y / y_mm, x / x_mm, indexing="ij")) <= 1]
 
 
-def test_a_region_tells_mean_deviation_area_of_every_volume(page, scene, tmp_path):
+def test_a_region_reports_mean_deviation_area_of_every_volume(page, scene, tmp_path):
     x, y, per_mm = scale(page, "axial", 45, 24)
     page.key("o")
     page.drag((x - 7 * per_mm, y - 5 * per_mm), (x + 7 * per_mm, y + 5 * per_mm))

@@ -68,13 +68,13 @@ def test_all_that_differs_is_named(tmp_path):
     refused(tmp_path, "They differ in ContrastBolusAgent too")
 
 
-def test_kernels_whose_series_uid_was_emptied_are_told_apart(tmp_path):
+def test_kernels_whose_series_uid_was_emptied_are_separated(tmp_path):
     series(tmp_path, ConvolutionKernel=("SOFT", "BONE"), SeriesInstanceUID=("", ""))
     refused(tmp_path, "ConvolutionKernel=SOFT", "ConvolutionKernel=BONE")
 
 
 @pytest.mark.parametrize("tag", ["TemporalPositionIdentifier", "AcquisitionTime", "TriggerTime"])
-def test_phases_at_the_same_places_are_told_apart(tmp_path, tag):
+def test_phases_at_the_same_places_are_separated(tmp_path, tag):
     places = [2.0 * (i // 2) for i in range(12)]
     series(tmp_path, heights_mm=places, **{tag: ("100000", "200000")})
     refused(tmp_path, f"--only {tag}=100000")
@@ -89,7 +89,7 @@ def test_halves_of_two_kernels_are_no_volume(tmp_path, kernel):
 
 
 @pytest.mark.parametrize("tag", ["AcquisitionNumber", "SliceThickness"])
-def test_a_second_acquisition_that_goes_on_is_read_and_told(tmp_path, tag):
+def test_a_second_acquisition_that_goes_on_is_read_and_reported(tmp_path, tag):
     series(tmp_path, lambda i: int(i >= 6), **{tag: (2, 3)})
     volume, report = read_dicom_series(tmp_path)
     np.testing.assert_array_equal(volume.values, HU)
@@ -127,7 +127,7 @@ def heights(*steps):
     return list(np.concatenate([[0], np.cumsum(steps)]))
 
 
-def test_a_spacing_that_changes_is_told_as_such(tmp_path):
+def test_a_spacing_that_changes_is_reported_as_such(tmp_path):
     write_series(tmp_path, HU, heights_mm=heights(*[2.5] * 5, *[5] * 6))
     refused(
         tmp_path, "changes at 5.dcm", "2.5 mm", "then 5 mm", "4.dcm and 5.dcm", "5.dcm and 6.dcm"
@@ -157,7 +157,7 @@ def test_an_intercept_alone_is_enough(tmp_path):
     assert report.warnings == ()
 
 
-def test_a_slope_alone_is_told(tmp_path):
+def test_a_slope_alone_is_reported(tmp_path):
     def change(i, dataset):
         del dataset.RescaleIntercept
         dataset.PixelData = HU[i].astype("<i2").tobytes()
@@ -176,7 +176,7 @@ def test_slices_of_two_patients_are_refused_without_their_names(tmp_path):
     read_dicom_series(tmp_path, only=["PatientID=BERT-2"])
 
 
-def test_a_map_of_materials_without_a_unit_is_told(tmp_path):
+def test_a_map_of_materials_without_a_unit_is_reported(tmp_path):
     kind = ["DERIVED", "SECONDARY", "AXIAL", "ELECTRON_DENSITY"]
     write_series(tmp_path, HU, change=lambda i, d: setattr(d, "ImageType", kind))
     assert "ELECTRON_DENSITY" in read_dicom_series(tmp_path)[1].warnings[0]

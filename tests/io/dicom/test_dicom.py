@@ -149,7 +149,7 @@ def test_the_report_holds_no_patient_data(tmp_path):
     assert "secret" not in repr(report.as_dict()).lower()
 
 
-def test_a_tilt_told_only_by_the_header_is_a_warning(tmp_path):
+def test_a_tilt_stated_only_by_the_header_is_a_warning(tmp_path):
     def tilt(i, dataset):
         dataset.GantryDetectorTilt = 12
 

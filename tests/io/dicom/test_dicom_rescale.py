@@ -31,13 +31,13 @@ def test_a_slice_without_rescale_among_others_is_refused(tmp_path, tag):
     assert tag in str(caught.value)
 
 
-def test_a_rescale_that_tells_nothing_is_refused(tmp_path):
+def test_a_rescale_without_meaning_is_refused(tmp_path):
     write_series(tmp_path, change=lambda i, d: setattr(d, "RescaleSlope", "0"))
     with pytest.raises(InputError, match="RescaleSlope 0"):
         read_dicom_series(tmp_path)
 
 
-def test_a_series_without_rescale_is_taken_as_it_is_and_told(tmp_path):
+def test_a_series_without_rescale_is_taken_as_it_is_and_reported(tmp_path):
     def stored_as_hu(i, dataset):
         del dataset.RescaleSlope, dataset.RescaleIntercept
         stored = np.frombuffer(dataset.PixelData, "<i2") + INTERCEPT_HU

@@ -96,7 +96,7 @@ def test_each_voxel_lies_where_its_header_says(tmp_path):
             assert abs(image[index] - hu[row, column]) <= 0.5 + 1e-4
 
 
-def test_the_header_tells_what_the_series_is(tmp_path):
+def test_the_header_reports_what_the_series_is(tmp_path):
     paths = write_dicom_series(volume_of(), tmp_path / "out", n_views=8)
     slices = [pydicom.dcmread(p) for p in paths]
     first = slices[0]

@@ -266,7 +266,7 @@ def test_a_table_of_values_is_refused(tmp_path):
     refused(tmp_path, "Modality LUT")
 
 
-def test_loss_by_compression_and_gaps_between_slices_are_told(tmp_path):
+def test_loss_by_compression_and_gaps_between_slices_are_reported(tmp_path):
     def change(i, dataset):
         dataset.LossyImageCompression, dataset.SliceThickness = "01", "1"
 

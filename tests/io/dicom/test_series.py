@@ -279,7 +279,7 @@ def test_each_frames_own_rescaling_is_applied(tmp_path):
     assert_read(tmp_path, "6 different slopes", values=HU + 10.0 * np.arange(6)[:, None, None])
 
 
-def test_phases_of_frames_are_told_apart(tmp_path):
+def test_phases_of_frames_are_separated(tmp_path):
     def change(i, groups):
         groups.FrameContentSequence[0].TemporalPositionIndex = i % 2 + 1
 

@@ -119,7 +119,7 @@ def test_a_negative_spacing_runs_backwards(tmp_path):
     np.testing.assert_allclose(volume.grid.origin_mm, (-30, -36, 100 - 2 * 5))
 
 
-def test_what_the_header_leaves_open_or_contradicts_is_told(tmp_path):
+def test_what_the_header_leaves_open_or_contradicts_is_reported(tmp_path):
     for changes, words in (
         ({"TransformMatrix": None, "AnatomicalOrientation": "???"}, "orientation"),
         ({"ElementSpacing": None}, "how large"),
@@ -130,7 +130,7 @@ def test_what_the_header_leaves_open_or_contradicts_is_told(tmp_path):
         assert words in read(tmp_path, header(**changes) + VOXELS)[1]
 
 
-def test_units_and_scales_of_the_header_are_applied_and_told(tmp_path):
+def test_units_and_scales_of_the_header_are_applied_and_reported(tmp_path):
     volume, notes = read(tmp_path, header(DistanceUnits="um") + VOXELS)
     assert volume.grid.spacing_mm == pytest.approx((0.002, 0.0015, 0.0015)) and "made mm" in notes
     scaled = {"ElementToIntensityFunctionSlope": "0.5", "ElementToIntensityFunctionOffset": "-500"}

@@ -104,7 +104,7 @@ def test_spacing_is_that_of_the_only_form(tmp_path):
     assert "pixdim" in notes
 
 
-def test_forms_apart_are_told(tmp_path):
+def test_forms_apart_are_reported(tmp_path):
     moved = PLAIN.copy()
     moved[:3, 3] += (10, 20, 30)
     volume, notes = read_bytes(tmp_path, nifti_bytes(HU, sform=PLAIN, qform=moved, codes=(2, 1)))
@@ -123,14 +123,14 @@ def test_a_form_of_a_template_gives_way_to_the_scanners(tmp_path, code, grown):
     assert "contradicts itself" in notes
 
 
-def test_forms_that_differ_by_rounding_are_not_told(tmp_path):
+def test_forms_that_differ_by_rounding_are_not_reported(tmp_path):
     close = PLAIN.copy()
     close[:3, 3] += 1e-3
     _, notes = read_bytes(tmp_path, nifti_bytes(HU, sform=PLAIN, qform=close))
     assert notes == ""
 
 
-def test_no_forms_are_told(tmp_path):
+def test_no_forms_are_reported(tmp_path):
     data = nifti_bytes(HU, pixdim=(1, 1.5, 1.5, 2, 0, 0, 0, 0))
     volume, notes = read_bytes(tmp_path, data)
     assert volume.grid.spacing_mm == SPACING
@@ -203,7 +203,7 @@ def test_a_form_that_places_nothing_gives_way_to_the_other(tmp_path):
     refused(tmp_path, nifti_bytes(HU, sform=PLAIN * np.nan), "place nothing")
 
 
-def test_a_negative_pixdim_is_told(tmp_path):
+def test_a_negative_pixdim_is_reported(tmp_path):
     data = nifti_bytes(HU, qform=PLAIN, pixdim=(-1, 1.5, -1.5, 2, 0, 0, 0, 0))
     with pytest.raises(AssertionError):
         assert_plain(read_bytes(tmp_path, data)[0])  # qfac of -1: the third axis is flipped
@@ -222,7 +222,7 @@ def test_big_endian_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "packed"), [("a.nii.gz", False), ("a.nii", True)])
-def test_what_is_packed_is_told_by_the_content_not_by_the_name(tmp_path, name, packed):
+def test_what_is_packed_is_decided_by_the_content_not_by_the_name(tmp_path, name, packed):
     data = nifti_bytes(HU, sform=PLAIN)
     (tmp_path / name).write_bytes(gzip.compress(data) if packed else data)
     assert_plain(read(tmp_path / name)[0])

@@ -122,7 +122,7 @@ def test_spaces_agree_with_simpleitk(tmp_path):
     np.testing.assert_allclose(image.GetOrigin(), volume.grid.origin_mm)
 
 
-def test_sheared_directions_are_resampled_and_told(tmp_path):
+def test_sheared_directions_are_resampled_and_reported(tmp_path):
     data = nrrd_bytes(HU, space_directions="(1.5,0,0) (0,1.5,0) (0,0.5,2)")
     volume, notes = read_bytes(tmp_path, data)
     assert "a.nrrd" in notes and "sheared" in notes and "14.0 degrees" in notes
@@ -135,7 +135,7 @@ def test_sheared_directions_are_resampled_and_told(tmp_path):
     assert volume.values[tuple(np.round(index[::-1]).astype(int))] == 700
 
 
-def test_what_is_not_known_is_told(tmp_path):
+def test_what_is_not_known_is_reported(tmp_path):
     nowhere = {"leave_out": ("space", "space directions", "space origin")}
     volume, notes = read_bytes(tmp_path, nrrd_bytes(HU, "spacings: 1.5 1.5 2", **nowhere))
     assert volume.grid.spacing_mm == SPACING and "orientation" in notes

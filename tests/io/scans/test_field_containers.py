@@ -203,7 +203,7 @@ def test_units_of_pixels(tmp_path, unit, mm):
     check(scan, flats=5)
 
 
-def test_a_unit_that_is_not_known_is_told(tmp_path):
+def test_a_unit_that_is_not_known_is_reported(tmp_path):
     scan = read_raw_scan(write_nexus(tmp_path / "a.nxs", ALL, KEY, "furlong"))
     assert scan.column_mm is None
     assert any("1000 in 'furlong', which is not used" in note for note in scan.notes)

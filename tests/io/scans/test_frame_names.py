@@ -55,7 +55,7 @@ def test_kinds_by_a_word_of_the_name(name, kind):
     assert Path(name) in sorted_[kind]
 
 
-def test_a_word_that_all_names_have_tells_nothing():
+def test_a_word_that_all_names_have_is_ignored():
     views, flats, darks = sorted_by_kind([Path(f"white_rat_{i}.tif") for i in range(4)])
     assert (len(views), flats, darks) == (4, [], [])
 

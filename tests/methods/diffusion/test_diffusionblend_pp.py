@@ -113,7 +113,7 @@ def test_a_prior_of_another_size_is_refused(projections: Projections, prior: Pri
         reconstruct(scan(small_volume((3, 3, 3))), SETTINGS, prior=prior)
 
 
-def test_a_prior_that_counts_in_mm_is_told_the_distance_in_mm(prior: Prior) -> None:
+def test_a_prior_that_counts_in_mm_gets_the_distance_in_mm(prior: Prior) -> None:
     projections = scan(small_volume((9, 16, 16)))
     codes = {"slices": [], "mm": []}
     for unit, seen in codes.items():

@@ -1,4 +1,4 @@
-"""What a network for every pixel size is told in a run: the lengths of the grid it works on."""
+"""The inputs of a network for every pixel size in a run: the lengths of the grid it works on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def watched(seen: list[tuple[float, ...]], prior_type: str = "joint") -> Prior:
     return prior
 
 
-def test_the_coarse_run_is_told_pixels_twice_as_large(seen: list) -> None:
+def test_the_coarse_run_gets_pixels_twice_as_large(seen: list) -> None:
     projections = scan(small_volume((7, 32, 32)))
     settings = DiffusionBlendPP(steps=2, fine_steps=2, init="coarse", jump_stride=2)
     result = reconstruct(projections, settings, prior=watched(seen), device="cpu")
@@ -87,7 +87,7 @@ def test_pixels_out_of_its_range_are_refused(seen: list) -> None:
     assert not seen
 
 
-def test_both_priors_of_tpdm_and_a_restorer_are_told(seen: list) -> None:
+def test_both_priors_of_tpdm_and_a_restorer_get_lengths(seen: list) -> None:
     projections = scan(small_volume((6, 16, 16)))
     priors = {"prior": watched(seen, "slices"), "coronal_prior": watched(seen, "coronal")}
     reconstruct(projections, Tpdm(steps=8), **priors, device="cpu")

@@ -166,7 +166,7 @@ def test_mean_and_covariance_follow_the_closed_form(
     assert_distribution(x, mean, cov, slack=1e-4)
 
 
-def test_closed_form_tells_wrong_noise_apart() -> None:
+def test_closed_form_detects_wrong_noise() -> None:
     """The statistical test has the power that it needs."""
     prior, partitions = GaussianPrior(), drawn_partitions(25)
     mean, cov = closed_form(prior, partitions, np.eye(Z), np.zeros(Z), (1 - 0.85**2) ** 0.5)

@@ -225,7 +225,7 @@ def test_fbp_unet_adds_the_network_s_output_to_the_fbp(
             reconstruct(projections, "fbp-unet", prior=prior)
 
 
-def test_fbp_unet_for_any_scan_is_told_its_views_and_its_arc(
+def test_fbp_unet_for_any_scan_gets_its_views_and_its_arc(
     projections: Projections, priors: dict[str, Prior]
 ) -> None:
     prior = priors["fbp-unet"]

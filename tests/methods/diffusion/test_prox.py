@@ -113,7 +113,7 @@ def test_a_trial_of_its_speed_makes_no_factor(problem: Problem, monkeypatch) -> 
     torch.testing.assert_close(step(x0, slice(0, SHAPE[0])), x0)
 
 
-def test_the_cost_of_the_factor_is_told(problem: Problem, monkeypatch) -> None:
+def test_the_cost_of_the_factor_is_reported(problem: Problem, monkeypatch) -> None:
     from diffusionblend.solvers import proximal
 
     assert Prox().setup_cost(problem.projections) == (0.0, 0)  # by eigenvectors
@@ -123,7 +123,7 @@ def test_the_cost_of_the_factor_is_told(problem: Problem, monkeypatch) -> None:
     assert n_bytes > 4 * 2 * 2 * (VIEWS * 10) ** 2
 
 
-def test_too_little_memory_for_the_factor_is_told_and_cg_taken(
+def test_too_little_memory_for_the_factor_is_reported_and_cg_taken(
     problem: Problem, monkeypatch
 ) -> None:
     from diffusionblend.solvers import proximal
