@@ -45,17 +45,17 @@ class Benchmark:
     output: Output
     """Folder for rows.jsonl, the tables and the figures."""
     grid: Path | None = None
-    """Grid of cells (.toml): any method with any settings, scans by views, arc, geometry and
-    photons, measured scans with their references. The options below change what it says."""
+    """Grid of cells (.toml): methods with settings, scans by views, arc, geometry and photons,
+    measured scans with references. The options below override it."""
     views: tuple[int, ...] | None = None
-    """Numbers of views, each over 180 degrees; by default 8, 6 and 4."""
+    """Numbers of views to compare, each over 180 degrees; by default 8, 6 and 4."""
     arc_degrees: tuple[float, ...] | None = None
-    """Shorter arcs to compare on too, with a view a degree: 90 in the paper."""
+    """Shorter arcs in degrees to compare as well, with one view per degree; 90 in the paper."""
     methods: tuple[str, ...] | None = None
     """Methods, or 'all', see 'diffusionblend methods'; by default fbp, admm-tv and
     diffusionblend++. Not together with a grid."""
     priors: tuple[str, ...] | None = None
-    """One of each prior type that the methods need: shipped names, folders or hub ids. By default
+    """Priors, one of each type that the methods need: shipped names, folders or hub ids. By default
     the shipped one of each type, see 'diffusionblend priors'."""
     seeds: int | None = None
     """Runs of each method that draws noise, with seeds from 0; by default 3."""
@@ -70,7 +70,7 @@ class Benchmark:
     """Training volume on whose middle slices the settings that each method has to tune are searched
     first."""
     slices: int | None = None
-    """Only so many slices from the middle of each volume."""
+    """Number of slices to use, from the middle of each volume; by default all."""
     size: int | None = None
     """Slice size in pixels; by default that of the priors, or the volume's own where no method of
     these needs a prior."""

@@ -52,14 +52,15 @@ class Demo:
     """Scan a synthetic chest, or your own CT, with a few noisy views and reconstruct it."""
 
     input: Path | None = None
-    """Your own CT instead: a DICOM folder or a volume file; brought to the prior's slice size."""
+    """Your own CT in place of the synthetic one: a DICOM folder or a volume file; it is resampled
+    to the prior's slice size."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = DEFAULT_OUTPUT
-    """Folder for the volumes, the projections and the page; by default a new one, numbered, where
-    there was a demo."""
+    """Folder for the volumes, the projections and the report; by default a new one, numbered after
+    the first demo."""
     views: int = 8
     """Views over 180 degrees."""
     photons: float = PAPER_PHOTONS
-    """Photons an unattenuated detector pixel counts."""
+    """Photons counted by an unattenuated detector pixel."""
     steps: int = 50
     """Reverse steps of DiffusionBlend++."""
     prior: str = DEFAULT_PRIOR
@@ -72,7 +73,7 @@ class Demo:
     dry_run: bool = False
     """Print what the run would cost in memory, time and disk, and write nothing."""
     seed: int = 7
-    """Of the synthetic chest, the noise and the sampler."""
+    """Random seed of the synthetic chest, the noise and the sampler."""
     force: bool = False
     """Overwrite the outputs."""
 

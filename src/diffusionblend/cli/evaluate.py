@@ -53,16 +53,16 @@ class Evaluate:
     reference: Path
     """The true volume, on the same grid and in the same unit."""
     deviation: Path | None = None
-    """Standard deviation (HU) of several samples, whose mean the reconstruction is; by default
-    NAME.sd.EXT beside it, where 'reconstruct --samples' wrote one."""
+    """Volume of the samples' standard deviation in HU, if the reconstruction is their mean; by
+    default NAME.sd.EXT beside it, if 'reconstruct --samples' wrote one."""
     projections: Path | None = None
-    """Projections (.h5), for the residual |Ax - y| / |y|."""
+    """Projections file (.h5), for the relative residual |Ax - y| / |y|."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """File (.json) for the figures; by default they are only printed."""
+    """File (.json) for the metrics; by default they are only printed."""
     figure: Path | None = None
     """Picture (.png, .pdf, .svg) of the three planes with the error in HU."""
     report: Path | None = None
-    """Page (.html) with all of it."""
+    """Report (.html) with metrics and pictures."""
     force: bool = False
     """Overwrite outputs."""
 

@@ -34,7 +34,7 @@ class Export:
     description: str | None = None
     """Series description, at most 64 letters; by default that of a research reconstruction."""
     views: int | None = None
-    """Number of projections that the volume was made from, to be noted in the series."""
+    """Number of projections that the volume was reconstructed from, stored in the series."""
     force: bool = False
     """Replace the output folder, where it contains nothing else."""
 

@@ -39,9 +39,9 @@ class Import:
     spacing_mm: tuple[float, float, float] | None = None
     """Resample to this spacing along z, y and x, in mm."""
     voxel_mm: tuple[float, float, float] | None = None
-    """Of a NumPy array: the size of its own voxels along z, y and x, in mm."""
+    """Voxel size of a NumPy array along z, y and x, in mm."""
     series: str | None = None
-    """UID of the series to take, where the folder contains several."""
+    """UID of the series to import, if the folder contains several."""
     only: tuple[str, ...] = ()
     """Take only the slices whose headers have these values, as TAG=VALUE with a DICOM keyword:
     AcquisitionNumber=2, ConvolutionKernel=B30f."""

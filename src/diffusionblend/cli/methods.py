@@ -34,9 +34,10 @@ class Methods:
     """List the methods, describe one, or say which suit a scan."""
 
     method: Annotated[str | None, tyro.conf.Positional] = None
-    """Only this one, with its settings (default: all)."""
+    """Method to describe, with its settings; by default all are listed."""
     for_: Annotated[Path | None, tyro.conf.arg(name="for")] = None
-    """Projections file (.h5): print the methods that suit it, best first, with their commands."""
+    """Projections file (.h5) for which to list the methods that suit it, best first, with their
+    commands."""
     json: bool = False
     """Print JSON instead of lines: a list, or one object where a method is named."""
 

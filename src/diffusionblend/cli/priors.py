@@ -35,7 +35,8 @@ class Priors:
     """List the priors that come with the package, or describe any one."""
 
     prior: Annotated[str | None, tyro.conf.Positional] = None
-    """Only this one: a shipped name, a folder, or a Hugging Face hub id, owner/name[@revision]."""
+    """Prior to describe: a shipped name, a folder, or a Hugging Face hub id,
+    owner/name[@revision]."""
     json: bool = False
     """Print JSON instead of a table: a list, or one object where a prior is named."""
 

@@ -31,7 +31,7 @@ class ProjectionsInfo:
     file: Annotated[Path, tyro.conf.Positional]
     """Projections file (.h5), or any source of 'projections import'."""
     json: bool = False
-    """Print JSON."""
+    """Print JSON instead of lines."""
     read: Annotated[ReadOptions, tyro.conf.arg(name="")] = field(default_factory=ReadOptions)
 
     def run(self) -> None:

@@ -58,35 +58,36 @@ class Reconstruct:
     """Shipped name, folder that 'train' wrote, or hub id, owner/name[@revision]; by default the
     shipped one for the scan's slices."""
     coronal_prior: str | None = _in("method", None)
-    """Prior of coronal slices, named likewise."""
+    """Prior of coronal slices: shipped name, folder or hub id."""
     coarse_prior: str | None = _in("method", None)
-    """Prior for half the pixels, for a coarse initialisation; by default the shipped one that
-    belongs to a shipped prior."""
+    """Prior for slices of half the pixels, for a coarse-to-fine initialisation; by default the one
+    that goes with the prior."""
     device: Device = field(default="auto", metadata={"group": RUN})
     """Where to compute; auto takes a GPU if there is one."""
     precision: PrecisionChoice = field(default="auto", metadata={"group": RUN})
-    """Of the network's arithmetic; auto is bfloat16 in hardware, else float32; int8 needs an
-    extra."""
+    """Number format of the network; auto is bfloat16 in hardware, else float32; int8 needs
+    OpenVINO."""
     samples: int = _in(RUN, 1, basic=True)
-    """Samples of a diffusion method, with seeds from --seed on. OUTPUT is then their mean, with the
-    standard deviation in HU beside it, NAME.sd.nii.gz. They start from noise, unless --init is
+    """Number of samples of a diffusion method, with seeds from --seed on. OUTPUT is their mean, and
+    NAME.sd.nii.gz beside it their standard deviation in HU. They start from noise unless --init is
     given."""
     keep_samples: bool = _in(RUN, False)
-    """Keep the samples themselves, in the folder OUTPUT.samples."""
+    """Keep each sample in the folder OUTPUT.samples."""
     size: int | None = _in(FILES, None, basic=True)
     """Pixels along the longer side of the slices; without --pixel-mm the field of view stays."""
     pixel_mm: float | None = _in(FILES, None)
     """Width of a pixel in mm, in place of the scan's."""
     output_unit: Literal["hu", "1/mm"] = _in(FILES, "hu")
-    """HU by the scan's mu_water, or attenuation in 1/mm, for objects that are no patients."""
+    """Unit of the output: HU, by the scan's attenuation of water, or attenuation in 1/mm, for
+    objects other than patients."""
     checkpoint_minutes: float = _in(RUN, 2.0)
-    """Minutes between writings of OUTPUT.state, from which a stopped run continues."""
+    """Minutes between two writings of OUTPUT.state, from which a stopped run continues."""
     batch_blocks: int | None = _in(RUN, None)
-    """Blocks in a network batch; by default as suit the memory."""
+    """Blocks in a network batch; by default as many as suit the memory."""
     shard: str | None = _in(RUN, None)
-    """I/N: of a folder's scans, take every N-th, from number I on."""
+    """Part I/N of a folder's scans: every N-th, from number I on."""
     dry_run: bool = _in(RUN, False, basic=True)
-    """Print what the run would cost, and write nothing."""
+    """Print what the run would cost in memory, time and disk, and write nothing."""
     force: bool = _in(RUN, False, basic=True)
     """Overwrite the output, and discard the state of a stopped run."""
 

@@ -39,11 +39,11 @@ class Repeat:
     """Repeat a run from its record (.run.json), with the same settings, to another output."""
 
     record: Annotated[Path, tyro.conf.Positional]
-    """The record that lies beside the output of the run."""
+    """Run record, which lies beside the output of the run."""
     output: Output
-    """Where the new output goes."""
+    """File or folder for the new output."""
     changed: bool = False
-    """Go on where an input or the prior is another by now."""
+    """Continue even if an input or the prior has changed since."""
     force: bool = False
     """Overwrite the output."""
 

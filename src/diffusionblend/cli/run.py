@@ -57,25 +57,26 @@ class Run:
     prior: str | None = None
     """Prior, in place of the shipped one for the scan's slices."""
     subject: Literal["auto", "patient", "object"] = "auto"
-    """What was scanned: the shipped priors have seen patients alone, and objects are written in
-    1/mm. By default what is simulated from a CT is a patient, and what was measured an object."""
+    """What was scanned. Objects are written in 1/mm, and the shipped priors were trained on
+    patients only. By default a CT is of a patient, and a measured scan of an object."""
     views: int = 8
-    """Of a CT: views to simulate."""
+    """Number of views to simulate from a CT."""
     arc_degrees: float | None = None
-    """Of a CT: the arc that the views cover, by default 180. Of a measured scan: the arc of its
-    equally spaced views, where it has no angles."""
+    """Arc that the views cover, in degrees: for a CT that of the simulation, by default 180; for a
+    measured scan without angles that of its equally spaced views."""
     photons: float = PAPER_PHOTONS
-    """Of a CT: photons that an unattenuated detector pixel counts."""
+    """Photons counted by an unattenuated detector pixel in the simulation from a CT."""
     angles: Path | None = None
-    """Of a measured scan: list of angles, in place of the source's own."""
+    """File of a measured scan's angles, in place of its own."""
     column_mm: float | None = None
-    """Of a measured scan: width of a detector column, if the files lack it; by default 1."""
+    """Width in mm of a measured scan's detector columns, if its files lack it; by default 1."""
     every: int = 1
-    """Of a measured scan: take every so many-th view."""
+    """Take only every N-th view of a measured scan."""
     size: int | None = None
-    """Pixels across a slice; by default those of the scan, of a CT at most 256 without a GPU."""
+    """Pixels along a side of the slices; by default the scan's, and for a CT without a GPU at most
+    256."""
     seed: int = 7
-    """Of the noise and the sampler."""
+    """Random seed of the simulated noise and the sampler."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     force: bool = False

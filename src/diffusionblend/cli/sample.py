@@ -56,13 +56,14 @@ class Sample:
     """Write a small scan that the package makes itself, or check a file of a public set."""
 
     name: Annotated[str | None, tyro.conf.Positional] = None
-    """chest, scan or counts; without a name they are listed, with public sets."""
+    """What to write: chest, scan or counts. Without a name these and public data sets are
+    listed."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """File to write; by default the sample's own name in this folder."""
     check: Path | None = None
-    """Say whether a file is one of the public ones that the results were made with."""
+    """Print whether a file is one of the public files used for the results."""
     seed: int = 7
-    """Of the chest and of the noise."""
+    """Random seed of the chest and of the noise."""
     force: bool = False
     """Overwrite the output."""
 

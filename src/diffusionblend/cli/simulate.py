@@ -48,50 +48,53 @@ class Simulate:
     output: Output
     """Projections file to write (.h5)."""
     views: int = 8
-    """Views, equally spaced over the arc from 0 degrees, its end left out; of a helix those of each
+    """Number of views, equally spaced from 0 degrees over the arc without its end; for a helix, per
     turn."""
     arc_degrees: float | None = None
-    """Arc that they cover, in degrees; by default 180 for a parallel beam and 360 for a fan or
-    cone. Less is a limited angle. A helix turns until all slices are measured."""
+    """Arc that the views cover, in degrees; by default 180 for a parallel beam and 360 for a fan or
+    cone. A helix turns until all slices are measured."""
     geometry: Literal["parallel", "fan", "cone", "helix"] = "parallel"
-    """Parallel and fan beams measure slice by slice, a cone beam the whole volume at once, a helix
-    along it with a detector of many rows."""
+    """Beam of the simulated scan: parallel and fan beams measure slice by slice, a cone beam the
+    whole volume at once, and a helix moves along it with a detector of many rows."""
     source_to_axis_mm: float | None = None
-    """Of a fan, cone or helix: from the source to the axis of rotation; by default 595, as in a
-    clinical scanner."""
+    """Distance in mm from the source of a fan, cone or helix to the axis of rotation; by default
+    595, as in a clinical scanner."""
     source_to_detector_mm: float | None = None
-    """Of a fan, cone or helix: from the source to the middle of the detector; by default 1085.6."""
+    """Distance in mm from the source of a fan, cone or helix to the middle of the detector; by
+    default 1085.6."""
     curved: bool = False
-    """Of a fan or helix: a detector curved about the source, in place of a flat one."""
+    """Use a detector curved about the source, for a fan or helix, in place of a flat one."""
     pitch_mm: float | None = None
-    """Of a helix: advance of the source along z in a turn, negative towards lower z; by default the
-    height of all detector rows at the axis."""
+    """Advance of a helix along z per turn, in mm; negative values move towards lower z. By default
+    the height of all detector rows at the axis."""
     detector_rows: int | None = None
-    """Of a helix: rows of its detector, by default 16."""
+    """Number of detector rows of a helix, by default 16."""
     row_mm: float | None = None
-    """Of a helix: height of a row on the detector; by default that of a slice at the axis."""
+    """Height in mm of a detector row of a helix; by default that of a slice at the axis."""
     start_mm: float | None = None
-    """Of a helix: height of the source in the first view, from the middle of the volume; by default
-    so that the first slice is measured over half a turn."""
+    """Height in mm of a helix's source in the first view, from the middle of the volume; by default
+    such that the first slice is measured over half a turn."""
     start_degrees: float | None = None
-    """Of a helix: angle of the first view, by default 0."""
+    """Angle of a helix's first view, in degrees, by default 0."""
     flying_spot_mm: tuple[float, float] | None = None
-    """Of a helix with a flying focal spot: how far along the columns and along z it lies to one
-    side in the first view and in every second one, and to the other in those between."""
+    """Displacement in mm of a helix's flying focal spot, along the columns and along z, in the
+    first view and every second one after it; in the others it is displaced by as much to the other
+    side."""
     photons: float | None = None
-    """Photons an unattenuated detector pixel counts (Poisson noise), 1.11e6 in the paper; none: no
-    noise."""
+    """Photons counted by an unattenuated detector pixel (Poisson noise), 1.11e6 in the paper; by
+    default there is no noise."""
     electronic_counts: float = 0.0
     """Standard deviation of the electronic noise, in counts (5 in the paper); only with
     --photons."""
     oversample: int = 1
-    """For a volume whose pixels are so many times as fine as those to be reconstructed: rays across
-    each detector column, whose mean intensity is measured. 1 simulates with the very operator that
-    reconstructs, which flatters every method."""
+    """Number of rays across each detector column, whose mean intensity is measured, and factor by
+    which the reconstruction's pixels are larger than the volume's. 1 uses the same operator for
+    simulation and reconstruction, which makes every method look better."""
     mu_water_per_mm: float = MU_WATER_PER_MM
-    """Attenuation of water in 1/mm, which ties HU to line integrals; by default at 60 keV."""
+    """Attenuation coefficient of water in 1/mm, which converts HU to line integrals; by default at
+    60 keV."""
     seed: int = 0
-    """Of the noise."""
+    """Random seed of the noise."""
     dry_run: bool = False
     """Print what the run would cost in memory, time and disk, and write nothing."""
     force: bool = False

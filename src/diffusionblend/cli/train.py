@@ -81,17 +81,18 @@ class Train:
     validation: Path | None = None
     """Folder of volumes of other patients, for the validation loss."""
     validation_share: float = 0.0
-    """Share of the patients to hold out for validation instead, drawn by the seed; 0 for none."""
+    """Fraction of the patients to hold out for validation instead, drawn by the seed; 0 for
+    none."""
     patient_pattern: str | None = None
     """Regular expression for what follows the patient in a file's name, such as '_scan'."""
     cache: Path | None = None
-    """Folder for the volumes made ready to map into memory; by default <output>/data."""
+    """Folder for the prepared volumes; by default <output>/data."""
     initial_prior: str | None = None
-    """Name or folder of a prior to start from; layers that do not fit start fresh."""
+    """Name or folder of a prior to start from; layers that do not fit are initialised at random."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard, into <output>/tensorboard."""
     pause_file: Path | None = None
-    """While this file exists the run waits between two steps, so that something can be timed."""
+    """The run waits between two steps while this file exists."""
     dry_run: bool = False
     """Print what the run would cost in memory, time and disk, and write nothing."""
     device: Device = "auto"

@@ -29,8 +29,9 @@ class View:
     reference: Path | None = None
     """Volume to which differences are shown."""
     deviation: Path | None = None
-    """Standard deviation (HU) of the first volume that is not the reference, shown as colours on
-    it. By default NAME.sd.EXT beside each volume, where 'reconstruct --samples' wrote one."""
+    """Volume of the standard deviation in HU of the first volume that is not the reference, shown
+    on it in colours. By default NAME.sd.EXT beside each volume, if 'reconstruct --samples' wrote
+    one."""
     overlay: bool = True
     """Look for standard deviations beside the volumes."""
     port: int = 0
@@ -38,7 +39,7 @@ class View:
     browser: bool = True
     """Open the page in the default browser."""
     static: Path | None = None
-    """Write one HTML file with small volumes inside instead of serving them."""
+    """Write one HTML file that contains the volumes, reduced in size, instead of serving them."""
     force: bool = False
     """Overwrite the file."""
 

@@ -32,15 +32,15 @@ class AdmmTv(Method):
     weight: Annotated[float, NotNegative] = 1.0
     """Weight of the total variation, for lengths in pixels and values in HU / 1000; tune it."""
     iterations: Annotated[int, AtLeastOne] = 150
-    """ADMM iterations."""
+    """Number of ADMM iterations."""
     penalty: Annotated[float, Positive] = 3.0
     """ADMM's penalty rho; it sets the speed of convergence, not the solution."""
     inner_iterations: Annotated[int, AtLeastOne] = 5
-    """CG iterations within each ADMM iteration."""
+    """Number of CG iterations within each ADMM iteration."""
     nonnegative: bool = True
     """Keep attenuation at or above zero."""
     highest_hu: Annotated[float | None, Within(AIR_HU, open_low=True)] = None
-    """Keep values at or below this, in HU, where the densest material is known."""
+    """Upper bound of the values in HU, if the densest material is known."""
 
     def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
         """The iterate, from zero attenuation."""

@@ -28,7 +28,7 @@ class Cgls(Method):
     basic: ClassVar[tuple[str, ...]] = ("iterations",)
 
     iterations: Annotated[int, AtLeastOne] = 12
-    """Iterations; early stopping regularises, so tune it."""
+    """Number of iterations; early stopping regularises, so tune it for your scans."""
     nonnegative: bool = True
     """Clip the result at zero attenuation."""
 

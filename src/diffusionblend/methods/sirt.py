@@ -28,7 +28,8 @@ class Sirt(Method):
     basic: ClassVar[tuple[str, ...]] = ("iterations",)
 
     iterations: Annotated[int, AtLeastOne] = 50
-    """Iterations over all views; early stopping regularises, so tune it."""
+    """Number of iterations over all views; early stopping regularises, so tune it for your
+    scans."""
     nonnegative: bool = True
     """Keep attenuation at or above zero."""
 

@@ -15,42 +15,44 @@ class PrepareSettings:
     """What the detector, the geometry and the volume to reconstruct are, and what to correct."""
 
     geometry: Literal["auto", "parallel", "fan", "cone"] = "auto"
-    """Beam; auto: a fan where the distances of the source are known, else parallel."""
+    """Geometry of the beam; auto is a fan if the source's distances are known, else parallel."""
     source_to_axis_mm: float | None = None
-    """Of a fan or cone: from the source to the axis of rotation, if the files lack it."""
+    """Distance in mm from the source of a fan or cone to the axis of rotation, if the files lack
+    it."""
     source_to_detector_mm: float | None = None
-    """Of a fan or cone: from the source to the detector."""
+    """Distance in mm from the source of a fan or cone to the detector, if the files lack it."""
     column_mm: float | None = None
-    """Width of a detector column before binning, if the files lack it; 1 leaves attenuation per
-    column."""
+    """Width in mm of a detector column before binning, if the files lack it; 1 gives attenuation
+    per column."""
     row_mm: float | None = None
-    """Height of a detector row; by default that of a column."""
+    """Height in mm of a detector row before binning; by default the width of a column."""
     binning: tuple[int, int] = (1, 1)
-    """Rows and columns of the detector to take together, before the logarithm."""
+    """Numbers of detector rows and columns to average, before the logarithm."""
     air_columns: int = 0
-    """Outer columns at each end that see air: a line through them is taken off every view and
-    row."""
+    """Number of outer columns at each end that see air; a line through them is subtracted from
+    every view and row."""
     ring_columns: int = 0
-    """Reduce rings, by a median over so many columns of sorted sinograms; an odd number, 0:
-    leave."""
+    """Width in columns of the median over sorted sinograms that reduces rings; an odd number, or 0
+    for none."""
     photons: float | None = None
-    """Counted by a detector pixel, as taken together, of the open beam; by default estimated from
-    the flat frames, if there are at least three."""
+    """Photons of the open beam counted by a detector pixel, after binning; by default estimated
+    from the flat frames, if there are at least three."""
     centre_column: float | None = None
-    """Centre of rotation as a column of the uncropped detector, from 0; by default that of the
-    files, or for a parallel beam the one that is found."""
+    """Centre of rotation as a column of the uncropped detector, counted from 0; by default that of
+    the files, or for a parallel beam determined from the views."""
     centre_row: float | None = None
-    """Of a cone: the row that the plane of the source's circle meets, of the uncropped detector,
-    from 0; by default that of the files, or the detector's middle."""
+    """Row of the uncropped detector, counted from 0, in the plane of a cone beam's source circle;
+    by default that of the files, or the middle of the detector."""
     reverse_angles: bool = False
-    """The object turns the other way: take every angle with the other sign."""
+    """Reverse the sign of every angle, if the object rotates in the other direction."""
     size: int | None = None
-    """Pixels along a side of the slices; by default what every view sees whole."""
+    """Pixels along a side of the slices; by default as many as cover the part that every view
+    measures."""
     pixel_mm: float | None = None
-    """Width of a pixel; by default a column's at the axis, or what fits --size into what is
-    seen."""
+    """Width of a pixel in mm; by default that of a column at the axis, or such that --size pixels
+    cover the measured part."""
     mu_water_per_mm: float = MU_WATER_PER_MM
-    """Attenuation in 1/mm that stands at 0 HU; by default that of water at 60 keV."""
+    """Attenuation in 1/mm that corresponds to 0 HU; by default that of water at 60 keV."""
 
     def __post_init__(self) -> None:
         for name in (

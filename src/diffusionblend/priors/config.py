@@ -25,9 +25,9 @@ class NetworkConfig:
     image_size: int = 128
     """Pixels of a square slice."""
     block_slices: int = 3
-    """Slices k of a block; ignored by prior types that have slices one by one."""
+    """Slices of a block; ignored by prior types of single slices."""
     unshuffle: int = 2
-    """Tiles of this many pixels a side become channels before the first layer."""
+    """Side in pixels of the tiles that become channels before the first layer (pixel-unshuffle)."""
     channels: tuple[int, ...] = (48, 96, 160, 224)
     """Channels of each level, from fine to coarse."""
     layers: int = 1
@@ -35,9 +35,10 @@ class NetworkConfig:
     attention_head_channels: int = 32
     """Channels of an attention head."""
     attention_levels: int = 1
-    """Levels with attention, counted from the coarsest; 0 leaves only that below all levels."""
+    """Number of levels with attention, counted from the coarsest; with 0 only the middle block has
+    it."""
     norm_groups: int = 16
-    """Groups of each group normalisation."""
+    """Number of groups of each group normalisation."""
     length_codes: int = 0
     """Length of the Fourier embeddings of pixel size and slice spacing (mm), inputs of networks for
     every pixel size; 0: neither is an input, and slices have image_size pixels."""

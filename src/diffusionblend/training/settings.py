@@ -17,19 +17,19 @@ class Augmentation:
     """How training blocks are varied."""
 
     mirror_x: float = 0.5
-    """Share of blocks mirrored left to right."""
+    """Fraction of blocks mirrored left to right."""
     mirror_y: float = 0.1
-    """Share of blocks mirrored front to back."""
+    """Fraction of blocks mirrored front to back."""
     reverse_z: float = 0.5
-    """Share of blocks whose slices are taken in reverse order."""
+    """Fraction of blocks whose slices are taken in reverse order."""
     moved: float = 0.5
-    """Share of blocks turned, zoomed and shifted."""
+    """Fraction of blocks rotated, zoomed and shifted."""
     rotation_degrees: float = 6.0
-    """Largest turn either way."""
+    """Largest rotation in either direction, in degrees."""
     log_zoom: float = 0.14
-    """Largest natural logarithm of the zoom either way; 0.14 is 15 percent."""
+    """Largest natural logarithm of the zoom in either direction; 0.14 is 15 percent."""
     shift: float = 0.06
-    """Largest shift along x and y, as a share of the width."""
+    """Largest shift along x and y, as a fraction of the width."""
     noise_hu: float = 0.0
     """Standard deviation of white noise added to each block, in HU; 0 for none."""
 
@@ -49,78 +49,81 @@ class TrainSettings:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """Size of the network."""
     steps: int = 10_000
-    """Optimiser steps in all."""
+    """Total number of optimiser steps."""
     predict: Literal["v", "eps"] = "v"
-    """What the network predicts: v, or the noise; the prior type fbp-unet always the residual."""
+    """What the network predicts: v, or the noise; fbp-unet always predicts the residual."""
     views: int = 8
-    """Views of the scans whose FBP a network of prior type fbp-unet learns to restore."""
+    """Number of views of the scans whose FBP an fbp-unet learns to restore."""
     arc_degrees: float = 180.0
-    """Arc that they cover, in degrees."""
+    """Arc that these views cover, in degrees."""
     any_scan: bool = False
-    """Scans of 3 to 180 views over 45 to 180 degrees, drawn for every slice, in place of those; for
-    a network of prior type fbp-unet that is told both."""
+    """Train an fbp-unet for scans of 3 to 180 views over 45 to 180 degrees, drawn for every slice;
+    views and arc are inputs of the network."""
     loss_weighting: Literal["none", "min-snr"] = "none"
-    """How noise levels are weighed: evenly, or by min(SNR, 5) as Hang et al. 2023."""
+    """Weighting of the noise levels: none, or by min(SNR, 5) as Hang et al. 2023."""
     code: Literal["slices", "mm"] = "slices"
-    """Position code: the distance between a block's slices counted in slices, or in mm."""
+    """Unit of the positional embedding, the distance between a block's slices: slices or mm."""
     batch_size: int = 8
-    """Blocks a step, over all processes together."""
+    """Blocks per step, over all processes together."""
     multi_size: bool = False
-    """Blocks of every pixel size and slice spacing, whole slices and crops, from volumes at
-    source_size; for a network that is told both. A batch has the pixels of batch_size blocks of the
-    image size."""
+    """Train on blocks of every pixel size and slice spacing, whole slices and crops, which needs
+    length_codes. Batches have as many pixels as batch_size blocks of the image size."""
     source_size: int = 256
-    """Pixels of a square slice of the volumes made ready, with multi_size; else they have the image
-    size."""
+    """Pixels along a side of the prepared volumes' slices, with multi_size; otherwise they have the
+    image size."""
     accumulate: int = 1
-    """Parts that a process's share of a batch is cut into, to save memory; the same result."""
+    """Number of parts in which a process computes its batch, to save memory; the result is the
+    same."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """AdamW alone; or Muon on the wide convolutions and AdamW on the rest."""
     learning_rate: float = 4e-4
-    """Of AdamW, after the warm-up."""
+    """Learning rate of AdamW after the warm-up."""
     muon_learning_rate: float = 5e-4
-    """Of Muon, which rises and falls with that of AdamW."""
+    """Learning rate of Muon after the warm-up; it follows the same schedule as that of AdamW."""
     warmup_steps: int = 300
-    """Steps over which the learning rate rises."""
+    """Steps of the warm-up, over which the learning rate rises from zero."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How it falls: over the last steps, along half a cosine from the warm-up on, or not at all."""
+    """Decay of the learning rate: linear over the last steps, along half a cosine after the
+    warm-up, or none."""
     decay_steps: int = 2_000
-    """Last steps, over which a linear schedule falls to zero."""
+    """Number of last steps over which a linear schedule falls to zero."""
     weight_decay: float = 0.01
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     gradient_clip: float = 1.0
-    """Largest norm of a step's gradient."""
+    """Norm to which larger gradients are scaled down."""
     ema_decay: float = 0.999
-    """Largest decay of the averaged weights, which are the ones kept."""
+    """Largest decay of the moving average of the weights; the averaged weights are the ones
+    kept."""
     average_shares: tuple[float, ...] = ()
-    """Further averages of the weights, over about such shares of the steps so far (0.1, 0.25), each
-    kept as a prior in the output's folder 'averages'."""
+    """Further averages of the weights, each over about this fraction of the steps so far, such as
+    0.1 or 0.25, and kept as a prior in the output's folder 'averages'."""
     low_noise_share: float = 0.0
-    """Share of the timesteps drawn from those below 350 alone, where sampling after an
-    initialisation takes place; the others are even, over all. 0: all are even."""
+    """Fraction of the timesteps drawn below 350, where sampling takes place after an initialisation
+    by an image; the others are drawn from all timesteps."""
     strides: tuple[int, ...] = (1, 1, 2, 3, 3)
-    """Distances in slices between the slices of a joint block, drawn evenly; repeat one to weight
-    it. Other prior types have neighbouring slices."""
+    """Distances between the slices of a joint block, in slices, drawn with equal probability;
+    repeat one to draw it more often. Other prior types use neighbouring slices."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How blocks are varied."""
     synthetic_volumes: int = 0
-    """Procedural chests added to the data; 0 for none."""
+    """Number of procedural chests added to the data; 0 for none."""
     synthetic_share: float = 0.12
-    """Share of blocks drawn from them where there are any, 0 to 1."""
+    """Fraction of blocks drawn from procedural chests if there are any, 0 to 1."""
     validate_every: int = 500
     """Steps between validation losses."""
     samples_every: int = 0
-    """Validations between pictures of samples from the prior; 0 for none."""
+    """Number of validations between pictures of samples from the prior; 0 for none."""
     keep_every: int = 0
-    """Validations between priors kept in the output's folder 'steps', for a learning curve; 0: the
-    last alone."""
+    """Number of validations between priors kept in the output's folder 'steps', for a learning
+    curve; with 0 only the last is kept."""
     checkpoint_minutes: float = 3.0
     """Minutes between checkpoints."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the network's arithmetic; auto: bfloat16 where the processor has it in hardware, else
-    float32. Weights and optimiser stay in float32."""
+    """Number format of the network's arithmetic; auto is bfloat16 if the processor or GPU has it in
+    hardware, else float32. Weights and optimiser stay in float32."""
     seed: int = 0
-    """Every batch and its noise follow from it and the step: a resumed run is the same run."""
+    """Random seed. It and the step determine every batch, so that a resumed run ends with the same
+    weights."""
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.validate_every) < 1:

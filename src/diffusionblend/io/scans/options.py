@@ -27,36 +27,36 @@ class ReadOptions:
     """What the numbers are: counts (grey values), transmission I / I0, or line integrals; by
     default that of the files, or counts."""
     angles: Path | None = None
-    """List of angles, one number a view (text or .npy), in place of the source's own."""
+    """File of angles, one number per view (text or .npy), in place of the source's own."""
     angle_unit: AngleUnit | None = None
     """Unit of the angles, whatever the files state; by default theirs, or degrees."""
     arc_degrees: float | None = None
-    """Arc of equally spaced views, its end left out, where there is no list of angles."""
+    """Arc in degrees of equally spaced views, without its end, if there is no list of angles."""
     views: str | None = None
     """Pattern of the names of a folder's view frames, such as 'raw_*.tiff'."""
     flats: str | None = None
     """Frames of the open beam: a TIFF or .npy file, a folder, or a pattern of names."""
     darks: str | None = None
-    """Frames without a beam, likewise."""
+    """Frames without a beam: a TIFF or .npy file, a folder, or a pattern of names."""
     image_key: Path | None = None
     """NeXus file whose image key distinguishes a folder's views from its flats and darks."""
     rtk_geometry: Path | None = None
     """RTK's geometry (.xml) of projections .mha or .mhd: angles, distances and offsets."""
     rows: tuple[int, int] | None = None
-    """Detector rows to take: the first, from 0, and the one behind the last."""
+    """Detector rows to read: the first, counted from 0, and one past the last."""
     columns: tuple[int, int] | None = None
-    """Detector columns to take, likewise."""
+    """Detector columns to read: the first, counted from 0, and one past the last."""
     every: int = 1
-    """Take the first view, and every so many-th after it."""
+    """Read the first view and every N-th after it."""
     sinograms: bool = False
-    """Frames are sinograms: a TIFF page (view, column) of a detector row, or an array (row, view,
-    column)."""
+    """Read the frames as sinograms: TIFF pages (view, column) of a detector row, or an array (row,
+    view, column)."""
     horizontal_axis: bool = False
-    """The axis of rotation lies along the detector's rows: turn the frames by 90 degrees; rows and
-    columns to take, and their sizes, are those of the frames as turned."""
+    """Turn the frames by 90 degrees, because the axis of rotation lies along the detector's rows;
+    options for rows and columns refer to the turned frames."""
     white_level: float | None = None
-    """Grey value of the open beam, for frames that are flat-corrected already, in place of
-    flats."""
+    """Grey value of the open beam, in place of flats, for frames that are already
+    flat-corrected."""
 
     @property
     def window(self) -> Window:

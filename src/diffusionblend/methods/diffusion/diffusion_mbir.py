@@ -45,7 +45,7 @@ class DiffusionMbir(DiffusionMethod):
     consistency: Consistency = field(
         default_factory=lambda: TvZ(cg_iterations=1, tv_z_weight=3.0, tv_z_keep=True)
     )
-    """Data-consistency step, taken on the noisy state over sqrt(abar)."""
+    """Data-consistency step, applied to the noisy state over sqrt(abar)."""
     noise_fraction: Annotated[float | None, Fraction] = None
     """Stochasticity, 0 to 1, as in the DDS and DiffusionBlend code: this fraction of the noise is
     redrawn at every step. Not together with ddim_eta."""
@@ -53,7 +53,7 @@ class DiffusionMbir(DiffusionMethod):
     """Stochasticity, 0 to 1, as in DDIM. By default 1, the ancestral predictor, unless
     noise_fraction is set."""
     corrector_snr: Annotated[float, Fraction] = 0.16
-    """Signal-to-noise ratio of the Langevin corrector; 0 leaves it out."""
+    """Signal-to-noise ratio of the Langevin corrector; 0 disables the corrector."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -57,13 +57,13 @@ class DiffusionBlendPP(EstimateMethod):
     basic: ClassVar[tuple[str, ...]] = ("preset", "steps", "seed", "consistency")
 
     preset: Literal["fast", "balanced", "best"] = "balanced"
-    """20 reverse steps from FBP, 50 from FBP, or 200 from noise; settings that are given override
-    it."""
+    """Set of defaults: 20 reverse steps from FBP (fast), 50 from FBP (balanced), or 200 from noise
+    (best). Settings that are given override it."""
     steps: Annotated[int | None, AtLeastOne] = None  # type: ignore[assignment]
     """Reverse steps; each takes one network evaluation of the whole volume. By default the
     preset's."""
     consistency: Consistency = field(default_factory=Prox)
-    """Data-consistency step; in the paper cg."""
+    """Data-consistency step; the paper uses cg."""
     fine_steps: Annotated[int | None, AtLeastOne] = None
     """Reverse steps at full size after a coarse initialisation, which takes 'steps'. By default the
     preset's."""
@@ -71,7 +71,7 @@ class DiffusionBlendPP(EstimateMethod):
     """Initialisation: pure noise, or an image noised to init_timestep: from the data, or 'coarse',
     at half the pixels. By default coarse where a prior allows it, else the preset's."""
     coarse_init: Init | None = None
-    """Initialisation of the coarse run, as init. By default the preset's."""
+    """Initialisation of the coarse stage, as for init. By default the preset's."""
     init_timestep: int | None = None
     """Timestep of the first step, 0 to 999 (pure noise), for an initialisation by an image. By
     default the preset's; 50 after a coarse reconstruction, else 249."""
@@ -87,7 +87,7 @@ class DiffusionBlendPP(EstimateMethod):
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
     """How slices are blended: partitions drawn afresh at every step, or 'fixed' blocks."""
     jump_every: Annotated[int, AtLeastOne] = 2
-    """Interval between jump steps, with partition alternating."""
+    """Interval in steps between jump partitions, with partition alternating."""
     jump_stride: Annotated[int, Within(2)] = 3
     """Distance in slices within a jump block, with partition alternating or jump."""
 

@@ -27,11 +27,11 @@ class Cg(Consistency):
     cg_iterations: Annotated[int, AtLeastOne] = 5
     """Iterations of conjugate gradients in every reverse step."""
     rho: Annotated[float, NotNegative] = 0.0
-    """Weight of the distance to the denoised estimate."""
+    """Weight rho of the squared distance to the denoised estimate."""
     weighted: bool = False
     """Statistical weighting of the rays; the scan must contain its photon count."""
     stop_at_noise: bool = False
-    """Stop where the misfit has reached the noise level; the scan must contain its photon count."""
+    """Stop CG when the misfit reaches the noise level; the scan must contain its photon count."""
 
     @property
     def needs_noise(self) -> bool:

@@ -23,7 +23,7 @@ class Dps(Consistency):
     summary: ClassVar[str] = "the gradient of the residual through the network"
 
     dps_step: Annotated[float, Positive] = 1.0
-    """Step along the gradient of the residual's norm; tune it."""
+    """Step size along the gradient of the residual's norm; tune it for your scans."""
 
     def step(self, problem: Problem) -> ConsistencyStep:
         """The step for one problem. Raises InputError for a geometry that couples slices."""

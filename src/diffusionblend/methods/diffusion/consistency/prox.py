@@ -42,8 +42,8 @@ class Prox(Consistency):
     highest_residual: ClassVar[float] = 0.05
 
     rho: Annotated[float | None, Positive] = None
-    """Weight of the distance to the denoised estimate, the same at every step. By default it
-    follows the noise of the data and the timestep."""
+    """Weight rho of the squared distance to the denoised estimate, the same at every step. By
+    default it follows from the noise of the data and the timestep."""
 
     def step(self, problem: Problem) -> ConsistencyStep:
         """The step for one problem."""

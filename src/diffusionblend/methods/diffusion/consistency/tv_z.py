@@ -27,11 +27,14 @@ class TvZ(Consistency):
     cg_iterations: Annotated[int, AtLeastOne] = 5
     """Iterations of conjugate gradients in every reverse step."""
     tv_z_weight: Annotated[float, NotNegative] = 0.1
-    """Weight of the total variation along z; tune it after the penalty."""
+    """Weight of the total variation along z, for values in HU / 1000; tune it for your scans, after
+    --tv-z-penalty."""
     tv_z_penalty: Annotated[float, Positive] = 1.0
-    """ADMM's penalty rho: the larger, the smoother along z, where variables are not kept."""
+    """Penalty rho of the ADMM for total variation along z. Larger values smooth more along z,
+    unless --tv-z-keep is set."""
     tv_z_keep: bool = False
-    """Keep ADMM's variables from one reverse step to the next."""
+    """Keep the variables of the ADMM for total variation along z from one reverse step to the
+    next."""
 
     def step(self, problem: Problem) -> ConsistencyStep:
         """The step for one problem."""
