@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -243,6 +244,17 @@ def test_the_plan_itself_has_no_circle():
         assert free, f"these import each other: {sorted(left)}"
         for room in free:
             del left[room]
+
+
+def test_contributing_lists_the_rooms_floor_by_floor():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = re.search(r"imports go one way:\n(.+?)\.\s", text, re.DOTALL)[1]
+    floors = [re.findall(r"`(\w+)`", floor) for floor in listed.split("->")]
+    below: set[str] = set()
+    for floor in floors:
+        assert all(MAY_IMPORT.get(room, set()) <= below for room in floor), floor
+        below |= set(floor)
+    assert below == {*MAY_IMPORT, "cli"}
 
 
 def test_no_modules_import_each_other():
