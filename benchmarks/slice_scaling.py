@@ -137,9 +137,9 @@ def _child(command: Sequence[object]) -> dict:
 def _warm_up(prior: Prior) -> None:
     """One block through the network, so that what it loads once is there."""
     size, k = prior.config.image_size, prior.block_slices
-    told = prior.for_grid(Grid(shape=(k, size, size), spacing_mm=(1.0, 1.0, 1.0)))
+    fitted = prior.for_grid(Grid(shape=(k, size, size), spacing_mm=(1.0, 1.0, 1.0)))
     with torch.inference_mode():
-        told.denoise(torch.zeros(1, k, size, size, device=prior.device), 1, 1)
+        fitted.denoise(torch.zeros(1, k, size, size, device=prior.device), 1, 1)
 
 
 class PeakMemory:
