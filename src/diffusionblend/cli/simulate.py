@@ -140,7 +140,7 @@ class Simulate:
         )
         if self.oversample == 1:
             say(
-                "note: projected by the very operator that reconstructs, which flatters every "
+                "note: simulated with the operator that also reconstructs, which flatters every "
                 "method; --oversample 2 projects a volume of finer pixels"
             )
 
