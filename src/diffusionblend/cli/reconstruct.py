@@ -67,10 +67,11 @@ class Reconstruct:
     precision: PrecisionChoice = field(default="auto", metadata={"group": RUN})
     """Number format of the network; auto is bfloat16 in hardware, else float32; int8 needs
     OpenVINO."""
+    """Number format of the network; auto is bfloat16 in hardware, else float32; int8 needs
+    OpenVINO."""
     samples: int = _in(RUN, 1, basic=True)
-    """Number of samples of a diffusion method, with seeds from --seed on. OUTPUT is their mean, and
-    NAME.sd.nii.gz beside it their standard deviation in HU. They start from noise unless --init is
-    given."""
+    """Number of samples, with seeds from --seed on: OUTPUT is their mean, NAME.sd.nii.gz their
+    standard deviation in HU. They start from noise unless --init is given."""
     keep_samples: bool = _in(RUN, False)
     """Keep each sample in the folder OUTPUT.samples."""
     size: int | None = _in(FILES, None, basic=True)
@@ -78,16 +79,15 @@ class Reconstruct:
     pixel_mm: float | None = _in(FILES, None)
     """Width of a pixel in mm, in place of the scan's."""
     output_unit: Literal["hu", "1/mm"] = _in(FILES, "hu")
-    """Unit of the output: HU, by the scan's attenuation of water, or attenuation in 1/mm, for
-    objects other than patients."""
+    """Unit: HU, or attenuation in 1/mm for objects other than patients."""
     checkpoint_minutes: float = _in(RUN, 2.0)
     """Minutes between two writings of OUTPUT.state, from which a stopped run continues."""
     batch_blocks: int | None = _in(RUN, None)
-    """Blocks in a network batch; by default as many as suit the memory."""
+    """Blocks per network batch; by default what fits in memory."""
     shard: str | None = _in(RUN, None)
     """Part I/N of a folder's scans: every N-th, from number I on."""
     dry_run: bool = _in(RUN, False, basic=True)
-    """Print what the run would cost in memory, time and disk, and write nothing."""
+    """Print the run's cost in memory, time and disk, and write nothing."""
     force: bool = _in(RUN, False, basic=True)
     """Overwrite the output, and discard the state of a stopped run."""
 

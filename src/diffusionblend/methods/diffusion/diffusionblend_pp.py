@@ -57,8 +57,8 @@ class DiffusionBlendPP(EstimateMethod):
     basic: ClassVar[tuple[str, ...]] = ("preset", "steps", "seed", "consistency")
 
     preset: Literal["fast", "balanced", "best"] = "balanced"
-    """Set of defaults: 20 reverse steps from FBP (fast), 50 from FBP (balanced), or 200 from noise
-    (best). Settings that are given override it."""
+    """Preset of 20 steps from FBP, 50 from FBP, or 200 from noise; settings that are given override
+    it."""
     steps: Annotated[int | None, AtLeastOne] = None  # type: ignore[assignment]
     """Reverse steps; each takes one network evaluation of the whole volume. By default the
     preset's."""
@@ -82,8 +82,8 @@ class DiffusionBlendPP(EstimateMethod):
     """Damping of the scaled ADMM dual variable, in [0, 1); 0 disables it, as in the paper. By
     default 0.85, where it can be used."""
     tail_average_below: Annotated[int | None, NotNegative] = None
-    """Tail averaging: the result is the mean of the estimates at timesteps below this (0: the last,
-    as in the paper). By default 100."""
+    """The result is the mean of the estimates below this timestep (0: the last one, as in the
+    paper). By default 100."""
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
     """How slices are blended: partitions drawn afresh at every step, or 'fixed' blocks."""
     jump_every: Annotated[int, AtLeastOne] = 2

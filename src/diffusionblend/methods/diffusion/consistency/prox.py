@@ -42,8 +42,8 @@ class Prox(Consistency):
     highest_residual: ClassVar[float] = 0.05
 
     rho: Annotated[float | None, Positive] = None
-    """Weight rho of the squared distance to the denoised estimate, the same at every step. By
-    default it follows from the noise of the data and the timestep."""
+    """Constant weight rho of the squared distance to the denoised estimate. By default it follows
+    from the data's noise and the timestep."""
 
     def step(self, problem: Problem) -> ConsistencyStep:
         """The step for one problem."""
