@@ -25,7 +25,7 @@ class Cg(Consistency):
     highest_residual: ClassVar[float] = 0.05
 
     cg_iterations: Annotated[int, AtLeastOne] = 5
-    """Iterations of conjugate gradients in every reverse step."""
+    """CG iterations in every reverse step."""
     rho: Annotated[float, NotNegative] = 0.0
     """Weight rho of the squared distance to the denoised estimate."""
     weighted: bool = False

@@ -25,7 +25,7 @@ class TvZ(Consistency):
     highest_residual: ClassVar[float] = 0.05
 
     cg_iterations: Annotated[int, AtLeastOne] = 5
-    """Iterations of conjugate gradients in every reverse step."""
+    """CG iterations in every reverse step."""
     tv_z_weight: Annotated[float, NotNegative] = 0.1
     """Weight of the total variation along z, for values in HU / 1000; tune it for your scans, after
     --tv-z-penalty."""
@@ -33,8 +33,7 @@ class TvZ(Consistency):
     """Penalty rho of the ADMM for total variation along z. Larger values smooth more along z,
     unless --tv-z-keep is set."""
     tv_z_keep: bool = False
-    """Keep the variables of the ADMM for total variation along z from one reverse step to the
-    next."""
+    """Keep the ADMM variables from one reverse step to the next."""
 
     def step(self, problem: Problem) -> ConsistencyStep:
         """The step for one problem."""
