@@ -67,8 +67,6 @@ class Reconstruct:
     precision: PrecisionChoice = field(default="auto", metadata={"group": RUN})
     """Number format of the network; auto is bfloat16 in hardware, else float32; int8 needs
     OpenVINO."""
-    """Number format of the network; auto is bfloat16 in hardware, else float32; int8 needs
-    OpenVINO."""
     samples: int = _in(RUN, 1, basic=True)
     """Number of samples, with seeds from --seed on: OUTPUT is their mean, NAME.sd.nii.gz their
     standard deviation in HU. They start from noise unless --init is given."""
