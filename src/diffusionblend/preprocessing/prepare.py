@@ -56,12 +56,12 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     settings = settings or PrepareSettings()
     scan = _with_stated(scan, settings)
     kind = _kind(scan, settings)
-    notes = [*scan.notes, *saturation_notes(scan)]
+    reported = [*scan.notes, *saturation_notes(scan)]
     scan, assumed = _with_middle(scan, kind)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
     check_line_integrals(lines)
-    correction.notes[:0] = notes
+    correction.notes[:0] = reported
     correction.notes += assumed + view_notes(lines, scan)
     _check_axes(lines, settings, correction)
     correction.notes += order_notes(lines, scan.angles_rad)
