@@ -20,13 +20,6 @@ def scan_of(size):
     return simulate(chest, ParallelBeam.fitting(chest.grid, 4))
 
 
-@pytest.fixture
-def by_size(monkeypatch):
-    """The defaults are priors for one size each."""
-    monkeypatch.setattr("diffusionblend.priors.store.DEFAULT_ORDER", ("chest-128", "chest-256"))
-
-
-@pytest.mark.usefixtures("by_size")
 @pytest.mark.parametrize("size", [128, 256])
 def test_the_prior_fits_the_scan(cli, tmp_path, size):
     scan, output = tmp_path / "scan.h5", tmp_path / "a.nii.gz"
@@ -34,15 +27,14 @@ def test_the_prior_fits_the_scan(cli, tmp_path, size):
     command = ("reconstruct", scan, "-o", output, "--steps", 1, "--device", "cpu")
     assert_succeeded(cli(*command))
     record = run_record_path(output)
-    expected = sha256_of_weights(find_prior(f"chest-{size}"))
+    chest = {"name": "chest", "weights_sha256": sha256_of_weights(find_prior("chest"))}
     priors = read_run_record(record).priors
-    assert priors["prior"] == {"name": f"chest-{size}", "weights_sha256": expected}
-    half = {"name": "chest-128", "weights_sha256": sha256_of_weights(find_prior("chest-128"))}
-    assert priors.get("coarse_prior") == (half if size == 256 else None)
+    assert priors["prior"] == chest
+    assert priors.get("coarse_prior") == (chest if size == 256 else None)
     assert len(read_run_record(record).inputs) == 1  # a path of this machine is none of it
     assert_succeeded(cli("repeat", record, "-o", tmp_path / "again.nii.gz"))
     if size == 256:
-        record.write_text(record.read_text().replace(half["weights_sha256"], "0" * 64))
+        record.write_text(record.read_text().replace(chest["weights_sha256"], "0" * 64))
         again = cli("repeat", record, "-o", tmp_path / "third.nii.gz")
         assert_refused(again, "weights", "--changed")
 
@@ -64,8 +56,8 @@ def test_the_start_from_half_the_pixels_can_be_left_out(cli, tmp_path):
     assert len(read_run_record(run_record_path(output)).inputs) == 1
 
 
-@pytest.mark.usefixtures("by_size")
-def test_a_size_without_a_shipped_prior_is_reported(cli, tmp_path):
+def test_a_size_that_the_shipped_prior_does_not_serve_is_reported(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("diffusionblend.priors.store.DEFAULT_ORDER", ("chest-128",))
     write_projections(scan_of(64), tmp_path / "scan.h5")
     result = cli("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "a.nii.gz", "--steps", 1)
     assert_succeeded(result)

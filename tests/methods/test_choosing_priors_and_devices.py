@@ -16,7 +16,6 @@ from diffusionblend.methods.api import make_method, reconstruct, sample, steps
 from diffusionblend.methods.diffusion import init, run
 from diffusionblend.methods.diffusion.init import initial_image
 from diffusionblend.methods.problem import Problem
-from diffusionblend.priors import store
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.resolve import PriorLike
 from diffusionblend.priors.store import find_prior
@@ -33,24 +32,22 @@ def projections() -> Projections:
 
 
 @pytest.mark.parametrize("way", ["name", "folder", "folder as text", "loaded", "none"])
-def test_a_shipped_prior_brings_its_coarse_partner_however_it_is_given(
-    way: str, monkeypatch: pytest.MonkeyPatch
+def test_a_prior_for_every_pixel_size_is_its_own_coarse_partner_however_it_is_given(
+    way: str,
 ) -> None:
-    monkeypatch.setattr(store, "DEFAULT_ORDER", ("chest-128", "chest-256"))
-    folder = find_prior("chest-256")
+    folder = find_prior("chest")
     given: dict[str, PriorLike] = {
-        "name": "chest-256",
+        "name": "chest",
         "folder": folder,
         "folder as text": str(folder),
-        "loaded": load_prior("chest-256"),
+        "loaded": load_prior("chest"),
         "none": None,
     }
     grid = Grid(shape=(3, 256, 256), spacing_mm=(2.0, 1.5, 1.5))
     priors = DiffusionBlendPP().load_priors({"prior": given[way]}, grid=grid, device="cpu")
-    sizes = {role: prior.config.image_size for role, prior in priors.items()}
-    assert sizes == {"prior": 256, "coarse_prior": 128}
-    shipped = load_prior("chest-256").weights_sha256
-    assert priors["prior"].weights_sha256 == shipped is not None
+    assert set(priors) == {"prior", "coarse_prior"}
+    assert priors["coarse_prior"] is priors["prior"]
+    assert priors["prior"].weights_sha256 == load_prior("chest").weights_sha256
     without = DiffusionBlendPP(init="fbp")
     alone = without.load_priors({"prior": given[way]}, grid=grid, device="cpu")
     assert set(alone) == {"prior"}
@@ -58,25 +55,17 @@ def test_a_shipped_prior_brings_its_coarse_partner_however_it_is_given(
 
 def test_a_shipped_prior_out_of_reach_is_refused_by_its_own_name() -> None:
     """Not as a coarse prior of the wrong size, which nobody asked for."""
-    volume = small_volume((3, 60, 60))
-    with pytest.raises(InputError, match="chest-256 is for slices of 256 x 256") as caught:
-        reconstruct(scan(volume), prior="chest-256", device="cpu")
+    volume = small_volume((3, 24, 24))
+    with pytest.raises(InputError, match="chest-128 is for slices of 128 x 128") as caught:
+        reconstruct(scan(volume), prior="chest-128", device="cpu")
     assert "coarse" not in str(caught.value)
 
 
-def test_the_partner_of_a_shipped_prior_fits_the_grid_on_which_that_works() -> None:
-    grid = small_volume((3, 128, 128)).grid
-    priors = DiffusionBlendPP().load_priors({"prior": "chest-256"}, grid=grid, device="cpu")
-    assert {role: p.source for role, p in priors.items()} == {
-        "prior": "chest-256",
-        "coarse_prior": "chest-128",
-    }
-
-
-def test_a_prior_that_is_not_shipped_has_no_partner() -> None:
-    grid = small_volume().grid
-    priors = DiffusionBlendPP().load_priors({"prior": random_prior()}, grid=grid, device="cpu")
-    assert set(priors) == {"prior"}
+def test_a_prior_for_one_size_has_no_partner() -> None:
+    for prior, pixels in ((random_prior(), 16), ("chest-128", 128), ("chest-128", 256)):
+        grid = Grid(shape=(3, pixels, pixels), spacing_mm=(2.0, 1.5, 1.5))
+        priors = DiffusionBlendPP().load_priors({"prior": prior}, grid=grid, device="cpu")
+        assert set(priors) == {"prior"}
 
 
 @pytest.mark.skipif(torch.cuda.device_count() > 7, reason="this machine has that device")

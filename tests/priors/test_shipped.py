@@ -24,7 +24,6 @@ from diffusionblend.priors.store import (
     default_priors,
     find_prior,
     shipped_for,
-    shipped_half_of,
     shipped_priors,
 )
 
@@ -95,11 +94,14 @@ def test_the_default_priors_are_shipped() -> None:
 def test_a_prior_for_one_size_is_taken_for_slices_of_that_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(store, "DEFAULT_ORDER", ("chest-128", "chest-256"))
+    monkeypatch.setattr(
+        store, "shipped_facts", lambda: {"small": facts(), "large": facts(size=256)}
+    )
+    monkeypatch.setattr(store, "DEFAULT_ORDER", ("small", "large"))
     found = [shipped_for(grid(pixels)) for pixels in (128, 256, 100)]
-    assert found == ["chest-128", "chest-256", "chest-128"]
+    assert found == ["small", "large", "small"]
     assert shipped_for(grid(128), "slices") is None
-    assert default_priors() == ("chest-128",)
+    assert default_priors() == ("small",)
 
 
 def facts(prior_type: str = "joint", size: int = 128, **more: object) -> dict:
@@ -129,12 +131,6 @@ def test_the_first_shipped_prior_that_serves_the_scan_is_taken(
         assert [shipped_for(g) for g in grids] == expected
         assert shipped_for(grid(64), "slices") == ("slices" if len(order) > 1 else None)
         assert default_priors() == ((order[0], "slices") if len(order) > 1 else order)
-
-
-def test_half_the_pixels_are_known_of_shipped_priors_alone(tiny_prior: Path) -> None:
-    assert shipped_half_of("chest-256") == "chest-128"
-    assert shipped_half_of("chest-128") is None
-    assert shipped_half_of(str(tiny_prior)) is None
 
 
 @pytest.mark.parametrize(

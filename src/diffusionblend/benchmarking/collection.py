@@ -83,24 +83,12 @@ class PriorCollection:
         for role, key in _wanted(method, setup).items():
             if role not in given:
                 given[role] = self._load(self._name_of(key) or "")
-        found = method.load_priors(
-            given | self._partner(method, given), grid=grid, device=self.device
-        )
+        found = method.load_priors(given, grid=grid, device=self.device)
         return dict(found)
 
     def _name_of(self, key: PriorKey) -> str | None:
         """The prior of a type, for certain views or else for any; None where there is none."""
         return self._names.get(key, self._names.get((key[0], None)))
-
-    def _partner(self, method: Method, given: Mapping[str, Prior]) -> dict[str, Prior]:
-        """The shipped coarse prior of a method that looks for one, kept loaded."""
-        from diffusionblend.priors.resolve import shipped_partner
-
-        has_one = method.prior is not None and method.prior.coarse
-        if not has_one or method.coarse_from_pixels is None or "coarse_prior" in given:
-            return {}
-        name = shipped_partner(given["prior"])
-        return {} if name is None else {"coarse_prior": self._load(name)}
 
     def _load(self, name: str) -> Prior:
         from diffusionblend.priors.prior import load_prior

@@ -60,8 +60,8 @@ class Reconstruct:
     coronal_prior: str | None = _in("method", None)
     """Prior of coronal slices: shipped name, folder or hub id."""
     coarse_prior: str | None = _in("method", None)
-    """Prior for slices of half the pixels, for a coarse-to-fine initialisation; by default the one
-    that goes with the prior."""
+    """Prior for slices of half the pixels, for a coarse-to-fine initialisation; by default the same
+    one, from 256 pixels on."""
     device: Device = field(default="auto", metadata={"group": RUN})
     """Where to compute; auto takes a GPU if there is one."""
     precision: PrecisionChoice = field(default="auto", metadata={"group": RUN})

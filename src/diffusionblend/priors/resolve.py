@@ -106,14 +106,14 @@ def check_prior_fits(prior: TrainedNetwork, grid: Grid) -> None:
     )
 
 
-def coarse_partner(prior: Prior, grid: Grid, from_pixels: int) -> Prior | str | None:
+def coarse_partner(prior: Prior, grid: Grid, from_pixels: int) -> Prior | None:
     """The prior for slices of half the pixels of a grid that goes with another, if there is one.
 
-    Of a shipped prior the shipped one for half its pixels. A prior for every pixel size is its own
-    partner, for slices of at least `from_pixels` along x.
+    One for every pixel size is its own partner, for slices of at least `from_pixels` along x; one
+    for a single size has none.
     """
     if not prior.config.length_codes:
-        return shipped_partner(prior)
+        return None
     long_enough = grid.shape[2] >= from_pixels and _divides(grid)
     return prior if long_enough and prior.serves(grid.coarser(COARSE_FACTOR)) else None
 
@@ -123,16 +123,6 @@ def coarse_factor(coarse: TrainedNetwork, grid: Grid) -> int:
     if coarse.config.length_codes:
         return COARSE_FACTOR
     return grid.shape[2] // coarse.config.image_size
-
-
-def shipped_partner(prior: Prior) -> str | None:
-    """The shipped prior for half the pixels of a shipped one, however that was loaded."""
-    from diffusionblend.priors.store import shipped_facts, shipped_half_of
-
-    for name, facts in shipped_facts().items():
-        if prior.weights_sha256 and facts.get("weights_sha256") == prior.weights_sha256:
-            return shipped_half_of(name)
-    return None
 
 
 def _loaded(prior: PriorLike, kind: str, method: str, role: str, device: str) -> Prior:

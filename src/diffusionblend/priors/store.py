@@ -16,7 +16,7 @@ from diffusionblend.priors.reach import Reach
 if TYPE_CHECKING:
     from diffusionblend.geometry.grid import Grid
 
-DEFAULT_ORDER = ("chest", "chest-128", "chest-256", "chest-slices")
+DEFAULT_ORDER = ("chest", "chest-128", "chest-slices")
 """Shipped priors of every type, best first: where none is named, a method takes the first of its
 prior type that serves the scan."""
 DEFAULT_PRIOR = DEFAULT_ORDER[0]
@@ -72,17 +72,6 @@ def _types() -> dict[str, str]:
     facts = shipped_facts()
     known = (name for name in DEFAULT_ORDER if name in facts)
     return {name: facts[name]["network"].get("prior_type", "joint") for name in known}
-
-
-def shipped_half_of(name: str) -> str | None:
-    """The shipped prior for slices of half the pixels of those of another shipped one, if any."""
-    sizes = {
-        other: facts["network"]["image_size"]
-        for other, facts in shipped_facts().items()
-        if not facts["network"].get("length_codes")
-    }
-    halves = (other for other, size in sizes.items() if name in sizes and 2 * size == sizes[name])
-    return next(halves, None)
 
 
 def find_prior(name_or_folder: str | Path) -> Path:

@@ -110,7 +110,7 @@ def test_a_prior_named_first_is_what_every_scan_takes(
     monkeypatch.setattr(store, "shipped_priors", lambda: shipped)
     projections = scan(small_volume((3, 24, 20)))
     method = DiffusionBlendPP(steps=2)
-    monkeypatch.setattr(store, "DEFAULT_ORDER", ("chest-128", "chest-256"))
+    monkeypatch.setattr(store, "DEFAULT_ORDER", ("chest-128",))
     with pytest.raises(InputError, match="chest-128 is for slices of 128 x 128"):
         reconstruct(projections, method, device="cpu")
     monkeypatch.setattr(store, "DEFAULT_ORDER", ("chest", *store.DEFAULT_ORDER))
