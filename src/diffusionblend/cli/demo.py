@@ -58,7 +58,7 @@ class Demo:
     """Folder for the volumes, the projections and the report; by default a new one, numbered after
     the first demo."""
     views: int = 8
-    """Views over 180 degrees."""
+    """Number of views over 180 degrees."""
     photons: float = PAPER_PHOTONS
     """Photons counted by an unattenuated detector pixel."""
     steps: int = 50
