@@ -44,7 +44,7 @@ coverage: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m coverage report
 
 docs: $(INSTALLED_FOR_DOCS)
-	$(BIN)/python -m mkdocs build --strict --site-dir $(abspath $(SITE))
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir $(abspath $(SITE))
 
 # The wheel is installed where nothing of this folder is seen, and its demo run there, small.
 dist: $(INSTALLED_FOR_DIST)

@@ -7,12 +7,15 @@ of the repository; here those that lead out of docs/ are turned to the pages mad
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import re
+from html import unescape
 from importlib import import_module
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -33,6 +36,11 @@ PYTHON = "python-api.md"
 NAMED = re.compile(r"^::: (diffusionblend[\w.]*)\.(\w+)$", re.MULTILINE)
 HELP_COLUMNS = "100"
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+FORMULA = re.compile(
+    r"<(span|div) class=\"arithmatex\">(?:\\\((.+?)\\\)|\\\[(.+?)\\\])</\1>", re.DOTALL
+)
+FOREIGN = re.compile(r"<(?:script|img|link rel=\"stylesheet\")[^>]*(?:src|href)=\"https?:[^\"]*\"")
+LEFT_TEX = re.compile(r"class=\"arithmatex\"[^<]*<")
 SCHEME = re.compile(r"[a-z]+:")
 
 
@@ -67,9 +75,25 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The page with its formulas as MathML, which browsers draw by themselves."""
+    html = FORMULA.sub(lambda match: mathml(match[2] or match[3], bool(match[3])), html)
+    return with_import_paths(html) if page.file.src_uri == PYTHON else html
+
+
+def mathml(formula: str, is_display: bool) -> str:
+    """A formula of TeX, as HTML holds it, as MathML."""
+    return convert(unescape(formula).strip(), display="block" if is_display else "inline")
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """The page, if it loads nothing from elsewhere and no formula is left as TeX."""
+    if found := FOREIGN.findall(output) + LEFT_TEX.findall(output):
+        raise PluginError(f"{page.file.src_uri} loads, or leaves as TeX: {found[:3]}")
+    return output
+
+
+def with_import_paths(html: str) -> str:
     """The page of Python with classes headed by the path to import them from, as functions are."""
-    if page.file.src_uri != PYTHON:
-        return html
     source = (REPOSITORY / "docs" / PYTHON).read_text("utf-8")
     paths = {name: f"{module}.{name}" for module, name in NAMED.findall(source)}
     heading = re.compile(r'(doc-class-name">)(\w+)(?=</span>)')
@@ -123,11 +147,15 @@ def help_of(*words: str) -> str:
 
 
 def examples_page() -> str:
-    """The scripts of examples/, each under its name."""
+    """The scripts of examples/, each under its name, and what the notebooks are."""
     parts = [
         "# Examples\n\nShort scripts of arrays in and arrays out, in the folder `examples/`; the "
         "tests run each in a small setting. `python examples/NAME --help` shows their options.\n"
     ]
     for path in sorted((REPOSITORY / "examples").glob("*.py")):
         parts.append(f"## {path.name}\n\n```python\n{path.read_text('utf-8').rstrip()}\n```\n")
+    parts.append("## Notebooks\n\nTo be opened with Jupyter, in `examples/notebooks/`:\n")
+    for path in sorted((REPOSITORY / "examples" / "notebooks").glob("*.ipynb")):
+        first = "".join(json.loads(path.read_text("utf-8"))["cells"][0]["source"])
+        parts.append(f"- `{path.name}`: {first.splitlines()[0].lstrip('# ')}")
     return "\n".join(parts)

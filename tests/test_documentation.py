@@ -42,9 +42,9 @@ OTHER_PROGRAMS = {
     *("--nproc-per-node", "--num-processes", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),
     *("--standalone", "--strict", "--basetemp", "--array", "--gres", "--time", "--requeue"),
     *("--nodes", "--ntasks", "--ntasks-per-node", "--cpus-per-task", "--signal", "--version"),
-    *("--group", "--help-all", "--update-golden"),
+    *("--group", "--help-all", "--update-golden", "--index-url", "--open-mode", "--nv"),
 }
-"""Options of torchrun, accelerate, SLURM, MkDocs, pip and pytest that the pages name."""
+"""Options of torchrun, accelerate, SLURM, MkDocs, pip, pytest and Apptainer that the pages name."""
 
 
 def name_of(page: Path) -> str:

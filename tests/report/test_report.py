@@ -245,3 +245,19 @@ def test_existing_and_bad_input_are_refused(volumes, tmp_path) -> None:
                 tmp_path / "s.html", title="t", volumes=volumes, deviations={name: deviation}
             )
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_headline_and_pictures_come_before_the_tables(volumes, tmp_path) -> None:
+    path = write_report(
+        tmp_path / "r.html",
+        title="Scan",
+        volumes=volumes,
+        reference="Truth",
+        evaluations={"<i>FBP": evaluate(volumes["<i>FBP"], volumes["Truth"])},
+        settings={"steps": 20},
+        headline="29.1 dB",
+    )
+    page = path.read_text("utf-8")
+    parts = ["29.1 dB", "Three planes", "<img", "Error in", "Quality against", "Settings"]
+    places = [page.index(part, page.index("<body>")) for part in parts]
+    assert places == sorted(places)
