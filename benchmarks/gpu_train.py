@@ -25,7 +25,8 @@ from diffusionblend.io.jsonl import append_json_line
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.log import METRICS_FILE
-from diffusionblend.training.loop import Progress, Stopped, Trainer
+from diffusionblend.training.loop import Stopped, Trainer
+from diffusionblend.training.progress import Progress
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.training.synthetic import synthetic_bank
 from pack_volumes import read_pack

@@ -71,7 +71,11 @@ def files_of(folder):
 def test_a_run_writes_prior_metrics_and_record(cli, command, tmp_path):
     result = cli(*command)
     assert_succeeded(result)
-    assert re.search(r"train: 6/6, .* left, loss \d\.\d{4}, validation \d\.\d{4}\n", result.err)
+    assert re.search(
+        r"train: 6/6, .* left, loss \d\.\d{4}, learning rate \S+, validation \d\.\d{4}, "
+        r"\d+\.\d dB\n",
+        result.err,
+    )
     assert f"reconstruct scan.h5 --method diffusionblend++ --prior {tmp_path}/prior" in result.out
     folder = tmp_path / "prior"
     prior = load_prior(folder)

@@ -19,7 +19,8 @@ from diffusionblend.priors.prior import load_prior
 from diffusionblend.training import loop
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from diffusionblend.training.log import METRICS_FILE
-from diffusionblend.training.loop import Progress, Stopped, Trainer
+from diffusionblend.training.loop import Stopped, Trainer
+from diffusionblend.training.progress import Progress
 from diffusionblend.training.settings import TrainSettings
 from easy_training import EASY_SETTINGS, easy_bank, environment_of_a_script, metrics_of
 from tiny_network import TINY

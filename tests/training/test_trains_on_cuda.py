@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from diffusionblend.priors.prior import load_prior
-from diffusionblend.training.loop import Progress, Trainer
+from diffusionblend.training.loop import Trainer
+from diffusionblend.training.progress import Progress
 from easy_training import EASY_SETTINGS, easy_bank, metrics_of
 
 pytestmark = pytest.mark.gpu

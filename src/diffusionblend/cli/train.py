@@ -30,11 +30,13 @@ from diffusionblend.runs.record import RunRecord, peak_memory_mb, run_record_pat
 from diffusionblend.training.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from diffusionblend.cli.training_trial import Trial
     from diffusionblend.priors.prior import Prior
     from diffusionblend.priors.restorer import Restorer
     from diffusionblend.training.data import DataChoice, TrainingData
-    from diffusionblend.training.loop import Progress, Trainer
+    from diffusionblend.training.loop import Trainer
     from diffusionblend.training.processes import Processes
+    from diffusionblend.training.progress import Progress
 
 SIGNAL_EXIT = 128
 DATA_FOLDER = "data"
@@ -89,6 +91,9 @@ class Train:
     """Folder for the prepared volumes; by default <output>/data."""
     initial_prior: str | None = None
     """Name or folder of a prior to start from; layers that do not fit are initialised at random."""
+    trial_views: int = 8
+    """At each validation, reconstruct nine slices of the first validation volume from so many views
+    and show the PSNR; 0 for never."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard, into <output>/tensorboard."""
     pause_file: Path | None = None
@@ -163,9 +168,12 @@ class Train:
     def _say_what_next(self, prior_type: str) -> None:
         """The command that uses the prior."""
         from diffusionblend.methods import METHODS
+        from diffusionblend.training.log import METRICS_FILE
 
         specs = {name: METHODS[name].prior for name in METHODS}
         fitting = [name for name, spec in specs.items() if spec and spec.prior_type == prior_type]
+        losses = self.output / METRICS_FILE
+        say(f"losses, and PSNR of the small reconstruction, by step: {losses}")
         if fitting:
             say(
                 f"use it: diffusionblend reconstruct scan.h5 --method {fitting[-1]} "
@@ -192,7 +200,18 @@ class Train:
             initial=initial,
             tensorboard=self.tensorboard and processes.is_first,
             draw_samples=lambda prior, code, step: write_samples(self.output, prior, code, step),
+            trial=self._trial(processes, data),
             paused=(lambda: False) if self.pause_file is None else self.pause_file.exists,
+        )
+
+    def _trial(self, processes: Processes, data: TrainingData) -> Trial | None:
+        """The small reconstruction at each validation, by the first process; None for never."""
+        from diffusionblend.cli.training_trial import trial_of
+
+        if not self.trial_views or data.validation is None or not processes.is_first:
+            return None
+        return trial_of(
+            data.validation, self.settings.as_settings(), self.trial_views, str(processes.device)
         )
 
     def _print_estimate(self, processes: Processes) -> None:
@@ -314,16 +333,21 @@ class _Losses:
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=SHOWN_STEPS)
-        self._validation: float | None = None
+        self._last: Progress | None = None
 
     def add(self, state: Progress) -> None:
         """Take in a step."""
         self._recent.append(state.loss)
-        self._validation = state.validation_loss
+        self._last = state
 
     def in_words(self) -> str:
-        """The mean loss of the last steps, and the last validation's."""
-        if not self._recent:
+        """The mean loss of the last steps, the learning rate, and what the last validation gave."""
+        if self._last is None:
             return ""
-        shown = f"loss {sum(self._recent) / len(self._recent):.4f}"
-        return shown if self._validation is None else f"{shown}, validation {self._validation:.4f}"
+        mean = sum(self._recent) / len(self._recent)
+        shown = f"loss {mean:.4f}, learning rate {self._last.learning_rate:.1e}"
+        if self._last.validation_loss is not None:
+            shown += f", validation {self._last.validation_loss:.4f}"
+        if self._last.trial_psnr_db is not None:
+            shown += f", {self._last.trial_psnr_db:.1f} dB"
+        return shown

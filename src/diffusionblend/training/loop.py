@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -37,6 +36,7 @@ from diffusionblend.training.multi_size import pixel_range_mm
 from diffusionblend.training.objective import Objective
 from diffusionblend.training.optimizer import make_optimizer, set_learning_rate
 from diffusionblend.training.processes import Processes
+from diffusionblend.training.progress import Progress
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.training.signals import signals_noted
 
@@ -60,16 +60,6 @@ class Stopped(Exception):
         self.signal_number = signal_number
 
 
-@dataclass
-class Progress:
-    """What the loop reports after a step: its loss, and the last validation's."""
-
-    step: int
-    steps: int
-    loss: float
-    validation_loss: float | None = None
-
-
 class Trainer:
     """One training run in a folder: build it, then `run()`; an interrupted one resumes by itself.
 
@@ -78,8 +68,9 @@ class Trainer:
     that torchrun started; the first alone writes. initial: a prior whose weights a new run starts
     from, as far as they fit; `initial_share` is the share that did. draw_samples: is called where
     the settings ask for pictures of samples, with the prior as it is, the position code of
-    neighbouring slices, and the step. paused: while it is true the run waits, between two steps;
-    the time does not count. Raises InputError where the folder's run had other settings,
+    neighbouring slices, and the step. trial: the PSNR in dB that a prior gives of a small
+    reconstruction, asked for at each validation. paused: while it is true the run waits, between
+    two steps; the time does not count. Raises InputError where the folder's run had other settings,
     or where pictures are asked for and nothing draws them.
     """
 
@@ -96,6 +87,7 @@ class Trainer:
         initial: Prior | Restorer | None = None,
         tensorboard: bool = False,
         draw_samples: Callable[[Prior, float, int], object] | None = None,
+        trial: Callable[[Prior | Restorer], float] | None = None,
         paused: Callable[[], bool] = lambda: False,
     ) -> None:
         if settings.samples_every and draw_samples is None:
@@ -104,7 +96,7 @@ class Trainer:
                 "a function draw_samples, or samples_every 0",
             )
         self.settings, self.train, self.validation = settings, train, validation
-        self._sample_drawer, self._paused = draw_samples, paused
+        self._sample_drawer, self._trial, self._paused = draw_samples, trial, paused
         self.folder = Path(folder)
         self.data_facts = data_facts or {}
         self.processes = processes if processes is not None else Processes(device)
@@ -127,7 +119,7 @@ class Trainer:
         self.averages = Averages(self.unet, settings.ema_decay, settings.average_shares)
         self.optimizer = make_optimizer(self.unet, settings)
         self.step, self.seconds = 0, 0.0
-        self._validated: float | None = None
+        self._validated: dict[str, float] = {}
         self._recent: list[float] = []  # losses since the last line of the metrics
         self._signal: int | None = None
         self._metrics = Metrics(self.folder, tensorboard=tensorboard)
@@ -162,14 +154,17 @@ class Trainer:
                 self._recent.append(self._train_step(batch))
                 self.seconds += time.monotonic() - last_tick
                 last_tick = time.monotonic()
-                on_step(Progress(self.step, self.settings.steps, self._recent[-1], self._validated))
+                rate = self.settings.learning_rate_at(self.step - 1)
+                on_step(
+                    Progress(
+                        self.step, self.settings.steps, self._recent[-1], rate, self._validated
+                    )
+                )
                 if self.step % LOG_EVERY == 0:
                     self._log(loss=float(np.mean(self._recent)))
                     self._recent.clear()
                 if self.step % self.settings.validate_every == 0 and self.validation is not None:
-                    losses = self.validation_losses()
-                    self._validated = losses["validation_loss"]
-                    self._log(**losses)
+                    self._validate()
                 self._draw_samples()
                 self._keep_prior()
                 last_tick += self._wait_while_paused()
@@ -181,6 +176,14 @@ class Trainer:
                 if time.monotonic() - last_checkpoint > 60 * self.settings.checkpoint_minutes:
                     self._save_if_possible()
                     last_checkpoint = time.monotonic()
+
+    def _validate(self) -> None:
+        """Log the losses on the validation volumes, and what a small reconstruction is worth."""
+        found = self.validation_losses()
+        if self._trial is not None and self.processes.is_first:
+            found["trial_psnr_db"] = self._trial(self._averaged_prior({}))
+        self._validated = found
+        self._log(**found)
 
     def _wait_while_paused(self) -> float:
         """Wait until the run may go on, or is stopped; seconds that it took."""
