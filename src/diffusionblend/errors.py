@@ -2,30 +2,88 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+SWITCHES = ("force", "sinograms", "horizontal-axis")
+"""Options without a value that messages name."""
+OPTION = re.compile(
+    r"""
+    (?<!\w)'\w[^']*'                            # a command to type, which stays as it is
+    | (?<![\w-])--(?P<name>[a-z][a-z0-9.-]*[a-z0-9])
+      (?: [ ] (?: (?P<plain> -?\d[\d.]*(?:e[+-]?\d+)? | [A-Z]+(?:\.\w+)? | '[^']*' )
+                    (?! [\w=] | \.\w )
+                | (?P<word> (?!(?:and|or|with|to|for)\b) [A-Za-z0-9][^\s,;()]* )
+                  (?= $ | [,;)] | [ ]or[ ] | [ ]-- ) ) )?
+      (?P<more> [ ](?=--) )?
+    """,
+    re.VERBOSE,
+)
+_spoken = {"options": False}
+
+
+@contextmanager
+def on_the_command_line() -> Iterator[None]:
+    """Have messages name settings as options, `--steps 50`, not as in Python, `steps=50`.
+
+    The messages are written with options, once; those of other programs and commands to type, which
+    stand in quotation marks, stay as they are.
+    """
+    before, _spoken["options"] = _spoken["options"], True
+    try:
+        yield
+    finally:
+        _spoken["options"] = before
+
+
+def in_python(text: str, at_most: int = 0) -> str:
+    """A text whose options are written as arguments: `steps=50` for `--steps 50`.
+
+    An option without a value becomes the argument's name alone, a switch `force=True`. at_most: how
+    many options, from the first on; 0 for all.
+    """
+
+    def argument(found: re.Match[str]) -> str:
+        option = found["name"]
+        if option is None:
+            return found[0]
+        value = found["plain"] or (f'"{found["word"]}"' if found["word"] else None)
+        if value is None and option in SWITCHES:
+            value = "True"
+        name = option.replace("-", "_")
+        return f"{name}{'' if value is None else f'={value}'}{', ' if found['more'] else ''}"
+
+    return OPTION.sub(argument, text, at_most)
 
 
 class InputError(Exception):
     """Bad input; the command line prints its message alone and exits with `exit_code`.
 
     Shapes: none. The message has up to three sentences: what was got, what was expected, what to
-    try. No ValueError, since the command line's parser takes those of settings for wrong usage.
+    try. They name settings as options (what was got, only where it begins with one), and `str`
+    writes these as Python has them, unless the command line runs. No ValueError, since the command
+    line's parser takes those of settings for wrong usage.
     """
 
     exit_code = 1
 
     def __init__(self, got: str, expected: str = "", try_: str = "") -> None:
         self.got, self.expected, self.try_ = got, expected, try_
+        super().__init__(got, expected, try_)
+
+    def __str__(self) -> str:
+        got, expected, try_ = self.got, self.expected, self.try_
+        if not _spoken["options"]:
+            got = in_python(got, 1) if got.startswith("--") else got  # the rest is users' own words
+            expected, try_ = in_python(expected), in_python(try_)
         lines = [got]
         if expected:
             lines.append(f"Expected: {expected}")
         if try_:
             lines.append(f"Try: {try_}")
-        super().__init__("\n".join(lines))
-
-    def __str__(self) -> str:
-        """The sentences, a line each; also where another base would quote them, as KeyError."""
-        return str(self.args[0])
+        return "\n".join(lines)
 
 
 class UnknownNameError(InputError, KeyError):

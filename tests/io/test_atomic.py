@@ -53,7 +53,7 @@ def test_the_temporary_file_has_the_same_format_by_its_suffix(tmp_path, name, su
 def test_an_existing_output_needs_force(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(OutputExistsError, match="--force"):
+    with pytest.raises(OutputExistsError, match="force=True"):
         write(path, "new")
     assert path.read_text() == "old"
     write(path, "new", force=True)

@@ -214,7 +214,7 @@ def test_the_layout_is_the_documented_one(written):
 
 
 def test_an_existing_file_needs_force(written):
-    with pytest.raises(OutputExistsError, match="--force"):
+    with pytest.raises(OutputExistsError, match="force=True"):
         write_projections(projections_of(), written)
     write_projections(projections_of(3), written, force=True)
     assert read_projections(written).values.shape == (7, 3, 9)

@@ -148,7 +148,7 @@ def test_the_summary_is_right(tmp_path):
 def test_an_existing_volume_needs_force(tmp_path):
     path = tmp_path / "a.nii.gz"
     write_volume(volume_of(), path)
-    with pytest.raises(OutputExistsError, match="--force"):
+    with pytest.raises(OutputExistsError, match="force=True"):
         write_volume(volume_of(volume_of().values + 1), path)
     assert_same(read_volume(path), volume_of())
     write_volume(volume_of(volume_of().values + 1), path, force=True)

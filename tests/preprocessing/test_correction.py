@@ -130,15 +130,15 @@ def test_an_uneven_beam_is_reported():
 
 def test_flats_that_do_not_show_the_open_beam_are_refused():
     scan = scan_of(LINES, ANGLES)
-    refused(replace(scan, flats=None), "no flat frames", "--flats")
+    refused(replace(scan, flats=None), "no flat frames", "flats=FILES")
     refused(replace(scan, flats=scan.flats * [[[1.0]], [[0.5]]]), "flat frames differ", "frame 1")
     refused(replace(scan, flats=scan.darks, darks=scan.flats), "swap --flats and --darks")
     refused(replace(scan, flats=scan.flats * np.nan), "median nan")
     half = scan.flats.copy()
     half[:, :, :16] = 100
-    refused(replace(scan, flats=half), "25 % of the detector's pixels", "--columns")
+    refused(replace(scan, flats=half), "25 % of the detector's pixels", "and columns")
     refused(replace(scan, flats=(scan.flats - 100) / 50 + 100), "as bright as the open beam")
-    refused(scan_of(LINES, ANGLES, values="transmission"), "as bright", "--values counts")
+    refused(scan_of(LINES, ANGLES, values="transmission"), "as bright", 'values="counts"')
 
 
 def test_too_many_values_that_are_invalid_are_refused():

@@ -100,7 +100,7 @@ def test_slices_of_cropped_rows_lie_where_they_lay(tmp_path):
 
 def test_an_axis_that_is_cropped_away_is_refused(tmp_path):
     path = saved(tmp_path / "fan.npz", fan_lines(FULL[::8], 180), FULL[::8])
-    with pytest.raises(InputError, match=r"(?s)column 89\.5, is not among.*--centre-column"):
+    with pytest.raises(InputError, match=r"(?s)column 89\.5, is not among.*centre_column"):
         prepared(path, {**T, "columns": (100, 180)}, FAN)
 
 

@@ -94,7 +94,7 @@ def test_the_short_side_of_a_half_acquisition_is_no_air():
 def test_an_axis_along_the_rows():
     lines = parallel_lines(HALF[::3], 100, 49.5, rows=40) * np.linspace(0.6, 1, 40)[:, None]
     check_upright(lines)
-    with pytest.raises(InputError, match="--horizontal-axis"):
+    with pytest.raises(InputError, match="horizontal_axis=True"):
         check_upright(lines.swapaxes(1, 2))
     round_and_even = parallel_lines(HALF[::3], 100, 49.5, rows=40, discs=((0, 0, 30, 0.02),))
     check_upright(round_and_even)
@@ -129,7 +129,7 @@ def test_an_axis_at_the_end_of_the_detector():
     check_axis(20.0, 128, whole_turn=False)
     check_axis(8.0, 128, whole_turn=True)
     for column, whole_turn in ((6.0, False), (126.5, False), (140.0, True), (-3.0, True)):
-        with pytest.raises(InputError, match=r"(?s)end of the detector.*--centre-column"):
+        with pytest.raises(InputError, match=r"(?s)end of the detector.*centre_column"):
             check_axis(column, 128, whole_turn=whole_turn)
 
 

@@ -142,7 +142,7 @@ def test_the_static_page_is_deterministic_and_not_overwritten(scene, tmp_path):
     path = tmp_path / "a.html"
     write_static_page(scene, path)
     assert path.read_text() == viewer_page(scene, embedded=True)
-    with pytest.raises(InputError, match="--force"):
+    with pytest.raises(InputError, match="force=True"):
         write_static_page(scene, path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.html"]
 

@@ -22,7 +22,7 @@ from diffusionblend.cli.stopping import EXIT_INTERRUPTED, Stopped, Terminated, e
 from diffusionblend.cli.streams import Tolerant, open_closed_streams
 from diffusionblend.cli.usage import UsageError, did_you_mean
 from diffusionblend.data.printable import printable
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, on_the_command_line
 
 EXIT_BROKEN_PIPE = 141
 """128 and SIGPIPE, which not all systems have."""
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+@on_the_command_line()
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; the parser's usage errors exit by themselves.
 

@@ -93,7 +93,7 @@ def check_embeddable(n_bytes: int) -> None:
         raise InputError(
             f"The volumes have {n_bytes / 1e6:.0f} MB of voxels.",
             f"at most {MAX_EMBEDDED_BYTES / 1e6:.0f} MB for a static page",
-            "fewer volumes, or smaller ones (diffusionblend import --size 256)",
+            "fewer volumes, or smaller ones ('diffusionblend import --size 256')",
         )
 
 

@@ -193,7 +193,7 @@ def _unit_and_step(volumes: Mapping[str, Volume]) -> tuple[Unit, float]:
         raise InputError(
             f"The volumes are in different units: {listing}.",
             "all in HU, or all in 1/mm",
-            "'reconstruct --output-unit hu' for those in 1/mm",
+            "'diffusionblend reconstruct --output-unit hu' for those in 1/mm",
         )
     unit = next(iter(units.values()))
     if unit == "HU":

@@ -237,7 +237,7 @@ def test_a_folder_is_replaced_only_by_force_and_only_if_it_is_ours(tmp_path):
     out.mkdir()
     write_dicom_series(volume_of(), out)  # an empty folder is taken
     before = {p.name: p.read_bytes() for p in out.iterdir()}
-    with pytest.raises(OutputExistsError, match="--force"):
+    with pytest.raises(OutputExistsError, match="force=True"):
         write_dicom_series(volume_of(), out)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     thin = Volume(volume_of().values[:3], volume_of().grid.with_slices(3))

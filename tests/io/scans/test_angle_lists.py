@@ -96,7 +96,7 @@ def refused(angles, *words, **how):
 
 
 def test_smaller_units_are_suspected():
-    refused(DEGREES * 1e3, "smaller unit", "--angle-unit millidegrees")
+    refused(DEGREES * 1e3, "smaller unit", 'angle_unit="millidegrees"')
     refused(np.arange(1800) * 100.0, "smaller unit")  # 0 to 180 degrees in steps of 0.1
     found = angles_in_radians(DEGREES * 1e3, "scan.h5", insisted="millidegrees")
     np.testing.assert_allclose(found, np.radians(DEGREES))
@@ -107,4 +107,4 @@ def test_smaller_units_are_suspected():
 
 
 def test_one_angle_for_all_is_none():
-    refused(np.zeros(20), "20 angles that are all 0", "--arc-degrees")
+    refused(np.zeros(20), "20 angles that are all 0", "arc_degrees=180")

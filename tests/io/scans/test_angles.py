@@ -32,13 +32,13 @@ def test_radians_where_they_are_stated(stated):
 
 def test_radians_where_degrees_are_meant_are_suspected():
     for stated in (None, "degrees"):
-        refused("from 0 to 3.14159", "look like radians", "--angle-unit radians",
+        refused("from 0 to 3.14159", "look like radians", 'angle_unit="radians"',
                 angles=np.radians(DEGREES), stated=stated)  # fmt: skip
     refused("look like radians", angles=np.linspace(-np.pi, np.pi, 7))
 
 
 def test_degrees_where_radians_are_meant_are_suspected():
-    refused("from 0 to 180", "look like degrees", "--angle-unit degrees", stated="rad")
+    refused("from 0 to 180", "look like degrees", 'angle_unit="degrees"', stated="rad")
     refused("look like degrees", angles=[-90.0, 0, 2], stated="radian")
 
 

@@ -211,7 +211,7 @@ def test_a_unit_that_is_not_known_is_reported(tmp_path):
 
 def test_nexus_without_a_key(tmp_path):
     path = write_nexus(tmp_path / "a.nxs", np.exp(-parallel_lines(VIEWS)).astype(np.float32))
-    refused(path, "has no image key", "--values transmission")
+    refused(path, "has no image key", 'values="transmission"')
     done = prepared(path, T)
     check_discs(done)
     assert any("no image key" in note for note in done.correction.notes)
@@ -232,9 +232,9 @@ def test_a_white_level_in_place_of_flats(tmp_path):
     white = np.round(60000 * np.exp(-parallel_lines(HALF))).astype(np.uint16)
     np.save(tmp_path / "a.npy", white)
     arc = {"arc_degrees": 180}
-    with pytest.raises(InputError, match="--white-level"):
+    with pytest.raises(InputError, match="white_level"):
         prepared(tmp_path / "a.npy", arc)
-    with pytest.raises(InputError, match="--white-level"):
+    with pytest.raises(InputError, match="white_level"):
         prepared(tmp_path / "a.npy", {**arc, **T})
     done = prepared(tmp_path / "a.npy", {**arc, "white_level": 60000})
     check_discs(done)
@@ -255,7 +255,7 @@ def test_a_white_level_in_place_of_flats(tmp_path):
 def test_frames_that_are_turned(tmp_path):
     lines = parallel_lines(VIEWS, 100, 49.5, rows=12) * np.linspace(0.6, 1, 12)[:, None]
     np.savez(tmp_path / "a.npz", data=np.exp(-lines).swapaxes(1, 2), angles_rad=VIEWS)
-    with pytest.raises(InputError, match=r"(?s)along the detector's rows.*--horizontal-axis"):
+    with pytest.raises(InputError, match=r"(?s)along the detector's rows.*horizontal_axis=True"):
         prepared(tmp_path / "a.npz", T)
     turned = {**T, "horizontal_axis": True}
     done = prepared(tmp_path / "a.npz", {**turned, "rows": (0, 1), "columns": (1, 100)})
@@ -306,7 +306,7 @@ def test_rtk_projections(tmp_path, offset, source):
 def test_rtk_that_is_no_circle(tmp_path):
     lines = np.ones((60, 4, 8), np.float32)
     path, read = write_rtk(tmp_path / "a", lines, (0, 0))
-    refused(path, "without their geometry", "--rtk-geometry")
+    refused(path, "without their geometry", "rtk_geometry=FILE.xml")
     assert read_raw_scan(path, ReadOptions(**read)).values == "lines"
     path, read = write_rtk(tmp_path / "b", lines, (0, 0), InPlaneAngle=2)
     refused(path, "InPlaneAngle from 2 to 2", **read)
@@ -318,16 +318,16 @@ def test_rtk_that_is_no_circle(tmp_path):
     (tmp_path / "e.xml").write_text("<Other/>")
     refused(path, "is not a geometry of RTK", rtk_geometry=tmp_path / "e.xml")
     np.save(tmp_path / "f.npy", lines)
-    refused(tmp_path / "f.npy", "--rtk-geometry was given", arc_degrees=180, **read)
-    refused(path, "--arc-degrees was given", arc_degrees=180, **read)
+    refused(tmp_path / "f.npy", "rtk_geometry was given", arc_degrees=180, **read)
+    refused(path, "arc_degrees was given", arc_degrees=180, **read)
 
 
 def test_options_that_a_source_has_no_use_for(tmp_path):
     np.save(tmp_path / "a.npy", COUNTS["data"])
-    refused(tmp_path / "a.npy", "--views was given for a.npy", views="*.tif", arc_degrees=180)
+    refused(tmp_path / "a.npy", "views was given for a.npy", views="*.tif", arc_degrees=180)
     key = write_nexus(tmp_path / "key.nxs", ALL, KEY)
-    refused(tmp_path / "a.npy", "--image-key", image_key=key, arc_degrees=180)
-    refused(key, "--sinograms", sinograms=True)
+    refused(tmp_path / "a.npy", "image_key", image_key=key, arc_degrees=180)
+    refused(key, "sinograms", sinograms=True)
 
 
 def test_an_archive_that_claims_more_than_it_can_hold(tmp_path):

@@ -74,7 +74,7 @@ def test_data_exchange_with_parts_from_elsewhere(tmp_path):
     path = write_data_exchange(
         tmp_path / "scan.h5", SCAN, theta=None, data_white=None, data_dark=None
     )
-    refused(path, "holds no angles", "--angles", "--arc-degrees")
+    refused(path, "holds no angles", "angles=FILE", "arc_degrees=180")
     np.savetxt(tmp_path / "angles.txt", np.degrees(ANGLES))
     np.save(tmp_path / "flats.npy", SCAN.flats)
     np.save(tmp_path / "darks.npy", SCAN.darks)
@@ -159,7 +159,7 @@ def test_nexus(tmp_path, entry):
 
 
 def test_nexus_whose_frames_are_elsewhere(tmp_path):
-    refused(write_nexus(tmp_path / "scan.nxs"), "frames.hdf, which is not there", "--image-key")
+    refused(write_nexus(tmp_path / "scan.nxs"), "frames.hdf, which is not there", "image_key=")
 
 
 def test_nexus_whose_key_does_not_fit(tmp_path):
@@ -211,7 +211,7 @@ def test_an_image_key_picks_the_views(frames, tmp_path):
     check(read_raw_scan(frames, ReadOptions(image_key=key)), atol=0.5)
     listed = np.concatenate([[7] * 3, np.degrees(ANGLES), [7]])
     np.savetxt(tmp_path / "all.txt", listed)
-    refused(frames, "9 view frames", "13 angles", "--image-key", angles=tmp_path / "all.txt")
+    refused(frames, "9 view frames", "13 angles", "image_key=FILE", angles=tmp_path / "all.txt")
     options = ReadOptions(angles=tmp_path / "all.txt", image_key=key)
     check(read_raw_scan(frames, options), atol=0.5)
     stack = tmp_path / "stack.tif"

@@ -142,7 +142,7 @@ def test_the_presets_own_initialisation_is_taken_without_a_coarse_prior():
 
 def test_what_cannot_be_a_coarse_initialisation_is_refused():
     for settings in (replace(SETTINGS, init="coarse"), replace(SETTINGS, init_timestep=40)):
-        with pytest.raises(InputError, match="--coarse-prior"):
+        with pytest.raises(InputError, match="coarse_prior"):
             reconstruct(PROJECTIONS, settings, prior=FINE)
     for name, value in (("fine_steps", 3), ("coarse_init", "noise")):
         alone = replace(SETTINGS, **{"fine_steps": None, name: value})

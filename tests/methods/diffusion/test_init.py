@@ -110,7 +110,7 @@ def test_every_method_starts_from_an_image_with_a_quarter_of_the_schedule_left()
 
 
 def test_an_initial_timestep_needs_an_image() -> None:
-    with pytest.raises(InputError, match="--init fbp"):
+    with pytest.raises(InputError, match='init="fbp"'):
         DiffusionBlendPP(init_timestep=400, init="noise")
     with pytest.raises(InputError, match="preset"):
         DiffusionBlendPP(preset="quick")

@@ -173,7 +173,7 @@ def test_tpdm_without_its_second_prior_says_so(
     projections: Projections, priors: dict[str, Prior]
 ) -> None:
     for second in (None, priors["slices"]):
-        with pytest.raises(InputError, match="--coronal-prior priors/coronal"):
+        with pytest.raises(InputError, match='coronal_prior="priors/coronal"'):
             reconstruct(projections, "tpdm", prior=priors["slices"], coronal_prior=second)
 
 

@@ -84,7 +84,7 @@ def stored_words(header: Header) -> np.ndarray:
         raise InputError(
             f"{header.path} is compressed as {UID(syntax).name}, which cannot be unpacked here.",
             "no compression, RLE, JPEG, JPEG-LS or JPEG 2000",
-            "decompress the series with the PACS or with gdcmconv --raw, or import its NIfTI",
+            "decompress the series with the PACS or with 'gdcmconv --raw', or import its NIfTI",
         )
     try:
         with warnings.catch_warnings():

@@ -132,7 +132,8 @@ def pick_series(
                 f"{folder} holds {len(series)} series:\n{listing}",
                 "one series",
                 f"'diffusionblend import {folder} --series UID -o volume.nii.gz' with the UID of "
-                "the one to take, and that volume from there on (export: --template-series UID)",
+                "the one to take, and that volume from there on ('diffusionblend export "
+                "--template-series UID')",
             )
         uid = stacks[0]
     slices, scouts = _without_scouts(series[uid])

@@ -91,7 +91,8 @@ def _check_without_key(entry: h5py.Group, path: Path, options: ReadOptions) -> N
         raise InputError(
             f"{path} has no image key, {entry.name}/{KEY}, which marks views, flats and darks.",
             "a key for every frame (0 view, 1 flat, 2 dark)",
-            "--values transmission or lines, if all frames are views that are corrected already; "
+            "--values transmission or --values lines, if all frames are views that are corrected "
+            "already; "
             "--flats FILES; or --white-level",
         )
 
