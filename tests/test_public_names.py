@@ -50,6 +50,21 @@ def test_an_unknown_name_is_an_attribute_error():
         diffusionblend.no_such_name  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("package", "name", "said"),
+    [
+        ("diffusionblend", "reconstuct", "did you mean reconstruct?"),
+        ("diffusionblend", "stack", "it is in diffusionblend.operators"),
+        ("diffusionblend.methods", "DDS", "did you mean Dds?"),
+        ("diffusionblend.priors", "Partitions", "did you mean Partition?"),
+    ],
+)
+def test_a_misspelt_or_misplaced_name_is_told(package, name, said):
+    with pytest.raises(AttributeError) as caught:
+        getattr(importlib.import_module(package), name)
+    assert str(caught.value) == f"module {package!r} has no attribute {name!r}; {said}"
+
+
 def test_the_package_is_typed():
     assert Path(diffusionblend.__file__).with_name("py.typed").is_file()
 

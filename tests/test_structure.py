@@ -13,16 +13,17 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "src" / "diffusionblend"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-VALUES = {"errors", "registry", "units", "geometry", "data"}
+VALUES = {"errors", "public_names", "registry", "units", "geometry", "data"}
 MAY_IMPORT = {
     "errors": set(),
+    "public_names": {"errors"},
     "registry": {"errors"},
     "units": set(),
     "memory": set(),
     "ranks": set(),
     "devices": {"errors", "ranks"},
     "geometry": {"errors", "registry"},
-    "data": {"errors", "units", "geometry"},
+    "data": {"errors", "public_names", "units", "geometry"},
     "io": VALUES | {"memory"},
     "operators": VALUES,
     "priors": VALUES | {"io", "phantom"},

@@ -6,9 +6,10 @@ The public names are those of `__init__.pyi`; each is imported when it is first 
 
 from __future__ import annotations
 
-import lazy_loader
+from diffusionblend.public_names import attach
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+INNER = ("data", "geometry", "methods", "operators", "priors")
+__getattr__, __dir__, __all__ = attach(__name__, __file__, inner=INNER)
 __all__ += ["__version__"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,6 +59,13 @@ def in_python(text: str, at_most: int = 0) -> str:
     return OPTION.sub(argument, text, at_most)
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question with the nearest known name, whatever its case; nothing where none is near."""
+    by_lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), list(by_lower), 1)
+    return f"did you mean {by_lower[near[0]]}?" if near else ""
+
+
 class InputError(Exception):
     """Bad input; the command line prints its message alone and exits with `exit_code`.
 
@@ -84,6 +92,10 @@ class InputError(Exception):
         if try_:
             lines.append(f"Try: {try_}")
         return "\n".join(lines)
+
+
+class UnknownSettingError(InputError, TypeError):
+    """A class was given a setting that it does not have."""
 
 
 class UnknownNameError(InputError, KeyError):

@@ -132,7 +132,7 @@ def test_flats_that_do_not_show_the_open_beam_are_refused():
     scan = scan_of(LINES, ANGLES)
     refused(replace(scan, flats=None), "no flat frames", "flats=FILES")
     refused(replace(scan, flats=scan.flats * [[[1.0]], [[0.5]]]), "flat frames differ", "frame 1")
-    refused(replace(scan, flats=scan.darks, darks=scan.flats), "swap --flats and --darks")
+    refused(replace(scan, flats=scan.darks, darks=scan.flats), "swap flats and darks")
     refused(replace(scan, flats=scan.flats * np.nan), "median nan")
     half = scan.flats.copy()
     half[:, :, :16] = 100

@@ -8,7 +8,8 @@ from dataclasses import fields
 from diffusionblend.cli.commands import COMMANDS
 from diffusionblend.cli.compose import Chosen, unused_by, with_setting
 from diffusionblend.cli.options import REQUIRED, Option, in_words
-from diffusionblend.cli.usage import UsageError, did_you_mean
+from diffusionblend.cli.usage import UsageError
+from diffusionblend.errors import did_you_mean
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.api import DEFAULT_METHOD
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from diffusionblend.cli.options import field_docs, hints_of, in_words, kind_in_words
-from diffusionblend.cli.usage import UsageError, did_you_mean
-from diffusionblend.errors import InputError
+from diffusionblend.cli.usage import UsageError
+from diffusionblend.errors import InputError, did_you_mean
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.api import DEFAULT_METHOD
 from diffusionblend.methods.base import Method

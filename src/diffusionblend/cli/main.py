@@ -20,9 +20,9 @@ from diffusionblend.cli.commands import COMMANDS, first_words, subcommands_of
 from diffusionblend.cli.recorded import Command
 from diffusionblend.cli.stopping import EXIT_INTERRUPTED, Stopped, Terminated, ending_signals
 from diffusionblend.cli.streams import Tolerant, open_closed_streams
-from diffusionblend.cli.usage import UsageError, did_you_mean
+from diffusionblend.cli.usage import UsageError
 from diffusionblend.data.printable import printable
-from diffusionblend.errors import InputError, on_the_command_line
+from diffusionblend.errors import InputError, did_you_mean, on_the_command_line
 
 EXIT_BROKEN_PIPE = 141
 """128 and SIGPIPE, which not all systems have."""

@@ -16,8 +16,7 @@ from diffusionblend.cli.common import (
     recorded,
     say,
 )
-from diffusionblend.cli.usage import did_you_mean
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, did_you_mean
 from diffusionblend.io.atomic import sha256_of
 from diffusionblend.runs.record import RunRecord
 

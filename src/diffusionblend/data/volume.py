@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +28,9 @@ SHOWN_PIXELS = 256
 class Volume:
     """A CT volume: `values` (z, y, x) float32 in HU on `grid`. Raises InputError on a mismatch.
 
-    `volume[10:20]` is a volume of some slices, `volume[10:20, :, 5:50]` a part of them, both in
-    their place in patient space; `volume[3]` is a volume of one slice. `np.asarray(volume)` is its
-    array.
+    `volume[10:20]` is a volume of some slices, `volume[10:20, :, 5:50]` or `volume[..., 5:50]` a
+    part of them, all in their place in patient space; `volume[3]` is a volume of one slice.
+    `np.asarray(volume)` is its array.
     """
 
     values: np.ndarray
@@ -61,15 +62,15 @@ class Volume:
         """Its slices, each a volume."""
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, part: int | slice | tuple[int | slice, ...]) -> Volume:
+    def __getitem__(
+        self, part: int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
+    ) -> Volume:
         """The volume of some slices, rows and columns, where they lie in patient space.
 
-        Raises InputError for other indices than numbers and slices in rising order, and IndexError
-        for a number outside the volume.
+        `...` stands for the axes that are left out. Raises InputError for other indices than
+        numbers and slices in rising order, and IndexError for a number outside the volume.
         """
-        indices = part if isinstance(part, tuple) else (part,)
-        if len(indices) > len(self.shape):
-            raise InputError(f"{len(indices)} indices were given.", "up to three: z, y, x")
+        indices = _without_ellipsis(part if isinstance(part, tuple) else (part,), len(self.shape))
         slices = tuple(_as_slice(i, n) for i, n in zip(indices, self.shape, strict=False))
         return Volume(self.values[slices], self.grid.part(*slices))
 
@@ -137,13 +138,26 @@ def as_asked(
     return np.array(values, dtype=dtype) if copy else values
 
 
+def _without_ellipsis(indices: tuple[object, ...], n_axes: int) -> tuple[object, ...]:
+    """Indices of the axes from the first on, the axes that an ellipsis stands for taken whole."""
+    places = [i for i, index in enumerate(indices) if index is ...]
+    if len(indices) - len(places) > n_axes:
+        raise InputError(f"{len(indices)} indices were given.", "up to three: z, y, x")
+    if len(places) > 1:
+        raise InputError("An ellipsis, ..., was given more than once.", "one, or none")
+    if not places:
+        return indices
+    whole = (slice(None),) * (n_axes - len(indices) + 1)
+    return (*indices[: places[0]], *whole, *indices[places[0] + 1 :])
+
+
 def _as_slice(index: object, n: int) -> slice:
     """An index along an axis of n voxels as a slice; a number takes one voxel."""
     if isinstance(index, slice):
         return index
     if not isinstance(index, int | np.integer) or isinstance(index, bool):
         raise InputError(
-            f"A volume was indexed by a {type(index).__name__}.",
+            f"An index of a volume is of the class {type(index).__name__}.",
             "whole numbers and slices, such as volume[10:20]",
             "volume.values for the array's own indexing",
         )

@@ -5,8 +5,7 @@ The public names are those of `__init__.pyi`, imported when first used.
 
 from __future__ import annotations
 
-import lazy_loader
-
+from diffusionblend.public_names import attach
 from diffusionblend.registry import Registry
 
 METHODS = Registry(
@@ -29,5 +28,5 @@ METHODS = Registry(
 )
 """By name; others come in by entry points of the group `diffusionblend.methods`."""
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)
 __all__ += ["METHODS"]

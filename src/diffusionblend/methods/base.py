@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from diffusionblend.errors import InputError, check_kind
-from diffusionblend.methods.validation import check_fields
+from diffusionblend.methods.validation import Settings
 from diffusionblend.priors.resolve import PriorLike, PriorSpec, resolve_priors
 from diffusionblend.ranks import Ranks
 
@@ -41,7 +41,7 @@ def ignore_progress(done: int, total: int) -> None:
     """The progress report of a caller who wants none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Execution:
     """How a run is carried out; its result does not depend on any of it.
 
@@ -58,6 +58,20 @@ class Execution:
     ranks: Ranks = field(default_factory=Ranks)
     batch_blocks: int | None = None
 
+    def __repr__(self) -> str:
+        default = Execution()
+        told = [
+            f"{f.name}={getattr(value, '__name__', None) or _short(value)}"
+            for f in fields(self)
+            if (value := getattr(self, f.name)) != getattr(default, f.name)
+        ]
+        return f"Execution({', '.join(told)})"
+
+
+def _short(value: object) -> str:
+    """A number or the ranks as they are, and of other objects the class."""
+    return repr(value) if isinstance(value, int | Ranks) else type(value).__name__
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -72,7 +86,7 @@ class Solution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(ABC):
+class Method(Settings, ABC):
     """A reconstruction method with its settings.
 
     name: on the command line. summary, when: one line each. prior: the priors it needs, None for
@@ -92,9 +106,6 @@ class Method(ABC):
     volumes_held: ClassVar[int] = 25
     has_estimates: ClassVar[bool] = False
     highest_residual: ClassVar[tuple[float, int]] = (math.inf, 1)
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     @abstractmethod
     def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:

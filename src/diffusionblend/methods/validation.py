@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral, Number, Real
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, UnknownSettingError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,25 @@ StrictFraction = Within(0, 1, open_low=True, open_high=True)
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
+
+
+class Settings:
+    """What dataclasses of settings share: unknown ones are refused with near names, limits held."""
+
+    def __new__(cls, *_: object, **given: object) -> Self:
+        """A new one, not yet filled in. Raises UnknownSettingError."""
+        known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # of a subclass, decorated
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise UnknownSettingError(
+                f"{cls.__name__} has no setting {', '.join(map(repr, unknown))}.",
+                f"one of {', '.join(known)}" if known else "none: it has no settings",
+                did_you_mean(unknown[0], known),
+            )
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def check_fields(settings: object) -> None:

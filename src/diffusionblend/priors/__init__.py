@@ -5,6 +5,6 @@ The public names are those of `__init__.pyi`, imported when first used.
 
 from __future__ import annotations
 
-import lazy_loader
+from diffusionblend.public_names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from diffusionblend.methods.validation import check_fields
+from diffusionblend.methods.validation import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ class ConsistencyStep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consistency(ABC):
+class Consistency(Settings, ABC):
     """Settings of a data-consistency step.
 
     name: on the command line. summary: one line. on_estimate: whether it makes the denoised
@@ -74,9 +74,6 @@ class Consistency(ABC):
     on_estimate: ClassVar[bool] = False
     on_scaled_state: ClassVar[bool] = False
     highest_residual: ClassVar[float] = math.inf
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     @property
     def needs_noise(self) -> bool:
