@@ -132,8 +132,8 @@ def test_air_and_rings_are_corrected_when_asked():
 @pytest.mark.parametrize(
     ("changes", "settings", "words"),
     [
-        ({"column_mm": None}, {}, ("width of its detector columns", "--column-mm")),
-        ({}, {"geometry": "fan"}, ("distances of a fan", "--source-to-axis-mm")),
+        ({"column_mm": None}, {}, ("width of its detector columns", "column_mm; 1 leaves")),
+        ({}, {"geometry": "fan"}, ("distances of a fan", "source_to_axis_mm and")),
         ({"source_to_axis_mm": 5.0}, {"geometry": "parallel"}, ("parallel beam was asked",)),
         ({"source_to_axis_mm": 9.0, "source_to_detector_mm": 90.0}, {"size": 64, "pixel_mm": 1},
          ("lies inside the volume",)),

@@ -172,8 +172,8 @@ def _check_transmission(good: np.ndarray, scan: RawScan) -> None:
         raise InputError(
             f"The views are {median:.3g} times as bright as the open beam, in the median.",
             "at most about 1",
-            "--values counts with --flats, or with --white-level where frames are flat-corrected "
-            "grey values; --values transmission takes I / I0, 1 in air"
+            "--values counts, with --flats, or with --white-level where frames are flat-corrected "
+            "grey values; --values transmission, if they are I / I0, 1 in air"
             if scan.values == "transmission"
             else "flats of the same scan, exposure and binning",
         )

@@ -100,8 +100,8 @@ def test_foreign_and_damaged_hdf5(tmp_path, exchange):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"theta": np.degrees(ANGLES)[:8]}, ("9 views and 8 angles", "--image-key")),
-        ({"theta": ANGLES}, ("look like radians", "--angle-unit radians")),
+        ({"theta": np.degrees(ANGLES)[:8]}, ("9 views and 8 angles", "image_key=FILE")),
+        ({"theta": ANGLES}, ("look like radians", 'angle_unit="radians"')),
         ({"theta": np.full(9, np.nan)}, ("9 of them NaN",)),
         ({"theta": np.ones((9, 2))}, ("exchange/theta of shape (9, 2)",)),
         ({"data": np.ones(9)}, ("exchange/data of shape (9,)",)),
