@@ -1,4 +1,4 @@
-"""What a training run tells its caller."""
+"""What a training run reports to its caller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Progress:
-    """What the loop tells its caller after a step: its loss, and what the last validation gave."""
+    """What the loop reports after a step: its loss, and what the last validation gave."""
 
     step: int
     steps: int
