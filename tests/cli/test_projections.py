@@ -11,7 +11,7 @@ from analytic import Ellipse
 from command_line import assert_nothing_in, assert_refused, assert_succeeded
 from diffusionblend.geometry import FanBeam
 from diffusionblend.io.projections import read_projections
-from diffusionblend.io.volumes import read_volume
+from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.runs.record import read_run_record
 from measured_scan import OBJECT, half_scan, lines_of, scan_of, write_data_exchange
 
@@ -209,3 +209,22 @@ def test_the_object_is_not_symmetric():
     assert isinstance(OBJECT[0], Ellipse)
     for mirrored in (picture[::-1], picture[:, ::-1], picture.T):
         assert np.corrcoef(mirrored.ravel(), picture.ravel())[0, 1] < 0.95
+
+
+def test_rays_through_metal_are_left_out_or_interpolated(cli, tmp_path, chest_file):
+    chest = read_volume(chest_file)
+    values = chest.values.copy()
+    values[3:5, 7:9, 6:9] = 9000.0
+    source, scan = tmp_path / "metal.nii.gz", tmp_path / "metal.h5"
+    write_volume(chest.with_values(values), source)
+    assert_succeeded(cli("simulate", source, "-o", scan, "--views", 30))
+    for name, options in (("out.h5", ()), ("filled.h5", ("--interpolate",))):
+        result = cli("projections", "metal", scan, "-o", tmp_path / name, *options)
+        assert_succeeded(result)
+        assert "voxels above 3000 HU" in result.out
+    left_out, filled = (read_projections(tmp_path / n) for n in ("out.h5", "filled.h5"))
+    assert 0 < (~left_out.measured).mean() < 0.5 and filled.measured is None
+    np.testing.assert_array_equal(left_out.values, filled.values)
+    assert "rays_left_out" in cli("projections", "info", tmp_path / "out.h5").out
+    refused = cli("projections", "metal", scan, "-o", tmp_path / "b.h5", "--threshold-hu", 1e6)
+    assert_refused(refused, "No voxel of a first reconstruction")

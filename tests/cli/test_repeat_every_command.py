@@ -28,6 +28,7 @@ LINES = {
     "export": ("a.nii.gz", "-o", "first"),
     "benchmark": ("a.nii.gz", "-o", "first", "--views", "4", "6", "--methods", "fbp", "cgls"),
     "projections import": ("scan.h5", "-o", "first.h5"),
+    "projections metal": ("scan.h5", "-o", "first.h5", "--threshold-hu", "2500", "--interpolate"),
 }
 
 

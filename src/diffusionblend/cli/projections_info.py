@@ -73,6 +73,7 @@ def projections_facts(scan: Projections) -> dict[str, object]:
         "kind": "projections (line integrals -ln(I / I0), dimensionless)",
         "views_rows_columns": scan.values.shape,
         "lines_lowest_median_highest": _spread(scan.values),
+        **_left_out(scan),
         "geometry": type(geometry).__name__,
         **(_angles(described["angles_rad"]) if "angles_rad" in described else {}),
         **single,
@@ -86,6 +87,13 @@ def projections_facts(scan: Projections) -> dict[str, object]:
         "photons": scan.notes.get("photons", _no_photons(scan)),
         "notes": {k: v for k, v in scan.notes.items() if k not in ("source", "settings")},
     }
+
+
+def _left_out(scan: Projections) -> dict[str, object]:
+    """How many rays do not count, where some do not."""
+    if scan.measured is None:
+        return {}
+    return {"rays_left_out": f"{100 * (1 - scan.measured.mean()):.2g} %, such as those of metal"}
 
 
 def _no_photons(scan: Projections) -> str:

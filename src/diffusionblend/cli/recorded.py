@@ -111,5 +111,10 @@ RECORDED: dict[str, Entry] = {
         "Import a measured scan as a projections file.",
         ("diffusionblend projections import tooth.h5 -o scan.h5",),
     ),
+    "projections metal": Entry(
+        "metal:Metal",
+        "Leave out the rays through metal.",
+        ("diffusionblend projections metal scan.h5 -o without-metal.h5",),
+    ),
 }
 """By the names that records give them."""

@@ -25,8 +25,9 @@ class Projections:
     values: (view, row, column) float32, dimensionless (1/mm times mm); in parallel and fan beams
     row r belongs to slice r. geometry: how they were taken. grid: the volume to reconstruct,
     centred on the geometry's origin. mu_water_per_mm: ties 1/mm to HU. notes: how they came about
-    (simulation settings, source), no patient data. `scan[::2]` and `scan[[0, 3]]` are the scan of
-    some of its views. Raises InputError.
+    (simulation settings, source), no patient data. measured: which rays count, bool (view, row,
+    column), None for all; what stands in for the others FBP reads, all else leaves out.
+    `scan[::2]` and `scan[[0, 3]]` are the scan of some of its views. Raises InputError.
     """
 
     values: np.ndarray
@@ -34,6 +35,7 @@ class Projections:
     grid: Grid
     mu_water_per_mm: float
     notes: dict[str, object] = field(default_factory=dict)
+    measured: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_kind(self.geometry, Geometry, "The geometry of projections")
@@ -53,6 +55,8 @@ class Projections:
             raise InputError(f"mu_water_per_mm is {self.mu_water_per_mm}.", "a positive number")
         check_line_integrals(values)
         object.__setattr__(self, "values", values)
+        if self.measured is not None:
+            object.__setattr__(self, "measured", which_count(self.measured, values.shape))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -85,7 +89,12 @@ class Projections:
             raise InputError(f"Some views were asked for: {error}.", "views of the scan") from error
         if not taken.size:
             raise InputError("No view is left of the scan.", "at least one view")
-        return replace(self, values=self.values[taken], geometry=self.geometry.of_views(taken))
+        return replace(
+            self,
+            values=self.values[taken],
+            geometry=self.geometry.of_views(taken),
+            measured=None if self.measured is None else self.measured[taken],
+        )
 
     def with_pixels(self, *, size: int | None = None, pixel_mm: float | None = None) -> Projections:
         """The same projections, to be reconstructed with other pixels; slices along z stay.
@@ -135,6 +144,19 @@ def shape_error(shape: tuple[int, ...], geometry: Geometry, grid: Grid) -> Input
         "columns",
         "check that the axes are (view, row, column) and that every view has its angle",
     )
+
+
+def which_count(measured: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Which rays count as booleans, None where all do. Raises InputError for another shape, and
+    where none counts.
+    """
+    counting = np.ascontiguousarray(measured, dtype=bool)
+    if counting.shape != tuple(shape) or not counting.any():
+        raise InputError(
+            f"The rays that count have shape {counting.shape}, and {int(counting.sum())} do.",
+            f"{tuple(shape)}, as the line integrals, and at least one",
+        )
+    return None if counting.all() else counting
 
 
 def check_line_integrals(values: np.ndarray) -> None:

@@ -41,6 +41,8 @@ FIRST_VERSION_NAMES = {
 """What version 1 calls the fields of a geometry; it is still read."""
 GROUP = "diffusionblend"
 DATA = "exchange/data"
+MEASURED = f"{GROUP}/measured"
+"""Which rays count, (view, row, column), where not all do."""
 THETA_DEGREES = "exchange/theta"
 ANGLES_RAD = f"{GROUP}/angles_rad"
 ANGLE_UNITS = {
@@ -98,9 +100,9 @@ def read_projections(path: Path | str) -> Projections:
             expected = (geometry.n_views, geometry.detector_rows(grid), geometry.n_columns)
         if found.shape != expected:
             raise shape_error(found.shape, geometry, grid)
-        values = _values(path)
+        values, measured = _values(path)
         with foreign_edge(path):
-            return Projections(values, geometry, grid, found.mu_water_per_mm, found.notes)
+            return Projections(values, geometry, grid, found.mu_water_per_mm, found.notes, measured)
     except InputError as error:
         if str(path) in error.got:
             raise
@@ -147,10 +149,11 @@ def _described(path: Path, stored_fields: dict[str, dict[str, bool]]) -> _Descri
 
 
 @reads_foreign
-def _values(path: Path) -> np.ndarray:
-    """The line integrals."""
+def _values(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The line integrals, and which of them count, None for all."""
     with open_hdf5(path, "projections as `simulate` writes them", own=True) as file:
-        return _dataset(file, DATA, path)
+        measured = _dataset(file, MEASURED, path) != 0 if MEASURED in file else None
+        return _dataset(file, DATA, path), measured
 
 
 def _as_hdf5(projections: Projections) -> bytes:
@@ -180,6 +183,10 @@ def _as_hdf5(projections: Projections) -> bytes:
         group = file.create_group(GROUP)
         for name, value in geometry.items():
             _store(group, name, value)
+        if projections.measured is not None:
+            file.create_dataset(
+                MEASURED, data=projections.measured.astype(np.uint8), compression="gzip"
+            )
         if ANGLES_RAD in file:
             file[THETA_DEGREES] = np.degrees(geometry["angles_rad"])
             file[THETA_DEGREES].attrs["units"] = "degrees"

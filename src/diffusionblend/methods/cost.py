@@ -178,6 +178,7 @@ def middle_slices(projections: Projections, count: int) -> Projections:
         projections.grid.with_slices(count),
         projections.mu_water_per_mm,
         projections.notes,
+        None if projections.measured is None else projections.measured[:, first : first + count],
     )
 
 

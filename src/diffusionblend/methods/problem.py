@@ -12,7 +12,7 @@ import torch
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
-from diffusionblend.operators import XRayTransform
+from diffusionblend.operators import MaskedTransform, XRayTransform
 from diffusionblend.solvers.noisy_data import line_variance, statistical_weights
 
 NO_ATTENUATION = -1.0
@@ -32,13 +32,14 @@ class Problem:
 
     projections: as they were given. operator: A', (z, y, x) to (view, row, column). y: the data y'
     for it. water: A' 1 of one slice, (view, 1, column), or of the whole volume where the geometry
-    couples slices, (view, row, column).
+    couples slices or some rays do not count, (view, row, column). Rays that do not count are 0 in
+    all of them.
     variance: that of the noise in y, and weights: one over it, with mean 1 over the whole scan,
     both of y's shape, if they were asked for.
     """
 
     projections: Projections
-    operator: XRayTransform
+    operator: XRayTransform | MaskedTransform
     y: torch.Tensor
     water: torch.Tensor
     variance: torch.Tensor | None = None
@@ -59,11 +60,15 @@ class Problem:
         """
         grid = projections.grid
         pixel_mm = grid.spacing_mm[2]
-        operator = XRayTransform(projections.geometry, grid, device=device, scale=1 / pixel_mm)
+        whole = XRayTransform(projections.geometry, grid, device=device, scale=1 / pixel_mm)
+        operator: XRayTransform | MaskedTransform = whole
+        lines = torch.from_numpy(projections.values).to(device)
+        if projections.measured is not None:
+            measured = torch.from_numpy(projections.measured).to(lines)
+            operator, lines = MaskedTransform(whole, measured), measured * lines
         slices = grid.shape[0] if operator.couples_slices else 1
         ones = torch.ones((slices, *grid.in_plane_shape), device=device)
         water = operator.with_slices(slices).forward(ones)
-        lines = torch.from_numpy(projections.values).to(device)
         unit = projections.mu_water_per_mm * pixel_mm
         y = lines / unit - water
         if not with_noise:

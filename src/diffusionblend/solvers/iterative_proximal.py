@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from diffusionblend.operators import XRayTransform
+from diffusionblend.operators import MaskedTransform, XRayTransform
 
 FLOOR = 0.01
 """Share of the transfer function's maximum below which it is taken as that: what no view crosses is
@@ -28,7 +28,7 @@ class IterativeProximal:
 
     least = LEAST_ITERATIVE
 
-    def __init__(self, operator: XRayTransform) -> None:
+    def __init__(self, operator: XRayTransform | MaskedTransform) -> None:
         self.operator = operator
         self.per_slice = not operator.couples_slices
         self.transfer = _transfer_function(
@@ -60,7 +60,7 @@ class IterativeProximal:
         return torch.fft.irfftn(spectrum, s=r.shape[-len(dims) :], dim=dims)
 
 
-def _transfer_function(operator: XRayTransform) -> torch.Tensor:
+def _transfer_function(operator: XRayTransform | MaskedTransform) -> torch.Tensor:
     """The (real, positive) Fourier transform of A*A's answer to a point in the middle."""
     point = torch.zeros(operator.domain_shape, device=operator.device, dtype=operator.dtype)
     middle = tuple(n // 2 for n in operator.domain_shape)

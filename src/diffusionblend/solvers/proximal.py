@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.operators import XRayTransform
+from diffusionblend.operators import MaskedTransform, XRayTransform
 from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_matrix
 
 MAX_EIGEN = 2048
@@ -35,7 +35,10 @@ class Proximal(Protocol):
 
 
 def proximal_of(
-    operator: XRayTransform, memory_bytes: float = math.inf, *, trial: bool = False
+    operator: XRayTransform | MaskedTransform,
+    memory_bytes: float = math.inf,
+    *,
+    trial: bool = False,
 ) -> Proximal:
     """The fastest solver for an operator, with rho > 0.
 
@@ -45,6 +48,8 @@ def proximal_of(
     from diffusionblend.solvers.dense_proximal import DenseProximal, dense_bytes
     from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
+    if isinstance(operator, MaskedTransform):
+        return IterativeProximal(operator)
     if has_few_rays(operator):
         return ExactProximal(operator)
     sizes = dense_sizes(operator)

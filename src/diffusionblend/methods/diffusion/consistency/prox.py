@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from diffusionblend.data.projections import Projections
     from diffusionblend.methods.problem import Problem
-    from diffusionblend.operators import XRayTransform
+    from diffusionblend.operators import MaskedTransform, XRayTransform
 
 ERROR_AT_UNIT_NOISE = 0.11
 """Root mean square error of the denoised estimate, HU / 1000, where noise and image are equal."""
@@ -59,6 +59,8 @@ class Prox(Consistency):
         from diffusionblend.solvers.dense_proximal import dense_bytes, dense_seconds
         from diffusionblend.solvers.proximal import dense_sizes
 
+        if scan.measured is not None:
+            return 0.0, 0
         grid = scan.grid if scan.geometry.couples_slices else scan.grid.with_slices(1)
         sizes = dense_sizes(XRayTransform(scan.geometry, grid))
         if sizes is None or dense_bytes(sizes) > memory_for_factors("cpu"):
@@ -124,7 +126,7 @@ def rays_per_pixel(problem: Problem) -> float:
     return math.prod(problem.operator.range_shape) / math.prod(problem.operator.domain_shape)
 
 
-def squared_norm(operator: XRayTransform) -> float:
+def squared_norm(operator: XRayTransform | MaskedTransform) -> float:
     """|A|^2, nearly; of one slice where slices are independent."""
     one = operator if operator.couples_slices else operator.with_slices(1)
     return one.norm(iterations=NORM_ITERATIONS) ** 2
