@@ -20,11 +20,12 @@ from command_line import (
     working_process,
 )
 from diffusionblend.data.volume import Volume
-from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.grid import Grid, check_same_grid
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE
+from diffusionblend.runs.record import read_run_record
 from small_scan import dense_system
 from tiny_network import random_prior
 
@@ -321,3 +322,16 @@ def test_the_precision_changes_the_volume_a_little_and_is_recorded(cli, tmp_path
         assert record["settings"]["precision"] == precision
     change = np.abs(volumes["float32"] - volumes["bfloat16"]).max()
     assert 0 < change < 200
+
+
+def test_a_margin_is_reconstructed_and_cut_off(cli, tmp_path, scan_file):
+    with_margin, plain = tmp_path / "margin.nii.gz", tmp_path / "plain.nii.gz"
+    command = ("reconstruct", scan_file, "--method", "cgls", "--iterations", 3)
+    assert_succeeded(cli(*command, "-o", plain))
+    assert_succeeded(cli(*command, "-o", with_margin, "--margin-mm", 20))
+    one, other = read_volume(with_margin), read_volume(plain)
+    check_same_grid(one.grid, other.grid)
+    assert not np.array_equal(one.values, other.values)
+    assert read_run_record(tmp_path / "margin.nii.gz.run.json").settings["margin_mm"] == 20
+    refused = cli(*command, "-o", tmp_path / "a.nii.gz", "--margin-mm", -1)
+    assert_refused(refused, "margin is -1")

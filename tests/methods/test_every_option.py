@@ -64,6 +64,9 @@ OTHER_DEFAULTS = {"tv_z_keep": {"diffusion-mbir": False}}
 """By method, where its default is the other value already."""
 
 
+OF_OTHER_SCANS = {"extrapolate"}
+"""Options that change nothing of a scan whose detector sees all: tests/solvers/test_extrapolation.
+"""
 MAY_BE_REFUSED = {
     *("init_timestep", "init", "coarse_init", "fine_steps"),
     *("dual_damping", "tail_average_below"),
@@ -148,7 +151,7 @@ def options_of(given: Method, coarse: bool, step_alone: bool) -> list[tuple[str,
         (one.name, value)
         for part in parts
         for one in fields(part)
-        if not is_dataclass(getattr(part, one.name))
+        if not is_dataclass(getattr(part, one.name)) and one.name not in OF_OTHER_SCANS
         for value in other_values(part, one.name, method.name)
     ]
 

@@ -76,6 +76,9 @@ class Reconstruct:
     """Pixels along the longer side of the slices; without --pixel-mm the field of view stays."""
     pixel_mm: float | None = _in(FILES, None)
     """Width of a pixel in mm, in place of the scan's."""
+    margin_mm: float = _in(FILES, 0.0)
+    """Reconstruct so much more around the volume, and cut it off: for an object wider than the
+    volume (or longer, in a cone or helix)."""
     output_unit: Literal["hu", "1/mm"] = _in(FILES, "hu")
     """Unit: HU, or attenuation in 1/mm for objects other than patients."""
     checkpoint_minutes: float = _in(RUN, 2.0)
@@ -201,7 +204,7 @@ class Reconstruct:
             output.unlink()
 
     def _report_finished(self, output: Path) -> None:
-        names = ("method", *self.priors, "samples", "size", "pixel_mm", "settings")
+        names = ("method", *self.priors, "samples", "size", "pixel_mm", "margin_mm", "settings")
         asked = self.recorded_settings()
         differ = settings_that_differ(output, asked, [n for n in names if n in asked])
         if "method" in differ:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from diffusionblend.data.result import Reconstruction
 from diffusionblend.data.volume import Volume
 from diffusionblend.devices import choose_device
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.checks import check_scan
 from diffusionblend.io.atomic import check_outputs_absent
 from diffusionblend.io.foreign.limits import check_memory
 from diffusionblend.io.projections import read_projections
@@ -90,9 +92,12 @@ class ScanRun:
         )
         add_input(self.record, options.projections)
         with timed_part(self.record, "read", options.projections.name):
-            self.scan = read_projections(options.projections).with_pixels(
-                size=options.size, pixel_mm=options.pixel_mm
-            )
+            scan = read_projections(options.projections)
+            scan = scan.with_pixels(size=options.size, pixel_mm=options.pixel_mm)
+            self.scan, self.inside = scan.with_margin(options.margin_mm)
+            if options.margin_mm:  # wider than the detector on purpose
+                check_scan(scan.geometry, scan.grid)
+                warnings.filterwarnings("ignore", message="The detector is too small")
             self.priors = options.method.load_priors(
                 options.priors, grid=self.scan.grid, device=self.device
             )
@@ -291,7 +296,8 @@ class ScanRun:
         check_outputs_absent([deviation_path(self.output)], self.options.force)
 
     def _in_unit(self, hu: Volume, *, difference: bool = False) -> Volume:
-        """A volume, or a difference of two, in the unit asked for."""
+        """A volume, or a difference of two, without the margin and in the unit asked for."""
+        hu = hu[self.inside] if self.options.margin_mm else hu
         if self.options.output_unit == "hu":
             return hu
         from_hu = hu_difference_to_mu if difference else hu_to_mu
@@ -300,6 +306,8 @@ class ScanRun:
     def _identity(self, method: Method) -> dict[str, object]:
         inputs = [str(i["sha256"]) for i in self.record.inputs]
         asked = {"size": self.options.size, "pixel_mm": self.options.pixel_mm}
+        if self.options.margin_mm:
+            asked["margin_mm"] = self.options.margin_mm
         given = {name: value for name, value in asked.items() if value is not None}
         return run_identity(method, self.priors, inputs, self.device) | given
 

@@ -12,7 +12,7 @@ from diffusionblend.data.picture import grey_png
 from diffusionblend.data.volume import SHOWN_PIXELS, as_asked
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.base import Geometry
-from diffusionblend.geometry.grid import Grid, grid_with_pixels
+from diffusionblend.geometry.grid import Grid, grid_with_pixels, widened
 
 HIGHEST_LINE_INTEGRAL = 100.0
 """Above this no photon passes: values are counts, or in another unit."""
@@ -104,6 +104,17 @@ class Projections:
         fix the pixels. Raises InputError.
         """
         return replace(self, grid=grid_with_pixels(self.grid, size=size, pixel_mm=pixel_mm))
+
+    def with_margin(self, margin_mm: float) -> tuple[Projections, tuple[slice, slice, slice]]:
+        """The same projections for a volume with so much more around it, and what to take of that.
+
+        For objects that are wider than the volume, or longer, where rays pass from slice to slice:
+        iterative and diffusion methods place what lies outside there, and the inside keeps its HU.
+        `volume[inside]` is then the volume asked for. Raises InputError.
+        """
+        wide, added = widened(self.grid, margin_mm, slices_too=self.geometry.couples_slices)
+        inside = tuple(slice(n, size - n) for n, size in zip(added, wide.shape, strict=True))
+        return replace(self, grid=wide), (inside[0], inside[1], inside[2])
 
     def __repr__(self) -> str:
         low, high = float(self.values.min()), float(self.values.max())

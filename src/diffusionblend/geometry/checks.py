@@ -23,7 +23,8 @@ def check_scan(geometry: Geometry, grid: Grid) -> None:
     if fraction > WARNED_FRACTION:
         warnings.warn(
             f"The detector is too small: {100 * fraction:.0f} % of the volume's cylinder leaves "
-            "it in some view, so whatever attenuates there shows as streaks and shading.",
+            "it in some view, so whatever attenuates there shows as streaks and shading. If the "
+            "object reaches there, use fbp --extrapolate, or --margin-mm with other methods.",
             stacklevel=3,
         )
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 
+Margin = tuple[int, int, int]
 IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 DIRECTION_TOLERANCE = 0.01
@@ -130,6 +131,23 @@ class Grid:
             spacing_mm=(sz, sy * factor, sx * factor),
             origin_mm=tuple(np.array(self.origin_mm) + direction @ (shift * sx, shift * sy, 0.0)),
         )
+
+
+def widened(grid: Grid, margin_mm: float, *, slices_too: bool = False) -> tuple[Grid, Margin]:
+    """The grid with whole voxels more around it, at least margin_mm, and their numbers (z, y, x).
+
+    slices_too: above and below, too. Raises InputError.
+    """
+    if not 0 <= margin_mm < math.inf:
+        raise InputError(f"The margin is {margin_mm} mm.", "millimetres from 0", "0 for none")
+    z, y, x = (math.ceil(margin_mm / mm - 1e-6) for mm in grid.spacing_mm)
+    added = (z if slices_too else 0, y, x)
+    direction = np.array(grid.direction).reshape(3, 3)
+    back = np.array([n * mm for n, mm in zip(added, grid.spacing_mm, strict=True)][::-1])
+    n_z, n_y, n_x = grid.shape
+    shape = (n_z + 2 * added[0], n_y + 2 * y, n_x + 2 * x)
+    origin = np.array(grid.origin_mm) - direction @ back
+    return replace(grid, shape=shape, origin_mm=tuple(origin)), added
 
 
 def grid_with_pixels(grid: Grid, *, size: int | None = None, pixel_mm: float | None = None) -> Grid:

@@ -26,16 +26,22 @@ class Fbp(Method):
 
     window: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] = "ram-lak"
     """Window of the ramp filter."""
+    extrapolate: bool = False
+    """Continue the projections beyond the detector's ends as those of water, for an object that is
+    wider than the detector."""
 
     def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
         """The filtered back-projection. Raises InputError for a geometry that has none."""
         import torch
 
+        from diffusionblend.solvers.extrapolation import extrapolated
         from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
         from diffusionblend.units import hu_to_network, mu_to_hu
 
         scan = problem.projections
-        lines = torch.from_numpy(scan.values).to(problem.device)
-        mu = filtered_back_projection(lines, scan.geometry, scan.grid, window=self.window)
+        lines, geometry = torch.from_numpy(scan.values).to(problem.device), scan.geometry
+        if self.extrapolate:
+            lines, geometry = extrapolated(lines, geometry, scan.mu_water_per_mm)
+        mu = filtered_back_projection(lines, geometry, scan.grid, window=self.window)
         execution.on_step(1, 1)
         return Solution(hu_to_network(mu_to_hu(mu, scan.mu_water_per_mm)))
