@@ -43,7 +43,8 @@ from diffusionblend.methods.api import make_method
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.consistency.scaled_state import OnScaledState
 from diffusionblend.methods.diffusion.executor import Executor
-from diffusionblend.methods.diffusion.loop import ReverseLoop, State
+from diffusionblend.methods.diffusion.loop import ReverseLoop
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, make_partition
 from gaussian_prior import GaussianPrior, covariance

@@ -10,7 +10,8 @@ import torch
 
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.executor import Executor
-from diffusionblend.methods.diffusion.loop import ReverseLoop, State
+from diffusionblend.methods.diffusion.loop import ReverseLoop
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.priors.partition import Partition
 from diffusionblend.priors.prior import BlockDenoiser
 

@@ -12,7 +12,8 @@ import torch
 from diffusionblend.geometry import equally_spaced_angles, full_detector
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.executor import Executor
-from diffusionblend.methods.diffusion.loop import ReverseLoop, State
+from diffusionblend.methods.diffusion.loop import ReverseLoop
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from diffusionblend.cli.scan_run import arrays_of, state_of
-from diffusionblend.methods.diffusion.loop import State
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.runs.checkpoint import KeptState
 
 

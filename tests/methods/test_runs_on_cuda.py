@@ -10,7 +10,7 @@ import torch
 
 from diffusionblend.methods import METHODS, DiffusionMethod, Execution, Method
 from diffusionblend.methods.api import make_method, reconstruct
-from diffusionblend.methods.diffusion.loop import State
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.priors.prior import Prior
 from small_scan import scan, small_volume
 from tiny_network import TINY, random_prior

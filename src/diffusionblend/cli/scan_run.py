@@ -31,7 +31,7 @@ from diffusionblend.io.foreign.limits import check_memory
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import check_volume_suffix, write_volume
 from diffusionblend.methods.base import Execution, Method, reconstruct_with
-from diffusionblend.methods.diffusion.loop import State
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.problem import Problem
 from diffusionblend.methods.residual import residual_note
 from diffusionblend.priors.reach import on_prior_grid

@@ -28,7 +28,8 @@ def sample_blocks(prior: Prior, code: float) -> np.ndarray:
 
     from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
     from diffusionblend.methods.diffusion.executor import Executor
-    from diffusionblend.methods.diffusion.loop import ReverseLoop, State
+    from diffusionblend.methods.diffusion.loop import ReverseLoop
+    from diffusionblend.methods.diffusion.state import State
     from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
     from diffusionblend.priors.partition import Partition
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from diffusionblend.data.result import Reconstruction
     from diffusionblend.data.volume import Volume
     from diffusionblend.geometry.grid import Grid
-    from diffusionblend.methods.diffusion.loop import State
+    from diffusionblend.methods.diffusion.state import State
     from diffusionblend.methods.problem import Problem
     from diffusionblend.priors.prior import Prior
 

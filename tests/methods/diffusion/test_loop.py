@@ -14,7 +14,8 @@ import torch
 
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.executor import Executor
-from diffusionblend.methods.diffusion.loop import ReverseLoop, State
+from diffusionblend.methods.diffusion.loop import ReverseLoop
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions, make_partition
 from gaussian_prior import GaussianPrior, covariance, posterior_mean

@@ -28,7 +28,7 @@ from diffusionblend.methods import (
 )
 from diffusionblend.methods.api import reconstruct
 from diffusionblend.methods.diffusion.consistency import CONSISTENCY_STEPS
-from diffusionblend.methods.diffusion.loop import State
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.prior_types.registry import PRIOR_TYPES
 from diffusionblend.priors.store import shipped_of_type

@@ -25,7 +25,7 @@ from diffusionblend.units import network_to_hu
 if TYPE_CHECKING:
     from diffusionblend.geometry.grid import Grid
     from diffusionblend.methods.diffusion.base import DiffusionMethod
-    from diffusionblend.methods.diffusion.loop import State
+    from diffusionblend.methods.diffusion.state import State
     from diffusionblend.priors.prior import Prior
 
 

@@ -16,8 +16,9 @@ from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.consistency.scaled_state import OnScaledState
 from diffusionblend.methods.diffusion.executor import Executor
 from diffusionblend.methods.diffusion.init import initial_image
-from diffusionblend.methods.diffusion.loop import ReverseLoop, State
+from diffusionblend.methods.diffusion.loop import ReverseLoop
 from diffusionblend.methods.diffusion.noise import generator_of
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.diffusion.stopwatch import Stopwatch
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.methods.problem import NO_ATTENUATION, Problem
