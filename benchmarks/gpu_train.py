@@ -21,6 +21,7 @@ from pathlib import Path
 
 from common import TINY_NETWORK, say
 from diffusionblend import InputError, Volume, load_prior
+from diffusionblend.errors import on_the_command_line
 from diffusionblend.io.jsonl import append_json_line
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.training.dataset import VolumeBank
@@ -188,6 +189,7 @@ def _until(deadline: float) -> Callable[[Progress], None]:
     return on_step
 
 
+@on_the_command_line()
 def main(arguments: list[str] | None = None) -> int:
     """Train as the command line says; 1 where an input is refused."""
     chosen = parse(arguments)

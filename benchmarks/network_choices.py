@@ -22,6 +22,7 @@ from pathlib import Path
 
 from common import say
 from diffusionblend import InputError
+from diffusionblend.errors import on_the_command_line
 from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.io.jsonl import append_json_line, read_json_lines
 from diffusionblend.training.loop import Trainer
@@ -104,6 +105,7 @@ def run_choice(name: str, chosen: argparse.Namespace) -> dict[str, object]:
     }
 
 
+@on_the_command_line()
 def main(arguments: list[str] | None = None) -> int:
     """Run the choices that are not there yet and print the table; 1 where an input is refused."""
     chosen = parse(arguments)

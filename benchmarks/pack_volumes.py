@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusionblend import Grid, InputError, Volume
+from diffusionblend.errors import on_the_command_line
 from diffusionblend.io.atomic import atomic_output, check_outputs_absent
 
 LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0
@@ -100,6 +101,7 @@ def _add(pack: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
     pack.writestr(entry, content.getvalue(), zipfile.ZIP_BZIP2)
 
 
+@on_the_command_line()
 def main(arguments: list[str] | None = None) -> int:
     """Pack a folder of volumes; 1 where that is refused."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])

@@ -34,6 +34,7 @@ from diffusionblend import (
 )
 from diffusionblend.cli.allocator import keep_freed_memory
 from diffusionblend.data.resample import to_square_slices
+from diffusionblend.errors import on_the_command_line
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, Column, evaluation_row, format_table
 from diffusionblend.methods.api import make_method
 from diffusionblend.methods.cost import batch_that_fits
@@ -269,6 +270,7 @@ def record(chosen: argparse.Namespace, kind: str, prior: Prior, found: dict[str,
     add_rows(chosen.output / LINES_FILE, [line])
 
 
+@on_the_command_line()
 def main(arguments: list[str] | None = None) -> int:
     """Measure what the command line asks for; 1 where an input is refused."""
     chosen = parse(arguments)

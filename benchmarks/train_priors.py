@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 from common import say
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, on_the_command_line
 from diffusionblend.priors.store import DEFAULT_PRIOR
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE
 from diffusionblend.training.log import METRICS_FILE
@@ -182,6 +182,7 @@ def process_of(folder: Path) -> int | None:
     return pid
 
 
+@on_the_command_line()
 def main(arguments: list[str] | None = None) -> int:
     """Do it; 1 for wrong input."""
     chosen = parse(sys.argv[1:] if arguments is None else arguments)

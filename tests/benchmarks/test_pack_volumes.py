@@ -34,7 +34,7 @@ def test_a_pack_gives_back_the_clipped_volumes_to_half_a_step(tmp_path, step_hu)
 
 
 def test_a_pack_above_the_limit_is_refused_and_not_left_behind(tmp_path):
-    with pytest.raises(InputError, match="--step-hu"):
+    with pytest.raises(InputError, match="a larger step_hu"):
         write_pack({"a": random_volume(0)}, tmp_path / "p.npz", step_hu=1.0, limit_mb=1e-4)
     assert not list(tmp_path.iterdir())
 
