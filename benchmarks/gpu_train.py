@@ -7,6 +7,8 @@ The number of steps follows from the speed seen in the first ones, so that the l
 come down when the minutes are over. With --total-minutes a call is one of several: each resumes the
 run in the folder, and the rate comes down in the last. Packs come from pack_volumes.py; neither an
 image library nor the command line's libraries are needed.
+
+It reads its options by argparse, since it also runs on machines without tyro.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ lowest and the highest round. With --scaling every number of slices runs in proc
 so that each reports its own peak memory. Each run adds lines to sampling.jsonl, with machine,
 versions and date. Of the package's optional parts it needs none: VOLUME may be a pack
 (pack_volumes.py), which is read without an image library.
+
+It reads its options by argparse, since it also runs on machines without tyro.
 """
 
 from __future__ import annotations
