@@ -25,7 +25,7 @@ from diffusionblend.geometry.grid import Grid
 COLUMNS = (
     Column(key="method", header="Method"),
     Column(key="psnr", header="PSNR (dB)", digits=1, best="high"),
-    Column(key="bias", header="Bias (HU)", digits=1, best="zero"),
+    Column(key="bias", header="Bias (HU)", digits=1),
     Column(key="tv", header="TV", best="one"),
     Column(key="absent", header="Absent"),
 )
@@ -47,7 +47,7 @@ def test_markdown_is_exact() -> None:
         "**T**\n\n"
         "| Method | PSNR (dB) | Bias (HU) | TV |\n"
         "| --- | ---: | ---: | ---: |\n"
-        "| a\\|b | **24.3** | **-3.0** | 1.50 |\n"
+        "| a\\|b | **24.3** | -3.0 | 1.50 |\n"
         "| [red]c | 19.1 | 10.0 | **0.75** |\n"
         "| d | – | -40.0 | 2.00 |\n"
     )

@@ -26,14 +26,14 @@ Row = Mapping[str, object]
 class Column:
     """One column: the key of its values, its header with the unit, how its numbers print.
 
-    digits: decimals of a number. best: which of the numbers is set in bold, if any; `"one"` and
-    `"zero"` are the number nearest to 1 and to 0.
+    digits: decimals of a number. best: which of the numbers is set in bold, if any; `"one"` is the
+    number nearest to 1.
     """
 
     key: str
     header: str
     digits: int = 2
-    best: Literal["high", "low", "one", "zero"] | None = None
+    best: Literal["high", "low", "one"] | None = None
 
 
 METHOD_COLUMN = Column(key="method", header="Method")
@@ -58,7 +58,6 @@ DETAIL_COLUMNS = (
             key=f"bias_{name}_hu",
             header=f"Bias (HU), {TISSUES[name].label}: {TISSUES[name].range_in_words} HU",
             digits=1,
-            best="zero",
         )
         for name in BIAS_TISSUES
     ),
@@ -136,7 +135,6 @@ def best_texts(rows: Sequence[Row], column: Column) -> set[str]:
         "high": lambda v: -v,
         "low": lambda v: v,
         "one": lambda v: abs(v - 1),
-        "zero": abs,
     }[column.best]
     return {format_value(min(numbers, key=cost), column.digits)}
 
