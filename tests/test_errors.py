@@ -13,7 +13,14 @@ import pytest
 import diffusionblend as db
 from command_line import run_command
 from diffusionblend.cli.simulate import Simulate
-from diffusionblend.errors import SWITCHES, InputError, in_python, on_the_command_line
+from diffusionblend.errors import (
+    SWITCHES,
+    InputError,
+    did_you_mean,
+    in_python,
+    on_the_command_line,
+)
+from diffusionblend.methods import METHODS
 
 SOURCE = Path(inspect.getfile(db)).parent
 
@@ -100,3 +107,26 @@ def test_no_message_in_python_names_an_option_outside_of_a_command():
 def test_switches_are_those_of_the_readers_and_the_writers():
     settings = {f.name: f.type for kind in (Simulate, db.ReadOptions) for f in fields(kind)}
     assert {settings[name.replace("-", "_")] for name in SWITCHES} == {"bool"}
+
+
+OPTIONS = ["--force", "--arc-degrees", "--views", "--device"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("--arc", OPTIONS, "--arc-degrees"),
+        ("--view", OPTIONS, "--views"),
+        ("--devcie", OPTIONS, "--device"),
+        ("TV", list(METHODS), "admm-tv"),
+        ("diffusionblend+", list(METHODS), "diffusionblend++"),
+        ("fpb", list(METHODS), "fbp"),
+    ],
+)
+def test_the_name_that_was_meant_is_asked_about(name, known, meant):
+    assert did_you_mean(name, known) == f"did you mean {meant}?"
+
+
+@pytest.mark.parametrize(("name", "known"), [("zzz", METHODS), ("", METHODS), ("tv", [])])
+def test_where_none_is_near_nothing_is_asked(name, known):
+    assert did_you_mean(name, list(known)) == ""

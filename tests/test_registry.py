@@ -64,7 +64,7 @@ def test_an_unknown_name_is_a_key_error_with_a_message():
         things()["ordred"]
     assert isinstance(caught.value, InputError)
     assert str(caught.value) == (
-        "There is no thing 'ordred'.\nExpected: one of plain, ordered\nTry: did you mean 'ordered'?"
+        "There is no thing 'ordred'.\nExpected: one of plain, ordered\nTry: did you mean ordered?"
     )
 
 
@@ -87,7 +87,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones_and_a_near_one():
         things()["orderd"]
     assert caught.value.got == "There is no thing 'orderd'."
     assert caught.value.expected == "one of plain, ordered"
-    assert caught.value.try_ == "did you mean 'ordered'?"
+    assert caught.value.try_ == "did you mean ordered?"
     with pytest.raises(InputError) as caught:
         things()["zzz"]
     assert caught.value.try_ == ""

@@ -60,9 +60,15 @@ def in_python(text: str, at_most: int = 0) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question with the nearest known name, whatever its case; nothing where none is near."""
-    by_lower = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), list(by_lower), 1)
+    """A question with the name that was probably meant, whatever its case; nothing where none is.
+
+    First one that begins with it (--arc: --arc-degrees), then one with it as a part (tv: admm-tv),
+    then one that is spelt alike.
+    """
+    by_lower, wanted = {one.lower(): one for one in known}, name.lower()
+    begun = sorted((one for one in by_lower if wanted and one.startswith(wanted)), key=len)
+    parts = [one for one in by_lower if wanted and wanted in one.split("-")]
+    near = [*begun, *parts, *difflib.get_close_matches(wanted, list(by_lower), 1)]
     return f"did you mean {by_lower[near[0]]}?" if near else ""
 
 

@@ -10,13 +10,12 @@ Nothing is imported before it is asked for by its name.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module, metadata
 from typing import Any, Generic, TypeVar
 
-from diffusionblend.errors import InputError, UnknownNameError
+from diffusionblend.errors import InputError, UnknownNameError, did_you_mean
 
 Kind = TypeVar("Kind")
 
@@ -123,8 +122,7 @@ class Registry(Mapping[str, type[Kind]], Generic[Kind]):
         return found
 
     def _suggestion(self, name: str) -> str:
-        near = difflib.get_close_matches(str(name), self.names(), n=1)
-        return f"did you mean {near[0]!r}?" if near else ""
+        return did_you_mean(str(name), self.names())
 
 
 def _attribute(place: str) -> Any:

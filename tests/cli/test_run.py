@@ -123,7 +123,7 @@ def test_bad_input_is_refused_before_anything_is_written(cli, tmp_path, chest_fi
         (chest_file, "--views", "0"): ("0 views",),
         (chest_file, "--photons", "-1"): ("photons",),
         (chest_file, "--angles", "a.txt"): ("--angles was given", "is a CT"),
-        (chest_file, "--method", "amdm-tv"): ("did you mean 'admm-tv'",),
+        (chest_file, "--method", "amdm-tv"): ("did you mean admm-tv",),
         (chest_file, "--prior", "nowhere"): ("There is no prior",),
         (chest_file, "--method", "fbp", "--preset", "fast"): ("--method fbp", "a preset with"),
     }.items():
