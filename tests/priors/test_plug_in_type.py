@@ -108,7 +108,7 @@ def test_without_the_package_its_name_is_refused_with_those_there_are() -> None:
     assert "joint, slices, conditional, coronal, fbp-unet" in caught.value.expected
     with pytest.raises(InputError) as caught:
         NetworkConfig(prior_type="corronal")
-    assert caught.value.try_ == "did you mean 'coronal'?"
+    assert caught.value.try_ == "did you mean coronal?"
 
 
 @pytest.mark.usefixtures("sagittal")
