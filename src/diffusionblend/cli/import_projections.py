@@ -31,7 +31,7 @@ class ImportProjections:
 
     source: Annotated[Path, tyro.conf.Positional]
     """Data Exchange or NeXus HDF5, a folder of TIFF frames or one TIFF file, a MATLAB file of the
-    Helsinki Tomography Challenge 2022, or NumPy's .npy or .npz."""
+    Helsinki Tomography Challenge 2022, Nikon's .xtekct, or NumPy's .npy or .npz."""
     output: Output
     """Projections file to write (.h5)."""
     read: Annotated[ReadOptions, tyro.conf.arg(name="")] = field(default_factory=ReadOptions)

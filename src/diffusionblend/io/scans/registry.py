@@ -17,6 +17,7 @@ from diffusionblend.io.scans.data_exchange import read_data_exchange
 from diffusionblend.io.scans.hdf5 import open_hdf5
 from diffusionblend.io.scans.htc2022 import read_htc2022
 from diffusionblend.io.scans.nexus import is_nexus_tomography, read_nexus
+from diffusionblend.io.scans.nikon import NIKON_SUFFIX, read_nikon
 from diffusionblend.io.scans.numpy import read_numpy_scan
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.scans.rtk import META_IMAGE_SUFFIXES, read_rtk_projections
@@ -26,13 +27,15 @@ from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".nexus")
 READERS = {
     ".mat": read_htc2022,
+    NIKON_SUFFIX: read_nikon,
     ".npy": read_numpy_scan,
     ".npz": read_numpy_scan,
     **dict.fromkeys(TIFF_SUFFIXES, read_tiff_projections),
 }
 KNOWN = (
     "Data Exchange or NeXus HDF5, a TIFF file or folder of frames, a MATLAB file of the Helsinki "
-    "Tomography Challenge 2022, RTK's projections with their geometry, or NumPy's .npy or .npz"
+    "Tomography Challenge 2022, RTK's projections with their geometry, Nikon's .xtekct, or "
+    "NumPy's .npy or .npz"
 )
 
 
@@ -58,14 +61,16 @@ def _check_used(source: Path, options: ReadOptions) -> None:
     suffix = source.suffix.lower()
     tiff = source.is_dir() or suffix in TIFF_SUFFIXES
     nexus = suffix in HDF5_SUFFIXES and source.is_file() and is_nexus_tomography(source)
+    nikon = suffix == NIKON_SUFFIX
+    own_angles = nikon or suffix in META_IMAGE_SUFFIXES
     unused = {
-        "--views": options.views is not None and not source.is_dir(),
+        "--views": options.views is not None and not (source.is_dir() or nikon),
         "--image-key": options.image_key is not None and not (tiff or nexus),
         "--sinograms": options.sinograms
         and (nexus or not (tiff or suffix in (*HDF5_SUFFIXES, ".npy", ".npz"))),
         "--rtk-geometry": options.rtk_geometry is not None and suffix not in META_IMAGE_SUFFIXES,
-        "--angles": options.angles is not None and suffix in META_IMAGE_SUFFIXES,
-        "--arc-degrees": options.arc_degrees is not None and suffix in META_IMAGE_SUFFIXES,
+        "--angles": options.angles is not None and own_angles,
+        "--arc-degrees": options.arc_degrees is not None and own_angles,
     }
     for name, is_unused in unused.items():
         if is_unused:
