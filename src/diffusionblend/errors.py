@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SWITCHES = ("force", "sinograms", "horizontal-axis")
+SWITCHES = ("force", "sinograms", "horizontal-axis", "curved")
 """Options without a value that messages name."""
 OPTION = re.compile(
     r"""

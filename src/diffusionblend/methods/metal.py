@@ -72,7 +72,7 @@ def without_metal(
             f"No voxel of a first reconstruction lies above {threshold_hu:g} HU; the highest has "
             f"{found.values.max():.0f}.",
             "metal in the scan",
-            "a lower threshold_hu (--threshold-hu), or the scan as it is",
+            "a lower --threshold-hu, or the scan as it is",
         )
     trace = _trace(scan, metal, grow_columns)
     share = float(trace.mean())
@@ -80,7 +80,7 @@ def without_metal(
         raise InputError(
             f"{100 * share:.0f} % of the rays pass voxels above {threshold_hu:g} HU.",
             "metal that few rays meet",
-            "a higher threshold_hu (--threshold-hu)",
+            "a higher --threshold-hu",
         )
     measured = ~trace if scan.measured is None else scan.measured & ~trace
     notes = scan.notes | {"metal": {"threshold_hu": float(threshold_hu), "rays_left_out": share}}
