@@ -25,7 +25,6 @@ import tyro
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # it settles that at its import
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from diffusionblend.evaluation.tables import Column, format_table
 from diffusionblend.operators.xray import XRayTransform

@@ -9,6 +9,8 @@ Every choice differs from the first, `base`, in what its name says. The number o
 its speed, so that its learning rate has come down when the minutes are over. Losses are those of
 the averaged weights on the held-out volumes with the same noise for all, and as mean squared errors
 of the noise for all, so that v and eps compare. Finished choices are kept in rows.jsonl.
+
+The command line is argparse's, as that of `gpu_train`, whose training it shares.
 """
 
 from __future__ import annotations

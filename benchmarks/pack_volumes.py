@@ -5,6 +5,8 @@
 Slices are resampled to size x size, clipped to [-1024, 3071] HU and rounded to steps; from there
 on nothing is lost. The file is a .npz with bzip2 inside: for each volume its steps above -1024 HU
 as two planes of bytes (low, high), and its spacing; `read_pack` gives the volumes back.
+
+The command line is argparse's: the module is imported on machines with a GPU that lack tyro.
 """
 
 from __future__ import annotations

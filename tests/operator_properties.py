@@ -6,24 +6,17 @@ a small operator in float64.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import Geometry, Grid
-from diffusionblend.operators import LinearOperator, XRayTransform, stack
+from diffusionblend.operators import LinearOperator, stack
+from random_geometries import transform_of
+
+__all__ = ["transform_of"]  # shared with a benchmark
 
 SINGLE_PRECISION = 1e-6
-
-
-def transform_of(geometry: Geometry, grid: Grid, **options) -> XRayTransform:
-    """The transform, also of a detector that does not see all of the volume, without a warning."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The detector is too small")
-        return XRayTransform(geometry, grid, **options)
 
 
 def random_array(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, VectorGeometry
+from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VectorGeometry
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import XRayTransform
-from operator_properties import transform_of
 
 KINDS = ("parallel", "flat fan", "curved fan", "cone", "parallel panels", "any panels")
 TIED_ANGLES = (0.0, np.pi / 2, np.pi, np.pi / 4, 3 * np.pi / 4, -np.pi / 2, 1e-9, 2 * np.pi)
@@ -19,6 +19,13 @@ SLICES = (1, 2, 3, 63, 64, 65, 130)
 """Around what one program of the kernels takes."""
 LIMIT = {torch.float64: 1e-12, torch.float32: 1e-5}
 """Of a difference, relative to the largest value."""
+
+
+def transform_of(geometry: Geometry, grid: Grid, **options: object) -> XRayTransform:
+    """The transform, also of a detector that does not see all of the volume, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The detector is too small")
+        return XRayTransform(geometry, grid, **options)  # type: ignore[arg-type]
 
 
 def random_operators(
