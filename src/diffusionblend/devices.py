@@ -30,4 +30,10 @@ def choose_device(device: str) -> str:
     if kind == "cpu" or not there:
         return "cpu"
     rank = local_rank()
-    return "cuda" if rank is None else f"cuda:{rank % there}"
+    if rank is not None and rank >= there:
+        raise InputError(
+            f"Process {rank} of this machine has no GPU of its own: {there} were found.",
+            "a GPU for every process",
+            f"'torchrun --nproc-per-node {there}'",
+        )
+    return "cuda" if rank is None else f"cuda:{rank}"

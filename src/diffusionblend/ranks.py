@@ -36,8 +36,11 @@ class Ranks:
         """The ranks in torchrun's environment, joined by gloo (CPU) or NCCL (CUDA)."""
         if rank_and_count()[1] == 1:
             return cls()
+        import torch
         import torch.distributed as distributed
 
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)  # NCCL and all that names no card go by it
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         return cls(distributed.get_rank(), distributed.get_world_size())
@@ -51,6 +54,16 @@ class Ranks:
             shares[min(self.count - 1, int(middle * self.count / total))].append(item)
             before += weight
         return shares
+
+    def of_first(self, value: Item) -> Item:
+        """The first process's value, so that all decide alike what memory or machine decides."""
+        if self.count == 1:
+            return value
+        import torch.distributed as distributed
+
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
 
     def gather_slices(self, volume: torch.Tensor, owned: Sequence[range]) -> None:
         """Fill `volume` (z, y, x) in place with the slices `owned` by each rank from that rank."""

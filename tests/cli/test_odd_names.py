@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -47,3 +48,13 @@ def test_stacks_pages_and_figures_of_such_names_are_written(cli, tmp_path):
     assert_succeeded(cli("evaluate", volume, "--reference", dicom, "--report", report))
     for path in (page, report):
         assert r"\udcfc" in path.read_text(encoding="utf-8")
+
+
+def test_links_to_themselves_and_pipes(cli, tmp_path):
+    loop, pipe = tmp_path / "loop.nii", tmp_path / "pipe.nii"
+    loop.symlink_to(loop)
+    os.mkfifo(pipe)
+    for source, word in ((loop, "cannot be found"), (pipe, "is a pipe or a device")):
+        result = cli("import", source, "-o", tmp_path / "a.nii.gz")
+        assert result.code == 1 and "Traceback" not in result.err
+        assert word in result.err and "Expected: " in result.err

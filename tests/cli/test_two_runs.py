@@ -10,23 +10,33 @@ import pytest
 
 from diffusionblend.io.volumes import read_volume
 from diffusionblend.runs.record import read_run_record, run_record_path
+from field_scans import HALF, parallel_lines
 
 COMMANDS = {
-    "import": lambda chest, out: ["import", chest, "-o", out / "a.nii.gz"],
-    "simulate": lambda chest, out: ["simulate", chest, "-o", out / "a.h5", "--views", "4"],
-    "export": lambda chest, out: ["export", chest, "-o", out / "dicom"],
-    "evaluate": lambda chest, out: [
+    "reconstruct": lambda chest, scan, out: [
+        *("reconstruct", scan, "-o", out / "a.nii.gz", "--method", "fbp")
+    ],
+    "projections import": lambda chest, scan, out: [
+        *("projections", "import", out.parent / "lines.npy", "-o", out / "a.h5"),
+        *("--column-mm", "1", "--arc-degrees", "180", "--values", "lines"),
+    ],
+    "import": lambda chest, scan, out: ["import", chest, "-o", out / "a.nii.gz"],
+    "simulate": lambda chest, scan, out: ["simulate", chest, "-o", out / "a.h5", "--views", "4"],
+    "export": lambda chest, scan, out: ["export", chest, "-o", out / "dicom"],
+    "evaluate": lambda chest, scan, out: [
         *("evaluate", chest, "--reference", chest, "--report", out / "a.html")
     ],
-    "view": lambda chest, out: ["view", chest, "--static", out / "a.html"],
+    "view": lambda chest, scan, out: ["view", chest, "--static", out / "a.html"],
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_two_runs_with_one_output(name, tmp_path, chest_file):
+def test_two_runs_with_one_output(name, tmp_path, chest_file, scan_file):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "diffusionblend", *map(str, COMMANDS[name](chest_file, out))]
+    np.save(tmp_path / "lines.npy", parallel_lines(HALF[::6], rows=2))
+    words = map(str, COMMANDS[name](chest_file, scan_file, out))
+    command = [sys.executable, "-m", "diffusionblend", *words]
     runs = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)

@@ -21,6 +21,9 @@ CONE = ConeBeam(**SHARED, **FROM_SOURCE, n_rows=10, row_mm=2.0)
 GRID = Grid(shape=(4, 20, 20), spacing_mm=(1.0, 1.0, 1.0))
 
 
+JITTER = np.random.default_rng(0).normal(0, 1e-5, 72)
+
+
 @pytest.mark.parametrize(
     ("angles", "whole"),
     [
@@ -29,6 +32,9 @@ GRID = Grid(shape=(4, 20, 20), spacing_mm=(1.0, 1.0, 1.0))
         ((*TURN, 2 * math.pi), True),
         (tuple(np.arange(200) * 2.39996), True),  # golden angles
         (TURN[:35], True),
+        (tuple(np.radians(np.r_[0:90:0.5, 90:360:5])), True),  # denser in one part
+        (tuple(np.linspace(0, 4 * math.pi, 72, endpoint=False) + JITTER), True),  # two turns
+        (tuple(np.radians(np.r_[0:100, 160:260])), False),  # two arcs are missing
         (TURN[:30], False),
         (TURN[:18], False),
         ((0.0, math.pi), False),

@@ -330,3 +330,23 @@ def test_real_volumes_are_in_hu(shared_data):
     assert volume.grid.shape == (133, 256, 256)
     assert volume.grid.direction == (1, 0, 0, 0, 1, 0, 0, 0, 1)
     assert "-0.0" not in repr(volume.grid)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("series.zip", "unpack it first"),
+        ("scan.nii.bz2", "unpack it first"),
+        ("scan.tar.gz", "unpack it first"),
+        ("scan.hdr", "save it as .nii"),
+        ("scan.mgz", "save it as .nii"),
+        ("scan.raw", "write a header .mhd"),
+        ("scan.h5", "projections import"),
+        ("scan.TIFF", "pictures tell neither HU nor spacing"),
+        ("IM0001", "the folder that holds the slices"),
+    ],
+)
+def test_what_is_no_volume_by_its_name_is_told_what_to_do(tmp_path, name, word):
+    (tmp_path / name).write_bytes(bytes(500))
+    with pytest.raises(InputError, match=word):
+        read_volume(tmp_path / name)

@@ -79,6 +79,8 @@ def test_few_photons_are_reported():
         (np.arange(45, 135, 1.0), 90.0),
         (np.arange(-45, 45, 1.0), 90.0),  # across 0
         (np.arange(0, 360, 1.0), 180.0),  # opposite views are the same rays
+        (np.arange(180) * 137.50776 % 180, 180.0),  # golden angles
+        (np.r_[0:30:0.25, 30:180:2.5], 180.0),  # denser in one part
         ([0.0], 0.0),
         ([0.0, 180.0], 0.0),
     ],

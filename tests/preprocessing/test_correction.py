@@ -150,3 +150,18 @@ def test_too_many_values_that_are_invalid_are_refused():
     )
     refused(damaged(np.nan, (slice(None), slice(None), slice(0, 8))), "12 %", "480 NaN")
     refused(damaged(0.0, (4,)), "View 4 contains no valid pixel", "shutter")
+
+
+@pytest.mark.parametrize("open_beam", [34000, 40000, 60000])
+def test_counts_that_were_stored_with_a_sign(open_beam):
+    counts = np.round(open_beam * np.exp(-LINES))
+    flats = np.full((2, *LINES.shape[1:]), float(open_beam))
+    wrapped = [a.astype(np.uint16).view(np.int16) for a in (counts, flats)]
+    scan = scan_of(LINES, ANGLES)
+    refused(replace(scan, data=wrapped[0], flats=wrapped[1], darks=None), "with a sign", "uint16")
+    refused(replace(scan, data=wrapped[0], flats=flats, darks=None), "with a sign")
+
+
+def test_a_few_counts_below_the_dark_are_none_such():
+    scan = damaged(-1200.0, (3, 0, slice(2)), darks=None)
+    assert to_line_integrals(scan)[1].zero_counts == 2

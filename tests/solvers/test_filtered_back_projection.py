@@ -121,6 +121,25 @@ def test_a_limited_arc_weighs_its_arc(arc_degrees, n_views, start):
     np.testing.assert_allclose(weights, math.radians(arc_degrees) / n_views, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "degrees",
+    [
+        np.arange(180) * 137.50776,  # golden angles
+        np.r_[0:30:0.25, 30:180:2.5],  # denser in one part
+        np.repeat(np.r_[0:180:2], 2) + 1e-3 * (np.arange(180) % 2),  # two exposures, by encoder
+    ],
+)
+def test_uneven_views_weigh_half_a_turn_in_all(degrees):
+    weights = angular_weights(tuple(np.radians(degrees)))
+    assert weights.sum() == pytest.approx(math.pi)
+    assert weights.min() > 0
+
+
+def test_several_arcs_that_are_missing_weigh_nothing():
+    weights = angular_weights(tuple(np.radians(np.r_[0:40, 80:120])))
+    assert np.degrees(weights.sum()) == pytest.approx(80)
+
+
 def test_irregular_angles_weigh_the_gaps_around_them():
     degrees = np.array([0, 10, 14, 30, 44, 60, 70, 90, 100, 120, 133, 150, 170])
     weights = np.degrees(angular_weights(tuple(np.radians(degrees))))

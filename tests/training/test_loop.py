@@ -18,7 +18,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.training import loop
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
-from diffusionblend.training.log import METRICS_FILE
+from diffusionblend.training.log import METRICS_FILE, PICTURE_FILE, Metrics
 from diffusionblend.training.loop import Stopped, Trainer
 from diffusionblend.training.progress import Progress
 from diffusionblend.training.settings import TrainSettings
@@ -88,6 +88,23 @@ def test_metrics_are_complete(whole_run: Path) -> None:
     assert all(m["blocks"] == 4 * m["step"] and m["seconds"] >= 0 for m in lines)
     assert all(np.isfinite(m.get("loss", m.get("validation_loss"))) for m in lines)
     assert lines[-1]["learning_rate"] == 0
+
+
+def test_the_losses_are_drawn_at_each_validation(whole_run: Path, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    drawn = imread(whole_run / PICTURE_FILE)
+    assert drawn.ndim == 3 and drawn.std() > 0.05
+    metrics = Metrics(tmp_path)
+    metrics.write(4, loss=0.5)
+    metrics.draw()
+    one = imread(tmp_path / PICTURE_FILE)
+    metrics.write(8, loss=0.25, validation_loss=0.3)
+    metrics.draw()
+    assert one.shape == drawn.shape and (imread(tmp_path / PICTURE_FILE) != one).any()
+    (tmp_path / METRICS_FILE).write_text("{damaged\n")
+    with pytest.warns(UserWarning, match="could not be drawn"):
+        metrics.draw()
 
 
 def stop_after(step: int, number: int) -> object:

@@ -61,7 +61,10 @@ def check_suffix(path: Path, what: str, suffixes: tuple[str, ...]) -> None:
 
 def check_outputs_are_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raises InputError where an output is the very file of an input, by whatever path."""
-    sources = {path.resolve() for path in inputs}
+    try:
+        sources = {path.resolve() for path in inputs}
+    except (OSError, RuntimeError) as error:  # a link that leads to itself
+        raise InputError(f"The input cannot be found: {error}.", "a file or a folder") from error
     for output in outputs:
         if output.resolve() in sources:
             raise InputError(

@@ -29,8 +29,9 @@ BY_ANGLES = ("parallel", "fan", "cone")
 SCANNER_SOURCE_TO_AXIS_MM, SCANNER_SOURCE_TO_DETECTOR_MM = 595.0, 1085.6
 """Distances of a clinical CT scanner, the default of a fitted fan or cone."""
 SQUARE_PIXELS = 1e-3
-MISSING_ARC_GAPS = 3.0
-"""A gap between neighbouring angles above this many median gaps counts as arc not measured."""
+MISSING_ARC_GAPS, MOST_MISSING_ARCS = 3.0, 3
+"""Gaps between neighbouring angles count as arcs not measured where they are few, and so many times
+as large as all others."""
 SAME_ANGLE_RAD = 1e-9
 """Angles closer than this, modulo a turn, are one direction."""
 LEAST_PART = 1e-6
@@ -172,13 +173,28 @@ class FromSource(Turning):
         )
 
 
+def missing_arcs(gaps: np.ndarray) -> np.ndarray:
+    """Which gaps between neighbouring angles are arcs not measured, (gap,) bool.
+
+    The largest ones, three at most, that are above three times all others. Where many gaps are
+    large, as of views in the golden angle or denser in one part of the arc, none is.
+    """
+    largest = np.argsort(gaps)[::-1]
+    missing = np.zeros(len(gaps), dtype=bool)
+    for count in range(min(MOST_MISSING_ARCS, (len(gaps) - 1) // 2), 0, -1):
+        if gaps[largest[count - 1]] > MISSING_ARC_GAPS * gaps[largest[count]]:
+            missing[largest[:count]] = True
+            break
+    return missing
+
+
 def turns_wholly(angles_rad: Sequence[float] | np.ndarray) -> bool:
-    """Whether views go all the way round: no gap between neighbours is above three median gaps."""
+    """Whether views go all the way round, with no arc that is not measured."""
     turn = 2 * math.pi
     angles = np.mod(np.round(np.asarray(angles_rad, dtype=float) / SAME_ANGLE_RAD), TURN_STEPS)
     directions = np.unique(angles) * SAME_ANGLE_RAD
     gaps = np.diff(directions, append=directions[0] + turn)
-    return len(directions) > 2 and bool(gaps.max() <= MISSING_ARC_GAPS * np.median(gaps))
+    return len(directions) > 2 and not missing_arcs(gaps).any()
 
 
 def equally_spaced_angles(n_views: int, arc_degrees: float = 180.0) -> tuple[float, ...]:

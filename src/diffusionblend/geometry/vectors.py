@@ -137,6 +137,30 @@ class VectorGeometry(Geometry, name="vectors"):
             row_steps_mm=rows,
         )
 
+    def of_detector(
+        self, first: tuple[int, int], shape: tuple[int, int], taken: tuple[int, int] = (1, 1)
+    ) -> VectorGeometry:
+        """The geometry of a part of the panel, its pixels taken together: all are (row, column).
+
+        first: the pixel of the panel in the corner of the part. shape: of the part, in pixels as
+        they are taken together. taken: how many are.
+        """
+        u, v = np.array(self.column_steps_mm), np.array(self.row_steps_mm)
+        middle = [
+            f + (n * t - 1) / 2 - (whole - 1) / 2
+            for f, n, t, whole in zip(
+                first, shape, taken, (self.n_rows, self.n_columns), strict=True
+            )
+        ]
+        return replace(
+            self,
+            detectors_mm=triples(np.array(self.detectors_mm) + middle[0] * v + middle[1] * u),
+            column_steps_mm=triples(u * taken[1]),
+            row_steps_mm=triples(v * taken[0]),
+            n_rows=shape[0],
+            n_columns=shape[1],
+        )
+
     def to_vectors(self) -> VectorGeometry:
         """Itself."""
         return self

@@ -318,6 +318,8 @@ def check_readable(path: Path | str) -> None:
         raise InputError(f"There is no {path}.", "an existing file", "check the path")
     if path.is_dir():
         raise InputError(f"{path} is a folder.", "a file")
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device.", "a file")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} may not be read.", "a file with read permission")
     if path.stat().st_size == 0:

@@ -169,6 +169,28 @@ def orientation_code(grid: Grid) -> str:
     return f"{code} (oblique)" if rotated else code
 
 
+HINTS = {
+    (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst", ".gz"): (
+        "unpack it first, and give the file or folder that comes out"
+    ),
+    (".hdr", ".img", ".mgz", ".mgh", ".mnc", ".vtk", ".vti"): (
+        "save it as .nii, for instance with nibabel or 3D Slicer"
+    ),
+    (".raw", ".vol", ".bin", ".dat"): (
+        "write a header .mhd beside it, with the size, type and spacing of its voxels and its name "
+        "as ElementDataFile, and give that"
+    ),
+    (".h5", ".hdf5", ".nxs", ".mat"): (
+        "diffusionblend projections import, where this is a measured scan"
+    ),
+    (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"): (
+        "the DICOM series, since pictures tell neither HU nor spacing; diffusionblend projections "
+        "import, where this is a measured scan"
+    ),
+}
+"""What to try, by the end of a name that is no volume's."""
+
+
 def _reader(path: Path) -> Callable[[Path], Placed]:
     """What reads a file by its suffix; raises InputError for another."""
     check_readable(path)
@@ -177,7 +199,10 @@ def _reader(path: Path) -> Callable[[Path], Placed]:
         raise InputError(
             f"{path} is not a volume by its name.",
             f"a file that ends in {', '.join(READERS)}, or a DICOM folder",
-            "the folder that holds the slices, where this is one DICOM slice",
+            next(
+                (hint for ends, hint in HINTS.items() if path.name.lower().endswith(ends)),
+                "the folder that holds the slices, where this is one DICOM slice",
+            ),
         )
     return READERS[suffix]
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.geometry.base import Geometry
+from diffusionblend.geometry.turning import missing_arcs
 from diffusionblend.units import Unit
 
 ENOUGH_VIEWS, ENOUGH_WITHOUT_A_PRIOR = 0.5, 0.25
@@ -24,8 +25,6 @@ PATIENT_MM = (150.0, 700.0)
 """Widths of a field of view that a patient's slice has."""
 MANY_VOXELS = 2e7
 """From which on a CPU takes many minutes for 50 steps."""
-LOOSE_GAPS = 3.0
-"""A gap between views above so many median gaps is an arc without views."""
 FEW_PHOTONS = 1e5
 
 
@@ -123,6 +122,5 @@ def covered_degrees(geometry: Geometry) -> float:
     if len(directions) == 1:
         return 0.0
     gaps = np.diff(directions, append=directions[0] + whole)
-    usual = float(np.median(gaps))
-    largest = float(gaps.max())
-    return whole - (largest - usual if largest > LOOSE_GAPS * usual else 0.0)
+    missing = missing_arcs(gaps)
+    return whole - float((gaps[missing] - np.median(gaps)).sum())

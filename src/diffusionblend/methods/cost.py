@@ -241,12 +241,16 @@ def _blocks(n_slices: int, prior: Prior | None) -> float:
 
 
 def batch_that_fits(prior: Prior, shape: tuple[int, int, int]) -> int:
-    """Blocks a network batch: what a CPU's caches like, or what fits a GPU's free memory."""
+    """Blocks a network batch: what a CPU's caches like, or what fits a GPU.
+
+    By all of its memory and not by what is free, so that a run is carried out alike whatever was
+    computed before it; the executor takes smaller batches where that proves too much.
+    """
     pixels = prior.block_slices * shape[1] * shape[2]
     if prior.device.type != "cuda":
         return max(1, CPU_BATCH_PIXELS // pixels)
-    free, _ = torch.cuda.mem_get_info(prior.device)
-    return max(1, int(free * SHARE_OF_FREE) // (pixels * GPU_BYTES_PER_PIXEL))
+    room = SHARE_OF_FREE * gpu_bytes(prior.device)
+    return max(1, int(room) // (pixels * GPU_BYTES_PER_PIXEL))
 
 
 def volume_bytes(shape: tuple[int, int, int]) -> int:
@@ -255,8 +259,16 @@ def volume_bytes(shape: tuple[int, int, int]) -> int:
 
 
 def home_of_volume(prior: Prior, shape: tuple[int, int, int]) -> torch.device:
-    """Where the noisy volume lies: with the network, or on the host where a GPU has no room."""
+    """Where the noisy volume lies: with the network, or on the host where a GPU has no room.
+
+    By all of its memory, not by what is free (see `batch_that_fits`).
+    """
     if prior.device.type != "cuda":
         return prior.device
-    free, _ = torch.cuda.mem_get_info(prior.device)
-    return prior.device if volume_bytes(shape) < SHARE_OF_FREE * free else torch.device("cpu")
+    room = SHARE_OF_FREE * gpu_bytes(prior.device)
+    return prior.device if volume_bytes(shape) < room else torch.device("cpu")
+
+
+def gpu_bytes(device: torch.device | str) -> int:
+    """All the memory of a GPU, whatever of it is taken."""
+    return int(torch.cuda.get_device_properties(device).total_memory)

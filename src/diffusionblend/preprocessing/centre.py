@@ -115,10 +115,9 @@ def opposite_pairs(angles_rad: np.ndarray, *, spread: bool = False) -> list[tupl
 
     spread: of those that are as near, some that lie evenly in the order of the views.
     """
-    angles = np.sort(np.asarray(angles_rad))
-    tolerance = min(
-        PAIR_TOLERANCE_STEPS * float(np.median(np.diff(angles))), MOST_PAIR_TOLERANCE_RAD
-    )
+    steps = np.diff(np.unique(np.round(np.asarray(angles_rad) / SAME_ANGLE_RAD))) * SAME_ANGLE_RAD
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    tolerance = min(PAIR_TOLERANCE_STEPS * usual, MOST_PAIR_TOLERANCE_RAD)
     apart = np.asarray(angles_rad)[None, :] - np.asarray(angles_rad)[:, None] - HALF_SCAN_RAD
     apart = np.abs((apart + HALF_SCAN_RAD) % (2 * HALF_SCAN_RAD) - HALF_SCAN_RAD)
     first, second = np.nonzero(np.triu(apart <= tolerance + 1e-9, k=1))
@@ -222,9 +221,11 @@ def even_half_scan(lines: np.ndarray, angles_rad: np.ndarray) -> np.ndarray | No
     order = np.roll(order, -1 - int(np.argmax(gaps)))  # the widest gap behind the last view
     angles = (turned[order] - turned[order[0]]) % (2 * HALF_SCAN_RAD)
     order, angles = order[np.argsort(angles)], np.sort(angles)
-    step = float(np.median(np.diff(angles)))
-    if not step > 0:
+    first = np.diff(angles, prepend=-1.0) > SAME_ANGLE_RAD  # of views of one angle
+    order, angles = order[first], angles[first]
+    if len(angles) < FEWEST_EVEN_VIEWS:
         return None
+    step = float(np.median(np.diff(angles)))
     count = math.floor(HALF_SCAN_RAD / step + ROUNDING_STEPS)
     wanted = np.arange(count) * HALF_SCAN_RAD / count
     covered = angles <= wanted[-1] + 2 * step if count else angles < 0

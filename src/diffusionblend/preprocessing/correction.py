@@ -21,6 +21,11 @@ MOST_FLAT_SPREAD = 0.2
 """How far a flat frame's level may lie from the median of all, of it."""
 UNEVEN_BEAM = 3.0
 """The beam is reported as uneven where the brightest pixels get so many times what the dimmest."""
+FAR_BELOW, LOWEST_SIGNED, WRAPPED_SHARE = -1000, -32768, 1e-3
+"""Where more pixels than this share lie so far below 0, and none below what 16 bits hold, they are
+counts above 32767 that were taken to have a sign."""
+MOST_VALUES = 4_000_000
+"""Of more values, some that lie evenly among them stand for all."""
 MOST_TRANSMISSION = 2.0
 """Frames in which the median view pixel is brighter than this many flats do not belong together."""
 
@@ -111,10 +116,12 @@ def _transmission(scan: RawScan, found: Correction) -> tuple[np.ndarray, np.ndar
     flat = _mean_frame(scan.flats) - dark
     level = float(np.nanmedian(flat)) if np.isfinite(flat).any() else np.nan
     if not level > 0:
+        _check_sign(scan)
         raise InputError(
             f"The flat frames less the dark ones have the median {level:g}.",
             "flats brighter than darks",
-            "swap --flats and --darks, if they were given in the wrong order",
+            "swap --flats and --darks, if they were given in the wrong order; invert frames in "
+            "which the open beam is dark",
         )
     dead = ~(flat > UNLIT_SHARE * level) | ~np.isfinite(dark)
     found.dead_pixels = int(dead.sum())
@@ -125,9 +132,28 @@ def _transmission(scan: RawScan, found: Correction) -> tuple[np.ndarray, np.ndar
             f"at most {100 * MOST_DEAD_PIXELS:.0f} %, which are replaced by their neighbours",
             "crop the detector to where the beam is, with --rows and --columns",
         )
+    _check_sign(scan)
     _check_flats(scan.flats - dark, flat, dead, found)
     lit = np.where(dead, np.nan, flat).astype(np.float32)
     return (scan.data - dark.astype(np.float32)) / lit, dead
+
+
+def _check_sign(scan: RawScan) -> None:
+    """Raises InputError for counts above 32767 that were stored as numbers with a sign."""
+    lowest, share = 0.0, 0.0
+    for frames in (scan.data, scan.flats):
+        if frames is None:
+            continue
+        some = frames.reshape(-1)[:: (frames.size // MOST_VALUES) | 1]
+        low = float(np.nanmin(some, initial=0.0))
+        lowest, share = min(lowest, low), max(share, float((some < FAR_BELOW).mean()))
+    if share > WRAPPED_SHARE and lowest >= LOWEST_SIGNED:
+        raise InputError(
+            f"{100 * share:.0f} % of the views' or flats' pixels are far below 0, down to "
+            f"{lowest:g}: counts above 32767 that were read as 16 bits with a sign.",
+            "counts from 0",
+            "save them without a sign (uint16); in NumPy array.view('uint16') does it",
+        )
 
 
 def _check_flats(flats: np.ndarray, flat: np.ndarray, dead: np.ndarray, found: Correction) -> None:

@@ -42,8 +42,13 @@ def bin_detector(scan: RawScan, row_factor: int, column_factor: int) -> RawScan:
     def placed(position: float | None, factor: int) -> float | None:
         return None if position is None else binned_position(position, factor)
 
+    panels = scan.panels
+    if panels is not None:
+        shape = n_rows // row_factor, n_columns // column_factor
+        panels = panels.of_detector((0, 0), shape, (row_factor, column_factor))
     return replace(
         scan,
+        panels=panels,
         data=binned(scan.data),
         flats=None if scan.flats is None else binned(scan.flats),
         darks=None if scan.darks is None else binned(scan.darks),

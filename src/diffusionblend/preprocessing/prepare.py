@@ -14,10 +14,13 @@ from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, truncated_f
 from diffusionblend.geometry.checks import WARNED_FRACTION, check_sources
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.turning import turns_wholly
+from diffusionblend.geometry.vectors import VectorGeometry
 from diffusionblend.preprocessing.centre import Centre, find_centre
 from diffusionblend.preprocessing.correction import Correction, subtract_air, to_line_integrals
 from diffusionblend.preprocessing.detector import bin_detector
+from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
+from diffusionblend.preprocessing.panels import TOLD, panel_scan
 from diffusionblend.preprocessing.plausibility import (
     check_axis,
     check_order,
@@ -54,10 +57,13 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     where geometry and volume disagree.
     """
     settings = settings or PrepareSettings()
-    scan = _with_stated(scan, settings)
-    kind = _kind(scan, settings)
     reported = [*scan.notes, *saturation_notes(scan)]
-    scan, assumed = _with_middle(scan, kind)
+    kind, assumed = "panels", [TOLD]
+    if scan.panels is None:
+        scan = _with_stated(scan, settings)
+        kind = _kind(scan, settings)
+        _check_distances(scan)
+        scan, assumed = _with_middle(scan, kind)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
     check_line_integrals(lines)
@@ -70,12 +76,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         lines = subtract_air(lines, settings.air_columns)
     if settings.ring_columns:
         lines = reduce_rings(lines, settings.ring_columns)
-    centre_column, centre = _centre(scan, lines, correction)
-    geometry = _geometry(scan, kind, centre_column)
-    correction.notes += edge_notes(
-        before_air, air_columns=settings.air_columns, short_side=_short_side(geometry)
-    )
-    grid = _grid(scan, geometry, settings)
+    geometry, grid, centre = _placed(scan, kind, lines, before_air, settings, correction)
     check_sources(geometry, grid)
     missed = truncated_fraction(geometry, grid)
     if missed > WARNED_FRACTION:
@@ -97,6 +98,31 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         notes["centre"] = asdict(centre)
     projections = Projections(lines, geometry, grid, settings.mu_water_per_mm, notes)
     return Preparation(projections=projections, correction=correction, centre=centre)
+
+
+def _placed(
+    scan: RawScan,
+    kind: str,
+    lines: np.ndarray,
+    before_air: np.ndarray,
+    settings: PrepareSettings,
+    correction: Correction,
+) -> tuple[ParallelBeam | FanBeam | ConeBeam | VectorGeometry, Grid, Centre | None]:
+    """Geometry, volume and how the axis was found; what the lines tell of it enters the notes."""
+    if scan.panels is not None:
+        correction.notes += edge_notes(before_air, air_columns=settings.air_columns)
+        return *panel_scan(scan, settings), None
+    centre_column, centre = _centre(scan, lines, correction)
+    geometry = _geometry(scan, kind, centre_column)
+    correction.notes += angle_notes(lines, scan.angles_rad, _axis_column(geometry))
+    offset = offset_note(before_air, geometry)
+    if offset is None:
+        correction.notes += edge_notes(
+            before_air, air_columns=settings.air_columns, short_side=_short_side(geometry)
+        )
+    else:
+        correction.notes.append(offset)
+    return geometry, _grid(scan, geometry, settings), centre
 
 
 def _check_axes(lines: np.ndarray, settings: PrepareSettings, correction: Correction) -> None:
@@ -168,6 +194,19 @@ def _kind(scan: RawScan, settings: PrepareSettings) -> str:
             "--geometry auto",
         )
     return settings.geometry
+
+
+def _check_distances(scan: RawScan) -> None:
+    """Raises InputError for a detector nearer to the source than the axis is."""
+    to_axis, to_detector = scan.source_to_axis_mm, scan.source_to_detector_mm
+    if to_axis is not None and to_detector is not None and to_detector < to_axis:
+        raise InputError(
+            f"The detector lies {to_detector:g} mm from the source, nearer than the axis of "
+            f"rotation, {to_axis:g} mm.",
+            "the distance from the source to the axis, and the longer one to the detector",
+            "exchange --source-to-axis-mm and --source-to-detector-mm; the latter counts from the "
+            "source, not from the axis",
+        )
 
 
 def _with_middle(scan: RawScan, kind: str) -> tuple[RawScan, list[str]]:
@@ -289,6 +328,13 @@ def _known(length: float | None) -> float:
     """A length or place that was checked, or filled in, before."""
     assert length is not None
     return length
+
+
+def _axis_column(geometry: ParallelBeam | FanBeam | ConeBeam) -> float | None:
+    """The column of a parallel beam's axis, about which opposite views are mirrored."""
+    if not isinstance(geometry, ParallelBeam):
+        return None
+    return (geometry.n_columns - 1) / 2 - geometry.detector_shift_mm / geometry.column_mm
 
 
 def _short_side(geometry: ParallelBeam | FanBeam | ConeBeam) -> int | None:

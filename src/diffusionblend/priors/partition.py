@@ -44,17 +44,19 @@ class Partition:
     def gather(self, volume: torch.Tensor, blocks: torch.Tensor | None = None) -> torch.Tensor:
         """The blocks of a volume, all or some of them, (z, y, x) to (n_blocks, k, ...)."""
         blocks = self.blocks if blocks is None else blocks
-        return volume.movedim(self.axis, 0)[blocks.to(volume.device)]
+        return volume.movedim(self.axis, 0)[blocks.to(volume.device, non_blocking=True)]
 
     def scatter(self, blocks: torch.Tensor, n_slices: int) -> torch.Tensor:
         """A volume (z, y, x) of `n_slices` along `axis` from what the prior returned of the blocks.
 
         (n_blocks, output slices, ...); the mean where two cover a slice.
         """
-        places = self.blocks[:, self.output_slices].to(blocks.device).reshape(-1)
+        slices = self.blocks[:, self.output_slices].reshape(-1)
+        places = slices.to(blocks.device, non_blocking=True)
         flat = blocks.reshape(len(places), *blocks.shape[2:])
         total = flat.new_zeros(n_slices, *flat.shape[1:]).index_add_(0, places, flat)
-        count = torch.bincount(places, minlength=n_slices).to(flat)
+        # counted on the host, where that waits for nothing
+        count = torch.bincount(slices, minlength=n_slices).to(flat, non_blocking=True)
         return (total / count[:, None, None]).movedim(0, self.axis)
 
     def slabs(self, most_blocks: int) -> list[Slab]:

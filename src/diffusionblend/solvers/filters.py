@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry.turning import MISSING_ARC_GAPS, SAME_ANGLE_RAD, Turning
+from diffusionblend.geometry.turning import SAME_ANGLE_RAD, Turning, missing_arcs
 
 OnAxis = TypeVar("OnAxis", bound=Turning)
 
@@ -70,8 +70,7 @@ def angular_weights(angles_rad: tuple[float, ...], period_rad: float = math.pi) 
     steps = np.round(directions / period_rad * whole).astype(np.int64) % whole
     distinct, view, copies = np.unique(steps, return_inverse=True, return_counts=True)
     gaps = np.diff(distinct, append=distinct[0] + whole) * (period_rad / whole)
-    median = np.median(gaps)
-    gaps = np.where(gaps > MISSING_ARC_GAPS * median, median, gaps)
+    gaps = np.where(missing_arcs(gaps), np.median(gaps), gaps)
     return ((gaps + np.roll(gaps, 1)) / 2 / copies)[view]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS_FILE = "metrics.jsonl"
+PICTURE_FILE = "progress.png"
+LOSSES = {"loss": "training, mean of 50 steps", "validation_loss": "validation"}
 TENSORBOARD_FOLDER = "tensorboard"
 
 
@@ -62,11 +65,38 @@ class Metrics:
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
+    def draw(self) -> None:
+        """Draw the losses over the steps beside the file; a picture that cannot be is left out."""
+        try:
+            rows = [json.loads(line) for line in self._path.read_text().splitlines()]
+            with atomic_output(self._path.with_name(PICTURE_FILE), force=True) as temporary:
+                _losses_drawn(rows, temporary)
+        except (OSError, *NO_JSON, KeyError, TypeError) as error:
+            warnings.warn(f"{PICTURE_FILE} could not be drawn: {error}", stacklevel=2)
+
     def close(self) -> None:
         """Close TensorBoard's file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _losses_drawn(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """A picture (PNG) of the training and validation losses of metrics, by their steps."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, label in LOSSES.items():
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=".", label=label)
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend()
+    with path.open("wb") as file:
+        FigureCanvasAgg(figure).print_png(file)
 
 
 def _step_of(line: bytes) -> float | None:

@@ -184,6 +184,8 @@ class Trainer:
             found["trial_psnr_db"] = self._trial(self._averaged_prior({}))
         self._validated = found
         self._log(**found)
+        if self.processes.is_first:
+            self._metrics.draw()
 
     def _wait_while_paused(self) -> float:
         """Wait until the run may go on, or is stopped; seconds that it took."""

@@ -220,3 +220,20 @@ def test_stored_numbers_whose_padding_was_filled_are_refused(tmp_path):
     write_series(tmp_path, raw, change=change)
     with pytest.raises(InputError, match="1064"):
         read_volume(tmp_path)
+
+
+def test_acquisitions_that_share_places_can_be_chosen(tmp_path):
+    """As of two regions of a body that were scanned with an overlap, one slice or several."""
+    for n_shared in (1, 2):
+        heights = [2.0 * i for i in range(8)] + [2.0 * (8 - n_shared + i) for i in range(4)]
+        folder = tmp_path / str(n_shared)
+        series(folder, which=lambda i: int(i >= 8), heights_mm=heights, AcquisitionNumber=(1, 2))
+        refused(folder, "2 acquisitions", "8 slice(s), 2 mm apart", "--only AcquisitionNumber=1")
+        assert read_dicom_series(folder, only=["AcquisitionNumber=1"])
+
+
+@pytest.mark.parametrize("height_mm", [1e7, -1e308])
+def test_a_slice_far_away(tmp_path, height_mm):
+    series(tmp_path, heights_mm=[2.0 * i for i in range(11)] + [height_mm])
+    message = refused(tmp_path, "11.dcm", "mm away by its ImagePositionPatient")
+    assert len(message) < 400

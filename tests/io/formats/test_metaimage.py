@@ -159,3 +159,50 @@ def test_units_and_scales_of_the_header_are_applied_and_reported(tmp_path):
 def test_a_header_that_cannot_be_believed_is_refused(tmp_path, changes, words):
     with pytest.raises(InputError, match=words):
         read(tmp_path, header(**changes) + VOXELS)
+
+
+def refused(tmp_path, data, name, *words):
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, data, name)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(("fields", "n_before"), [({}, 512), ({"HeaderSize": "128"}, 512)])
+def test_a_data_file_that_is_too_long_is_told(tmp_path, fields, n_before):
+    """As where a header of its own lies before the voxels."""
+    (tmp_path / "a.raw").write_bytes(bytes(n_before) + VOXELS)
+    _, notes = read(tmp_path, header("a.raw", **fields), "a.mhd")
+    first = int(fields.get("HeaderSize", 0))
+    assert f"a.raw holds {n_before - first} bytes more" in notes
+    assert f"from byte {first} on" in notes and "shifted" in notes
+    right = header("a.raw", HeaderSize=str(n_before))
+    volume, notes = read(tmp_path, right, "b.mhd")
+    np.testing.assert_array_equal(volume.values, HU)
+    assert notes == ""
+
+
+@pytest.mark.parametrize("folder", ["C:\\scans\\", "d:/scans/", "\\\\server\\scans\\"])
+def test_a_path_of_a_computer_with_windows(tmp_path, folder):
+    (tmp_path / "a.raw").write_bytes(VOXELS)
+    volume, _ = read(tmp_path, header(f"{folder}a.raw"), "a.mhd")
+    np.testing.assert_array_equal(volume.values, HU)
+    refused(tmp_path, header(f"{folder}b.raw"), "b.mhd", "there is no", "b.raw")
+
+
+def test_a_data_file_in_other_letters_is_named(tmp_path):
+    (tmp_path / "A.RAW").write_bytes(VOXELS)
+    refused(tmp_path, header("a.raw"), "a.mhd", "but A.RAW", "rename A.RAW to a.raw")
+
+
+def test_two_orders_of_bytes_contradict_one_another(tmp_path):
+    both = header(ElementByteOrderMSB="True") + VOXELS
+    refused(tmp_path, both, "a.mha", "contradicts itself")
+    alone = header(BinaryDataByteOrderMSB=None, ElementByteOrderMSB="True")
+    volume, _ = read(tmp_path, alone + HU.astype(">i2").tobytes())
+    np.testing.assert_array_equal(volume.values, HU)
+
+
+@pytest.mark.parametrize("pattern", ["a%01000000000d.raw", "a%.999999999f.raw", "a%+400d.raw"])
+def test_names_of_files_without_end(tmp_path, pattern):
+    refused(tmp_path, header(f"{pattern} 1 6 1"), "a.mhd", "hundreds of digits")

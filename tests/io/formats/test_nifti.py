@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 
 import numpy as np
@@ -272,3 +273,26 @@ def test_padding_stored_without_its_sign_is_refused_by_name(tmp_path):
     values = HU.astype(np.float32)
     values[:, 0] = 63536 - 1024
     refused(tmp_path, nifti_bytes(values, sform=PLAIN), "62512", "63536")
+
+
+def test_bytes_behind_the_voxels_are_told(tmp_path):
+    data = nifti_bytes(HU, sform=PLAIN) + bytes(100)
+    for name, whole in (("a.nii", data), ("b.nii.gz", data)):
+        volume, notes = read_bytes(tmp_path, whole, name)
+        assert_plain(volume)
+        assert "holds 100 bytes more" in notes and "from byte 352 on" in notes
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
+def test_a_file_packed_twice_is_said_to_be(tmp_path, pack):
+    twice = pack(nifti_bytes(HU, sform=PLAIN))
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(twice))
+    with pytest.raises(InputError, match="packed once more"):
+        read(tmp_path / "a.nii.gz")
+
+
+def test_voxels_of_an_odd_size_without_a_unit_are_told(tmp_path):
+    small = np.diag([0.01, 0.01, 0.01, 1]) @ PLAIN
+    _, notes = read_bytes(tmp_path, nifti_bytes(HU, sform=small, units=0))
+    assert "names no unit of length, and its voxels measure 0.02 x 0.015 x 0.015" in notes
+    assert read_bytes(tmp_path, nifti_bytes(HU, sform=small, units=2))[1] == ""

@@ -225,3 +225,20 @@ def test_detached_data_that_is_missing_short_or_elsewhere_is_named(tmp_path):
 )
 def test_a_header_that_cannot_be_believed_is_refused(tmp_path, data, words):
     refused(tmp_path, data, *words)
+
+
+def test_a_data_file_that_is_too_long_is_told(tmp_path):
+    plain = nrrd_bytes(HU, "data file: a.raw").partition(b"\n\n")
+    (tmp_path / "a.raw").write_bytes(bytes(48) + plain[2])
+    _, notes = read_bytes(tmp_path, plain[0] + b"\n\n", "a.nhdr")
+    assert "a.raw holds 48 bytes more" in notes
+    skipped = plain[0] + b"\nbyte skip: 48\n\n"
+    volume, notes = read_bytes(tmp_path, skipped, "b.nhdr")
+    assert_plain(volume)
+    assert notes == ""
+
+
+@pytest.mark.parametrize("lines", [400, 4_000_000_000])
+def test_more_lines_to_skip_than_there_are(tmp_path, lines):
+    data = nrrd_bytes(HU, f"line skip: {lines}").partition(b"\n\n")[0] + b"\n\n" + b"text\n" * 300
+    refused(tmp_path, data + bytes(HU.size * 2), "ends after 301 lines", str(lines))

@@ -40,6 +40,11 @@ COMMA = [v.replace(".", ",") for v in ROWS]
                  + "\n".join(f"{i},{i * 0.25},{v},9{i % 2}" for i, v in enumerate(ROWS))).encode()),
         ("units apart", ("n  angle [deg]\n"
                          + "\n".join(f"{i} {v}" for i, v in enumerate(ROWS))).encode()),
+        ("names of files", ("file,angle [deg]\n"
+                            + "\n".join(f"p_{i}.tif,{v}" for i, v in enumerate(ROWS))).encode()),
+        ("colons", ("Proj\tAngle(deg)\n"
+                    + "\n".join(f"{i + 1}:\t{v}" for i, v in enumerate(ROWS))).encode()),
+        ("exponents of Fortran", "\n".join(f"{v:.6E}".replace("E", "D") for v in DEGREES).encode()),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -66,7 +71,8 @@ def test_whole_degrees_beside_their_index(tmp_path):
         ("0\n1\nstop\n3", ("line 3", "'stop'")),
         ("0 1 9\n1 2 7\n2 1 8", ("3 numbers a line", "line 1: 0 1 9")),
         ("0,0\n1,2\n2,4\n3,6", ("'1,2'", "decimal comma", "count")),
-        ("angle\nnone", ("no numbers",)),
+        ("angle\nnone", ("no line of numbers alone", "begins 'angle'")),
+        ("0 0.0 20.1\n1 1.0 20.3\n2 2.0 20.2", ("3 numbers a line", "not clear")),
     ],
 )
 def test_what_is_odd_is_named(tmp_path, text, words):
@@ -108,3 +114,21 @@ def test_smaller_units_are_suspected():
 
 def test_one_angle_for_all_is_none():
     refused(np.zeros(20), "20 angles that are all 0", "arc_degrees=180")
+
+
+def test_minus_signs_of_typesetters(tmp_path):
+    rows = [f"{v:.1f}".replace("-", "\N{MINUS SIGN}") for v in DEGREES - 90]
+    (tmp_path / "a.txt").write_text("\n".join(rows), encoding="utf-8")
+    np.testing.assert_allclose(read_angle_list(tmp_path / "a.txt")[0], DEGREES - 90)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1" * 100_000, "1\n" * 600_000, "-" * 1000, "0\n1\n" + "7" * 500 + "x\n"],
+    ids=["a number without end", "too many", "a line", "a word"],
+)
+def test_lists_without_end_are_refused_at_once_and_in_short(tmp_path, text):
+    (tmp_path / "angles.txt").write_text(text)
+    with pytest.raises(InputError, match="is not a list of angles") as caught:
+        read_angle_list(tmp_path / "angles.txt")
+    assert len(str(caught.value)) < 600

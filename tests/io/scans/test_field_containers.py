@@ -1,4 +1,4 @@
-"""HDF5, NumPy and RTK files of the field: parts elsewhere, compressed, averaged, turned."""
+"""HDF5 and NumPy files of the field: parts elsewhere, compressed, averaged, turned."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.scans.registry import read_raw_scan
 from field_scans import (
-    FULL,
     HALF,
     check_discs,
     counts_of,
     parallel_lines,
     prepared,
-    spheres_from_source,
-    value_at,
 )
 
 VIEWS = HALF[::2]
@@ -103,6 +99,30 @@ def test_npz_with_other_usual_names(tmp_path):
 
 
 # ---- filters and parts
+
+
+@pytest.mark.parametrize(
+    ("flat", "dark"),
+    [("I0", "dark_current"), ("air", "offset"), ("flat_field", "dark_field"), ("ff", "df")],
+)
+def test_npz_names_of_frames(tmp_path, flat, dark):
+    frames = {flat: COUNTS["flats"], dark: COUNTS["darks"]}
+    np.savez(tmp_path / "a.npz", projections=COUNTS["data"], theta_deg=DEGREES, **frames)
+    scan = read_raw_scan(tmp_path / "a.npz")
+    check(scan, flats=5)
+    assert not scan.notes
+
+
+def test_npz_arrays_that_are_not_read_are_told(tmp_path):
+    np.savez(tmp_path / "a.npz", data=COUNTS["data"], angles_degrees=DEGREES, monitor=DEGREES)
+    assert "also holds monitor" in " ".join(read_raw_scan(tmp_path / "a.npz").notes)
+
+
+@pytest.mark.parametrize("userblock", [0, 512])
+def test_matlab_files_of_version_7_3(tmp_path, userblock):
+    with h5py.File(tmp_path / "a.mat", "w", userblock_size=userblock) as file:
+        file["CtDataFull/sinogram"] = np.zeros((4, 4))
+    refused(tmp_path / "a.mat", "version 7.3", "-v7")
 
 
 def test_a_filter_that_is_not_installed(tmp_path):
@@ -262,64 +282,6 @@ def test_frames_that_are_turned(tmp_path):
     check_discs(done)  # the last row of before is the first
     assert done.projections.grid.origin_mm[2] == pytest.approx(-5.5)
     assert prepared(tmp_path / "a.npz", turned).projections.values.shape == (90, 12, 100)
-
-
-# ---- RTK
-
-
-def write_rtk(path, lines, origin, angles=FULL[::4], matrix=None, **parameters):
-    image = sitk.GetImageFromArray(lines)
-    image.SetSpacing((1.0, 1.0, 1.0))
-    image.SetOrigin((*origin, 0.0))
-    sitk.WriteImage(image, str(path.with_suffix(".mha")))
-    common = {"SourceToIsocenterDistance": 431, "SourceToDetectorDistance": 529} | parameters
-    views = "".join(
-        f"<Projection><GantryAngle>{a:.9g}</GantryAngle>{matrix or ''}</Projection>"
-        for a in np.degrees(angles)
-    )
-    head = "".join(f"<{name}>{value}</{name}>" for name, value in common.items())
-    text = '<?xml version="1.0"?>\n<!DOCTYPE RTKGEOMETRY>\n<RTKThreeDCircularGeometry version="3">'
-    path.with_suffix(".xml").write_text(f"{text}{head}{views}</RTKThreeDCircularGeometry>")
-    return path.with_suffix(".mha"), {"rtk_geometry": path.with_suffix(".xml")}
-
-
-SPHERES = ((0, 0, 0, 40, 0.02), (0, 0, 12, 10, 0.02), (20, 12, 5, 8, 0.02))
-
-
-@pytest.mark.parametrize(("offset", "source"), [((0, 0), 0), ((9, -3), 0), ((4, 2), 5.0)])
-def test_rtk_projections(tmp_path, offset, source):
-    """The pixel at x of the image lies at x + ProjectionOffsetX of the panel (RTK's manual)."""
-    origin = (-52.0, -28.0)
-    columns, rows = (np.arange(n) + o + off for n, o, off in zip((100, 60), origin, offset))  # noqa: B905
-    lines = spheres_from_source(FULL[::4], columns, rows, SPHERES, source_mm=source)
-    path, read = write_rtk(
-        tmp_path / "p", lines, origin,
-        ProjectionOffsetX=offset[0], ProjectionOffsetY=offset[1], SourceOffsetX=source,
-    )  # fmt: skip
-    for more in ({}, {"rows": (14, 55), "columns": (6, 100)}):
-        done = prepared(path, {**read, **more}, {})
-        assert value_at(done, 0, 0, z=-3) == pytest.approx(0.02, rel=0.05)
-        assert value_at(done, 0, 0, z=12) == pytest.approx(0.04, rel=0.05)
-        assert value_at(done, 20, 12, z=5) == pytest.approx(0.04, rel=0.05)
-
-
-def test_rtk_that_is_no_circle(tmp_path):
-    lines = np.ones((60, 4, 8), np.float32)
-    path, read = write_rtk(tmp_path / "a", lines, (0, 0))
-    refused(path, "without their geometry", "rtk_geometry=FILE.xml")
-    assert read_raw_scan(path, ReadOptions(**read)).values == "lines"
-    path, read = write_rtk(tmp_path / "b", lines, (0, 0), InPlaneAngle=2)
-    refused(path, "InPlaneAngle from 2 to 2", **read)
-    path, read = write_rtk(tmp_path / "c", lines[:9], (0, 0))
-    refused(path, "has 9 views", "60", **read)
-    wrong = "<Matrix>-529 0 0 0 0 -529 0 0 0 0 1 -500</Matrix>"
-    path, read = write_rtk(tmp_path / "d", lines, (0, 0), matrix=wrong)
-    refused(path, "contradicts itself", "view 0", **read)
-    (tmp_path / "e.xml").write_text("<Other/>")
-    refused(path, "is not a geometry of RTK", rtk_geometry=tmp_path / "e.xml")
-    np.save(tmp_path / "f.npy", lines)
-    refused(tmp_path / "f.npy", "rtk_geometry was given", arc_degrees=180, **read)
-    refused(path, "arc_degrees was given", arc_degrees=180, **read)
 
 
 def test_options_that_a_source_has_no_use_for(tmp_path):

@@ -197,3 +197,16 @@ def test_a_folder_of_sinograms(tmp_path, flats_as_frames):
     np.testing.assert_array_equal(scan.flats, counts["flats"][:, 1:])
     np.testing.assert_array_equal(scan.darks, counts["darks"][:, 1:])
     assert (scan.first_row, scan.detector_shape) == (1, (4, 128))
+
+
+@pytest.mark.parametrize("pattern", ["p_{:02x}.tif", "scan2_{:03X}.tif", "a{:04x}.tiff"])
+def test_hexadecimal_numbers(pattern):
+    names = [Path(pattern.format(i)) for i in range(8, 60)]
+    assert in_order(names[::-1]) == names
+
+
+def test_letters_that_are_no_digits():
+    names = [Path(name) for name in ("a2b.tif", "a10b.tif", "a10c.tif")]
+    assert in_order(names[::-1]) == names
+    same_length = [Path(name) for name in ("s1_1.tif", "s1_2.tif", "s2_1.tif")]
+    assert in_order(same_length[::-1]) == same_length

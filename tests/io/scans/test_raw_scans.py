@@ -158,6 +158,31 @@ def test_nexus(tmp_path, entry):
     check_window(read_raw_scan(path, ReadOptions(**WINDOW)))
 
 
+def test_views_for_alignment_are_left_out(tmp_path):
+    """image_key has them as views, image_key_control as -1 (NXtomo of the ESRF)."""
+    key, angles = np.append(KEY, [0, 0]), [0] * 3 + list(np.degrees(ANGLES)) + [180, 90, 0]
+    frames = np.concatenate([ALL_FRAMES, SCAN.data[:2] + 500])
+    path = write_nexus(tmp_path / "scan.nxs", frames, key, angles)
+    assert len(read_raw_scan(path).data) == len(ANGLES) + 2
+    with h5py.File(path, "r+") as file:
+        control = file["entry1/tomo_entry/instrument/detector"]
+        control["image_key_control"] = np.append(KEY, [-1, -1])
+    found = read_raw_scan(path)
+    check(found)
+    assert "2 view(s) for alignment" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("name", ["x_flipped", "y_flipped"])
+def test_mirrored_frames_are_told(tmp_path, name):
+    path = write_nexus(tmp_path / "scan.nxs", ALL_FRAMES)
+    with h5py.File(path, "r+") as file:
+        file[f"entry1/tomo_entry/instrument/detector/{name}"] = False
+    assert not read_raw_scan(path).notes
+    with h5py.File(path, "r+") as file:
+        file[f"entry1/tomo_entry/instrument/detector/{name}"][()] = True
+    assert f"has {name}" in " ".join(read_raw_scan(path).notes)
+
+
 def test_nexus_whose_frames_are_elsewhere(tmp_path):
     refused(write_nexus(tmp_path / "scan.nxs"), "frames.hdf, which is not there", "image_key=")
 

@@ -40,6 +40,8 @@ TIMES = {"TriggerTime": "trigger times", "AcquisitionTime": "times of acquisitio
 """Tags that may differ from slice to slice, and distinguish phases whose slices share positions."""
 FEWEST_SLICES = 3
 """Fewer slices of a kind are strays, which the check of the stack's order reports."""
+SAME_PLACE = 0.1
+"""Of the spacing, below which two slices lie at one place."""
 NOT_SHOWN = ("PatientID", "StudyInstanceUID")
 """What concerns patients is compared and not printed."""
 MAX_LISTED = 6
@@ -102,13 +104,20 @@ def _value(header: Header, tag: str) -> str:
 
 
 def _are_mixed(headers: list[Header], heights_mm: np.ndarray, tag: str) -> bool:
-    """Whether slices of two values share more of the stack than the ends where they meet."""
+    """Whether slices of two values share more of the stack than the ends where they meet, or any
+    place.
+    """
     values = np.array([_value(h, tag) for h in headers])
     kinds = [heights_mm[values == value] for value in dict.fromkeys(values)]
     ranges = sorted((h.min(), h.max()) for h in kinds if len(h) >= FEWEST_SLICES)
     gaps = [np.median(np.diff(h)) for h in kinds if len(h) >= FEWEST_SLICES]
     shared = [a[1] - b[0] for a, b in pairwise(ranges)]
-    return bool(shared) and max(shared) > 1.5 * max(gaps)
+    if not shared:
+        return False
+    places = np.sort(np.concatenate([h for h in kinds if len(h) >= FEWEST_SLICES]))
+    overlap = max(shared) > -SAME_PLACE * max(gaps)
+    one_place = overlap and np.diff(places).min() < SAME_PLACE * min(gaps)
+    return bool(one_place or max(shared) > 1.5 * max(gaps))
 
 
 def _times_that_split(headers: list[Header], heights_mm: np.ndarray) -> str | None:

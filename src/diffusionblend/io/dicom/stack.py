@@ -24,6 +24,7 @@ MAX_TILT_COSINE_LOSS = 1e-4
 """1 - cosine between two slices' axes, 0.8 degrees."""
 MIN_REPORTED_TILT_DEGREES = 0.5
 SAME_PIXELS = 1e-4
+FARTHEST_MM = 1e6
 PLACE_TAGS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 """The tags that place a slice in space, and how many numbers each has."""
 RESCALE_TAGS = ("RescaleSlope", "RescaleIntercept")
@@ -101,6 +102,14 @@ def sorted_stack(headers: list[Header]) -> Stack:
     """
     directions = np.array([h.numbers("ImageOrientationPatient") for h in headers])
     positions = np.array([h.numbers("ImagePositionPatient") for h in headers])
+    far = np.abs(positions).max(axis=1)
+    if not far.max() < FARTHEST_MM:
+        raise InputError(
+            f"{headers[int(far.argmax())].path} lies {far.max():g} mm away by its "
+            "ImagePositionPatient.",
+            "a position in mm",
+            "another export of the series",
+        )
     _check_parallel(headers, directions)
     x_axis, y_axis = directions[0, :3], directions[0, 3:]
     x_axis = x_axis / np.linalg.norm(x_axis)

@@ -39,6 +39,8 @@ VOXEL_TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+BYTE_ORDERS = ("binarydatabyteordermsb", "elementbyteordermsb")
+"""Two names of one field."""
 NO_ORIENTATION = ("", "???")
 OPPOSITE = dict(zip("LRAPSI", "RLPAIS", strict=True))
 """MetaIO names where an axis comes from, others where it goes to."""
@@ -67,9 +69,9 @@ def read_metaimage(path: Path) -> Placed:
         )
     layout = Layout(_dtype(fields, path), extents, _packing(fields))
     matrix, notes = _matrix(fields, n_dims, path)
-    values = read_parts(_parts(path, fields, first_voxel, listed), layout, path)
+    values, size_notes = read_parts(_parts(path, fields, first_voxel, listed), layout, path)
     values, scale_notes = _scaled(values, fields, path)
-    return Placed(values, matrix, (*notes, *scale_notes))
+    return Placed(values, matrix, (*notes, *size_notes, *scale_notes))
 
 
 def _header(path: Path) -> tuple[dict[str, str], int, list[str]]:
@@ -126,8 +128,14 @@ def _dtype(fields: dict[str, str], path: Path) -> np.dtype:
     if name.removesuffix("_ARRAY") not in VOXEL_TYPES:
         raise InputError(f"{path} has voxels of {name}.", f"one of {', '.join(VOXEL_TYPES)}")
     dtype = np.dtype(VOXEL_TYPES[name.removesuffix("_ARRAY")])
-    msb = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "False"))
-    return dtype.newbyteorder(">" if _is_true(msb) else "<")
+    orders = {name: _is_true(fields[name]) for name in BYTE_ORDERS if name in fields}
+    if len(set(orders.values())) > 1:
+        raise InputError(
+            f"{path} contradicts itself: {' and '.join(f'{n} = {v}' for n, v in orders.items())}.",
+            "one order of bytes",
+            "take one of the two lines out of the header",
+        )
+    return dtype.newbyteorder(">" if any(orders.values()) else "<")
 
 
 def _packing(fields: dict[str, str]) -> str:

@@ -28,6 +28,7 @@ from diffusionblend.io.formats.nifti_header import (
     truncated,
 )
 from diffusionblend.io.formats.placed import Placed
+from diffusionblend.io.formats.raw_data import surplus_note
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 CHUNK_BYTES = 1 << 20
@@ -42,7 +43,7 @@ def read_nifti(path: Path) -> Placed:
     """
     with _opened(path) as file:
         header = _header(file, path)
-        stored = _voxels(file, header, path)
+        stored, size_notes = _voxels(file, header, path)
     bad = int(np.count_nonzero(~np.isfinite(stored))) if stored.dtype.kind == "f" else 0
     if bad:
         raise InputError(
@@ -52,7 +53,7 @@ def read_nifti(path: Path) -> Placed:
         )
     values, scale_notes = _scaled(stored, header, path)
     matrix, notes = matrix_lps(header, path)
-    return Placed(values, matrix, (*notes, *scale_notes))
+    return Placed(values, matrix, (*notes, *size_notes, *scale_notes))
 
 
 def check_nifti(path: Path) -> None:
@@ -86,8 +87,10 @@ def _header(file: BinaryIO, path: Path) -> NiftiHeader:
     return parsed_header(raw, path)
 
 
-def _voxels(file: BinaryIO, header: NiftiHeader, path: Path) -> np.ndarray:
-    """The stored voxels (k, j, i). Raises InputError where the file holds fewer."""
+def _voxels(file: BinaryIO, header: NiftiHeader, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The stored voxels (k, j, i), and a note where more follows. Raises InputError where the file
+    holds fewer.
+    """
     n_bytes = math.prod(header.extents) * header.dtype.itemsize
     default = NIFTI_2_HEADER_BYTES + 4 if header.version == 2 else HEADER_BYTES + 4
     offset = header.offset_bytes or default
@@ -105,9 +108,11 @@ def _voxels(file: BinaryIO, header: NiftiHeader, path: Path) -> np.ndarray:
         if not n_read:
             raise truncated(path, f"it holds {found} of {n_bytes} bytes of voxels")
         found += n_read
-    while file.read(CHUNK_BYTES):  # what may follow the voxels, for the checksum at the end
-        pass
-    return buffer.view(header.dtype).reshape(header.extents[::-1])
+    surplus = 0
+    while more := len(file.read(CHUNK_BYTES)):  # also for the checksum at the end
+        surplus += more
+    notes = (surplus_note(path, surplus, offset),) if surplus else ()
+    return buffer.view(header.dtype).reshape(header.extents[::-1]), notes
 
 
 def _scaled(

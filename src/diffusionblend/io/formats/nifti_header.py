@@ -41,6 +41,9 @@ OTHER_TYPES = {
     2048: "complex numbers",
     2304: "colours",
 }
+PACKED_MAGICS = (b"\x1f\x8b", b"BZ", b"PK")
+FINEST_PLAIN_MM, COARSEST_PLAIN_MM = 0.05, 20.0
+"""Voxels of other sizes, in a file that names no unit, are told."""
 MM_PER_CODE = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}
 """The unit of length, in the lowest three bits of `xyzt_units`: unknown, metre, mm, micrometre."""
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
@@ -149,7 +152,12 @@ def parsed_header(raw: bytes, path: Path) -> NiftiHeader:
         header = NiftiHeader(order, version, **whole)
         _check(header, path)
         return header
-    raise InputError(f"{path} is not a NIfTI file.", "a NIfTI header", "check what the file is")
+    packed = raw[:2] in PACKED_MAGICS
+    raise InputError(
+        f"{path} is not a NIfTI file{', but one that is packed once more' if packed else ''}.",
+        "a NIfTI header",
+        "unpack it once" if packed else "check what the file is",
+    )
 
 
 def truncated(path: Path, how: str) -> InputError:
@@ -329,5 +337,11 @@ def _in_mm(header: NiftiHeader, matrix: np.ndarray, path: Path, notes: list[str]
         notes.append(f"{path} names an unknown unit of length (code {code}); mm was taken.")
     elif code in UNIT_NAMES:
         notes.append(f"{path} gives its lengths in {UNIT_NAMES[code]}; they were made mm.")
+    sizes = np.linalg.norm(matrix[:3, :3], axis=0)
+    if code == 0 and not (sizes.min() >= FINEST_PLAIN_MM and sizes.max() <= COARSEST_PLAIN_MM):
+        notes.append(
+            f"{path} names no unit of length, and its voxels measure {sizes[2]:.4g} x "
+            f"{sizes[1]:.4g} x {sizes[0]:.4g}; mm was taken."
+        )
     scale = MM_PER_CODE.get(code, 1.0)
     return np.diag([scale, scale, scale, 1.0]) @ matrix

@@ -86,10 +86,10 @@ def read_nrrd(path: Path) -> Placed:
     layout = Layout(
         dtype, tuple(sizes[axis] for axis in kept), packing, _skip(fields, "byte", path)
     )
-    values = read_parts(_parts(path, fields, first_voxel, listed), layout, path)
+    values, size_notes = read_parts(_parts(path, fields, first_voxel, listed), layout, path)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         values = values.astype(np.float32)  # `check_hu` counts them
-    return Placed(values, matrix, (*notes, *_value_notes(fields, path)))
+    return Placed(values, matrix, (*notes, *size_notes, *_value_notes(fields, path)))
 
 
 def _header(path: Path) -> tuple[dict[str, str], int, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import math
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,8 +44,13 @@ class Layout:
     skip_bytes: int = 0
 
 
-def read_parts(parts: Sequence[Part], layout: Layout, source: Path) -> np.ndarray:
-    """The voxels (k, j, i) of one file or of several in turn. Raises InputError where some lack."""
+def read_parts(
+    parts: Sequence[Part], layout: Layout, source: Path
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The voxels (k, j, i) of one file or of several in turn, and notes on files that hold more.
+
+    Raises InputError where some lack.
+    """
     count = math.prod(layout.extents)
     if count % len(parts):
         raise InputError(
@@ -54,14 +60,43 @@ def read_parts(parts: Sequence[Part], layout: Layout, source: Path) -> np.ndarra
     pieces = []
     for part in parts:
         if not part.path.is_file():
-            raise InputError(
-                f"{source} keeps its voxels in {part.path.name}, and there is no {part.path}.",
-                "the header and its data file in one folder",
-                f"copy {part.path.name} beside {source.name}",
-            )
+            raise _missing(part.path, source)
         pieces.append(_piece(part, layout, share))
     values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return values.reshape(layout.extents[::-1])
+    notes = tuple(filter(None, (_surplus_note(part, layout, share) for part in parts)))
+    return values.reshape(layout.extents[::-1]), notes[:1]
+
+
+def _missing(path: Path, source: Path) -> InputError:
+    """The error for a data file that is not there, or is written otherwise."""
+    alike = path.parent.iterdir() if path.parent.is_dir() else ()
+    other = next((p.name for p in alike if p.name.lower() == path.name.lower()), None)
+    return InputError(
+        f"{source} keeps its voxels in {path.name}, and there is no {path}"
+        f"{f', but {other}' if other else ''}.",
+        "the header and its data file in one folder",
+        f"rename {other} to {path.name}" if other else f"copy {path.name} beside {source.name}",
+    )
+
+
+def _surplus_note(part: Part, layout: Layout, count: int) -> str | None:
+    """A sentence on voxels that are not packed in a file that is longer than they are."""
+    if layout.packing != "raw" or part.from_end:
+        return None
+    with part.path.open("rb") as file:
+        file.seek(part.offset_bytes)
+        _skip_lines(file, part)
+        first = file.tell() + layout.skip_bytes
+    surplus = part.path.stat().st_size - first - count * layout.dtype.itemsize
+    return surplus_note(part.path, surplus, first) if surplus > 0 else None
+
+
+def surplus_note(path: Path, surplus: int, first: int) -> str:
+    """A sentence on a file with more bytes than its header describes."""
+    return (
+        f"{path} holds {surplus} bytes more than its header describes. The voxels were taken from "
+        f"byte {first} on; if there is another header before them, they are shifted."
+    )
 
 
 def beside(source: Path, name: str) -> Path:
@@ -70,6 +105,8 @@ def beside(source: Path, name: str) -> Path:
     Raises InputError for another place.
     """
     path = Path(name.strip().strip('"').replace("\\", "/"))
+    if re.match(r"[A-Za-z]:/|//", path.as_posix()) or name.strip().startswith("\\\\"):
+        path = Path(path.name)  # where the file lay on a computer with Windows
     check_beside(source, path)
     return source.parent / path
 
@@ -96,6 +133,8 @@ def _numbered(pattern: str, first: int, last: int, step: int) -> list[str]:
     """The file names of a pattern such as `slice%03d.raw`. Raises ValueError for another."""
     if step == 0 or abs(last - first) > MOST_FILES:
         raise ValueError("its steps lead nowhere")
+    if re.search(r"%[^a-zA-Z]*\d{3}", pattern):
+        raise ValueError("its numbers would have hundreds of digits")
     try:
         return [pattern % k for k in range(first, last + (1 if step > 0 else -1), step)]
     except (TypeError, ValueError) as error:
@@ -114,8 +153,7 @@ def _piece(part: Part, layout: Layout, count: int) -> np.ndarray:
             file.seek(max(size - n_bytes, 0))
         else:
             file.seek(part.offset_bytes)
-            for _ in range(part.skip_lines):
-                file.readline()
+            _skip_lines(file, part)
         try:
             data = _bytes_of(file, layout, count)
         except (EOFError, OSError, zlib.error, ValueError) as error:
@@ -132,6 +170,18 @@ def _piece(part: Part, layout: Layout, count: int) -> np.ndarray:
 def truncated(path: Path, how: str) -> InputError:
     """The error for a file that ends too early."""
     return InputError(f"{path} is truncated: {how}.", "a whole file", "copy it again")
+
+
+def _skip_lines(file: BinaryIO, part: Part) -> None:
+    """Skip lines of text before the voxels. Raises InputError where there are fewer."""
+    for skipped in range(part.skip_lines):
+        if not file.readline():
+            raise InputError(
+                f"{part.path} ends after {skipped} lines, and its header has {part.skip_lines} of "
+                "them skipped.",
+                "voxels behind these lines",
+                "copy it again, or write the header anew",
+            )
 
 
 def _bytes_of(file: BinaryIO, layout: Layout, count: int) -> bytes:

@@ -24,6 +24,8 @@ UNIT_WORDS = {
 """What a heading says of the unit; the first that fits."""
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+MOST_LINES = 500_000
+ENDLESS_WORD = re.compile(r"[^\s;,]{400}")
 EXPECTED = "one number a view in a text file, or a .npy array of numbers"
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -51,9 +53,19 @@ def read_angle_list(path: Path | str) -> tuple[np.ndarray, str | None]:
     check_readable(path)
     if path.suffix.lower() == ".npy":
         return _of_array(path), None
-    headings, lines = _lines(_text(path), path)
+    text = _text(path)
+    if text.count("\n") > MOST_LINES or ENDLESS_WORD.search(text):
+        raise InputError(
+            f"{path} is not a list of angles: it has {text.count(chr(10)) + 1} lines, or words of "
+            "hundreds of letters.",
+            EXPECTED,
+        )
+    headings, lines = _lines(_named_column(text) or text, path)
     if not lines:
-        raise InputError(f"{path} is not a list of angles: it has no numbers.", EXPECTED)
+        first = next((f"; it begins {line.strip()[:60]!r}" for line in text.splitlines()), "")
+        raise InputError(
+            f"{path} is not a list of angles: it has no line of numbers alone{first}.", EXPECTED
+        )
     stated = next(
         (unit for unit, word in UNIT_WORDS.items() if re.search(word, headings.lower())), None
     )
@@ -109,10 +121,23 @@ def _text(path: Path) -> str:
         return data.decode("latin-1")
 
 
+def _named_column(text: str) -> str | None:
+    """The column that a heading names as angles, beside others with words such as file names."""
+    rows = [re.split(r"[;,\t]", line) for line in text.splitlines() if line.strip()]
+    if len(rows) < 2 or len(rows[0]) < 2 or {len(row) for row in rows} != {len(rows[0])}:
+        return None
+    named = [i for i, w in enumerate(rows[0]) if any(a in w.lower() for a in ANGLE_WORDS)]
+    others = [word for row in rows[1:] for i, word in enumerate(row) if i not in named]
+    if len(named) != 1 or all(re.fullmatch(f"{NUMBER}|", word.strip()) for word in others):
+        return None
+    return "\n".join(row[named[0]] for row in rows)
+
+
 def _lines(text: str, path: Path) -> tuple[str, list[_Line]]:
     """The words of headings and comments, and the lines of numbers. Raises InputError."""
     headings: list[str] = []
     lines: list[_Line] = []
+    text = re.sub(r"(?<=\d)[dD](?=[+-]\d)", "e", text.replace("\N{MINUS SIGN}", "-"))
     parted = [COMMENT.split(line, maxsplit=1) for line in text.splitlines()]
     plain = [re.sub(r"[\[\]()\"']", " ", parts[0]).strip() for parts in parted]
     decimal_comma = _has_decimal_commas(plain, path)
@@ -122,7 +147,7 @@ def _lines(text: str, path: Path) -> tuple[str, list[_Line]]:
         if decimal_comma:
             line = re.sub(r"(\d),(\d)", r"\1.\2", line)
         words = [w for w in re.split(r"[\s;,]+", line) if w not in ("", "°", "deg")]
-        words = [re.sub(r"(?<=\d)(°|deg)$", "", w) for w in words]
+        words = [re.sub(r"(?<=\d)(°|deg|:)$", "", w) for w in words]
         odd = [w for w in words if not re.fullmatch(f"{NUMBER}|[+-]?(nan|inf)", w, re.IGNORECASE)]
         if not odd and words:
             lines.append(_Line(number, words))
@@ -130,7 +155,7 @@ def _lines(text: str, path: Path) -> tuple[str, list[_Line]]:
             headings.append(parts[0])
         elif odd:
             raise InputError(
-                f"{path} is not a list of angles: line {number} has {odd[0]!r}.", EXPECTED
+                f"{path} is not a list of angles: line {number} has {odd[0][:60]!r}.", EXPECTED
             )
     return "\n".join(headings), lines
 
@@ -175,7 +200,7 @@ def _column(table: np.ndarray, headings: str) -> np.ndarray | None:
         return None
     if not others:  # every column counts, as angles in steps of one degree do
         return table[:, -1]
-    return table[:, others[0]] if len(others) == 1 else None
+    return table[:, others[0]] if len(others) == 1 and table.shape[1] == 2 else None
 
 
 def _counts(column: np.ndarray) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 from diffusionblend.errors import InputError
 from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
 
-FLAT_WORDS = ("flat", "white", "open", "bright", "gain", "ff", "ob")
-DARK_WORDS = ("dark", "df", "dc", "offset")
+FLAT_WORDS = ("flat", "white", "open", "bright", "gain", "ff", "ob", "ref", "blank", "empty", "air")
+DARK_WORDS = ("dark", "df", "dc", "di", "offset")
 """A word of a file's name that begins so (two letters: that is so) marks flats and darks."""
 FEW = 10
 """Files of one pattern from which on another one among them, of a tenth as many, is odd."""
@@ -57,8 +57,12 @@ def sorted_by_kind(paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
-    """By the numbers in their names, so that 2 comes before 10, and -1.5 before +0.5."""
+    """By the numbers in their names, so that 2 comes before 10, -1.5 before +0.5, and 0a before 10
+    where they count in hexadecimal digits.
+    """
     found = list(paths)
+    if _are_hexadecimal(found):
+        return sorted(found, key=lambda p: p.stem.lower())
     signs = _signed_places(found)
     return sorted(found, key=lambda p: (_key(p.name, signs), p.name))
 
@@ -126,6 +130,21 @@ def _has_word(path: Path, words: tuple[str, ...]) -> bool:
     name = path.name if path.is_dir() else path.stem
     parts = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
     return any(p == w or (len(w) > 2 and p.startswith(w)) for p in parts for w in words)
+
+
+def _are_hexadecimal(paths: Sequence[Path]) -> bool:
+    """Whether names, all of one length, differ in hexadecimal digits alone."""
+    stems = [p.stem.lower() for p in paths]
+    if len({len(stem) for stem in stems}) != 1:
+        return False
+    letters = enumerate(zip(*stems, strict=True))
+    same = next((i for i, found in letters if len(set(found)) > 1), 0)
+    digits = [stem[same:] for stem in stems]
+    return (
+        all(re.fullmatch("[0-9a-f]+", d) for d in digits)
+        and any(re.search("[a-f]", d) for d in digits)
+        and any(re.search("[0-9]", d) for d in digits)
+    )
 
 
 NUMBER = re.compile(r"(\d+(?:\.\d+)?)")

@@ -24,8 +24,17 @@ PARAMETERS = {
     "source_to_detector_mm": "distanceSourceDetector",
 }
 FACTS = {"project": "projectName", "scanner": "scanner", "voltage_kv": "voltage", "date": "date"}
-READ_ERRORS = (ValueError, TypeError, IndexError, OSError, EOFError, zlib.error)
+READ_ERRORS = (
+    NotImplementedError,
+    ValueError,
+    TypeError,
+    IndexError,
+    OSError,
+    EOFError,
+    zlib.error,
+)
 """What SciPy raises on damaged files; IndexError before 1.14."""
+HDF5_SIGNATURE, HDF5_AT = b"\x89HDF\r\n\x1a\n", (0, 512)
 LAYOUT = "a MATLAB file of the challenge, with CtDataFull or CtDataLimited"
 
 
@@ -77,13 +86,22 @@ def read_matlab(path: Path | str) -> dict[str, Any]:
     from scipy.io.matlab import MatReadError
 
     check_readable(path)
+    _check_version(path)
     try:
         return loadmat(path, simplify_cells=True)
-    except NotImplementedError as error:  # version 7.3 is HDF5
-        raise InputError(
-            f"{path} is a MATLAB file of version 7.3.", "version 5 to 7", "save it with '-v7'"
-        ) from error
     except (MatReadError, *READ_ERRORS) as error:
         raise InputError(
             f"{path} could not be read as a MATLAB file: {error}.", LAYOUT, "copy it again"
         ) from error
+
+
+def _check_version(path: Path | str) -> None:
+    """Raises InputError for MATLAB 7.3, which is HDF5, mostly behind 512 bytes of its own."""
+    with Path(path).open("rb") as file:
+        start = file.read(HDF5_AT[-1] + len(HDF5_SIGNATURE))
+    if any(start.startswith(HDF5_SIGNATURE, place) for place in HDF5_AT):
+        raise InputError(
+            f"{path} is a MATLAB file of version 7.3 (HDF5).",
+            "version 5 to 7",
+            "save it with '-v7'",
+        )

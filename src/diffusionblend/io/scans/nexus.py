@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 DEFINITION = "NXtomo"
 DETECTOR = "instrument/detector"
 DATA, KEY = f"{DETECTOR}/data", f"{DETECTOR}/image_key"
+CONTROL = f"{DETECTOR}/image_key_control"
+"""As the key, but -1 for views at angles measured before, taken to see whether the object moved."""
+ALIGNMENT_KEY, NO_KEY = -1, 3
+FLIPS = ("x_flipped", "y_flipped")
 ANGLES = "sample/rotation_angle"
 PIXEL_SIZES = {"column_mm": f"{DETECTOR}/x_pixel_size", "row_mm": f"{DETECTOR}/y_pixel_size"}
 TRANSFORMATIONS = "sample/transformations"
@@ -63,11 +67,14 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
                 if options.image_key is None
                 else read_image_key(options.image_key)[0]
             )
+            if options.image_key is None:
+                keys = _without_alignment(entry, keys, notes)
             angles, kinds = split_by_key(keys, angles, len(data), path)
         else:
             kinds = {PROJECTION_KEY: np.arange(len(data))}
             _check_without_key(entry, path, options)
             notes.append(f"{path.name} has no image key: all its frames are taken as views")
+        notes += _flip_notes(entry)
         rows, columns = options.window.of_detector(*data.shape[1:])
         frames = {k: data[i, rows, columns] for k, i in _taken(kinds, options).items() if len(i)}
         sizes = _pixel_sizes(entry, notes)
@@ -163,6 +170,30 @@ def _keys(entry: h5py.Group, path: Path) -> np.ndarray:
     if keys is None:
         raise InputError(f"{path} has no {entry.name}/{KEY}.", "a key for every frame")
     return keys[()].round().astype(int)
+
+
+def _without_alignment(entry: h5py.Group, keys: np.ndarray, notes: list[str]) -> np.ndarray:
+    """The keys, in which views that were taken again for comparison are none."""
+    control = find_dataset(entry, CONTROL, (1,)) if CONTROL in entry else None
+    if control is None or len(control) != len(keys):
+        return keys
+    again = (control[()].round() == ALIGNMENT_KEY) & (keys == PROJECTION_KEY)
+    if again.any():
+        notes.append(
+            f"{int(again.sum())} view(s) for alignment, which image_key_control marks, are left out"
+        )
+    return np.where(again, NO_KEY, keys)
+
+
+def _flip_notes(entry: h5py.Group) -> list[str]:
+    """Sentences on frames that the file says are mirrored, which are taken as they are."""
+    found = [entry[f"{DETECTOR}/{name}"] for name in FLIPS if f"{DETECTOR}/{name}" in entry]
+    names = [d.name.rsplit("/")[-1] for d in found if np.size(d[()]) == 1 and bool(np.ravel(d)[0])]
+    return [
+        f"the file has {name}: its frames are mirrored, and so is the volume, which is made of "
+        "them as they are"
+        for name in names
+    ]
 
 
 def _own_angles(entry: h5py.Group) -> tuple[np.ndarray | None, str | None]:

@@ -19,8 +19,11 @@ from diffusionblend.io.scans.options import ReadOptions, chosen_angles
 DATA, FLATS, DARKS = "data", "flats", "darks"
 OTHER_NAMES = {
     DATA: ("projections", "proj", "projs", "tomo", "sinogram", "sinograms", "views", "arr_0"),
-    FLATS: ("flat", "white", "data_white", "open_beam"),
-    DARKS: ("dark", "data_dark"),
+    FLATS: (
+        *("flat", "white", "data_white", "open_beam", "flatfield", "flat_field", "flat_fields"),
+        *("white_field", "whites", "blank", "air", "gain", "ff", "I0", "i0"),
+    ),
+    DARKS: ("dark", "data_dark", "dark_field", "dark_fields", "dark_current", "offset", "df"),
 }
 ANGLES = {
     "angles_rad": "radians",
@@ -62,6 +65,7 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
         for name in (FLATS, DARKS)
         if name in arrays
     }
+    unread = [name for name in arrays if name not in KNOWN]
     return RawScan(
         data=data[views, rows, columns],
         values=options.values or "counts",
@@ -69,6 +73,9 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
         facts={"format": "NumPy"},
         flats=frames.get(FLATS),
         darks=frames.get(DARKS),
+        notes=(f"{path.name} also holds {', '.join(unread)}, which was not read",)
+        if unread
+        else (),
         **options.window.place(*data.shape[1:]),
     )
 

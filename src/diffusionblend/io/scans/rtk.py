@@ -2,13 +2,16 @@
 
 RTK's axis of rotation is y, and at gantry angle 0 its source lies on the z axis (RTK's manual,
 "3D circular projection geometry"; Rit et al. 2014). With x = x, y = -z, z = y in our axes, its
-angle is ours, and detector columns and rows are ours.
+angle is ours, and detector columns and rows are ours. In the frame that turns with the gantry, by
+the angles in the plane of the panel, out of it and of the gantry, the source is at (SourceOffsetX,
+SourceOffsetY, source to axis) and the panel in the plane z = source to axis - source to detector,
+moved by ProjectionOffsetX and Y.
 """
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import numpy as np
 
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.vectors import Triples, VectorGeometry, triples
 from diffusionblend.io.atomic import check_readable
 from diffusionblend.io.scans.options import ReadOptions
 
@@ -34,8 +38,10 @@ SAME_PLACE = 1e-4
 def read_rtk_projections(path: Path | str, options: ReadOptions) -> RawScan:
     """A cone-beam scan of RTK: its projections and the geometry that `options` name.
 
-    Floats are line integrals, whole numbers counts, unless `options.values` says. Raises
-    InputError for a geometry other than a circle with a flat panel that stands still beside it.
+    Floats are line integrals, whole numbers counts, unless `options.values` says. A circle with a
+    flat panel that stands still has its distances and centres; where the panel is tilted, or
+    anything but the angle varies over the views, `panels` has all. Raises InputError for curved
+    detectors and parallel beams.
     """
     path = Path(path)
     data, spacing_mm, origin_mm = _image(path)
@@ -45,36 +51,121 @@ def read_rtk_projections(path: Path | str, options: ReadOptions) -> RawScan:
             "RTK's geometry of them (.xml)",
             "--rtk-geometry FILE.xml; for others save the array as .npy",
         )
-    geometry = _geometry(options.rtk_geometry)
-    angles = geometry.pop("angles_degrees")
-    if len(angles) != len(data):
+    views = _views(options.rtk_geometry)
+    if len(views.degrees) != len(data):
         raise InputError(
-            f"{path} has {len(data)} views, and {options.rtk_geometry} {len(angles)}.",
+            f"{path} has {len(data)} views, and {options.rtk_geometry} {len(views.degrees)}.",
             "an angle for every view",
             "the geometry of this very scan",
         )
     n_rows, n_columns = data.shape[1:]
-    views = options.window.views
     rows, columns = options.window.of_detector(n_rows, n_columns)
-    offset_x, offset_y, source_x, source_y = (geometry.pop(name) for name in OFFSETS)
-    # where the plane of the source and the axis are seen, of our detector at magnification
-    magnified = geometry[DISTANCES[1]] / geometry[DISTANCES[0]]
-    axis_mm = source_x - source_x * magnified - offset_x
-    row_mm = source_y - offset_y
+    first = (rows.start, columns.start)
     is_float = np.issubdtype(data.dtype, np.floating)
+    picked = options.window.views
+    part = data[picked, rows, columns]
+    placed: dict[str, Any]
+    if views.is_circle:
+        placed = _circle(views, spacing_mm, origin_mm, first)
+    else:
+        whole = _panels(views, spacing_mm, origin_mm, (n_rows, n_columns))
+        panels = whole.of_views(np.arange(len(data))[picked])
+        placed = {"panels": panels.of_detector(first, part.shape[1:])}
     return RawScan(
-        data=data[views, rows, columns],
+        data=part,
         values=options.values or ("lines" if is_float else "counts"),
-        angles_rad=np.radians(angles)[views],
-        column_mm=spacing_mm[0],
-        row_mm=spacing_mm[1],
-        centre_column=(axis_mm - origin_mm[0]) / spacing_mm[0] - columns.start,
-        centre_row=(row_mm - origin_mm[1]) / spacing_mm[1] - rows.start,
-        source_to_axis_mm=geometry[DISTANCES[0]],
-        source_to_detector_mm=geometry[DISTANCES[1]],
-        axis_shift_mm=-source_x,
+        angles_rad=np.radians(views.degrees)[picked],
         facts={"format": "RTK"},
+        **placed,
         **options.window.place(n_rows, n_columns),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """RTK's parameters of every view by their names, (view,) each, and the gantry's angles."""
+
+    degrees: np.ndarray
+    of: dict[str, np.ndarray]
+
+    @property
+    def is_circle(self) -> bool:
+        """Whether nothing but the gantry's angle varies, and the panel is not tilted."""
+        still = all(np.ptp(self.of[name]) <= SAME_MM for name in (*DISTANCES, *OFFSETS))
+        tilts = [(self.of[name] + 180) % 360 - 180 for name in TURNS]
+        return still and all(np.abs(tilt).max() <= SAME_DEGREES for tilt in tilts)
+
+    def rotations(self) -> np.ndarray:
+        """From RTK's frame to that of the panel of each view, (view, 3, 3)."""
+        in_plane, out_of_plane = (np.radians(self.of[name]) for name in TURNS)
+        gantry = np.radians(self.degrees)
+        return _rotations(2, -in_plane) @ _rotations(0, -out_of_plane) @ _rotations(1, -gantry)
+
+
+def _rotations(axis: int, angles_rad: np.ndarray) -> np.ndarray:
+    """Rotations about x, y or z, (angle, 3, 3)."""
+    one, other = (axis + 1) % 3, (axis + 2) % 3
+    found = np.zeros((len(angles_rad), 3, 3))
+    found[:, axis, axis] = 1.0
+    found[:, one, one] = found[:, other, other] = np.cos(angles_rad)
+    found[:, other, one] = np.sin(angles_rad)
+    found[:, one, other] = -found[:, other, one]
+    return found
+
+
+def _circle(
+    views: _Views,
+    spacing_mm: tuple[float, ...],
+    origin_mm: tuple[float, ...],
+    first: tuple[int, int],
+) -> dict[str, float]:
+    """The lengths and centres of a circular scan, by the names of a RawScan.
+
+    first: row and column of the detector that are the first of the data.
+    """
+    single = {name: float(values.mean()) for name, values in views.of.items()}
+    to_axis, to_detector = (single[name] for name in DISTANCES)
+    offset_x, offset_y, source_x, source_y = (single[name] for name in OFFSETS)
+    # where the plane of the source and the axis are seen, of our detector at magnification
+    axis_mm = source_x - source_x * to_detector / to_axis - offset_x
+    row_mm = source_y - offset_y
+    return {
+        "column_mm": spacing_mm[0],
+        "row_mm": spacing_mm[1],
+        "centre_column": (axis_mm - origin_mm[0]) / spacing_mm[0] - first[1],
+        "centre_row": (row_mm - origin_mm[1]) / spacing_mm[1] - first[0],
+        "source_to_axis_mm": to_axis,
+        "source_to_detector_mm": to_detector,
+        "axis_shift_mm": -source_x,
+    }
+
+
+def _panels(
+    views: _Views,
+    spacing_mm: tuple[float, ...],
+    origin_mm: tuple[float, ...],
+    shape: tuple[int, int],
+) -> VectorGeometry:
+    """Source and panel of every view, in our axes."""
+    to_axis, to_detector = (views.of[name] for name in DISTANCES)
+    offset_x, offset_y, source_x, source_y = (views.of[name] for name in OFFSETS)
+    back = views.rotations().transpose(0, 2, 1)
+    middle = [
+        o + (n - 1) / 2 * s for o, n, s in zip(origin_mm, shape[::-1], spacing_mm, strict=True)
+    ]
+
+    def placed(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Triples:
+        x, y, z = (back @ np.stack([x, y, z], axis=1)[:, :, None])[:, :, 0].T
+        return triples(np.stack([x, -z, y], axis=1))
+
+    zero = np.zeros(len(back))
+    return VectorGeometry(
+        sources_mm=placed(source_x, source_y, to_axis),
+        detectors_mm=placed(middle[0] + offset_x, middle[1] + offset_y, to_axis - to_detector),
+        column_steps_mm=placed(zero + spacing_mm[0], zero, zero),
+        row_steps_mm=placed(zero, zero + spacing_mm[1], zero),
+        n_rows=shape[0],
+        n_columns=shape[1],
     )
 
 
@@ -106,8 +197,8 @@ def _image(path: Path) -> tuple[np.ndarray, tuple[float, ...], tuple[float, ...]
     return sitk.GetArrayFromImage(image), image.GetSpacing()[:2], image.GetOrigin()[:2]
 
 
-def _geometry(path: Path) -> dict[str, Any]:
-    """Distances and offsets by RTK's names, and the angles. Raises InputError for what varies."""
+def _views(path: Path) -> _Views:
+    """The parameters of every view. Raises InputError for what is no cone beam on a flat panel."""
     check_readable(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -127,19 +218,23 @@ def _geometry(path: Path) -> dict[str, Any]:
             f"{path} is not a geometry of RTK: {error}.",
             f"a file of {ROOT}, as rtksimulatedgeometry and others write it",
         ) from error
-    for name in (*DISTANCES, *OFFSETS):
-        _check_constant(path, name, found[name], SAME_MM)
-    for name in TURNS:
-        _check_constant(path, name, (found[name] + 180) % 360 - 180, SAME_DEGREES, zero=True)
-    _check_constant(path, RADIUS, radius, SAME_MM, zero=True)
-    single: dict[str, Any] = {n: float(v.mean()) for n, v in found.items() if n not in TURNS}
-    if not all(single[name] > 0 for name in DISTANCES):
+    if not all(np.isfinite(values).all() for values in (angles, *found.values())):
+        raise InputError(f"{path} has parameters that are not finite.", "finite numbers")
+    if np.abs(radius).max() > SAME_MM:
         raise InputError(
-            f"{path} has the distances {single[DISTANCES[0]]:g} and {single[DISTANCES[1]]:g} mm.",
+            f"{path} has {RADIUS} from {radius.min():g} to {radius.max():g}.",
+            "0 in all views: a flat panel",
+            "a VectorGeometry made view by view, in Python (docs/file-layouts.md)",
+        )
+    if not all((found[name] > 0).all() for name in DISTANCES):
+        shown = " and ".join(f"{found[name].min():g}" for name in DISTANCES)
+        raise InputError(
+            f"{path} has the distances {shown} mm.",
             "a cone beam, whose source is before the axis and the detector",
         )
-    _check_matrices(path, single, angles, parsed)
-    return single | {"angles_degrees": angles}
+    geometry = _Views(angles, found)
+    _check_matrices(path, geometry, parsed)
+    return geometry
 
 
 def _values(root: Any, views: list[Any], name: str) -> np.ndarray:
@@ -148,40 +243,27 @@ def _values(root: Any, views: list[Any], name: str) -> np.ndarray:
     return np.array([float(view.findtext(name, common)) for view in views])
 
 
-def _check_constant(
-    path: Path, name: str, values: np.ndarray, tolerance: float, *, zero: bool = False
-) -> None:
-    """Raises InputError where a parameter varies over the views, or is not 0 where it has to be."""
-    low, high = float(values.min()), float(values.max())
-    if high - low > tolerance or (zero and max(abs(low), abs(high)) > tolerance):
-        raise InputError(
-            f"{path} has {name} from {low:g} to {high:g}.",
-            f"{'0' if zero else 'one value'} in all views: a circle and a flat panel",
-            "a VectorGeometry made view by view, in Python (docs/file-layouts.md)",
-        )
-
-
-def _check_matrices(
-    path: Path, single: dict[str, Any], angles: np.ndarray, matrices: list[np.ndarray | None]
-) -> None:
+def _check_matrices(path: Path, views: _Views, matrices: list[np.ndarray | None]) -> None:
     """Raises InputError where a view's own matrix projects elsewhere than its parameters say."""
-    to_axis, to_detector = (single[name] for name in DISTANCES)
-    offset_x, offset_y, source_x, source_y = (single[name] for name in OFFSETS)
-    point = np.array((0.1, 0.05, 0.07)) * to_axis
-    for view, (degrees, matrix) in enumerate(zip(angles, matrices, strict=True)):
+    rotations = views.rotations()
+    for view, matrix in enumerate(matrices):
         if matrix is None:
             continue
-        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        x, z = cos * point[0] - sin * point[2], sin * point[0] + cos * point[2]
+        to_axis, to_detector = (views.of[name][view] for name in DISTANCES)
+        offset_x, offset_y, source_x, source_y = (views.of[name][view] for name in OFFSETS)
+        point = np.array((0.1, 0.05, 0.07)) * to_axis
+        x, y, z = rotations[view] @ point
         scale = to_detector / (to_axis - z)
         by_parameters = np.array(
             (
                 (x - source_x) * scale + source_x - offset_x,
-                (point[1] - source_y) * scale + source_y - offset_y,
+                (y - source_y) * scale + source_y - offset_y,
             )
         )
         projected = matrix @ np.append(point, 1.0)
-        if np.abs(projected[:2] / projected[2] - by_parameters).max() > SAME_PLACE * to_detector:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            apart = np.abs(projected[:2] / projected[2] - by_parameters).max()
+        if not apart <= SAME_PLACE * to_detector:
             raise InputError(
                 f"{path} contradicts itself: the matrix of view {view} projects a point to "
                 f"{(projected[:2] / projected[2]).round(2).tolist()} mm, its parameters to "

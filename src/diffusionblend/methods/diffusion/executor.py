@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,6 +43,7 @@ class Executor:
 
     def __post_init__(self) -> None:
         self.stopwatch = Stopwatch(self.device)
+        self._most_blocks = self.batch_blocks  # slabs stay as they are for all processes
 
     def denoise(
         self,
@@ -147,7 +149,23 @@ class Executor:
         """x0 and eps (z, y, x) of a slab, its blocks in batches of `batch_blocks`."""
         prior = self.prior if partition.axis == AXIAL else self.coronal_prior
         assert prior is not None, "a partition into coronal slices needs their prior"
-        batches = partition.blocks.split(self.batch_blocks)
+        while True:
+            try:
+                parts = self._in_batches(prior, x_t, i, partition)
+                break
+            except torch.OutOfMemoryError:
+                if min(self.batch_blocks, self._most_blocks, len(partition.blocks)) == 1:
+                    raise
+            self._take_smaller_batches(len(partition.blocks))
+        x0, eps = (torch.cat(part) for part in zip(*parts, strict=True))
+        n_slices = x_t.shape[partition.axis]
+        return partition.scatter(x0, n_slices), partition.scatter(eps, n_slices)
+
+    def _in_batches(
+        self, prior: BlockDenoiser, x_t: torch.Tensor, i: int, partition: Partition
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """x0 and eps of the blocks (block, slice, y, x), batch by batch."""
+        batches = partition.blocks.split(min(self.batch_blocks, self._most_blocks))
         parts = []
         for blocks in batches:
             position = partition.code * self.position_unit
@@ -162,9 +180,18 @@ class Executor:
                 parts += side_by_side(partial(_denoise, prior, *arguments[1:]), shares)
             else:
                 parts.append(prior.denoise(*arguments))
-        x0, eps = (torch.cat(part) for part in zip(*parts, strict=True))
-        n_slices = x_t.shape[partition.axis]
-        return partition.scatter(x0, n_slices), partition.scatter(eps, n_slices)
+        return parts
+
+    def _take_smaller_batches(self, n_blocks: int) -> None:
+        """Half as many blocks a batch from now on; the result does not depend on it."""
+        self._most_blocks = min(self.batch_blocks, self._most_blocks, n_blocks) // 2
+        warnings.warn(
+            f"The GPU's memory was too small for the batch; {self._most_blocks} blocks are taken "
+            "at a time from now on.",
+            stacklevel=2,
+        )
+        if torch.device(self.device).type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def _denoise(

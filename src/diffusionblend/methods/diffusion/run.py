@@ -56,7 +56,10 @@ def sample_volume(
         state = _started(method, loop, problem, generator, start)
     else:
         generator.set_state(state.generator.cpu())
-    state.move(home_of_volume(priors["prior"], problem.shape))
+    home = execution.ranks.of_first(str(home_of_volume(priors["prior"], problem.shape)))
+    if torch.device(home).type != "cpu":
+        home = str(priors["prior"].device)  # each process its own card
+    state.move(torch.device(home))
     if execution.on_estimate is not None:
         state.estimate = torch.zeros_like(state.x)
     loop.consistency.restore(state.variables)
@@ -164,7 +167,9 @@ def _executor(
         prior.for_grid(grid),
         times,
         list(islice(method.partitions(problem.shape, prior), len(times))),
-        batch_blocks=execution.batch_blocks or batch_that_fits(prior, problem.shape),
+        batch_blocks=execution.ranks.of_first(
+            execution.batch_blocks or batch_that_fits(prior, problem.shape)
+        ),
         device=prior.device,
         ranks=execution.ranks,
         position_unit=grid.spacing_mm[0] if prior.code_unit == "mm" else 1.0,

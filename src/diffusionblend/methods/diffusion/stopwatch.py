@@ -13,7 +13,8 @@ class Stopwatch:
     """Seconds by part. On a GPU by events, read once at the end, so that nothing waits."""
 
     def __init__(self, device: torch.device | str) -> None:
-        self._cuda = torch.device(device).type == "cuda"
+        self._device = torch.device(device)
+        self._cuda = self._device.type == "cuda"
         self._seconds: dict[str, float] = {}
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
 
@@ -22,9 +23,10 @@ class Stopwatch:
         """Add the time of the block to a part."""
         if self._cuda:
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
+            stream = torch.cuda.current_stream(self._device)
+            start.record(stream)
             yield
-            end.record()
+            end.record(stream)
             self._events.append((name, start, end))
         else:
             started = time.perf_counter()
@@ -34,7 +36,7 @@ class Stopwatch:
     def seconds(self) -> dict[str, float]:
         """Seconds by part until now; waits for the GPU."""
         if self._events:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self._device)
         for name, start, end in self._events:
             self._add(name, start.elapsed_time(end) / 1000)
         self._events.clear()

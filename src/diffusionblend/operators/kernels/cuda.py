@@ -6,6 +6,8 @@ with atomics, in no fixed order, so that its last digit may differ from run to r
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import triton
@@ -14,6 +16,8 @@ import triton.language as tl
 RAYS_PER_PROGRAM = 128
 SLICEWISE_RAYS_PER_PROGRAM = 8
 MOST_SLICES_PER_PROGRAM = 64
+KEPT_TABLES = 64
+"""Geometries whose views stay on the device."""
 OPTIONS = {"enable_fp_fusion": True}
 """Of every launch; said, because Triton's default is to change."""
 
@@ -81,15 +85,22 @@ def _launch(
 ) -> None:
     """Run a kernel over all rays of (view, row, column)."""
     _, n_rows, n_columns = lines.shape
-    # as tensors, since a kernel takes plain numbers in single precision
-    doubles = {"device": lines.device, "dtype": torch.float64}
-    lengths = torch.tensor([*spacing_mm, scale], **doubles)
-    places = torch.tensor(views, **doubles)
+    lengths = _on_device(np.array([*spacing_mm, scale], np.float64).tobytes(), lines.device)
+    places = _on_device(np.ascontiguousarray(views, np.float64).tobytes(), lines.device)
     n_rays = lines.numel()
     grid = (triton.cdiv(n_rays, RAYS_PER_PROGRAM),)
     arguments = (lines, volume, places, lengths, n_rays, n_rows, n_columns, *volume.shape)
     with torch.cuda.device_of(lines):
         kernel[grid](*arguments, PARALLEL=parallel, RAYS=RAYS_PER_PROGRAM, **OPTIONS)
+
+
+@lru_cache(maxsize=KEPT_TABLES)
+def _on_device(doubles: bytes, device: torch.device) -> torch.Tensor:
+    """Numbers on a device, sent once, since sending waits for what the device is at.
+
+    As a tensor, since a kernel takes plain numbers in single precision.
+    """
+    return torch.frombuffer(bytearray(doubles), dtype=torch.float64).to(device)
 
 
 def _launch_slices(

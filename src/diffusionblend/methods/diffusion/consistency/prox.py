@@ -133,10 +133,10 @@ def squared_norm(operator: XRayTransform | MaskedTransform) -> float:
 
 
 def memory_for_factors(device: torch.device | str) -> float:
-    """Bytes that a dense factor may take: half of what is free on a device."""
+    """Bytes that a dense factor may take: half of a GPU's, or of what is free on the host."""
     import torch
 
     if torch.device(device).type == "cuda":
-        return SHARE_OF_FREE * torch.cuda.mem_get_info(device)[0]
+        return SHARE_OF_FREE * torch.cuda.get_device_properties(device).total_memory
     available = available_memory_bytes()
     return math.inf if available is None else SHARE_OF_FREE * available

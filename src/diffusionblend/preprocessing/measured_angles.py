@@ -1,0 +1,119 @@
+"""What views give away of their angles: an end measured twice, half a turn, a stopped stage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
+from diffusionblend.geometry.turning import turns_wholly
+
+UNEVEN_STEPS = 0.1
+"""Steps that differ by more of their median are not even."""
+AS_GOOD_AS_SAME = 0.6
+"""Of what neighbouring views differ by, below which two views are of one angle."""
+SMOOTHED = 16
+"""One part in so many of the columns is averaged before views are compared."""
+FEWEST_EVEN, FEWEST_STOPPED = 8, 3
+GROWING = 1.5
+"""Views of one angle whose first and last differ by so many times what neighbours do have moved."""
+OFF_THE_MIDDLE = 0.8
+"""Of the longer side of a detector, below which its shorter one is told to be short."""
+AIR_SHARE = 0.12
+"""Of the high line integrals, below which the ends of a detector see air."""
+
+
+def angle_notes(
+    lines: np.ndarray, angles_rad: np.ndarray, axis_column: float | None = None
+) -> list[str]:
+    """Sentences on views (view, row, column) that contradict their angles.
+
+    axis_column: of a parallel beam, in which the view at 180 degrees mirrors the first.
+    """
+    found = (_both_ends(lines, angles_rad, axis_column), _stopped(lines, angles_rad))
+    return [note for note in found if note is not None]
+
+
+def offset_note(lines: np.ndarray, geometry: ParallelBeam | FanBeam | ConeBeam) -> str | None:
+    """A sentence on a detector to one side of the axis, of an object that it does not see whole.
+
+    None over a whole turn, where the opposite rays measure what one side does not see.
+    """
+    place = geometry.column_positions_mm - geometry.axis_position_mm
+    half_mm = geometry.column_mm / 2
+    reach = np.array((half_mm - place.min(), half_mm + place.max()))
+    short, long = float(reach.min()), float(reach.max())
+    if turns_wholly(geometry.angles_rad) or not 0 < short < OFF_THE_MIDDLE * long:
+        return None
+    end = slice(0, 2) if reach[0] < reach[1] else slice(-2, None)
+    high = np.percentile(lines, 95)
+    if not float(np.median(lines[:, :, end].mean(axis=2))) > AIR_SHARE * high > 0:
+        return None
+    return (
+        f"the detector reaches {short:.4g} mm to one side of the axis and {long:.4g} mm to the "
+        "other, the object is wider, and the views go less than once around: lines beyond the "
+        "short side are measured from one side or not at all, so that FBP and FDK are wrong. Views "
+        "over 360 degrees complete them; else take admm-tv, cgls or sirt with a size that holds "
+        "the whole object"
+    )
+
+
+def _both_ends(lines: np.ndarray, angles_rad: np.ndarray, axis_column: float | None) -> str | None:
+    """Whether the last view is the first one again, though its angle is a step short of that."""
+    steps = np.diff(angles_rad)
+    step = float(np.median(steps)) if len(steps) else 0.0
+    if len(lines) < FEWEST_EVEN or np.abs(steps - step).max() > UNEVEN_STEPS * abs(step):
+        return None
+    for arc, again in ((2 * math.pi, lines[-1]), (math.pi, _mirrored(lines[-1], axis_column))):
+        covered = len(lines) * abs(step)
+        if again is None or abs(covered - arc) > abs(step) / 2:
+            continue
+        neighbours = _apart(lines[0], lines[1])
+        if _apart(lines[0], again) < AS_GOOD_AS_SAME * neighbours:
+            n_views, degrees = len(lines), round(math.degrees(arc))
+            return (
+                f"the last view {'mirrors' if arc < 4 else 'is'} the first, so that the {n_views} "
+                f"views seem to cover {degrees} degrees with both ends, in steps of "
+                f"{degrees / (n_views - 1):.4g} and not {math.degrees(abs(step)):.4g} degrees: "
+                "give their angles"
+            )
+    return None
+
+
+def _apart(view: np.ndarray, other: np.ndarray) -> float:
+    """How far two views (row, column) differ, smoothed, where both are known."""
+    width = max(1, view.shape[1] // SMOOTHED)
+    sums = np.cumsum(np.pad(view - other, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
+    means = (sums[:, width:] - sums[:, :-width]) / width
+    return float(np.sqrt(np.square(means).mean()))
+
+
+def _mirrored(view: np.ndarray, axis_column: float | None) -> np.ndarray | None:
+    """A view (row, column) as seen from the other side; 0, as air, where it was not measured."""
+    if axis_column is None:
+        return None
+    columns = np.arange(view.shape[1])
+    wanted = 2 * axis_column - columns
+    return np.stack([np.interp(wanted, columns, row, 0.0, 0.0) for row in view])
+
+
+def _stopped(lines: np.ndarray, angles_rad: np.ndarray) -> str | None:
+    """Whether views of one angle move on, as of a stage whose read-out stopped."""
+    ends = np.flatnonzero(np.diff(angles_rad) != 0) + 1
+    stopped, first = 0, None
+    for group in np.split(np.arange(len(angles_rad)), ends):
+        if len(group) < FEWEST_STOPPED:
+            continue
+        whole, neighbour = (
+            float(np.abs(lines[group[0]] - lines[group[i]]).mean()) for i in (-1, 1)
+        )
+        if whole > GROWING * neighbour:
+            stopped += len(group)
+            first = int(group[0]) if first is None else first
+    if not stopped:
+        return None
+    return (
+        f"{stopped} views have the angle of the one before and differ more and more, the first is "
+        f"view {first}: their angles were not recorded; FBP counts them as one direction"
+    )

@@ -1,0 +1,98 @@
+"""The volume of a scan whose panels are given view by view, and what such a scan leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.vectors import VectorGeometry
+from diffusionblend.preprocessing.settings import PrepareSettings
+
+STATED = (
+    "source_to_axis_mm",
+    "source_to_detector_mm",
+    "column_mm",
+    "row_mm",
+    "centre_column",
+    "centre_row",
+)
+TOLD = (
+    "the panels are given view by view, as no circle with an upright panel describes them: FBP and "
+    "FDK cannot take that; cgls, sirt, admm-tv and the diffusion methods can"
+)
+
+
+@dataclass(frozen=True)
+class Middles:
+    """What the views see of the axis' middle: half the width in mm that all of them see, the
+    magnification there, and the height in mm of the panels' middle row.
+    """
+
+    half_mm: float
+    magnification: float
+    height_mm: float
+
+
+def panel_scan(scan: RawScan, settings: PrepareSettings) -> tuple[VectorGeometry, Grid]:
+    """The geometry about the volume's middle, and the volume: square slices about the axis, one for
+    each row, as wide as all views see. Raises InputError for settings that the panels decide.
+    """
+    stated = [f"--{n.replace('_', '-')}" for n in STATED if getattr(settings, n) is not None]
+    stated += ["--reverse-angles"] * settings.reverse_angles
+    if settings.geometry not in ("auto", "cone"):
+        stated.append("--geometry")
+    if stated:
+        raise InputError(
+            f"{stated[0]} was given for a scan whose source and panel are known view by view.",
+            "one of them",
+            "leave it out",
+        )
+    panels = scan.panels
+    assert panels is not None
+    seen = _middles(panels)
+    u, v = (np.linalg.norm(s, axis=1).mean() for s in (panels.column_steps_mm, panels.row_steps_mm))
+    pixel_mm = settings.pixel_mm
+    if pixel_mm is None:
+        pixel_mm = u / seen.magnification
+        if settings.size is not None:
+            pixel_mm = 2 * seen.half_mm / settings.size
+    size = settings.size or max(1, int(2 * seen.half_mm / pixel_mm + 1e-6))
+    spacing_mm = (float(v / seen.magnification), float(pixel_mm), float(pixel_mm))
+    half = [-(n - 1) / 2 * s for n, s in zip((panels.n_rows, size, size), spacing_mm, strict=True)]
+    half[0] += seen.height_mm
+    grid = Grid(
+        shape=(panels.n_rows, size, size),
+        spacing_mm=spacing_mm,
+        origin_mm=(half[2], half[1], half[0]),
+    )
+    return panels.moved(0.0, 0.0, seen.height_mm), grid
+
+
+def _middles(panels: VectorGeometry) -> Middles:
+    """Where the middle of the axis is seen. Raises InputError where a view does not see it."""
+    sources, middles, u, v = (
+        np.array(a)
+        for a in (
+            panels.sources_mm, panels.detectors_mm, panels.column_steps_mm, panels.row_steps_mm
+        )
+    )  # fmt: skip
+    normal = np.cross(u, v)
+    reach = ((middles - sources) * normal).sum(1) / (-sources * normal).sum(1)
+    hits = sources * (1 - reach)[:, None] - middles  # of the ray through the axis' middle
+    steps = np.stack([u, v], axis=2)
+    columns, rows = (np.linalg.pinv(steps) @ hits[:, :, None])[:, :, 0].T
+    free = panels.n_columns / 2 - np.abs(columns)
+    if not (np.isfinite(free).all() and (reach > 0).all() and (free > 0).all()):
+        view = int(np.argmin(np.where(np.isfinite(free) & (reach > 0), free, -np.inf)))
+        raise InputError(
+            f"View {view} does not see the middle of the axis of rotation.",
+            "panels across from their sources, with the axis between them",
+            "check the offsets of the geometry, or take more columns",
+        )
+    half_mm = float((free * np.linalg.norm(u, axis=1) / reach).min())
+    height_mm = float((-rows * v[:, 2] / reach).mean())
+    return Middles(half_mm, float(reach.mean()), height_mm)

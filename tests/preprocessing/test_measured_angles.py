@@ -1,0 +1,124 @@
+"""Angles that the views contradict, and detectors to one side of the axis without a whole turn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.errors import InputError
+from diffusionblend.preprocessing.measured_angles import angle_notes
+from diffusionblend.preprocessing.prepare import prepare_scan
+from diffusionblend.preprocessing.settings import PrepareSettings
+from field_scans import DISTANCES, FULL, HALF, check_discs, fan_lines, parallel_lines
+
+
+def notes_of(lines, angles_rad, **settings):
+    names = ("source_to_axis_mm", "source_to_detector_mm")
+    scan = RawScan(data=lines, values="lines", angles_rad=angles_rad, column_mm=1.0)
+    geometry = "fan" if any(name in settings for name in names) else "parallel"
+    done = prepare_scan(scan, PrepareSettings(geometry=geometry, **settings))
+    return done, " ".join(done.correction.notes)
+
+
+# ---- both ends of the arc
+
+
+@pytest.mark.parametrize(("arc", "word"), [(np.pi, "mirrors"), (2 * np.pi, "is")])
+def test_both_ends_of_an_arc_among_the_views(arc, word):
+    n_views = 31
+    taken, right = (
+        parallel_lines(np.linspace(0, arc, n_views, endpoint=end)) for end in (True, False)
+    )
+    assumed = np.arange(n_views) * arc / n_views
+    _, notes = notes_of(taken, assumed)
+    degrees = np.degrees(arc)
+    assert f"the last view {word} the first" in notes
+    assert f"in steps of {degrees / 30:.4g} and not {degrees / 31:.4g} degrees" in notes
+    assert "the last view" not in notes_of(right, assumed)[1]
+    assert "the last view" not in notes_of(taken, np.linspace(0, arc, n_views))[1]
+
+
+def test_both_ends_of_a_turn_of_a_fan():
+    taken = fan_lines(np.linspace(0, 2 * np.pi, 31), 130)
+    _, notes = notes_of(taken, np.arange(31) * 2 * np.pi / 31, **DISTANCES)
+    assert "the last view is the first" in notes
+
+
+def test_noise_makes_no_end():
+    rng = np.random.default_rng(0)
+    lines = parallel_lines(HALF) + rng.normal(0, 0.1, (180, 2, 128)).astype(np.float32)
+    assert not angle_notes(lines, HALF, 60.3)
+    assert not angle_notes(parallel_lines(FULL)[::6], FULL[::6], 60.3)
+
+
+# ---- angles that were not recorded
+
+
+def test_a_stage_whose_read_out_stopped():
+    angles = HALF.copy()
+    angles[120:150] = angles[120]
+    _, notes = notes_of(parallel_lines(HALF), angles, centre_column=60.3)
+    assert "30 views have the angle of the one before" in notes and "is view 120" in notes
+
+
+def test_exposures_of_one_view_are_no_such():
+    rng = np.random.default_rng(0)
+    angles = np.repeat(HALF[::4], 4)
+    lines = parallel_lines(angles) + rng.normal(0, 0.02, (180, 2, 128)).astype(np.float32)
+    assert "angle of the one before" not in notes_of(lines, angles)[1]
+
+
+# ---- a detector to one side
+
+
+def test_half_a_turn_of_a_detector_to_one_side_is_told():
+    _, notes = notes_of(parallel_lines(HALF, 64, 15.0), HALF, centre_column=15.0)
+    assert "reaches 15.5 mm to one side of the axis and 48.5 mm to the other" in notes
+    assert "over 360 degrees" in notes and "cgls" in notes
+    assert "wider than the detector" not in notes  # that alone would name another cause
+    angles = np.radians(np.arange(0, 220, 2.0))
+    _, notes = notes_of(fan_lines(angles, 80, 20.0), angles, centre_column=20.0, **DISTANCES)
+    assert "reaches 20.5 mm" in notes
+
+
+def test_a_whole_turn_or_an_object_that_is_seen_whole_is_not():
+    done, notes = notes_of(parallel_lines(FULL, 64, 15.0), FULL, centre_column=15.0)
+    assert "one side of the axis" not in notes
+    check_discs(done)
+    small = parallel_lines(HALF, 64, 15.0, discs=((0, 0, 12, 0.02),))
+    assert not notes_of(small, HALF, centre_column=15.0)[1]
+
+
+# ---- turns and distances
+
+
+@pytest.mark.parametrize("jitter", [0.0, 2e-5])
+def test_two_turns_are_read(jitter):
+    noise = np.random.default_rng(0).normal(0, 1, 400) * jitter
+    angles = np.linspace(0, 4 * np.pi, 400, endpoint=False) + noise
+    done, notes = notes_of(parallel_lines(angles), angles)
+    assert done.centre.column == pytest.approx(60.3, abs=0.2) and not notes
+    check_discs(done)
+
+
+@pytest.mark.parametrize(
+    "angles",
+    [
+        np.arange(180) * 2.39996 % (2 * np.pi),  # golden angles
+        np.radians(np.r_[0:30:0.25, 30:180:2.5]),  # denser in one part
+        np.repeat(HALF[::2], 2),  # every view twice
+    ],
+)
+def test_uneven_views_give_the_right_attenuation(angles):
+    done, _ = notes_of(parallel_lines(angles), angles, centre_column=60.3)
+    check_discs(done)
+
+
+@pytest.mark.parametrize("geometry", ["fan", "cone"])
+def test_distances_in_the_wrong_order(geometry):
+    scan = RawScan(data=fan_lines(FULL, 130), values="lines", angles_rad=FULL, column_mm=1.0)
+    wrong = {"source_to_axis_mm": 529.0, "source_to_detector_mm": 431.0}
+    with pytest.raises(InputError, match="nearer than the axis") as caught:
+        prepare_scan(scan, PrepareSettings(geometry=geometry, **wrong))
+    assert "exchange source_to_axis_mm and source_to_detector_mm" in str(caught.value)
