@@ -146,7 +146,9 @@ def _check_sign(scan: RawScan) -> None:
             continue
         some = frames.reshape(-1)[:: (frames.size // MOST_VALUES) | 1]
         low = float(np.nanmin(some, initial=0.0))
-        lowest, share = min(lowest, low), max(share, float((some < FAR_BELOW).mean()))
+        far = some[some < FAR_BELOW]
+        if (far == np.round(far)).all():  # stored numbers, from which nothing was taken off
+            lowest, share = min(lowest, low), max(share, far.size / max(some.size, 1))
     if share > WRAPPED_SHARE and lowest >= LOWEST_SIGNED:
         raise InputError(
             f"{100 * share:.0f} % of the views' or flats' pixels are far below 0, down to "
