@@ -45,8 +45,8 @@ class DiffusionMethod(Method):
     """Stochasticity, 0 to 1, as in the DDS and DiffusionBlend code: this fraction of the noise is
     redrawn at every step. Not together with ddim_eta. By default 0.85, unless ddim_eta is set."""
     ddim_eta: Annotated[float | None, Fraction] = None
-    """Stochasticity, 0 to 1, as in DDIM: 1 is ancestral sampling, which converges to the reverse
-    diffusion with more steps; not with noise_fraction."""
+    """Stochasticity, 0 to 1, as in DDIM: 1 is ancestral sampling, exact in the limit of many steps;
+    not with noise_fraction."""
     nonnegative: bool = True
     """Clip the denoised estimate at air (-1000 HU)."""
     seed: Annotated[int, NotNegative] = 0

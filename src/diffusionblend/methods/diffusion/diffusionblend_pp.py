@@ -85,7 +85,7 @@ class DiffusionBlendPP(EstimateMethod):
     """The result is the mean of the estimates below this timestep (0: the last one, as in the
     paper). By default 100."""
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
-    """How slices are blended: partitions drawn afresh at every step, or 'fixed' blocks."""
+    """Partitions into blocks, drawn afresh at every step, or fixed ones."""
     jump_every: Annotated[int, AtLeastOne] = 2
     """Interval in steps between jump partitions, with partition alternating."""
     jump_stride: Annotated[int, Within(2)] = 3
