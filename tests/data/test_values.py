@@ -107,7 +107,7 @@ def test_slices_one_by_one_and_bad_indices():
         with pytest.raises(InputError, match="were asked for, of 5"):
             whole[index]
     for index in (1.5, "z", None, True, [0, 1]):
-        with pytest.raises(InputError, match="indexed by"):
+        with pytest.raises(InputError, match="An index of a volume"):
             whole[index]
     with pytest.raises(InputError, match="4 indices"):
         whole[0, 0, 0, 0]

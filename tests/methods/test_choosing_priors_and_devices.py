@@ -15,6 +15,7 @@ from diffusionblend.methods import Dds, Dds2d, DiffusionBlendPP, DiffusionMbir, 
 from diffusionblend.methods.api import make_method, reconstruct, sample, steps
 from diffusionblend.methods.diffusion import init, run
 from diffusionblend.methods.diffusion.init import initial_image
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.problem import Problem
 from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.resolve import PriorLike
@@ -110,9 +111,9 @@ def slices() -> Prior:
     return random_prior(config=replace(TINY, prior_type="slices"))
 
 
-@pytest.mark.parametrize("home", [torch.device("cpu"), torch.float64], ids=["cpu", "elsewhere"])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["cpu", "elsewhere"])
 def test_noise_is_drawn_on_the_cpu_wherever_the_volume_lies(
-    home: object, projections: Projections, monkeypatch: pytest.MonkeyPatch
+    elsewhere: bool, projections: Projections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A volume that lies elsewhere is simulated by one of double precision."""
     drawn: list[torch.Tensor] = []
@@ -128,9 +129,10 @@ def test_noise_is_drawn_on_the_cpu_wherever_the_volume_lies(
     denoise, seen = prior.denoise, []
     prior.denoise = lambda x, *rest: seen.append(x) or denoise(x.float(), *rest)
     monkeypatch.setattr(run.torch, "randn", noted)
-    monkeypatch.setattr(run, "home_of_volume", lambda prior, shape: home)
+    if elsewhere:
+        monkeypatch.setattr(State, "move", lambda s, device: setattr(s, "x", s.x.double()))
     reconstruct(projections, Dds2d(steps=3, seed=3), prior=prior, device="cpu")
-    assert {x.dtype for x in seen} == {torch.float64 if home is torch.float64 else torch.float32}
+    assert {x.dtype for x in seen} == {torch.float64 if elsewhere else torch.float32}
     by_hand = torch.Generator().manual_seed(3)
     assert len(drawn) == 3
     for noise in drawn:

@@ -222,14 +222,19 @@ def test_stored_numbers_whose_padding_was_filled_are_refused(tmp_path):
         read_volume(tmp_path)
 
 
-def test_acquisitions_that_share_places_can_be_chosen(tmp_path):
+@pytest.mark.parametrize(
+    ("n_shared", "said"),
+    [
+        (1, ("Two slices lie at one place", "7.dcm and 8.dcm")),
+        (2, ("2 acquisitions", "8 slice(s), 2 mm apart", "--only AcquisitionNumber=1")),
+    ],
+)
+def test_acquisitions_that_share_places_can_be_chosen(tmp_path, n_shared, said):
     """As of two regions of a body that were scanned with an overlap, one slice or several."""
-    for n_shared in (1, 2):
-        heights = [2.0 * i for i in range(8)] + [2.0 * (8 - n_shared + i) for i in range(4)]
-        folder = tmp_path / str(n_shared)
-        series(folder, which=lambda i: int(i >= 8), heights_mm=heights, AcquisitionNumber=(1, 2))
-        refused(folder, "2 acquisitions", "8 slice(s), 2 mm apart", "--only AcquisitionNumber=1")
-        assert read_dicom_series(folder, only=["AcquisitionNumber=1"])
+    heights = [2.0 * i for i in range(8)] + [2.0 * (8 - n_shared + i) for i in range(4)]
+    series(tmp_path, which=lambda i: int(i >= 8), heights_mm=heights, AcquisitionNumber=(1, 2))
+    refused(tmp_path, *said)
+    assert read_dicom_series(tmp_path, only=["AcquisitionNumber=1"])
 
 
 @pytest.mark.parametrize("height_mm", [1e7, -1e308])

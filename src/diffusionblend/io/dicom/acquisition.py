@@ -104,8 +104,9 @@ def _value(header: Header, tag: str) -> str:
 
 
 def _are_mixed(headers: list[Header], heights_mm: np.ndarray, tag: str) -> bool:
-    """Whether slices of two values share more of the stack than the ends where they meet, or any
-    place.
+    """Whether slices of two values share more of the stack than the ends where they meet.
+
+    Two that meet in one place are left to the check of the stack's order, which names both.
     """
     values = np.array([_value(h, tag) for h in headers])
     kinds = [heights_mm[values == value] for value in dict.fromkeys(values)]
@@ -116,8 +117,8 @@ def _are_mixed(headers: list[Header], heights_mm: np.ndarray, tag: str) -> bool:
         return False
     places = np.sort(np.concatenate([h for h in kinds if len(h) >= FEWEST_SLICES]))
     overlap = max(shared) > -SAME_PLACE * max(gaps)
-    one_place = overlap and np.diff(places).min() < SAME_PLACE * min(gaps)
-    return bool(one_place or max(shared) > 1.5 * max(gaps))
+    same = (np.diff(places) < SAME_PLACE * min(gaps)).sum()
+    return bool((overlap and same > 1) or max(shared) > 1.5 * max(gaps))
 
 
 def _times_that_split(headers: list[Header], heights_mm: np.ndarray) -> str | None:
