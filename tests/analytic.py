@@ -7,6 +7,7 @@ rays p = x cos t + y sin t); it shares no code with the operators it checks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -155,3 +156,19 @@ def helix_rays(
     moved = spots[:, :1] * across + spots[:, 1:2] * ahead + spots[:, 2:] * np.array((0, 0, 1))
     moved = moved[:, None, None]
     return source + climb + moved, target - moved
+
+
+def rays_of_helix(geometry: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The same of a helix geometry, by the numbers that describe it."""
+    return helix_rays(
+        geometry.angles_rad,
+        geometry.column_positions_mm,
+        geometry.row_positions_mm,
+        geometry.source_to_axis_mm,
+        geometry.source_to_detector_mm,
+        pitch_mm=geometry.pitch_mm,
+        start_mm=geometry.start_mm,
+        axis_shift_mm=geometry.axis_shift_mm,
+        curved=geometry.curved,
+        spots_mm=geometry.spots_mm,
+    )

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytic import Ellipsoid, helix_rays
+from analytic import Ellipsoid, rays_of_helix
 from diffusionblend.geometry import ConeBeam, Helix
 from diffusionblend.geometry.grid import Grid
 from operator_properties import (
@@ -25,19 +25,7 @@ SPOTS = ((-0.9, 0.2, -0.7), (0.9, -0.2, 0.7))
 
 def exact(ball: Ellipsoid, geometry: Helix) -> np.ndarray:
     """Line integrals (view, row, column)."""
-    points, directions = helix_rays(
-        geometry.angles_rad,
-        geometry.column_positions_mm,
-        geometry.row_positions_mm,
-        geometry.source_to_axis_mm,
-        geometry.source_to_detector_mm,
-        pitch_mm=geometry.pitch_mm,
-        start_mm=geometry.start_mm,
-        axis_shift_mm=geometry.axis_shift_mm,
-        curved=geometry.curved,
-        spots_mm=geometry.spots_mm,
-    )
-    return ball.line_integrals(points, directions)
+    return ball.line_integrals(*rays_of_helix(geometry))
 
 
 def small(**options) -> Helix:

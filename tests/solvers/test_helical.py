@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from analytic import Ellipsoid, helix_rays
+from analytic import Ellipsoid, rays_of_helix
 from diffusionblend import reconstruct
 from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
@@ -31,19 +31,7 @@ def helix(views: int = 72, **options) -> Helix:
 
 
 def lines_of(geometry: Helix) -> torch.Tensor:
-    points, directions = helix_rays(
-        geometry.angles_rad,
-        geometry.column_positions_mm,
-        geometry.row_positions_mm,
-        geometry.source_to_axis_mm,
-        geometry.source_to_detector_mm,
-        pitch_mm=geometry.pitch_mm,
-        start_mm=geometry.start_mm,
-        axis_shift_mm=geometry.axis_shift_mm,
-        curved=geometry.curved,
-        spots_mm=geometry.spots_mm,
-    )
-    return torch.from_numpy(BALL.line_integrals(points, directions)).float()
+    return torch.from_numpy(BALL.line_integrals(*rays_of_helix(geometry))).float()
 
 
 def core_and_air(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

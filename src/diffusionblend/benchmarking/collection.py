@@ -82,7 +82,9 @@ class PriorCollection:
         given: dict[str, Prior] = {role: self._load(name) for role, name in cell.priors.items()}
         for role, key in _wanted(method, setup).items():
             if role not in given:
-                given[role] = self._load(self._name_of(key) or "")
+                name = self._name_of(key)
+                assert name is not None, "check_all was called"
+                given[role] = self._load(name)
         found = method.load_priors(given, grid=grid, device=self.device)
         return dict(found)
 

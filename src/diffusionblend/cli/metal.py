@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from diffusionblend.cli.common import (
+    Device,
     Output,
     add_input,
     check_output_and_record,
@@ -39,7 +40,7 @@ class Metal:
     interpolate: bool = False
     """Let the interpolated values count as measured, for every method: the usual correction, to
     compare with."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where the first reconstruction is computed."""
     force: bool = False
     """Overwrite the output."""
