@@ -20,12 +20,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 DEVICE = torch.device("cuda", 0)
 MEMORY_BYTES = 80 << 30
 MOVES = (
-    *("to", "cpu", "cuda", "copy_", "__setitem__", "type_as", "swap_tensors"),
+    *("to", "cpu", "cuda", "copy_", "__setitem__", "type_as", "swap_tensors", "module_load"),
     "_has_compatible_shallow_copy_type",
 )
 """Functions that may take tensors of both, or move one from here to there."""
 INDEXED = ("__getitem__", "index_select", "gather", "take_along_dim")
 TO_HOST = ("numpy", "__array__")
+WAITING = ("item", "tolist", "cpu", "__float__", "__int__", "__bool__", "__index__", "nonzero")
+waits: list[str] = []
+"""What has waited for the device until now, by its name; tests empty it."""
 
 
 class Mixed(RuntimeError):
@@ -55,6 +58,8 @@ class OnDevice(torch.Tensor):
                 return args[0]
         elif name not in MOVES:
             _check_together(name, args, kwargs)
+        if to_host or name in WAITING:
+            waits.append(name)
         if name == "cuda":
             return on_device(args[0])
         device = kwargs.get("device")

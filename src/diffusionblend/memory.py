@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,29 +20,51 @@ def available_memory_bytes() -> int | None:
     return max(0, min(known)) if known else None
 
 
+def total_memory_bytes() -> int | None:
+    """All memory that this process can ever have, whatever of it is taken; None where unknown.
+
+    The least of what the machine has, what its container may take, and what `ulimit -v` allows.
+    """
+    found = [_limit_of_container(), _address_limit()]
+    with suppress(AttributeError, OSError, ValueError):  # no such question on Windows
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    known = [n_bytes for n_bytes in found if n_bytes is not None]
+    return min(known) if known else None
+
+
 def _of_machine() -> int | None:
     return _entry(Path("/proc/meminfo"), "MemAvailable:")
 
 
 def _of_container() -> int | None:
     """What the control group of a container (version 2) leaves; None where it sets no limit."""
+    limit = _limit_of_container()
+    with suppress(OSError, ValueError):
+        return limit and limit - int((CGROUP / "memory.current").read_text())
+    return None
+
+
+def _limit_of_container() -> int | None:
     with suppress(OSError, ValueError):  # "max" is no number
-        limit = int((CGROUP / "memory.max").read_text())
-        return limit - int((CGROUP / "memory.current").read_text())
+        return int((CGROUP / "memory.max").read_text())
     return None
 
 
 def _of_limit() -> int | None:
     """What the limit on this process's address space leaves."""
+    limit = _address_limit()
+    taken = None if limit is None else address_space_bytes()
+    return None if limit is None or taken is None else limit - taken
+
+
+def _address_limit() -> int | None:
+    """The limit on this process's address space; None where there is none."""
     try:
         import resource
     except ImportError:  # not a Unix
         return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY:
-        return None
-    taken = address_space_bytes()
-    return None if taken is None else limit - taken
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def address_space_bytes() -> int | None:

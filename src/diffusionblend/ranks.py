@@ -24,6 +24,11 @@ def local_rank() -> int | None:
     return None if text is None else int(text)
 
 
+def local_count() -> int:
+    """How many processes run on this machine, as torchrun's environment says."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Which of how many processes this one is; alone by default."""

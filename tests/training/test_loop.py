@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 import torch
 
+import pretended_device
 from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.training import loop
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from diffusionblend.training.log import METRICS_FILE, PICTURE_FILE, Metrics
 from diffusionblend.training.loop import Stopped, Trainer
+from diffusionblend.training.losses import Losses
+from diffusionblend.training.processes import Processes
 from diffusionblend.training.progress import Progress
 from diffusionblend.training.settings import TrainSettings
 from easy_training import EASY_SETTINGS, easy_bank, environment_of_a_script, metrics_of
@@ -331,6 +334,47 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nan"):
         run.run()
     assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+def test_a_gpu_is_waited_for_only_where_its_results_are_read(
+    tmp_path: Path, whole_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 12)
+    found: list[tuple[int, list[str]]] = []
+    losses: list[float] = []
+    processes = Processes()
+    settings = replace(SETTINGS, checkpoint_minutes=0)
+
+    def note(progress: Progress) -> None:
+        waits = pretended_device.waits
+        waits.remove("to")  # of the clipped gradients, which autograd has on the host here
+        found.append((progress.step, [*waits]))
+        losses.append(progress.loss)
+        waits.clear()
+        if progress.step == 13:
+            raise KeyboardInterrupt
+
+    with pretended_device.pretended_device(monkeypatch):
+        processes.device = pretended_device.DEVICE
+        run = Trainer(settings, easy_bank(), easy_bank(1), tmp_path, processes=processes)
+        monkeypatch.setattr(Trainer, "_validate", lambda self: None)
+        monkeypatch.setattr(Trainer, "save_checkpoint", lambda self: None)
+        pretended_device.waits.clear()
+        with pytest.raises(KeyboardInterrupt):
+            run.run(note)
+    expected = {step: ["tolist"] for step in (1, 8, 10, 12)}
+    assert {step: waits for step, waits in found if waits} == expected
+    assert losses[0] != losses[7] and losses[1:7] == [losses[0]] * 6
+    thirds = [m["loss"] for m in metrics_of(whole_run) if "loss" in m][:3]
+    assert [m["loss"] for m in metrics_of(tmp_path)] == pytest.approx([np.mean(thirds)], rel=1e-6)
+
+
+def test_a_loss_that_was_read_late_is_named_by_its_step() -> None:
+    losses = Losses(Processes())
+    for value in (1.0, 2.0, float("inf"), 3.0):
+        losses.add(torch.tensor(value))
+    with pytest.raises(InputError, match="inf at step 7"):
+        losses.read(8)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import pretended_device
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.priors.prior_types.batches import NoisyBatch
 from diffusionblend.priors.schedule import NoiseSchedule
@@ -42,6 +43,19 @@ def test_min_snr_weighs_the_error_of_x0_alike_in_either_prediction(predict: str)
     # |x0 - x0'|^2 = (1 - abar) |v - v'|^2 = |eps - eps'|^2 / SNR
     of_x0 = weights * (1 + snr() if predict == "v" else snr())
     np.testing.assert_allclose(of_x0, np.minimum(snr(), 5.0), rtol=1e-3)
+
+
+def test_weighing_waits_for_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = objective(loss_weighting="min-snr", predict="v")
+    expected = own.weights(T)
+    with pretended_device.pretended_device(monkeypatch):
+        t = pretended_device.on_device(T)
+        pretended_device.waits.clear()
+        weights = own.weights(t)
+        errors = own.eps_error(t.float()[:, None], NoisyBatch(t, t, t, t))
+        assert not pretended_device.waits
+        torch.testing.assert_close(weights.cpu(), expected)
+        torch.testing.assert_close(errors.cpu(), T * NoiseSchedule().alpha_bar[T].float())
 
 
 @pytest.mark.parametrize("predict", ["v", "eps"])

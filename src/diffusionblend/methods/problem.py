@@ -6,7 +6,7 @@ is A with lengths in pixels. Then weights and penalties mean the same for every 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -35,7 +35,8 @@ class Problem:
     couples slices or some rays do not count, (view, row, column). Rays that do not count are 0 in
     all of them.
     variance: that of the noise in y, and weights: one over it, with mean 1 over the whole scan,
-    both of y's shape, if they were asked for.
+    both of y's shape, if they were asked for. factor_bytes: the memory that a dense factor may
+    take; None: what this machine allows.
     """
 
     projections: Projections
@@ -44,6 +45,7 @@ class Problem:
     water: torch.Tensor
     variance: torch.Tensor | None = None
     weights: torch.Tensor | None = None
+    factor_bytes: float | None = None
 
     @classmethod
     def of(
@@ -82,10 +84,11 @@ class Problem:
             self.operator.with_slices(len(range(*slices.indices(self.operator.domain_shape[0]))))
             return self
         y = self.y[:, slices].contiguous()
-        noise = [None if v is None else v[:, slices] for v in (self.variance, self.weights)]
-        return Problem(
-            self.projections, self.operator.with_slices(y.shape[1]), y, self.water, *noise
+        operator = self.operator.with_slices(y.shape[1])
+        variance, weights = (
+            None if v is None else v[:, slices] for v in (self.variance, self.weights)
         )
+        return replace(self, operator=operator, y=y, variance=variance, weights=weights)
 
     def empty_volume(self) -> torch.Tensor:
         """A volume (z, y, x) of no attenuation, where the iterative methods start."""

@@ -27,6 +27,12 @@ class NoiseSchedule:
         self.alpha_bar = scheduler.alphas_cumprod.double()  # type: ignore[attr-defined]
         self._alpha_bar_on: dict[torch.device, torch.Tensor] = {}
 
+    def alpha_bar_at(self, t: torch.Tensor) -> torch.Tensor:
+        """abar_t (B,) float64 for t (B,), where t is; nothing is copied from there to the host."""
+        if t.device not in self._alpha_bar_on:
+            self._alpha_bar_on[t.device] = self.alpha_bar.to(t.device)
+        return self._alpha_bar_on[t.device][t]
+
     def signal_and_noise(
         self, t: torch.Tensor, like: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,10 +40,7 @@ class NoiseSchedule:
 
         With t on the device of `like` nothing is copied between host and device.
         """
-        device = like.device
-        if device not in self._alpha_bar_on:
-            self._alpha_bar_on[device] = self.alpha_bar.to(device)
-        abar = self._alpha_bar_on[device][t.to(device)]
+        abar = self.alpha_bar_at(t.to(like.device))
         shape = (-1,) + (1,) * (like.ndim - 1)
         return (
             abar.sqrt().to(like.dtype).reshape(shape),

@@ -11,6 +11,7 @@ import torch
 
 from diffusionblend.priors.prior_types.batches import Batch, Draw
 from diffusionblend.priors.scans import draw_scans
+from diffusionblend.ranks import local_count
 from diffusionblend.solvers.fbp_of_slices import fbp_of_slices
 from diffusionblend.training.dataset import VolumeBank, draw_blocks
 from diffusionblend.training.multi_size import draw_of_every_size
@@ -117,5 +118,5 @@ class TrainingBatches:
 def _worker_count() -> int:
     """Threads that this process may use: its share of the machine's cores, one left for itself."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    processes = local_count()
     return max(1, min(MAX_WORKERS, (cores or 1) // processes - 1))

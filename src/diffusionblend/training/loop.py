@@ -32,6 +32,7 @@ from diffusionblend.training.checkpoint import (
 from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.initial import take_weights
 from diffusionblend.training.log import Metrics
+from diffusionblend.training.losses import Losses
 from diffusionblend.training.multi_size import pixel_range_mm
 from diffusionblend.training.objective import Objective
 from diffusionblend.training.optimizer import make_optimizer, set_learning_rate
@@ -120,7 +121,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.unet, settings)
         self.step, self.seconds = 0, 0.0
         self._validated: dict[str, float] = {}
-        self._recent: list[float] = []  # losses since the last line of the metrics
+        self._losses = Losses(self.processes)
         self._signal: int | None = None
         self._metrics = Metrics(self.folder, tensorboard=tensorboard)
         if self.processes.is_first:
@@ -139,9 +140,7 @@ class Trainer:
         """
         with closing(self._metrics):
             self._take_steps(on_step)
-            if self._recent:
-                self._log(loss=float(np.mean(self._recent)))
-                self._recent.clear()
+            self._log_losses()
         self.save_checkpoint()
         return self.export()
 
@@ -151,23 +150,24 @@ class Trainer:
             self._wait_while_paused()
             last_checkpoint = last_tick = time.monotonic()
             for batch in batches:
-                self._recent.append(self._train_step(batch))
+                self._train_step(batch)
+                looks = self._losses.is_due(self.step, LOG_EVERY, self.settings)
+                if looks:  # the device has to be waited for
+                    self._losses.read(self.step)
                 self.seconds += time.monotonic() - last_tick
                 last_tick = time.monotonic()
                 rate = self.settings.learning_rate_at(self.step - 1)
-                on_step(
-                    Progress(
-                        self.step, self.settings.steps, self._recent[-1], rate, self._validated
-                    )
-                )
+                loss = self._losses.newest
+                on_step(Progress(self.step, self.settings.steps, loss, rate, self._validated))
                 if self.step % LOG_EVERY == 0:
-                    self._log(loss=float(np.mean(self._recent)))
-                    self._recent.clear()
+                    self._log_losses()
                 if self.step % self.settings.validate_every == 0 and self.validation is not None:
                     self._validate()
                 self._draw_samples()
                 self._keep_prior()
                 last_tick += self._wait_while_paused()
+                if not looks:
+                    continue
                 stop = int(self.processes.gathered(self._signal or 0).max())
                 if stop:
                     self.save_checkpoint()
@@ -265,7 +265,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "recent": self._recent,
+            "recent": self._losses.known,
             **self.averages.state(),
         }
         write_checkpoint(self.folder / CHECKPOINT_FILE, state)
@@ -291,7 +291,7 @@ class Trainer:
             self.averages.load(state)
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds = state["step"], state["seconds"]
-            self._recent = state.get("recent", [])
+            self._losses.known = state.get("recent", [])
         steps = self.processes.gathered(self.step)
         if steps.min() != steps.max():
             raise InputError(
@@ -306,10 +306,8 @@ class Trainer:
     @contextmanager
     def _batches(self) -> Iterator[Generator[Batch, None, None]]:
         """This process's share of the batches from this step on."""
-        share = slice(self._parts[0].start, self._parts[-1].stop)
-        source = TrainingBatches(
-            self.train, self.settings, self.schedule.n_timesteps, share, self.device
-        )
+        share, n = slice(self._parts[0].start, self._parts[-1].stop), self.schedule.n_timesteps
+        source = TrainingBatches(self.train, self.settings, n, share, self.device)
         batches = source.from_step(self.step)
         try:
             yield batches
@@ -368,7 +366,8 @@ class Trainer:
             total += loss.detach() * share
         return total
 
-    def _train_step(self, batch: Batch) -> float:
+    def _train_step(self, batch: Batch) -> None:
+        """One step of the weights and their averages; nothing here waits for the device."""
         s = self.settings
         set_learning_rate(self.optimizer, s.learning_rate_at(self.step))
         loss = self._backward(batch)
@@ -377,12 +376,13 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.averages.step()
         self.step += 1
-        value = float(self.processes.gathered(loss.item()).sum())
-        if not np.isfinite(value):
-            raise InputError(
-                f"The loss is {value} at step {self.step}.", try_="a lower --learning-rate"
-            )
-        return value
+        self._losses.add(loss)
+
+    def _log_losses(self) -> None:
+        """A line of the metrics with the mean loss since the last one, if there were steps."""
+        if self._losses.known:
+            self._log(loss=float(np.mean(self._losses.known)))
+            self._losses.known.clear()
 
     def _log(self, **values: float) -> None:
         if self.processes.is_first:

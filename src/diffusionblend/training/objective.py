@@ -57,7 +57,7 @@ class Objective:
         errors = squares.flatten(1).mean(1)
         if self._settings.prediction != "v":
             return errors
-        return errors * self._schedule.alpha_bar[batch.t.cpu()].to(errors)
+        return errors * self._schedule.alpha_bar_at(batch.t).to(errors)
 
     def weights(self, t: torch.Tensor) -> torch.Tensor:
         """Min-SNR weights (n,) of blocks at timesteps t (n,) (Hang et al. 2023, section 3.4).
@@ -65,7 +65,7 @@ class Objective:
         With SNR = abar / (1 - abar) the error of x0 is weighed by min(SNR, gamma); in terms of the
         prediction that is min(SNR, gamma) / SNR for eps and min(SNR, gamma) / (SNR + 1) for v.
         """
-        abar = self._schedule.alpha_bar[t.cpu()]
+        abar = self._schedule.alpha_bar_at(t)
         snr = abar / (1 - abar)
         divisor = snr if self._settings.predict == "eps" else snr + 1
-        return (snr.clamp(max=MIN_SNR_GAMMA) / divisor).to(t.device, torch.float32)
+        return (snr.clamp(max=MIN_SNR_GAMMA) / divisor).float()

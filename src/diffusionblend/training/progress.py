@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Progress:
-    """What the loop reports after a step: its loss, and what the last validation gave."""
+    """What the loop reports after a step.
+
+    loss: of the step; on a GPU, which computes ahead of the loop, the mean of the steps read last.
+    validated: what the last validation gave.
+    """
 
     step: int
     steps: int

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from diffusionblend import memory
 from diffusionblend.devices import choose_device
 from diffusionblend.errors import InputError
 from diffusionblend.methods import DiffusionBlendPP, Dps, Execution
 from diffusionblend.methods.api import reconstruct
 from diffusionblend.methods.cost import batch_that_fits, home_of_volume
+from diffusionblend.methods.diffusion.consistency import prox
 from diffusionblend.priors.prior import Prior
 from diffusionblend.ranks import Ranks
+from diffusionblend.solvers import proximal
 from small_scan import scan, small_volume
 from tiny_network import random_prior
 
@@ -94,6 +97,38 @@ def test_the_first_process_decides_for_all(monkeypatch):
     monkeypatch.setattr("torch.distributed.broadcast_object_list", broadcast)
     assert Ranks(1, 2).of_first("cuda:1") == "cpu"
     assert Ranks().of_first("cuda:0") == "cuda:0"
+
+
+def test_a_dense_factor_goes_by_all_memory_of_the_first_process(monkeypatch):
+    class Second(Ranks):
+        """A process whose first one has little memory for a factor."""
+
+        def of_first(self, value):
+            return 1000.0 if isinstance(value, float) else value
+
+    monkeypatch.setattr(memory, "available_memory_bytes", None)  # what is free is not asked
+    monkeypatch.setattr(prox, "total_memory_bytes", lambda: 6 << 30)
+    assert prox.memory_for_factors("cpu") == 3 << 30
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert prox.memory_for_factors("cpu") == 1 << 30
+    monkeypatch.setattr(proximal, "MAX_EIGEN", 1)
+    prior, execution = random_prior(), Execution(ranks=Second())
+    with pytest.warns(UserWarning, match="1e.03 may be taken: conjugate gradients"):
+        reconstruct(SCAN, DiffusionBlendPP(steps=1), prior=prior, execution=execution)
+
+
+def test_all_memory_is_the_least_of_machine_container_and_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_address_limit", lambda: None)
+    machine = memory.total_memory_bytes()
+    assert machine >= memory.available_memory_bytes()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.total_memory_bytes() == machine
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("2000\n")
+    assert memory.total_memory_bytes() == 5000 and memory.available_memory_bytes() == 3000
+    monkeypatch.setattr(memory, "_address_limit", lambda: 4000)
+    assert memory.total_memory_bytes() == 4000
 
 
 def test_a_process_works_on_its_own_card(monkeypatch):

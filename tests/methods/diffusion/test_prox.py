@@ -130,7 +130,7 @@ def test_too_little_memory_for_the_factor_is_reported_and_cg_taken(
     from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
     monkeypatch.setattr(proximal, "MAX_EIGEN", 1)
-    monkeypatch.setattr(prox, "available_memory_bytes", lambda: 1000)
+    monkeypatch.setattr(prox, "total_memory_bytes", lambda: 1000)
     with pytest.warns(UserWarning, match="conjugate gradients are run in its place"):
         step = Prox().step(problem)
     assert isinstance(step.proximal, IterativeProximal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import torch
 from diffusionblend.methods.base import Execution, Solution
 from diffusionblend.methods.cost import batch_that_fits, home_of_volume
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
+from diffusionblend.methods.diffusion.consistency.prox import memory_for_factors
 from diffusionblend.methods.diffusion.consistency.scaled_state import OnScaledState
 from diffusionblend.methods.diffusion.executor import Executor
 from diffusionblend.methods.diffusion.init import initial_image
@@ -181,7 +182,8 @@ def _loop(
     method: DiffusionMethod, problem: Problem, prior: Prior, executor: Executor
 ) -> ReverseLoop:
     """The loop that the (resolved) settings describe."""
-    step = method.consistency.step(problem)
+    factor_bytes = executor.ranks.of_first(memory_for_factors(problem.device))
+    step = method.consistency.step(replace(problem, factor_bytes=factor_bytes))
     step = _Timed(OnScaledState(step) if method.on_scaled_state else step, executor.stopwatch)
     averaging = method.averaging
     below = averaging["tail_average_below"]

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from diffusionblend.memory import available_memory_bytes
+from diffusionblend.memory import total_memory_bytes
 from diffusionblend.methods.diffusion.consistency.base import Consistency, ConsistencyStep
 from diffusionblend.methods.validation import Positive
+from diffusionblend.ranks import local_count
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ WORTH = 0.3
 error is no white noise."""
 LEVELS = 4.0
 """rho is rounded to a power of this, so that a run needs few factors."""
-SHARE_OF_FREE = 0.5
+SHARE_OF_ALL = 0.5
 TYPICAL_LEVELS = 4
 """Levels that a run with noise passes."""
 NORM_ITERATIONS = 8
@@ -86,7 +87,9 @@ class ProximalStep(ConsistencyStep):
 
         self.problem, self.given = problem, rho
         self.couples_slices = problem.operator.couples_slices
-        memory = memory_for_factors(problem.device)
+        memory = problem.factor_bytes
+        if memory is None:
+            memory = memory_for_factors(problem.device)
         self.proximal = proximal_of(problem.operator, memory, trial=trial)
         self.least = self.proximal.least * squared_norm(problem.operator)
         self.rho = self.least if rho is None else rho
@@ -133,10 +136,14 @@ def squared_norm(operator: XRayTransform | MaskedTransform) -> float:
 
 
 def memory_for_factors(device: torch.device | str) -> float:
-    """Bytes that a dense factor may take: half of a GPU's, or of what is free on the host."""
+    """Bytes that a dense factor may take: half of a GPU, or of this process's part of the host.
+
+    By all of the memory, not by what is free, so that a run is carried out alike whatever else the
+    machine does; what is free is compared with the run's estimate beforehand.
+    """
     import torch
 
     if torch.device(device).type == "cuda":
-        return SHARE_OF_FREE * torch.cuda.get_device_properties(device).total_memory
-    available = available_memory_bytes()
-    return math.inf if available is None else SHARE_OF_FREE * available
+        return SHARE_OF_ALL * torch.cuda.get_device_properties(device).total_memory
+    total = total_memory_bytes()
+    return math.inf if total is None else SHARE_OF_ALL * total / local_count()
