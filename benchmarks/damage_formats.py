@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from damage_scanners import SCANNERS
 from diffusionblend import (
     ConeBeam,
     FanBeam,
@@ -237,6 +238,11 @@ def _rtk(home: Path, chest: Volume) -> Format:
     return Format(home / "rtk", read)
 
 
+def _scanner(write: Callable[[Path], Path], home: Path, chest: Volume) -> Format:
+    """A scan as a scanner writes it."""
+    return Format(write(home), lambda path: read_raw_scan(path).data)
+
+
 def _angles(suffix: str, home: Path, chest: Volume) -> Format:
     """A list of angles beside views that are whole."""
     views = home / "views.npy"
@@ -353,6 +359,7 @@ MAKERS: dict[str, Callable[[Path, Volume], Format]] = {
     "packed.tif": partial(_raw, partial(_tiff, compression="zlib")),
     "tiff-frames": partial(_raw, _tiff_frames),
     "rtk": _rtk,
+    **{name: partial(_scanner, write) for name, write in SCANNERS.items()},
     "angles.txt": partial(_angles, ".txt"),
     "angles.npy": partial(_angles, ".npy"),
     "prior": _prior,

@@ -30,8 +30,9 @@ class ImportProjections:
     """Import a measured scan: flat and dark correction, logarithm, axis of rotation, geometry."""
 
     source: Annotated[Path, tyro.conf.Positional]
-    """Data Exchange or NeXus HDF5, a folder of TIFF frames or one TIFF file, a MATLAB file of the
-    Helsinki Tomography Challenge 2022, Nikon's .xtekct, or NumPy's .npy or .npz."""
+    """Data Exchange or NeXus HDF5, a folder of TIFF frames or one TIFF file, a folder of
+    DICOM-CT-PD, a MATLAB file of the Helsinki Tomography Challenge 2022, Nikon's .xtekct, or
+    NumPy's .npy or .npz."""
     output: Output
     """Projections file to write (.h5)."""
     read: Annotated[ReadOptions, tyro.conf.arg(name="")] = field(default_factory=ReadOptions)
@@ -49,7 +50,9 @@ class ImportProjections:
 
         check_output_and_record(self.output, self.force)
         check_projections_suffix(self.output)
-        named = [p for p in (self.source, self.read.angles, self.read.image_key) if p is not None]
+        read = self.read
+        given = (self.source, read.angles, read.image_key, read.rtk_geometry)
+        named = [path for path in given if path is not None]
         check_outputs_are_no_inputs([self.output], named)
         record = RunRecord(command="projections import", settings=asdict(self))
         for path in named:

@@ -85,6 +85,7 @@ def projections_facts(scan: Projections) -> dict[str, object]:
         "truth": "none: projections files never hold one",
         "source": scan.notes.get("source", "unknown"),
         "photons": scan.notes.get("photons", _no_photons(scan)),
+        **({} if scan.photons is None else {"photons_differ": _spread(scan.photons)}),
         "notes": {k: v for k, v in scan.notes.items() if k not in ("source", "settings")},
     }
 
@@ -123,6 +124,13 @@ def raw_scan_facts(scan: RawScan) -> dict[str, object]:
         "source_to_detector_mm",
     ):
         facts[name] = getattr(scan, name)
+    if scan.geometry is not None:
+        described = scan.geometry.to_dict()
+        facts["geometry"] = type(scan.geometry).__name__
+        facts |= {k: v for k, v in described.items() if isinstance(v, int | float)}
+    if scan.photons is not None:
+        facts["photons_lowest_median_highest"] = _spread(scan.photons)
+    facts["mu_water_per_mm"] = scan.mu_water_per_mm
     known = {k: v for k, v in facts.items() if v is not None} | scan.facts
     return known | ({"notes": list(scan.notes)} if scan.notes else {})
 

@@ -26,7 +26,9 @@ class Projections:
     row r belongs to slice r. geometry: how they were taken. grid: the volume to reconstruct,
     centred on the geometry's origin. mu_water_per_mm: ties 1/mm to HU. notes: how they came about
     (simulation settings, source), no patient data. measured: which rays count, bool (view, row,
-    column), None for all; what stands in for the others FBP reads, all else leaves out.
+    column), None for all; what stands in for the others FBP reads, all else leaves out. photons:
+    incident on every pixel where they differ, (view, 1, column) or (view, row, column), in place of
+    the one number in the notes.
     `scan[::2]` and `scan[[0, 3]]` are the scan of some of its views. Raises InputError.
     """
 
@@ -36,6 +38,7 @@ class Projections:
     mu_water_per_mm: float
     notes: dict[str, object] = field(default_factory=dict)
     measured: np.ndarray | None = None
+    photons: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_kind(self.geometry, Geometry, "The geometry of projections")
@@ -57,6 +60,8 @@ class Projections:
         object.__setattr__(self, "values", values)
         if self.measured is not None:
             object.__setattr__(self, "measured", which_count(self.measured, values.shape))
+        if self.photons is not None:
+            object.__setattr__(self, "photons", photon_counts(self.photons, values.shape))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -94,6 +99,7 @@ class Projections:
             values=self.values[taken],
             geometry=self.geometry.of_views(taken),
             measured=None if self.measured is None else self.measured[taken],
+            photons=None if self.photons is None else self.photons[taken],
         )
 
     def with_pixels(self, *, size: int | None = None, pixel_mm: float | None = None) -> Projections:
@@ -168,6 +174,20 @@ def which_count(measured: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | No
             f"{tuple(shape)}, as the line integrals, and at least one",
         )
     return None if counting.all() else counting
+
+
+def photon_counts(photons: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Incident photons as float32. Raises InputError for another shape, and for none or NaN."""
+    counts = np.ascontiguousarray(photons, dtype=np.float32)
+    views, rows, columns = shape
+    if counts.shape not in ((views, 1, columns), (views, rows, columns)):
+        raise InputError(
+            f"The photons have shape {counts.shape}.",
+            f"{(views, 1, columns)}, or {(views, rows, columns)} as the line integrals",
+        )
+    if not (np.isfinite(counts).all() and (counts > 0).all()):
+        raise InputError("The photons hold values that are 0, negative or not finite.", "counts")
+    return counts
 
 
 def check_line_integrals(values: np.ndarray) -> None:

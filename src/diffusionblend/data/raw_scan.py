@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.helix import Helix
 from diffusionblend.geometry.vectors import VectorGeometry
 
 Values = Literal["counts", "transmission", "lines"]
@@ -83,12 +84,14 @@ class RawScan:
     centre_column, centre_row: where the axis of rotation is seen, and the plane of a cone's source,
     in columns and rows of `data`, where known. source_to_axis_mm, source_to_detector_mm: of a fan
     or cone, where known; axis_shift_mm: how far their axis lies beside the line through the source
-    that stands on the detector. panels: in place of all these lengths and centres, the source and
-    the panel of `data` in every view, from the axis of rotation, where no circle describes them.
-    first_row, first_column: rows and columns of the detector cropped
-    before the first of `data`. detector_shape: rows and columns of the whole detector; by default
-    none were cropped behind the last. facts: plain values of what else the files contain. notes:
-    what a person should know of the reading, a sentence each. Raises InputError.
+    that stands on the detector. geometry: in place of all these lengths and centres, a helix, or
+    the source and the panel of `data` in every view where no circle describes them, from the axis
+    of rotation (at height 0 of the files). photons: incident on every pixel, (view, 1, column) or
+    (view, row, column), where known. mu_water_per_mm: that of water, where the files say.
+    first_row, first_column: rows and columns of the detector cropped before the first of `data`.
+    detector_shape: rows and columns of the whole detector; by default none were cropped behind the
+    last. facts: plain values of what else the files contain. notes: what a person should know of
+    the reading, a sentence each. Raises InputError.
     """
 
     data: np.ndarray
@@ -103,7 +106,9 @@ class RawScan:
     source_to_axis_mm: float | None = None
     source_to_detector_mm: float | None = None
     axis_shift_mm: float = 0.0
-    panels: VectorGeometry | None = None
+    geometry: VectorGeometry | Helix | None = None
+    photons: np.ndarray | None = None
+    mu_water_per_mm: float | None = None
     first_row: int = 0
     first_column: int = 0
     detector_shape: tuple[int, int] = (0, 0)
@@ -132,13 +137,14 @@ class RawScan:
                 "check the order of the axes; --image-key FILE picks the views out of a list that "
                 "has flat and dark frames too",
             )
-        if self.panels is not None and (
-            (self.panels.n_views, self.panels.n_rows, self.panels.n_columns) != self.data.shape
+        placed = self.geometry
+        if placed is not None and (
+            (placed.n_views, placed.n_rows, placed.n_columns) != self.data.shape
         ):
             raise InputError(
-                f"The panels are {self.panels.n_views} of {self.panels.n_rows} rows and "
-                f"{self.panels.n_columns} columns, the data {self.data.shape}.",
-                "a panel for every view, of its rows and columns",
+                f"The geometry has {placed.n_views} views of {placed.n_rows} rows and "
+                f"{placed.n_columns} columns, the data {self.data.shape}.",
+                "a place for every view, of its rows and columns",
             )
         for name in ("flats", "darks"):
             frames = getattr(self, name)
@@ -154,9 +160,9 @@ class RawScan:
 
         Counterclockwise: what was the last column is the first row. Before any cropping.
         """
-        if self.panels is not None:
+        if self.geometry is not None:
             raise InputError(
-                "Frames whose panels are known view by view cannot be turned.",
+                "Frames whose geometry is known view by view cannot be turned.",
                 "columns across the axis of rotation",
                 "leave out --horizontal-axis",
             )

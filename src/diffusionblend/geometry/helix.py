@@ -188,6 +188,35 @@ class Helix(FromSource, name="helix"):
             spot_offsets_mm=triples(self.spots_mm[picked]) if self.spot_offsets_mm else NO_SPOTS,
         )
 
+    def of_detector(
+        self, first: tuple[int, int], shape: tuple[int, int], taken: tuple[int, int] = (1, 1)
+    ) -> Helix:
+        """The geometry of a part of the detector, its pixels taken together: all (row, column).
+
+        first: the pixel in the corner of the part. shape: of the part, in pixels as they are taken
+        together. taken: how many are.
+        """
+        lift, shift = (
+            (f + (n * t - 1) / 2 - (whole - 1) / 2) * size
+            for f, n, t, whole, size in zip(
+                first,
+                shape,
+                taken,
+                (self.n_rows, self.n_columns),
+                (self.row_mm, self.column_mm),
+                strict=True,
+            )
+        )
+        return replace(
+            self,
+            n_rows=shape[0],
+            n_columns=shape[1],
+            row_mm=self.row_mm * taken[0],
+            column_mm=self.column_mm * taken[1],
+            detector_lift_mm=self.detector_lift_mm + lift,
+            detector_shift_mm=self.detector_shift_mm + shift,
+        )
+
     def circle_mm(self) -> np.ndarray:
         """The centre about which the detector lies, without flying spot, (view, 3)."""
         circle = super().circle_mm()

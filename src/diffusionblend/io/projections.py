@@ -43,6 +43,8 @@ GROUP = "diffusionblend"
 DATA = "exchange/data"
 MEASURED = f"{GROUP}/measured"
 """Which rays count, (view, row, column), where not all do."""
+PHOTONS = f"{GROUP}/photons"
+"""Incident photons, (view, row or 1, column), where they differ from pixel to pixel."""
 THETA_DEGREES = "exchange/theta"
 ANGLES_RAD = f"{GROUP}/angles_rad"
 ANGLE_UNITS = {
@@ -100,9 +102,9 @@ def read_projections(path: Path | str) -> Projections:
             expected = (geometry.n_views, geometry.detector_rows(grid), geometry.n_columns)
         if found.shape != expected:
             raise shape_error(found.shape, geometry, grid)
-        values, measured = _values(path)
+        values, *others = _values(path)
         with foreign_edge(path):
-            return Projections(values, geometry, grid, found.mu_water_per_mm, found.notes, measured)
+            return Projections(values, geometry, grid, found.mu_water_per_mm, found.notes, *others)
     except InputError as error:
         if str(path) in error.got:
             raise
@@ -149,11 +151,12 @@ def _described(path: Path, stored_fields: dict[str, dict[str, bool]]) -> _Descri
 
 
 @reads_foreign
-def _values(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The line integrals, and which of them count, None for all."""
+def _values(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """The line integrals, which count, None for all, and the photons, None for one number."""
     with open_hdf5(path, "projections as `simulate` writes them", own=True) as file:
         measured = _dataset(file, MEASURED, path) != 0 if MEASURED in file else None
-        return _dataset(file, DATA, path), measured
+        photons = _dataset(file, PHOTONS, path) if PHOTONS in file else None
+        return _dataset(file, DATA, path), measured, photons
 
 
 def _as_hdf5(projections: Projections) -> bytes:
@@ -187,6 +190,8 @@ def _as_hdf5(projections: Projections) -> bytes:
             file.create_dataset(
                 MEASURED, data=projections.measured.astype(np.uint8), compression="gzip"
             )
+        if projections.photons is not None:
+            file[PHOTONS] = projections.photons
         if ANGLES_RAD in file:
             file[THETA_DEGREES] = np.degrees(geometry["angles_rad"])
             file[THETA_DEGREES].attrs["units"] = "degrees"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from diffusionblend.data.projections import Projections
@@ -179,7 +180,13 @@ def middle_slices(projections: Projections, count: int) -> Projections:
         projections.mu_water_per_mm,
         projections.notes,
         None if projections.measured is None else projections.measured[:, first : first + count],
+        _of_rows(projections.photons, slice(first, first + count)),
     )
+
+
+def _of_rows(photons: np.ndarray | None, rows: slice) -> np.ndarray | None:
+    """The photons of some rows, where they differ from row to row."""
+    return photons if photons is None or photons.shape[1] == 1 else photons[:, rows]
 
 
 def _slices_to_time(projections: Projections, batch: int | None, prior: Prior | None) -> int:

@@ -32,9 +32,9 @@ def variance_of_data(problem: Problem) -> float:
     lines, exact = problem.y + problem.water, is_simulated_on_its_grid(scan)
     if scan.measured is not None:  # what stands in for the others is as smooth as they are
         lines = lines.new_tensor(scan.values) / unit
-    if scan.notes.get("photons") is None:
+    if scan.notes.get("photons") is None and scan.photons is None:
         return 0.0 if exact else ROUGHNESS_SHARE * roughness(lines)
-    noise = float(photon_variance(lines * unit, scan.notes).mean()) / unit**2
+    noise = float(photon_variance(lines * unit, scan).mean()) / unit**2
     return noise + (0.0 if exact else MISFIT_PIXELS**2)
 
 

@@ -75,7 +75,7 @@ class Problem:
         y = lines / unit - water
         if not with_noise:
             return cls(projections, operator, y, water)
-        variance = photon_variance(lines, projections.notes) / unit**2
+        variance = photon_variance(lines, projections) / unit**2
         return cls(projections, operator, y, water, variance, statistical_weights(variance))
 
     def of_slices(self, slices: slice) -> Problem:
@@ -119,9 +119,12 @@ class Problem:
         return (misfit / size) ** 0.5
 
 
-def photon_variance(lines: torch.Tensor, notes: dict[str, object]) -> torch.Tensor:
-    """Variance of the line integrals by the photons in a scan's notes; raises InputError."""
-    photons = notes.get("photons")
+def photon_variance(lines: torch.Tensor, scan: Projections) -> torch.Tensor:
+    """Variance of the line integrals by a scan's photons, of each or of all; raises InputError."""
+    photons = scan.notes.get("photons")
+    electronic = float(str(scan.notes.get("electronic_counts", 0.0)))
+    if scan.photons is not None:
+        return line_variance(lines, torch.from_numpy(scan.photons).to(lines), electronic)
     if photons is None:
         raise InputError(
             "Statistical weighting requires the incident photon count, which this scan does not "
@@ -131,6 +134,4 @@ def photon_variance(lines: torch.Tensor, notes: dict[str, object]) -> torch.Tens
             "--photons with simulate or projections import, or no weighting and a fixed number of "
             "CG iterations",
         )
-    return line_variance(
-        lines, float(str(photons)), float(str(notes.get("electronic_counts", 0.0)))
-    )
+    return line_variance(lines, float(str(photons)), electronic)

@@ -42,13 +42,14 @@ def bin_detector(scan: RawScan, row_factor: int, column_factor: int) -> RawScan:
     def placed(position: float | None, factor: int) -> float | None:
         return None if position is None else binned_position(position, factor)
 
-    panels = scan.panels
-    if panels is not None:
+    geometry = scan.geometry
+    if geometry is not None:
         shape = n_rows // row_factor, n_columns // column_factor
-        panels = panels.of_detector((0, 0), shape, (row_factor, column_factor))
+        geometry = geometry.of_detector((0, 0), shape, (row_factor, column_factor))
     return replace(
         scan,
-        panels=panels,
+        geometry=geometry,
+        photons=None if scan.photons is None else _summed(scan, row_factor, column_factor),
         data=binned(scan.data),
         flats=None if scan.flats is None else binned(scan.flats),
         darks=None if scan.darks is None else binned(scan.darks),
@@ -57,6 +58,19 @@ def bin_detector(scan: RawScan, row_factor: int, column_factor: int) -> RawScan:
         centre_column=placed(scan.centre_column, column_factor),
         centre_row=placed(scan.centre_row, row_factor),
     )
+
+
+def _summed(scan: RawScan, row_factor: int, column_factor: int) -> np.ndarray:
+    """The photons of pixels that are taken together, in as few rows as before."""
+    assert scan.photons is not None
+    _, n_rows, n_columns = scan.data.shape
+    rows, columns = n_rows // row_factor, n_columns // column_factor
+    whole = np.broadcast_to(scan.photons, scan.data.shape)
+    whole = whole[:, : rows * row_factor, : columns * column_factor]
+    if scan.photons.shape[1] == 1:
+        rows, row_factor, whole = 1, 1, whole[:, :1] * row_factor
+    parts = whole.reshape(len(whole), rows, row_factor, columns, column_factor)
+    return parts.sum(axis=(2, 4), dtype=np.float64).astype(np.float32)
 
 
 def binned_position(position: float, factor: int) -> float:

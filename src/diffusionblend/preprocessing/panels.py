@@ -41,18 +41,9 @@ def panel_scan(scan: RawScan, settings: PrepareSettings) -> tuple[VectorGeometry
     """The geometry about the volume's middle, and the volume: square slices about the axis, one for
     each row, as wide as all views see. Raises InputError for settings that the panels decide.
     """
-    stated = [f"--{n.replace('_', '-')}" for n in STATED if getattr(settings, n) is not None]
-    stated += ["--reverse-angles"] * settings.reverse_angles
-    if settings.geometry not in ("auto", "cone"):
-        stated.append("--geometry")
-    if stated:
-        raise InputError(
-            f"{stated[0]} was given for a scan whose source and panel are known view by view.",
-            "one of them",
-            "leave it out",
-        )
-    panels = scan.panels
-    assert panels is not None
+    check_not_stated(settings, ("auto", "cone"))
+    panels = scan.geometry
+    assert isinstance(panels, VectorGeometry)
     seen = _middles(panels)
     u, v = (np.linalg.norm(s, axis=1).mean() for s in (panels.column_steps_mm, panels.row_steps_mm))
     pixel_mm = settings.pixel_mm
@@ -70,6 +61,23 @@ def panel_scan(scan: RawScan, settings: PrepareSettings) -> tuple[VectorGeometry
         origin_mm=(half[2], half[1], half[0]),
     )
     return panels.moved(0.0, 0.0, seen.height_mm), grid
+
+
+def check_not_stated(settings: PrepareSettings, kinds: tuple[str, ...]) -> None:
+    """Raise InputError for settings that state what the scan's own geometry says.
+
+    kinds: of a geometry, which may be asked for.
+    """
+    stated = [f"--{n.replace('_', '-')}" for n in STATED if getattr(settings, n) is not None]
+    stated += ["--reverse-angles"] * settings.reverse_angles
+    if settings.geometry not in kinds:
+        stated.append("--geometry")
+    if stated:
+        raise InputError(
+            f"{stated[0]} was given for a scan whose source and detector are known view by view.",
+            "one of them",
+            "leave it out",
+        )
 
 
 def _middles(panels: VectorGeometry) -> Middles:

@@ -10,7 +10,7 @@ import numpy as np
 from diffusionblend.data.projections import Projections, check_line_integrals
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, truncated_fraction
+from diffusionblend.geometry import ConeBeam, FanBeam, Helix, ParallelBeam, truncated_fraction
 from diffusionblend.geometry.checks import WARNED_FRACTION, check_sources
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.turning import turns_wholly
@@ -18,6 +18,7 @@ from diffusionblend.geometry.vectors import VectorGeometry
 from diffusionblend.preprocessing.centre import Centre, find_centre
 from diffusionblend.preprocessing.correction import Correction, subtract_air, to_line_integrals
 from diffusionblend.preprocessing.detector import bin_detector
+from diffusionblend.preprocessing.helices import helix_scan
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
 from diffusionblend.preprocessing.panels import TOLD, panel_scan
@@ -32,6 +33,7 @@ from diffusionblend.preprocessing.plausibility import (
 )
 from diffusionblend.preprocessing.rings import reduce_rings
 from diffusionblend.preprocessing.settings import PrepareSettings
+from diffusionblend.units import MU_WATER_PER_MM
 
 REPORTED_DISAGREEMENT_COLUMNS = 2.0
 """Two ways to find the centre of rotation that differ by more are reported."""
@@ -58,8 +60,8 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     """
     settings = settings or PrepareSettings()
     reported = [*scan.notes, *saturation_notes(scan)]
-    kind, assumed = "panels", [TOLD]
-    if scan.panels is None:
+    kind, assumed = "whole", [TOLD] if isinstance(scan.geometry, VectorGeometry) else []
+    if scan.geometry is None:
         scan = _with_stated(scan, settings)
         kind = _kind(scan, settings)
         _check_distances(scan)
@@ -68,9 +70,11 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     lines, correction = to_line_integrals(scan)
     check_line_integrals(lines)
     correction.notes[:0] = reported
-    correction.notes += assumed + view_notes(lines, scan)
-    _check_axes(lines, settings, correction)
-    correction.notes += order_notes(lines, scan.angles_rad)
+    correction.notes += assumed
+    if not isinstance(scan.geometry, Helix):  # whose views begin and end beside the object
+        correction.notes += view_notes(lines, scan)
+        _check_axes(lines, settings, correction)
+        correction.notes += order_notes(lines, scan.angles_rad)
     before_air = lines
     if settings.air_columns:
         lines = subtract_air(lines, settings.air_columns)
@@ -91,12 +95,14 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         "settings": asdict(settings),
     }
     noise = _noise(scan, settings)
+    photons = None if settings.photons is not None else scan.photons
     if noise is not None:
         notes |= asdict(noise)
     if centre is not None:
         centre = _in_source_columns(centre, scan.first_column, settings.binning[1])
         notes["centre"] = asdict(centre)
-    projections = Projections(lines, geometry, grid, settings.mu_water_per_mm, notes)
+    mu_water = settings.mu_water_per_mm or scan.mu_water_per_mm or MU_WATER_PER_MM
+    projections = Projections(lines, geometry, grid, mu_water, notes, photons=photons)
     return Preparation(projections=projections, correction=correction, centre=centre)
 
 
@@ -107,11 +113,12 @@ def _placed(
     before_air: np.ndarray,
     settings: PrepareSettings,
     correction: Correction,
-) -> tuple[ParallelBeam | FanBeam | ConeBeam | VectorGeometry, Grid, Centre | None]:
+) -> tuple[ParallelBeam | FanBeam | ConeBeam | Helix | VectorGeometry, Grid, Centre | None]:
     """Geometry, volume and how the axis was found; what the lines tell of it enters the notes."""
-    if scan.panels is not None:
+    if scan.geometry is not None:
         correction.notes += edge_notes(before_air, air_columns=settings.air_columns)
-        return *panel_scan(scan, settings), None
+        volume_of = helix_scan if isinstance(scan.geometry, Helix) else panel_scan
+        return *volume_of(scan, settings), None
     centre_column, centre = _centre(scan, lines, correction)
     geometry = _geometry(scan, kind, centre_column)
     correction.notes += angle_notes(lines, scan.angles_rad, _axis_column(geometry))
@@ -167,9 +174,15 @@ def _with_stated(scan: RawScan, settings: PrepareSettings) -> RawScan:
 
 
 def _noise(scan: RawScan, settings: PrepareSettings) -> CountingNoise | None:
-    """The photons that the user states, or that follow from the flat frames."""
+    """The photons that the user or the files state, or that follow from the flat frames.
+
+    Of different ones the harmonic mean, which is that of one count of the same variance.
+    """
     if settings.photons is not None:
         return CountingNoise(photons=settings.photons, electronic_counts=0.0)
+    if scan.photons is not None:
+        mean = 1 / float((1 / scan.photons.astype(np.float64)).mean())
+        return CountingNoise(photons=mean, electronic_counts=0.0)
     return counting_noise(scan)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from diffusionblend.errors import InputError
-from diffusionblend.units import MU_WATER_PER_MM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +50,9 @@ class PrepareSettings:
     pixel_mm: float | None = None
     """Width of a pixel in mm; by default that of a column at the axis, or such that --size pixels
     cover the measured part."""
-    mu_water_per_mm: float = MU_WATER_PER_MM
-    """Attenuation in 1/mm that corresponds to 0 HU; by default that of water at 60 keV."""
+    mu_water_per_mm: float | None = None
+    """Attenuation in 1/mm that corresponds to 0 HU; by default that of the files, or of water at
+    60 keV."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -65,10 +65,10 @@ class PrepareSettings:
             length = getattr(self, name)
             if length is not None and not 0 < length < math.inf:
                 raise InputError(f"{name} is {length}.", "a positive length in mm")
-        if not 0 < self.mu_water_per_mm < math.inf:
-            raise InputError(f"mu_water_per_mm is {self.mu_water_per_mm}.", "a positive number")
-        if self.photons is not None and not 0 < self.photons < math.inf:
-            raise InputError(f"photons is {self.photons}.", "a positive number")
+        for name in ("mu_water_per_mm", "photons"):
+            number = getattr(self, name)
+            if number is not None and not 0 < number < math.inf:
+                raise InputError(f"{name} is {number}.", "a positive number")
         if self.size is not None and self.size < 1:
             raise InputError(f"size is {self.size}.", "at least 1 pixel")
         if self.air_columns < 0 or self.ring_columns < 0:

@@ -18,12 +18,12 @@ DISCREPANCY = 1.02
 
 
 def line_variance(
-    lines: torch.Tensor, photons: float, electronic_counts: float = 0.0
+    lines: torch.Tensor, photons: float | torch.Tensor, electronic_counts: float = 0.0
 ) -> torch.Tensor:
     """Variance of measured line integrals -ln(N / I0), of their shape, to first order.
 
-    photons: I0. With N = I0 exp(-line) counts of Poisson noise and electronic noise of so many
-    counts it is (N + electronic^2) / N^2.
+    photons: I0, of all or of each. With N = I0 exp(-line) counts of Poisson noise and electronic
+    noise of so many counts it is (N + electronic^2) / N^2.
     """
     counts = (photons * torch.exp(-lines)).clamp(min=FEWEST_COUNTS)
     return (counts + electronic_counts**2) / counts**2

@@ -209,7 +209,7 @@ def matrices_of(parameters):
 def test_matrices_are_compared_with_the_parameters(tmp_path):
     matrices = matrices_of(TILTED)
     path, read = write_rtk(tmp_path / "a", ONES, ORIGIN, matrix=matrices, **TILTED)
-    assert read_raw_scan(path, ReadOptions(**read)).panels.n_views == len(ANGLES)
+    assert read_raw_scan(path, ReadOptions(**read)).geometry.n_views == len(ANGLES)
     matrices[9], matrices[10] = matrices[10], matrices[9]
     path, read = write_rtk(tmp_path / "b", ONES, ORIGIN, matrix=matrices, **TILTED)
     refused(path, "contradicts itself", "view 9", **read)
@@ -261,7 +261,7 @@ def test_the_matrix_that_rtk_itself_makes(tmp_path):
         if changed:
             refused(path, "contradicts itself", **read)
         else:
-            assert read_raw_scan(path, ReadOptions(**read)).panels.n_views == 2
+            assert read_raw_scan(path, ReadOptions(**read)).geometry.n_views == 2
 
 
 def test_a_matrix_that_projects_nowhere(tmp_path):

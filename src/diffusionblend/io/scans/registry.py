@@ -11,8 +11,10 @@ import numpy as np
 from diffusionblend.data.raw_scan import WHITE_LEVEL, RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.dicom.files import DICOM_SUFFIXES
 from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.projections import GROUP
+from diffusionblend.io.scans.ct_pd import holds_dicom, read_ct_pd
 from diffusionblend.io.scans.data_exchange import read_data_exchange
 from diffusionblend.io.scans.hdf5 import open_hdf5
 from diffusionblend.io.scans.htc2022 import read_htc2022
@@ -34,8 +36,8 @@ READERS = {
 }
 KNOWN = (
     "Data Exchange or NeXus HDF5, a TIFF file or folder of frames, a MATLAB file of the Helsinki "
-    "Tomography Challenge 2022, RTK's projections with their geometry, Nikon's .xtekct, or "
-    "NumPy's .npy or .npz"
+    "Tomography Challenge 2022, RTK's projections with their geometry, Nikon's .xtekct, a folder "
+    "of DICOM-CT-PD, or NumPy's .npy or .npz"
 )
 
 
@@ -59,18 +61,22 @@ def read_raw_scan(source: Path | str, options: ReadOptions | None = None) -> Raw
 def _check_used(source: Path, options: ReadOptions) -> None:
     """Raises InputError for options that a source of this kind has no use for."""
     suffix = source.suffix.lower()
-    tiff = source.is_dir() or suffix in TIFF_SUFFIXES
+    dicom = source.is_dir() and holds_dicom(source)
+    tiff = (source.is_dir() and not dicom) or suffix in TIFF_SUFFIXES
     nexus = suffix in HDF5_SUFFIXES and source.is_file() and is_nexus_tomography(source)
     nikon = suffix == NIKON_SUFFIX
-    own_angles = nikon or suffix in META_IMAGE_SUFFIXES
+    own_angles = nikon or dicom or suffix in META_IMAGE_SUFFIXES
     unused = {
-        "--views": options.views is not None and not (source.is_dir() or nikon),
+        "--views": options.views is not None and not (tiff or nikon),
         "--image-key": options.image_key is not None and not (tiff or nexus),
         "--sinograms": options.sinograms
         and (nexus or not (tiff or suffix in (*HDF5_SUFFIXES, ".npy", ".npz"))),
         "--rtk-geometry": options.rtk_geometry is not None and suffix not in META_IMAGE_SUFFIXES,
         "--angles": options.angles is not None and own_angles,
         "--arc-degrees": options.arc_degrees is not None and own_angles,
+        "--flats": options.flats is not None and dicom,
+        "--darks": options.darks is not None and dicom,
+        "--white-level": options.white_level is not None and dicom,
     }
     for name, is_unused in unused.items():
         if is_unused:
@@ -85,8 +91,15 @@ def _read(source: Path, options: ReadOptions) -> RawScan:
     """What the source itself holds."""
     _check_used(source, options)
     if source.is_dir():
-        return read_tiff_projections(source, options)
+        read_folder = read_ct_pd if holds_dicom(source) else read_tiff_projections
+        return read_folder(source, options)
     suffix = source.suffix.lower()
+    if suffix in DICOM_SUFFIXES:
+        raise InputError(
+            f"{source} is a single DICOM file, at most one view.",
+            "a folder with a DICOM-CT-PD file for every view",
+            f"{source.parent}",
+        )
     if suffix in META_IMAGE_SUFFIXES:
         return read_rtk_projections(source, options)
     if suffix in HDF5_SUFFIXES:

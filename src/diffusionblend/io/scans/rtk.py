@@ -40,7 +40,7 @@ def read_rtk_projections(path: Path | str, options: ReadOptions) -> RawScan:
 
     Floats are line integrals, whole numbers counts, unless `options.values` says. A circle with a
     flat panel that stands still has its distances and centres; where the panel is tilted, or
-    anything but the angle varies over the views, `panels` has all. Raises InputError for curved
+    anything but the angle varies over the views, `geometry` has all. Raises InputError for curved
     detectors and parallel beams.
     """
     path = Path(path)
@@ -70,7 +70,7 @@ def read_rtk_projections(path: Path | str, options: ReadOptions) -> RawScan:
     else:
         whole = _panels(views, spacing_mm, origin_mm, (n_rows, n_columns))
         panels = whole.of_views(np.arange(len(data))[picked])
-        placed = {"panels": panels.of_detector(first, part.shape[1:])}
+        placed = {"geometry": panels.of_detector(first, part.shape[1:])}
     return RawScan(
         data=part,
         values=options.values or ("lines" if is_float else "counts"),
