@@ -92,8 +92,11 @@ def test_what_is_reported_of_a_scan_stands_in_the_output(cli, tmp_path):
     wide = scan_of(lines_of(ANGLES, n_columns=24, centre_column=11.5, rows=1), ANGLES)
     source = write_data_exchange(tmp_path / "source.h5", wide)
     output = tmp_path / "s.h5"
-    result = cli("projections", "import", source, "-o", output, "--column-mm", 1)
+    known = ("--column-mm", 1, "--centre-column", 11.5)
+    result = cli("projections", "import", source, "-o", output, *known)
     assert_succeeded(result)
     assert "note: the outermost columns read" in result.out
     result = cli("projections", "info", output)
     assert "the outermost columns read" in result.out
+    result = cli("reconstruct", output, "-o", tmp_path / "v.nii.gz", "--method", "fbp")
+    assert "note of the import: the outermost columns read" in result.out

@@ -87,3 +87,10 @@ def test_unknown_noise_of_a_measured_scan():
     assert residual_note(db.make_method("dds"), unknown, 0.15) is None
     assert residual_note(db.make_method("dds", consistency="none"), unknown, 0.9) is None
     assert residual_note(db.make_method("dds", consistency="dps"), unknown, 0.9) is None
+
+
+def test_a_short_arc_is_named_as_the_cause():
+    """Of 90 degrees filtered back-projection leaves much, though nothing is wrong."""
+    short = scan_of()[: len(ANGLES) // 2]
+    assert "views cover only 88 degrees" in note(short, "fbp")
+    assert note(short, "cgls") is None

@@ -15,6 +15,7 @@ from diffusionblend.preprocessing.centre import (
     pair_centre_column,
     wedge_centre_column,
 )
+from field_scans import parallel_lines
 from measured_scan import half_scan, lines_of
 
 CENTRES = (28.3, 31.5, 36.87)
@@ -146,3 +147,21 @@ def test_measured_scans(shared_data, name, centre):
     assert found.column == pytest.approx(centre, abs=0.5)
     alone = find_centre(lines[:, -1:], scan.angles_rad)
     assert alone.column == pytest.approx(found.column, abs=0.5)
+
+
+@pytest.mark.parametrize("n_views", [60, 181])
+@pytest.mark.parametrize(("short", "long"), [(15, 48), (36, 48), (30, 38), (24, 25)])
+def test_half_a_turn_of_a_cut_object(short, long, n_views):
+    """Cut on one side or on both, where whole views, mass and wedge are up to 22 columns off."""
+    angles = np.linspace(0, np.pi, n_views, endpoint=n_views % 2 == 1)
+    lines = parallel_lines(angles, short + long + 1, short, rows=1)
+    assert find_centre(lines, angles).column == pytest.approx(short, abs=0.25)
+
+
+def test_a_cut_object_without_opposite_views_is_refused():
+    angles = np.radians(np.arange(0, 150, 1.0))
+    lines = parallel_lines(angles, 64, 15, rows=1)
+    with pytest.raises(InputError, match=r"(?s)does not see the whole object.*centre_column"):
+        find_centre(lines, angles)
+    whole = parallel_lines(angles, 128, 60.3, rows=1)
+    assert find_centre(whole, angles).column == pytest.approx(60.3, abs=0.1)

@@ -7,6 +7,10 @@ import pytest
 
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
+from diffusionblend.methods.admm_tv import AdmmTv
+from diffusionblend.methods.advice import advise
+from diffusionblend.methods.api import reconstruct
+from diffusionblend.methods.fbp import Fbp, check_complete
 from diffusionblend.preprocessing.measured_angles import angle_notes
 from diffusionblend.preprocessing.prepare import prepare_scan
 from diffusionblend.preprocessing.settings import PrepareSettings
@@ -80,6 +84,26 @@ def test_half_a_turn_of_a_detector_to_one_side_is_told():
     angles = np.radians(np.arange(0, 220, 2.0))
     _, notes = notes_of(fan_lines(angles, 80, 20.0), angles, centre_column=20.0, **DISTANCES)
     assert "reaches 20.5 mm" in notes
+
+
+@pytest.mark.filterwarnings("ignore:The detector is too small")
+def test_half_a_turn_of_a_detector_to_one_side_by_each_method():
+    """FBP would give 0.0275 and 0.0581 for 0.02 and 0.04, and 0.0201 and 0.0390 as water."""
+    lines = parallel_lines(HALF[::2], 64, 15.0, rows=1)
+    done, _ = notes_of(lines, HALF[::2], centre_column=15.0, pixel_mm=2.0)
+    assert done.projections.grid.shape == (1, 48, 48)  # as wide as the long side reaches
+    assert advise(done.projections)[0].method == "admm-tv"
+    for method in ("fbp", Fbp(window="hann")):
+        with pytest.raises(InputError, match=r"(?s)reaches 15\.5 mm.*lacks lines.*admm-tv"):
+            reconstruct(done.projections, method)
+    for how, right in ((Fbp(extrapolate=True), 0.05), (AdmmTv(iterations=50), 0.03)):
+        hu = reconstruct(done.projections, how, device="cpu").volume.values[0]
+        mu = (hu / 1000 + 1) * done.projections.mu_water_per_mm
+        for (x, y), value in {(0, 0): 0.02, (15, 10): 0.04, (0, 30): 0.02}.items():
+            j, i = round(y / 2 + 23.5), round(x / 2 + 23.5)
+            assert mu[j - 1 : j + 2, i - 1 : i + 2].mean() == pytest.approx(value, rel=right)
+    whole, _ = notes_of(parallel_lines(FULL, 64, 15.0, rows=1), FULL, centre_column=15.0)
+    check_complete(whole.projections)
 
 
 def test_a_whole_turn_or_an_object_that_is_seen_whole_is_not():

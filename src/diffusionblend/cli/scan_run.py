@@ -125,6 +125,7 @@ class ScanRun:
         if several:
             self._check_deviation_absent()
         if ranks.rank == 0:
+            self._report_import()
             self._report_grid()
             self._report_plan(resume[0] if resume else 0)
         if self.options.dry_run:
@@ -257,6 +258,13 @@ class ScanRun:
         )
         if note is not None:
             say(f"note: {note}", every_rank=self.alone)
+
+    def _report_import(self) -> None:
+        """Say again what the import of a measured scan left open, since it concerns the values."""
+        correction = self.scan.notes.get("correction")
+        notes = correction.get("notes") if isinstance(correction, dict) else None
+        for note in notes if isinstance(notes, list) else []:
+            say(f"note of the import: {note}", every_rank=self.alone)
 
     def _report_grid(self) -> None:
         """Say, and record, where another grid is reconstructed on than the one that is written."""

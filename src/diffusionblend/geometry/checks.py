@@ -9,11 +9,16 @@ import numpy as np
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.base import Geometry
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.turning import BY_ANGLES, Turning, turns_wholly
 
 SAMPLES = 21
 """Points along each axis of the volume, and four times as many views, that stand for all."""
 VIEWS = 4 * SAMPLES
 WARNED_FRACTION = 0.01
+OFF_THE_MIDDLE = 0.8
+"""Of the longer side of a detector, below which its shorter side counts as short."""
+AIR_SHARE = 0.12
+"""Of the high line integrals, below which the ends of a detector see air."""
 
 
 def check_scan(geometry: Geometry, grid: Grid) -> None:
@@ -58,6 +63,27 @@ def truncated_fraction(geometry: Geometry, grid: Grid) -> float:
     points = _cylinder_points(grid, in_3d=geometry.couples_slices)
     picked = np.unique(np.linspace(0, geometry.n_views - 1, VIEWS).round().astype(int))
     return float(1 - geometry.sees(points, picked).mean())
+
+
+def one_sided_reach_mm(lines: np.ndarray, geometry: Geometry) -> tuple[float, float] | None:
+    """How far a detector reaches to either side of the axis, the shorter first, where lines are
+    missing for that: views go less than once around, and the short end lies within the object.
+
+    lines: line integrals (view, row, column). None where lines are complete, since the object is
+    seen whole or opposite rays of a whole turn measure it, and for geometries of other classes.
+    """
+    if not isinstance(geometry, Turning) or geometry.registered_name not in BY_ANGLES:
+        return None
+    place = geometry.column_positions_mm - geometry.axis_position_mm
+    half_mm = geometry.column_mm / 2
+    reach = np.array((half_mm - place.min(), half_mm + place.max()))
+    short, long = float(reach.min()), float(reach.max())
+    if turns_wholly(geometry.angles_rad) or not 0 < short < OFF_THE_MIDDLE * long:
+        return None
+    end = slice(0, 2) if reach[0] < reach[1] else slice(-2, None)
+    high = np.percentile(lines, 95)
+    cut = float(np.median(lines[:, :, end].mean(axis=2))) > AIR_SHARE * high > 0
+    return (short, long) if cut else None
 
 
 def _cylinder_points(grid: Grid, *, in_3d: bool) -> np.ndarray:

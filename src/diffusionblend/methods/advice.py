@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.geometry.base import Geometry
+from diffusionblend.geometry.checks import one_sided_reach_mm
 from diffusionblend.geometry.turning import missing_arcs
 from diffusionblend.units import Unit
 
@@ -41,7 +42,7 @@ class Advice:
         """As the command line has it: --method and the settings."""
         words = ["--method", self.method]
         for name, value in self.settings.items():
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
         return (*words, *(("--output-unit", "1/mm") if self.unit == "1/mm" else ()))
 
 
@@ -61,10 +62,15 @@ def advise(
     unit: Unit = "HU" if is_patient else "1/mm"
     fbp = Advice("fbp", f"{views}: a first look, in seconds", unit=unit)
     enough = ENOUGH_VIEWS if is_patient else ENOUGH_WITHOUT_A_PRIOR
-    if n_views >= enough * across and not short:
+    one_sided = one_sided_reach_mm(scan.values, scan.geometry) is not None
+    if one_sided:
+        fbp = replace(fbp, settings={"extrapolate": True})
+    if n_views >= enough * across and not short and not one_sided:
         many = Advice("fbp", f"{views}: enough for filtered back-projection", unit=unit)
         return (many, _without_a_prior(scan, "less noise and fewer streaks, but slow", unit))
     few = f"{views}: {'a short arc' if short else 'few'}"
+    if one_sided:
+        few = f"{views}, of a detector to one side of the axis: lines are missing"
     if not is_patient:
         why = f"{few}, and no shipped prior has seen such an object (--subject patient for one)"
         return (_without_a_prior(scan, why, unit), fbp)

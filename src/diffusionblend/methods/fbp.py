@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from diffusionblend.errors import InputError
 from diffusionblend.methods.base import Execution, Method, Solution
 
 if TYPE_CHECKING:
+    from diffusionblend.data.projections import Projections
     from diffusionblend.methods.problem import Problem
     from diffusionblend.priors.prior import Prior
 
@@ -31,7 +33,11 @@ class Fbp(Method):
     wider than the detector."""
 
     def run(self, problem: Problem, priors: Mapping[str, Prior], execution: Execution) -> Solution:
-        """The filtered back-projection. Raises InputError for a geometry that has none."""
+        """The filtered back-projection.
+
+        Raises InputError for a geometry that has none, and where `check_complete` does, unless the
+        lines are extrapolated.
+        """
         import torch
 
         from diffusionblend.solvers.extrapolation import extrapolated
@@ -40,8 +46,28 @@ class Fbp(Method):
 
         scan = problem.projections
         lines, geometry = torch.from_numpy(scan.values).to(problem.device), scan.geometry
-        if self.extrapolate:
+        if not self.extrapolate:
+            check_complete(scan)
+        else:
             lines, geometry = extrapolated(lines, geometry, scan.mu_water_per_mm)
         mu = filtered_back_projection(lines, geometry, scan.grid, window=self.window)
         execution.on_step(1, 1)
         return Solution(hu_to_network(mu_to_hu(mu, scan.mu_water_per_mm)))
+
+
+def check_complete(scan: Projections) -> None:
+    """Raise InputError where lines are missing that no filter can do without: a detector to one
+    side of the axis, of an object that it does not see whole, over less than a whole turn.
+    """
+    from diffusionblend.geometry.checks import one_sided_reach_mm
+
+    reach = one_sided_reach_mm(scan.values, scan.geometry)
+    if reach is not None:
+        raise InputError(
+            f"The detector reaches {reach[0]:.4g} mm to one side of the axis and {reach[1]:.4g} mm "
+            "to the other, the object is wider, and the views go less than once around: filtered "
+            "back-projection lacks lines, and its values would be wrong by tens of per cent.",
+            "views over 360 degrees, or a detector that sees the whole object",
+            "--method admm-tv (or cgls, sirt) with a --size that holds the whole object; or "
+            "--extrapolate, for a rough picture",
+        )

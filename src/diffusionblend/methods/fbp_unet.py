@@ -38,6 +38,7 @@ class FbpUnet(Method):
         """
         import torch
 
+        from diffusionblend.methods.fbp import check_complete
         from diffusionblend.priors.restorer import Restorer
         from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
         from diffusionblend.units import hu_to_network, mu_to_hu
@@ -45,6 +46,7 @@ class FbpUnet(Method):
         scan, prior = problem.projections, priors["prior"]
         assert isinstance(prior, Restorer), "resolved by prior type"
         check_prior_fits(prior, scan.grid)
+        check_complete(scan)
         prior = prior.for_grid(scan.grid)
         views, arc_degrees = told_views(prior, scan)
         lines = torch.from_numpy(scan.values).to(prior.device)

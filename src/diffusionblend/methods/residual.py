@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from diffusionblend.data.projections import Projections
+from diffusionblend.methods.advice import covered_degrees
 from diffusionblend.methods.base import Method
 
 NOISE_FACTOR = 4.0
@@ -15,6 +16,9 @@ OF_UNKNOWN_NOISE = 0.2
 """The least that is far above, where the photons of a measured scan are not known."""
 EMPTY_LINE = 0.3
 """Where the high line integrals stay below, noise of unknown size may be all there is."""
+
+SHORT_ARC_DEGREES = 175.0
+"""A shorter arc is itself a cause of what filtered back-projection leaves."""
 
 
 def residual_note(method: Method, scan: Projections, relative_residual: float) -> str | None:
@@ -34,10 +38,17 @@ def residual_note(method: Method, scan: Projections, relative_residual: float) -
             return None
     if relative_residual <= usual:
         return None
+    causes = (
+        "an object larger than the volume, a wrong centre of rotation, angles in another order or "
+        "unit, or a changed beam"
+    )
+    arc = covered_degrees(scan.geometry)
+    if method.name == "fbp" and arc < SHORT_ARC_DEGREES:
+        causes = f"its views cover only {arc:.0f} degrees, which an iterative method can fit; or "
+        causes += "a wrong centre of rotation, or angles in another order or unit"
     return (
         f"the residual, {relative_residual:.2f}, is far above what {method.name} leaves of a scan "
-        "that fits its geometry: an object larger than the volume, a wrong centre of rotation, "
-        "angles in another order or unit, or a changed beam"
+        f"that fits its geometry: {causes}"
     )
 
 

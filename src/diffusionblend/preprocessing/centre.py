@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.preprocessing.correction import subtract_air
 
 HALF_SCAN_RAD = math.pi
@@ -71,7 +70,8 @@ class Centre:
 def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
     """The axis of rotation of line integrals (view, row, column) of a parallel beam.
 
-    Raises InputError for fewer than 3 views, and where it cannot be found.
+    Raises InputError for fewer than 3 views, and where it cannot be found: no views are opposite
+    each other, and the detector does not see the whole object or its centre of mass.
     """
     if len(lines) < 3 or lines.shape[2] < 8:
         raise InputError(
@@ -82,13 +82,9 @@ def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
         )
     mass_column = centre_of_mass_column(lines, angles_rad)
     pairs = opposite_pairs(angles_rad)
-    if pairs and turns_wholly(angles_rad):
-        rows = lines[:, _fullest_rows(lines)]
-        above_air = rows - np.percentile(rows, AIR_PERCENT)  # a weaker beam is no object
-        pairs_all_round = opposite_pairs(angles_rad, spread=True)
-        column = overlap_centre_column(above_air, pairs_all_round) if _is_cut(above_air) else None
-        if column is not None:
-            return Centre(column=column, method="overlap", mass_column=mass_column)
+    overlap = _overlap_of_cut(lines, angles_rad, pairs)
+    if overlap is not None:
+        return Centre(column=overlap, method="overlap", mass_column=mass_column)
     pair_column = pair_centre_column(lines, pairs) if pairs else None
     start = mass_column if pair_column is None else pair_column
     half_scan = even_half_scan(lines[:, _fullest_rows(lines)], angles_rad)
@@ -108,6 +104,26 @@ def find_centre(lines: np.ndarray, angles_rad: np.ndarray) -> Centre:
             "--centre-column with the column of the centre of rotation",
         )
     return Centre(column=mass_column, method="mass", mass_column=mass_column)
+
+
+def _overlap_of_cut(
+    lines: np.ndarray, angles_rad: np.ndarray, pairs: list[tuple[int, int]]
+) -> float | None:
+    """Where mirrored opposite views overlap best, of an object that the detector does not see
+    whole; None of others. Raises InputError where no views are opposite each other.
+    """
+    rows = lines[:, _fullest_rows(lines)]
+    above_air = rows - np.percentile(rows, AIR_PERCENT)  # a weaker beam is no object
+    if not _is_cut(above_air):
+        return None
+    if not pairs:
+        raise InputError(
+            "The centre of rotation could not be found: the detector does not see the whole "
+            "object, and no views are opposite each other.",
+            "views 180 degrees apart, or an object that the detector sees whole",
+            "--centre-column with the column of the centre of rotation",
+        )
+    return overlap_centre_column(above_air, opposite_pairs(angles_rad, spread=True))
 
 
 def opposite_pairs(angles_rad: np.ndarray, *, spread: bool = False) -> list[tuple[int, int]]:
@@ -152,10 +168,10 @@ def pair_centre_column(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float
 def overlap_centre_column(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float | None:
     """Where mirrored opposite views agree best over the columns that both have, to 0.1 columns.
 
-    For a detector that does not see all of the object, over a whole turn, where registration of
-    whole views goes by their cut ends. The squared difference over the overlap, of what both hold
-    there, is least at the axis (Vo, Atwood, Drakopoulos, Connolley, Optics Express 29, 2021). None
-    where no place is far better than others.
+    For a detector that does not see all of the object, where registration of whole views goes by
+    their cut ends, and the wedge and the centre of mass are off. The squared difference over the
+    overlap, of what both hold there, is least at the axis (Vo, Atwood, Drakopoulos, Connolley,
+    Optics Express 29, 2021). None where no place is far better than others.
     """
     first, second = (lines[[pair[i] for pair in pairs]] for i in (0, 1))
     n_columns = lines.shape[2]

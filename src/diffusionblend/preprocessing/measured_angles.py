@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
-from diffusionblend.geometry.turning import turns_wholly
+from diffusionblend.geometry.checks import one_sided_reach_mm
 
 UNEVEN_STEPS = 0.1
 """Steps that differ by more of their median are not even."""
@@ -18,10 +18,6 @@ SMOOTHED = 16
 FEWEST_EVEN, FEWEST_STOPPED = 8, 3
 GROWING = 1.5
 """Views of one angle whose first and last differ by so many times what neighbours do have moved."""
-OFF_THE_MIDDLE = 0.8
-"""Of the longer side of a detector, below which its shorter one is told to be short."""
-AIR_SHARE = 0.12
-"""Of the high line integrals, below which the ends of a detector see air."""
 
 
 def angle_notes(
@@ -40,22 +36,16 @@ def offset_note(lines: np.ndarray, geometry: ParallelBeam | FanBeam | ConeBeam) 
 
     None over a whole turn, where the opposite rays measure what one side does not see.
     """
-    place = geometry.column_positions_mm - geometry.axis_position_mm
-    half_mm = geometry.column_mm / 2
-    reach = np.array((half_mm - place.min(), half_mm + place.max()))
-    short, long = float(reach.min()), float(reach.max())
-    if turns_wholly(geometry.angles_rad) or not 0 < short < OFF_THE_MIDDLE * long:
+    reach = one_sided_reach_mm(lines, geometry)
+    if reach is None:
         return None
-    end = slice(0, 2) if reach[0] < reach[1] else slice(-2, None)
-    high = np.percentile(lines, 95)
-    if not float(np.median(lines[:, :, end].mean(axis=2))) > AIR_SHARE * high > 0:
-        return None
+    short, long = reach
     return (
         f"the detector reaches {short:.4g} mm to one side of the axis and {long:.4g} mm to the "
         "other, the object is wider, and the views go less than once around: lines beyond the "
-        "short side are measured from one side or not at all, so that FBP and FDK are wrong. Views "
-        "over 360 degrees complete them; else take admm-tv, cgls or sirt with a size that holds "
-        "the whole object"
+        "short side are measured from one side or not at all. Views over 360 degrees complete "
+        "them; else take admm-tv, cgls or sirt with slices that hold the whole object, since fbp "
+        "refuses"
     )
 
 

@@ -85,7 +85,8 @@ def edge_notes(
         notes.append(
             f"the outermost columns read {level:.2f}, and not air, in {100 * far.mean():.0f} % of "
             "views and rows: an object wider than the detector, which makes values too high and "
-            "bright at the rim; or a beam that became weaker after the flats (air_columns)"
+            "bright at the rim (fbp --extrapolate, or a margin, keeps the inside right); or a beam "
+            "that became weaker after the flats (air_columns)"
         )
     bright = np.min([np.median(end, axis=0) for end in ends], axis=0) < BRIGHT_LINE
     if bright.mean() > REPORTED_VIEWS and not air_columns:

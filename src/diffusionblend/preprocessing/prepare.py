@@ -129,7 +129,7 @@ def _placed(
         )
     else:
         correction.notes.append(offset)
-    return geometry, _grid(scan, geometry, settings), centre
+    return geometry, _grid(scan, geometry, settings, to_far_side=offset is not None), centre
 
 
 def _check_axes(lines: np.ndarray, settings: PrepareSettings, correction: Correction) -> None:
@@ -359,18 +359,24 @@ def _short_side(geometry: ParallelBeam | FanBeam | ConeBeam) -> int | None:
 
 
 def _grid(
-    scan: RawScan, geometry: ParallelBeam | FanBeam | ConeBeam, settings: PrepareSettings
+    scan: RawScan,
+    geometry: ParallelBeam | FanBeam | ConeBeam,
+    settings: PrepareSettings,
+    *,
+    to_far_side: bool,
 ) -> Grid:
     """Square slices about the axis, one for every detector row, as wide as is measured.
 
-    That is what every view sees, or over a whole turn it or its opposite. The slices' heights count
-    from the plane of the source, or from the middle of the whole detector, however it is cropped.
+    That is what every view sees, or over a whole turn it or its opposite; to_far_side: what some
+    views see. The slices' heights count from the plane of the source, or from the middle of the
+    whole detector, however it is cropped.
     """
     n_rows = scan.data.shape[1]
     wide = geometry.with_opposite_rays()
     ends_mm = wide.column_positions_mm[[0, -1]] - wide.axis_position_mm
     column_mm = _known(scan.column_mm)
-    half_mm = max(min(-ends_mm[0], ends_mm[1]) + column_mm / 2, 0.0)
+    reach = max if to_far_side else min
+    half_mm = max(reach(-ends_mm[0], ends_mm[1]) + column_mm / 2, 0.0)
     magnification = 1.0
     if geometry.source_positions_mm() is not None:
         magnification = _magnification(scan)

@@ -153,6 +153,48 @@ def test_what_is_not_known_is_reported(tmp_path):
     assert "mg/ml" in notes
 
 
+PLAIN = {"leave_out": ("space", "space directions", "space origin")}
+SPACINGS = "spacings: 1.5 1.5 2"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [SPACINGS, "axis mins: -10 -20 30"],
+        [SPACINGS, "axismins: -10 -20 30", "centers: cell cell cell"],
+        [SPACINGS, "axis mins: -10 -20 30", "centerings: node node node"],
+        ["spacings: -1.5 1.5 2", "axis mins: -10 -20 30"],
+    ],
+)
+def test_axis_mins_place_the_first_voxel_as_in_simpleitk(tmp_path, lines):
+    volume, notes = read_bytes(tmp_path, nrrd_bytes(HU, *lines, **PLAIN))
+    image = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "a.nrrd")), "LPS")
+    if "-1.5" not in lines[0]:  # of which SimpleITK makes 1.5
+        np.testing.assert_allclose(volume.grid.origin_mm, image.GetOrigin())
+    else:
+        last = -10 - 1.5 / 2 - 1.5 * (HU.shape[2] - 1)
+        np.testing.assert_allclose(volume.grid.origin_mm, (last, -20 + 0.75, 31))
+    assert volume.grid.spacing_mm == SPACING and "orientation" in notes
+
+
+def test_axis_mins_and_maxs_give_the_spacing(tmp_path):
+    """SimpleITK takes 1 mm here."""
+    ends = ["axis mins: -10 -20 30", f"axis maxs: {-10 + 12 * 1.5} {-20 + 16 * 1.5} 42"]
+    volume, _ = read_bytes(tmp_path, nrrd_bytes(HU, *ends, **PLAIN))
+    assert volume.grid.spacing_mm == SPACING
+    assert volume.grid.origin_mm == (-9.25, -19.25, 31)
+    nodes = ["axis mins: -10 -20 30", f"axis maxs: {-10 + 11 * 1.5} {-20 + 15 * 1.5} 40"]
+    volume, notes = read_bytes(
+        tmp_path, nrrd_bytes(HU, *nodes, "centers: node node node", 'units: "mm"', **PLAIN)
+    )
+    assert volume.grid.spacing_mm == SPACING and volume.grid.origin_mm == (-10, -20, 30)
+    _, notes = read_bytes(tmp_path, nrrd_bytes(HU, *ends, "spacings: 1 1 1", **PLAIN))
+    assert "contradicts itself" in notes and "1.5 x 1.5 x 2" in notes
+    small = ["spacings: 1500 1500 2000", "axis mins: -1e4 nan 3e4", 'units: "um" "um" "um"']
+    volume, _ = read_bytes(tmp_path, nrrd_bytes(HU, *small, "centers: node node node", **PLAIN))
+    np.testing.assert_allclose(volume.grid.origin_mm, (-10, 0, 30), atol=1e-6)
+
+
 def test_an_axis_of_components_is_dropped_or_refused(tmp_path):
     directions = "none (1.5,0,0) (0,1.5,0) (0,0,2)"
     one = nrrd_bytes(

@@ -225,10 +225,6 @@ def _matrix(
     vectors = _vectors(fields, "space directions", path)
     steps = [vectors[axis] if axis < len(vectors) else None for axis in kept]
     origins = _vectors(fields, "space origin", path)
-    try:
-        spacings = [float(v) for v in fields.get("spacings", "").split()]
-    except ValueError as error:
-        raise InputError(f"{path} has spacings that are no numbers: {error}.", "numbers") from error
     notes: list[str] = []
     matrix = np.eye(4)
     if all(step is not None for step in steps):
@@ -237,7 +233,7 @@ def _matrix(
         matrix[:3, :3] *= scales[:, None]
     else:
         scales = np.ones(3)
-        matrix[:3, :3] = np.diag(_plain_spacing(fields, spacings, kept, path, notes))
+        matrix[:3, :3], matrix[:3, 3] = _plain_place(fields, kept, path, notes)
     if origins and origins[0] is not None:
         matrix[:3, 3] = np.array(origins[0][:3]) * scales
     placed = space in TO_LPS and all(step is not None for step in steps)
@@ -258,17 +254,55 @@ def _columns(steps: list[tuple[float, ...]], path: Path) -> np.ndarray:
     return np.column_stack([step[:3] for step in steps])
 
 
-def _plain_spacing(
-    fields: dict[str, str], spacings: list[float], kept: list[int], path: Path, notes: list[str]
-) -> np.ndarray:
-    """The spacing (i, j, k) in mm of a file that names no directions; 1 mm where it is unknown."""
-    found = np.array([spacings[a] if a < len(spacings) else np.nan for a in kept])
-    scales = _scales(fields, "units", path, notes)
-    found = found * np.array([scales[a] if a < len(scales) else 1.0 for a in kept])
-    if not (np.isfinite(found) & (found != 0)).all():
+def _plain_place(
+    fields: dict[str, str], kept: list[int], path: Path, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (3 x 3) and first voxel in mm of a file that names no directions.
+
+    By `spacings` and `axis mins`, or `axis mins` and `axis maxs`; 1 mm where they are not known. A
+    minimum is where the first voxel begins, or with `centerings` of nodes its middle.
+    """
+    sizes = np.array([int(v) for v in fields["sizes"].split()])
+    units = _scales(fields, "units", path, notes)
+    scales = np.concatenate([units, np.ones(len(sizes))])[kept]
+    sizes = sizes[kept]
+    spacings, lowest, highest = (
+        _each_axis(fields, names, kept, path)
+        for names in (("spacings",), ("axis mins", "axismins"), ("axis maxs", "axismaxs"))
+    )
+    centres = fields.get("centerings", fields.get("centers", "")).lower().split()
+    nodes = np.array([a < len(centres) and centres[a] == "node" for a in kept])
+    between = (highest - lowest) / np.maximum(np.where(nodes, sizes - 1, sizes), 1)
+    both = np.isfinite(spacings) & np.isfinite(between)
+    if not np.allclose(spacings[both], between[both], rtol=1e-3):
+        notes.append(
+            f"{path} contradicts itself: by its spacings voxels are {_listed(spacings)} apart, by "
+            f"its axis mins and maxs {_listed(between)} (x, y, z). The spacings were taken."
+        )
+    steps = np.where(np.isfinite(spacings) & (spacings != 0), spacings, between) * scales
+    known = np.isfinite(steps) & (steps != 0)
+    if not known.all():
         notes.append(f"{path} does not say how large its voxels are; 1 mm was taken.")
-        found = np.where(np.isfinite(found) & (found != 0), found, 1.0)
-    return found
+        steps = np.where(known, steps, 1.0)
+    first = lowest * scales + np.where(nodes, 0, steps / 2)
+    return np.diag(steps), np.where(np.isfinite(first), first, 0.0)
+
+
+def _each_axis(
+    fields: dict[str, str], names: tuple[str, ...], kept: list[int], path: Path
+) -> np.ndarray:
+    """The numbers of a field for the axes of space, NaN where it has none. Raises InputError."""
+    words = next((fields[name].split() for name in names if name in fields), [])
+    try:
+        return np.array([float(words[a]) if a < len(words) else np.nan for a in kept])
+    except ValueError as error:
+        raise InputError(
+            f"{path} has {names[0]} that are no numbers: {error}.", "numbers"
+        ) from error
+
+
+def _listed(numbers: np.ndarray) -> str:
+    return " x ".join(f"{v:g}" for v in numbers)
 
 
 def _scales(fields: dict[str, str], name: str, path: Path, notes: list[str]) -> np.ndarray:

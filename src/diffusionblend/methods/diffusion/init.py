@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.checks import one_sided_reach_mm
 from diffusionblend.methods.admm_tv import AdmmTv
 from diffusionblend.methods.base import Execution
 from diffusionblend.methods.diffusion.consistency.cg import ConjugateGradientStep
@@ -24,9 +25,11 @@ def initial_image(name: str, problem: Problem) -> torch.Tensor:
     Where a geometry has no FBP, it is "cg". Raises InputError on an unknown name.
     """
     if name == "fbp":
-        if has_filtered_back_projection(problem.projections.geometry):
+        scan = problem.projections
+        if has_filtered_back_projection(scan.geometry):
+            cut = one_sided_reach_mm(scan.values, scan.geometry) is not None
             with one_thread():  # so that the same volume comes of any number of processes
-                return Fbp(window="hann").run(problem, {}, Execution()).x
+                return Fbp(window="hann", extrapolate=cut).run(problem, {}, Execution()).x
         name = "cg"
     if name == "cg":
         empty = problem.empty_volume()
