@@ -239,8 +239,10 @@ def _rtk(home: Path, chest: Volume) -> Format:
 
 
 def _scanner(write: Callable[[Path], Path], home: Path, chest: Volume) -> Format:
-    """A scan as a scanner writes it."""
-    return Format(write(home), lambda path: read_raw_scan(path).data)
+    """A scan as a scanner writes it; a header is damaged, not the frames beside it."""
+    path = write(home)
+    beside = () if path.is_dir() else tuple(p for p in home.iterdir() if p != path)
+    return Format(path, lambda found: read_raw_scan(found).data, beside)
 
 
 def _angles(suffix: str, home: Path, chest: Volume) -> Format:

@@ -31,8 +31,8 @@ class ImportProjections:
 
     source: Annotated[Path, tyro.conf.Positional]
     """Data Exchange or NeXus HDF5, a folder of TIFF frames or one TIFF file, a folder of
-    DICOM-CT-PD, a MATLAB file of the Helsinki Tomography Challenge 2022, Nikon's .xtekct, or
-    NumPy's .npy or .npz."""
+    DICOM-CT-PD, a MATLAB file of the Helsinki Tomography Challenge 2022, Nikon's .xtekct,
+    SkyScan's .log, or NumPy's .npy or .npz."""
     output: Output
     """Projections file to write (.h5)."""
     read: Annotated[ReadOptions, tyro.conf.arg(name="")] = field(default_factory=ReadOptions)
@@ -51,7 +51,7 @@ class ImportProjections:
         check_output_and_record(self.output, self.force)
         check_projections_suffix(self.output)
         read = self.read
-        given = (self.source, read.angles, read.image_key, read.rtk_geometry)
+        given = (self.source, read.angles, read.image_key, read.rtk_geometry, read.vectors)
         named = [path for path in given if path is not None]
         check_outputs_are_no_inputs([self.output], named)
         record = RunRecord(command="projections import", settings=asdict(self))

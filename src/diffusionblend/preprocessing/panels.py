@@ -89,8 +89,12 @@ def _middles(panels: VectorGeometry) -> Middles:
         )
     )  # fmt: skip
     normal = np.cross(u, v)
-    reach = ((middles - sources) * normal).sum(1) / (-sources * normal).sum(1)
-    hits = sources * (1 - reach)[:, None] - middles  # of the ray through the axis' middle
+    if panels.parallel:  # the ray through the axis' middle, in lengths of the direction
+        along = (middles * normal).sum(1) / (sources * normal).sum(1)
+        reach, hits = np.ones(len(along)), sources * along[:, None] - middles
+    else:
+        reach = ((middles - sources) * normal).sum(1) / (-sources * normal).sum(1)
+        hits = sources * (1 - reach)[:, None] - middles
     steps = np.stack([u, v], axis=2)
     columns, rows = (np.linalg.pinv(steps) @ hits[:, :, None])[:, :, 0].T
     free = panels.n_columns / 2 - np.abs(columns)

@@ -42,6 +42,9 @@ class ReadOptions:
     """NeXus file whose image key distinguishes a folder's views from its flats and darks."""
     rtk_geometry: Path | None = None
     """RTK's geometry (.xml) of projections .mha or .mhd: angles, distances and offsets."""
+    vectors: Path | None = None
+    """Source, middle of the panel, and steps of a column and of a row in every view, 12 numbers in
+    mm as in ASTRA's cone_vec (text, .npy, or its proj_geom as .json), in place of angles."""
     rows: tuple[int, int] | None = None
     """Detector rows to read: the first, counted from 0, and one past the last."""
     columns: tuple[int, int] | None = None
@@ -67,6 +70,8 @@ class ReadOptions:
         _ = self.window  # which checks itself
         if self.angles is not None and self.arc_degrees is not None:
             raise InputError("Both a list of angles and an arc were given.", "one of them")
+        if self.vectors is not None and (self.angles, self.arc_degrees) != (None, None):
+            raise InputError("Both vectors and angles, or an arc, were given.", "one of them")
         if self.arc_degrees is not None and not 0 < abs(self.arc_degrees) < np.inf:
             raise InputError(f"The arc is {self.arc_degrees} degrees.", "degrees other than 0")
         if self.white_level is not None and not 0 < self.white_level < np.inf:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,22 +23,27 @@ from diffusionblend.io.scans.nexus import is_nexus_tomography, read_nexus
 from diffusionblend.io.scans.nikon import NIKON_SUFFIX, read_nikon
 from diffusionblend.io.scans.numpy import read_numpy_scan
 from diffusionblend.io.scans.options import ReadOptions
+from diffusionblend.io.scans.public_sets import is_slice, is_walnut, read_slice, read_walnut
 from diffusionblend.io.scans.rtk import META_IMAGE_SUFFIXES, read_rtk_projections
+from diffusionblend.io.scans.skyscan import SKYSCAN_SUFFIX, read_skyscan
 from diffusionblend.io.scans.tiff import read_frames, read_tiff_projections, settled_white
 from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
+from diffusionblend.io.scans.vectors import read_vectors, with_vectors
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".nexus")
+TURN_DEGREES = 360.0
 READERS = {
     ".mat": read_htc2022,
     NIKON_SUFFIX: read_nikon,
+    SKYSCAN_SUFFIX: read_skyscan,
     ".npy": read_numpy_scan,
     ".npz": read_numpy_scan,
     **dict.fromkeys(TIFF_SUFFIXES, read_tiff_projections),
 }
 KNOWN = (
     "Data Exchange or NeXus HDF5, a TIFF file or folder of frames, a MATLAB file of the Helsinki "
-    "Tomography Challenge 2022, RTK's projections with their geometry, Nikon's .xtekct, a folder "
-    "of DICOM-CT-PD, or NumPy's .npy or .npz"
+    "Tomography Challenge 2022, RTK's projections with their geometry, Nikon's .xtekct, "
+    "SkyScan's .log, a folder of DICOM-CT-PD, or NumPy's .npy or .npz"
 )
 
 
@@ -51,29 +57,39 @@ def read_raw_scan(source: Path | str, options: ReadOptions | None = None) -> Raw
     """
     source, options = Path(source), options or ReadOptions()
     whole = replace(options, rows=None, columns=None) if options.horizontal_axis else options
+    if options.vectors is not None:  # any angles, in place of which they come
+        whole = replace(whole, vectors=None, arc_degrees=TURN_DEGREES)
+    _check_used(source, options)
     scan = _with_named_frames(_read(source, whole), source, whole)
     scan = settled_white(scan)
     if options.horizontal_axis:
         scan = scan.turned().cropped(options.window)
+    if options.vectors is not None:
+        scan = with_vectors(scan, read_vectors(options.vectors, scan.detector_shape), options)
     return scan
 
 
 def _check_used(source: Path, options: ReadOptions) -> None:
     """Raises InputError for options that a source of this kind has no use for."""
     suffix = source.suffix.lower()
-    dicom = source.is_dir() and holds_dicom(source)
-    tiff = (source.is_dir() and not dicom) or suffix in TIFF_SUFFIXES
+    reader = _folder_reader(source) if source.is_dir() else None
+    dicom = reader is read_ct_pd
+    tiff = reader is read_tiff_projections or suffix in TIFF_SUFFIXES
     nexus = suffix in HDF5_SUFFIXES and source.is_file() and is_nexus_tomography(source)
-    nikon = suffix == NIKON_SUFFIX
-    own_angles = nikon or dicom or suffix in META_IMAGE_SUFFIXES
+    header = suffix in (NIKON_SUFFIX, SKYSCAN_SUFFIX)
+    whole = header or suffix in (*META_IMAGE_SUFFIXES, ".mat")
+    own_angles = whole or reader not in (None, read_tiff_projections)
     unused = {
-        "--views": options.views is not None and not (tiff or nikon),
+        "--views": options.views is not None
+        and not (source.is_dir() and reader in (read_tiff_projections, read_walnut))
+        and not header,
         "--image-key": options.image_key is not None and not (tiff or nexus),
         "--sinograms": options.sinograms
         and (nexus or not (tiff or suffix in (*HDF5_SUFFIXES, ".npy", ".npz"))),
         "--rtk-geometry": options.rtk_geometry is not None and suffix not in META_IMAGE_SUFFIXES,
-        "--angles": options.angles is not None and own_angles,
-        "--arc-degrees": options.arc_degrees is not None and own_angles,
+        "--angles": options.angles is not None and own_angles and suffix != ".mat",
+        "--arc-degrees": options.arc_degrees is not None and own_angles and suffix != ".mat",
+        "--vectors": options.vectors is not None and own_angles,
         "--flats": options.flats is not None and dicom,
         "--darks": options.darks is not None and dicom,
         "--white-level": options.white_level is not None and dicom,
@@ -89,10 +105,8 @@ def _check_used(source: Path, options: ReadOptions) -> None:
 
 def _read(source: Path, options: ReadOptions) -> RawScan:
     """What the source itself holds."""
-    _check_used(source, options)
     if source.is_dir():
-        read_folder = read_ct_pd if holds_dicom(source) else read_tiff_projections
-        return read_folder(source, options)
+        return _folder_reader(source)(source, options)
     suffix = source.suffix.lower()
     if suffix in DICOM_SUFFIXES:
         raise InputError(
@@ -108,6 +122,15 @@ def _read(source: Path, options: ReadOptions) -> RawScan:
         return READERS[suffix](source, options)
     check_readable(source)
     raise InputError(f"{source} is of an unknown kind by its name.", KNOWN)
+
+
+def _folder_reader(source: Path) -> Callable[[Path, ReadOptions], RawScan]:
+    """What reads a folder, by the files in it."""
+    if holds_dicom(source):
+        return read_ct_pd
+    if is_walnut(source):
+        return read_walnut
+    return read_slice if is_slice(source) else read_tiff_projections
 
 
 def _with_named_frames(scan: RawScan, source: Path, options: ReadOptions) -> RawScan:

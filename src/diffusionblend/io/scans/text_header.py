@@ -1,0 +1,94 @@
+"""Text headers of scanners, sections of lines `name = value`, and the frames beside them."""
+
+from __future__ import annotations
+
+import configparser
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.scans.options import ReadOptions
+from diffusionblend.io.scans.tiff import read_tiff_projections
+
+
+@dataclass(frozen=True)
+class TextHeader:
+    """The values of a header by their names, in small letters, and the file they are from."""
+
+    path: Path
+    values: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path, kind: str, sections: tuple[str, ...]) -> TextHeader:
+        """The values of some sections, the first of which must be there. Raises InputError.
+
+        kind: of the header, as a message names it.
+        """
+        check_readable(path)
+        parser = configparser.ConfigParser(interpolation=None, strict=False, delimiters=("=",))
+        try:
+            parser.read_string(path.read_text(encoding="utf-8-sig", errors="replace"))
+            found = {name.lower(): dict(parser[name]) for name in parser.sections()}
+            values = dict(found[sections[0].lower()])
+        except (configparser.Error, KeyError) as error:
+            raise InputError(
+                f"{path} could not be read as {kind}: {error}.",
+                f"text with the section [{sections[0]}], a name = value a line",
+            ) from error
+        for name in sections[1:]:
+            values = found.get(name.lower(), {}) | values
+        return cls(path, values)
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self.text(name))
+
+    def text(self, name: str) -> str:
+        """A value as it is; empty where there is none."""
+        return self.values.get(name.lower(), "").strip()
+
+    def number(self, name: str, *, positive: bool = False) -> float:
+        """A number. Raises InputError where it is missing or none that it could be."""
+        try:
+            value = float(self.text(name))
+        except ValueError:
+            raise InputError(
+                f"{self.path} has {self.text(name) or 'no'!r} for {name}.", "a number"
+            ) from None
+        if not math.isfinite(value) or (positive and value <= 0):
+            raise InputError(f"{self.path} has {name} {value:g}.", "a positive, finite number")
+        return value
+
+    def whole(self, name: str) -> int:
+        """A count. Raises InputError."""
+        value = self.number(name, positive=True)
+        if value != int(value):
+            raise InputError(f"{self.path} has {name} {value:g}.", "a whole number")
+        return int(value)
+
+
+def frames_beside(
+    header: Path,
+    folder: Path,
+    pattern: str | None,
+    options: ReadOptions,
+    n_views: tuple[int, ...],
+) -> RawScan:
+    """The frames of a header's scan, over any arc; the angles are the header's.
+
+    pattern: of the frames' names, unless the options have one. n_views: as many as there may be.
+    Raises InputError for another number.
+    """
+    chosen = options.views or pattern
+    whole = replace(options, views=chosen, angles=None, arc_degrees=360.0, every=1)
+    scan = read_tiff_projections(folder, whole)
+    if len(scan.data) not in n_views:
+        raise InputError(
+            f"{header} tells of {n_views[0]} views, and {folder} has {len(scan.data)} frames.",
+            "a frame for every view",
+            "--views with a pattern of their names",
+        )
+    views = options.window.views
+    return replace(scan, data=scan.data[views], angles_rad=scan.angles_rad[views])
