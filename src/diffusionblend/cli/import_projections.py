@@ -89,6 +89,7 @@ def _print_found(done: Preparation) -> None:
     if centre is not None:
         ways = {"opposite views": centre.pair_column, "centre of mass": centre.mass_column}
         alone = ", ".join(f"{way} {value:.2f}" for way, value in ways.items() if value is not None)
-        say(f"axis of rotation at column {centre.column:.2f} by {centre.method} (alone: {alone})")
+        beside = f" (alone: {alone})" if alone else ""
+        say(f"axis of rotation at column {centre.column:.2f} by {centre.method}{beside}")
     for note in found.notes:
         say(f"note: {note}")

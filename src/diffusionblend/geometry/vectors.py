@@ -124,6 +124,30 @@ class VectorGeometry(Geometry, name="vectors"):
             detectors_mm=triples(np.array(self.detectors_mm) - step),
         )
 
+    def tilted(self, tilt_rad: float) -> VectorGeometry:
+        """The scan with an axis that leans along the beam by an angle, as in laminography.
+
+        Source and panel of every view turn about the direction of its columns through the volume's
+        centre; with a positive angle the beam of a scan about z travels towards higher z.
+        """
+        columns = np.array(self.column_steps_mm)
+        about = columns / np.linalg.norm(columns, axis=1, keepdims=True)
+
+        def turned(name: str) -> Triples:
+            # Rodrigues' formula
+            values = np.array(getattr(self, name))
+            along = about * (about * values).sum(1, keepdims=True)
+            across = np.cross(about, values)
+            turned = along + np.cos(tilt_rad) * (values - along) + np.sin(tilt_rad) * across
+            return triples(turned)
+
+        return replace(
+            self,
+            sources_mm=turned("sources_mm"),
+            detectors_mm=turned("detectors_mm"),
+            row_steps_mm=turned("row_steps_mm"),
+        )
+
     def of_views(self, views: np.ndarray) -> VectorGeometry:
         """The geometry of some of the views, by number, in the order given."""
         sources, detectors, columns, rows = (

@@ -56,7 +56,8 @@ EDGE_SHARE = 50
 class Centre:
     """The column of the centre of rotation, and how it was found.
 
-    method: "pairs", "pairs and wedge", "wedge", "overlap" or "mass". pair_column, mass_column: what
+    method: "pairs", "pairs and wedge", "wedge", "overlap", "mass", or of a fan or cone
+    "opposite rays". pair_column, mass_column: what
     registration and the centre of mass alone say, where they could be asked; the latter is only
     right where the detector sees all of the object.
     """

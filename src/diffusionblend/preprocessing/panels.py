@@ -70,6 +70,7 @@ def check_not_stated(settings: PrepareSettings, kinds: tuple[str, ...]) -> None:
     """
     stated = [f"--{n.replace('_', '-')}" for n in STATED if getattr(settings, n) is not None]
     stated += ["--reverse-angles"] * settings.reverse_angles
+    stated += ["--axis-tilt-degrees"] * bool(settings.axis_tilt_degrees)
     if settings.geometry not in kinds:
         stated.append("--geometry")
     if stated:

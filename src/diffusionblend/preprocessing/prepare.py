@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -16,8 +15,16 @@ from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.geometry.vectors import VectorGeometry
 from diffusionblend.preprocessing.centre import Centre, find_centre
+from diffusionblend.preprocessing.circle import (
+    axis_column,
+    circle_geometry,
+    circle_grid,
+    leaning_geometry,
+    short_side,
+)
 from diffusionblend.preprocessing.correction import Correction, subtract_air, to_line_integrals
-from diffusionblend.preprocessing.detector import bin_detector
+from diffusionblend.preprocessing.detector import bin_detector, binned_position
+from diffusionblend.preprocessing.fan_centre import find_centre_from_source
 from diffusionblend.preprocessing.helices import helix_scan
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
@@ -35,6 +42,10 @@ from diffusionblend.preprocessing.rings import reduce_rings
 from diffusionblend.preprocessing.settings import PrepareSettings
 from diffusionblend.units import MU_WATER_PER_MM
 
+LEANS = (
+    "the axis leans along the beam, so that the geometry is given by its vectors: FBP and FDK "
+    "cannot take that; cgls, sirt, admm-tv and the diffusion methods can"
+)
 REPORTED_DISAGREEMENT_COLUMNS = 2.0
 """Two ways to find the centre of rotation that differ by more are reported."""
 
@@ -65,7 +76,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         scan = _with_stated(scan, settings)
         kind = _kind(scan, settings)
         _check_distances(scan)
-        scan, assumed = _with_middle(scan, kind)
+        scan = _with_middle_row(scan)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
     check_line_integrals(lines)
@@ -119,17 +130,22 @@ def _placed(
         correction.notes += edge_notes(before_air, air_columns=settings.air_columns)
         volume_of = helix_scan if isinstance(scan.geometry, Helix) else panel_scan
         return *volume_of(scan, settings), None
-    centre_column, centre = _centre(scan, lines, correction)
-    geometry = _geometry(scan, kind, centre_column)
-    correction.notes += angle_notes(lines, scan.angles_rad, _axis_column(geometry))
+    centre_column, centre = _centre(scan, kind, lines, settings, correction)
+    geometry = circle_geometry(scan, kind, centre_column)
+    if not settings.axis_tilt_degrees:
+        correction.notes += angle_notes(lines, scan.angles_rad, axis_column(geometry))
     offset = offset_note(before_air, geometry)
     if offset is None:
         correction.notes += edge_notes(
-            before_air, air_columns=settings.air_columns, short_side=_short_side(geometry)
+            before_air, air_columns=settings.air_columns, short_side=short_side(geometry)
         )
     else:
         correction.notes.append(offset)
-    return geometry, _grid(scan, geometry, settings, to_far_side=offset is not None), centre
+    grid = circle_grid(scan, geometry, settings, to_far_side=offset is not None)
+    if not settings.axis_tilt_degrees:
+        return geometry, grid, centre
+    correction.notes.append(LEANS)
+    return leaning_geometry(scan, geometry, settings.axis_tilt_degrees), grid, centre
 
 
 def _check_axes(lines: np.ndarray, settings: PrepareSettings, correction: Correction) -> None:
@@ -222,38 +238,28 @@ def _check_distances(scan: RawScan) -> None:
         )
 
 
-def _with_middle(scan: RawScan, kind: str) -> tuple[RawScan, list[str]]:
-    """The scan with the middle of its whole detector for what is not known of its centre.
-
-    Of the row always, of the column for a fan and a cone; with notes.
-    """
-    n_rows, n_columns = scan.detector_shape
-    notes = []
-    if scan.centre_row is None:
-        scan = replace(scan, centre_row=(n_rows - 1) / 2 - scan.first_row)
-    if kind != "parallel" and scan.centre_column is None:
-        column = (n_columns - 1) / 2
-        centre_column = column - scan.first_column
-        notes.append(
-            f"the centre of rotation is taken to be the middle of the detector, column {column:g}"
-        )
-        if not -0.5 <= centre_column <= scan.data.shape[2] - 0.5:
-            raise InputError(
-                f"The middle of the detector, column {column:g}, is not among the columns "
-                f"{scan.first_column} to {scan.first_column + scan.data.shape[2] - 1}.",
-                "columns on both sides of the axis of rotation",
-                "--centre-column, if the axis is elsewhere; or other --columns",
-            )
-        scan = replace(scan, centre_column=centre_column)
-    return scan, notes
+def _with_middle_row(scan: RawScan) -> RawScan:
+    """The scan with the middle of its whole detector for the row that is not known."""
+    if scan.centre_row is not None:
+        return scan
+    return replace(scan, centre_row=(scan.detector_shape[0] - 1) / 2 - scan.first_row)
 
 
 def _centre(
-    scan: RawScan, lines: np.ndarray, correction: Correction
+    scan: RawScan, kind: str, lines: np.ndarray, settings: PrepareSettings, correction: Correction
 ) -> tuple[float, Centre | None]:
     """The column of the axis: the known one, or what is found."""
     if scan.centre_column is not None:
         return scan.centre_column, None
+    if settings.axis_tilt_degrees:
+        raise InputError(
+            "The column of the axis is not known, and opposite views do not mirror each other "
+            "where it leans along the beam.",
+            "the column onto which the middle of the axis is projected",
+            "--centre-column",
+        )
+    if kind != "parallel":
+        return _centre_from_source(scan, kind, lines, settings, correction)
     centre = find_centre(lines, scan.angles_rad)
     check_axis(centre.column, lines.shape[2], whole_turn=turns_wholly(scan.angles_rad))
     if (
@@ -273,6 +279,31 @@ def _centre(
     return centre.column, centre
 
 
+def _centre_from_source(
+    scan: RawScan, kind: str, lines: np.ndarray, settings: PrepareSettings, correction: Correction
+) -> tuple[float, Centre | None]:
+    """The column of a fan's or cone's axis: found by opposite rays, else the detector's middle.
+
+    Raises InputError where the middle is not among the columns that are taken.
+    """
+    centre = find_centre_from_source(scan, lines, of_plane=kind == "cone")
+    if centre is not None:
+        return centre.column, centre
+    middle = (scan.detector_shape[1] - 1) / 2
+    correction.notes.append(
+        f"the centre of rotation is taken to be the middle of the detector, column {middle:g}"
+    )
+    last = scan.first_column + lines.shape[2] * settings.binning[1] - 1
+    if not scan.first_column - 0.5 <= middle <= last + 0.5:
+        raise InputError(
+            f"The middle of the detector, column {middle:g}, is not among the columns "
+            f"{scan.first_column} to {last}.",
+            "columns on both sides of the axis of rotation",
+            "--centre-column, if the axis is elsewhere; or other --columns",
+        )
+    return binned_position(middle - scan.first_column, settings.binning[1]), None
+
+
 def _in_source_columns(centre: Centre, first_column: int, factor: int) -> Centre:
     """A centre in columns of the source's detector, before cropping and binning."""
 
@@ -285,109 +316,3 @@ def _in_source_columns(centre: Centre, first_column: int, factor: int) -> Centre
         pair_column=None if centre.pair_column is None else placed(centre.pair_column),
         mass_column=None if centre.mass_column is None else placed(centre.mass_column),
     )
-
-
-def _geometry(scan: RawScan, kind: str, centre_column: float) -> ParallelBeam | FanBeam | ConeBeam:
-    """The geometry, its detector shifted so that the axis projects onto its column."""
-    n_rows, n_columns = scan.data.shape[1:]
-    column_mm = _known(scan.column_mm)
-    shift_mm = ((n_columns - 1) / 2 - centre_column) * column_mm
-    if kind == "parallel":
-        return ParallelBeam(
-            angles_rad=tuple(scan.angles_rad),
-            n_columns=n_columns,
-            column_mm=column_mm,
-            detector_shift_mm=shift_mm,
-        )
-    magnification = _magnification(scan)
-    shift_mm += scan.axis_shift_mm * magnification
-    if kind == "fan":
-        return FanBeam(
-            angles_rad=tuple(scan.angles_rad),
-            n_columns=n_columns,
-            column_mm=column_mm,
-            detector_shift_mm=shift_mm,
-            source_to_axis_mm=_known(scan.source_to_axis_mm),
-            source_to_detector_mm=_known(scan.source_to_detector_mm),
-            axis_shift_mm=scan.axis_shift_mm,
-        )
-    middle_mm = _middle_above_plane_mm(scan)
-    return ConeBeam(
-        angles_rad=tuple(scan.angles_rad),
-        n_columns=n_columns,
-        column_mm=column_mm,
-        detector_shift_mm=shift_mm,
-        source_to_axis_mm=_known(scan.source_to_axis_mm),
-        source_to_detector_mm=_known(scan.source_to_detector_mm),
-        axis_shift_mm=scan.axis_shift_mm,
-        n_rows=n_rows,
-        row_mm=_known(scan.row_mm),
-        detector_lift_mm=middle_mm * (1 - 1 / magnification),
-        source_lift_mm=-middle_mm / magnification,
-    )
-
-
-def _middle_above_plane_mm(scan: RawScan) -> float:
-    """How far the middle of the rows lies above the row of the source's plane, on the detector."""
-    return ((scan.data.shape[1] - 1) / 2 - _known(scan.centre_row)) * _known(scan.row_mm)
-
-
-def _magnification(scan: RawScan) -> float:
-    """Of the axis on the detector of a fan or cone."""
-    return _known(scan.source_to_detector_mm) / _known(scan.source_to_axis_mm)
-
-
-def _known(length: float | None) -> float:
-    """A length or place that was checked, or filled in, before."""
-    assert length is not None
-    return length
-
-
-def _axis_column(geometry: ParallelBeam | FanBeam | ConeBeam) -> float | None:
-    """The column of a parallel beam's axis, about which opposite views are mirrored."""
-    if not isinstance(geometry, ParallelBeam):
-        return None
-    return (geometry.n_columns - 1) / 2 - geometry.detector_shift_mm / geometry.column_mm
-
-
-def _short_side(geometry: ParallelBeam | FanBeam | ConeBeam) -> int | None:
-    """The end (0, 1) of the detector beyond which opposite rays measure, over a whole turn."""
-    wide = geometry.with_opposite_rays()
-    if wide is geometry:
-        return None
-    return 0 if wide.detector_shift_mm < geometry.detector_shift_mm else 1
-
-
-def _grid(
-    scan: RawScan,
-    geometry: ParallelBeam | FanBeam | ConeBeam,
-    settings: PrepareSettings,
-    *,
-    to_far_side: bool,
-) -> Grid:
-    """Square slices about the axis, one for every detector row, as wide as is measured.
-
-    That is what every view sees, or over a whole turn it or its opposite; to_far_side: what some
-    views see. The slices' heights count from the plane of the source, or from the middle of the
-    whole detector, however it is cropped.
-    """
-    n_rows = scan.data.shape[1]
-    wide = geometry.with_opposite_rays()
-    ends_mm = wide.column_positions_mm[[0, -1]] - wide.axis_position_mm
-    column_mm = _known(scan.column_mm)
-    reach = max if to_far_side else min
-    half_mm = max(reach(-ends_mm[0], ends_mm[1]) + column_mm / 2, 0.0)
-    magnification = 1.0
-    if geometry.source_positions_mm() is not None:
-        magnification = _magnification(scan)
-        fan_rad = math.atan(half_mm / _known(scan.source_to_detector_mm))
-        half_mm = _known(scan.source_to_axis_mm) * math.sin(fan_rad)
-    pixel_mm = settings.pixel_mm
-    if pixel_mm is None:
-        own_mm = column_mm / magnification
-        pixel_mm = own_mm if settings.size is None else 2 * half_mm / settings.size
-    size = settings.size or max(1, math.floor(2 * half_mm / pixel_mm + 1e-6))
-    spacing_mm = (_known(scan.row_mm) / magnification, pixel_mm, pixel_mm)
-    half = [-(n - 1) / 2 * s for n, s in zip((n_rows, size, size), spacing_mm, strict=True)]
-    half[0] += _middle_above_plane_mm(scan) / magnification
-    return Grid(shape=(n_rows, size, size), spacing_mm=spacing_mm, origin_mm=tuple(half[::-1]))

@@ -8,6 +8,9 @@ from typing import Literal
 
 from diffusionblend.errors import InputError
 
+UPRIGHT_BEAM_DEGREES = 90.0
+"""An axis that leans so far lies along the beam."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
@@ -42,6 +45,9 @@ class PrepareSettings:
     centre_row: float | None = None
     """Row of the uncropped detector, counted from 0, in the plane of a cone beam's source circle;
     by default that of the files, or the middle of the detector."""
+    axis_tilt_degrees: float = 0.0
+    """Laminography: by how much the axis of rotation leans along the beam, about the row
+    --centre-row; if positive, the beam travels towards later rows."""
     reverse_angles: bool = False
     """Reverse the sign of every angle, if the object rotates in the other direction."""
     size: int | None = None
@@ -75,6 +81,11 @@ class PrepareSettings:
             raise InputError(
                 f"air_columns is {self.air_columns}, ring_columns {self.ring_columns}.",
                 "numbers from 0",
+            )
+        if not abs(self.axis_tilt_degrees) < UPRIGHT_BEAM_DEGREES:
+            raise InputError(
+                f"axis_tilt_degrees is {self.axis_tilt_degrees}.",
+                "less than 90 degrees: 0 where the axis is perpendicular to the beam",
             )
         for name in ("centre_column", "centre_row"):
             place = getattr(self, name)

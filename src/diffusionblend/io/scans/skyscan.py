@@ -53,7 +53,7 @@ def read_skyscan(path: Path | str, options: ReadOptions) -> RawScan:
             "the frames of this very scan",
         )
     angles, notes = _angles(found, len(scan.data), options)
-    shift = found.number("Postalignment") if "Postalignment" in found else 0.0
+    shift = found.number("Postalignment") if "Postalignment" in found else None
     parallel = to_axis > FARTHEST_MM
     to_detector = to_axis
     if "Camera to Source (mm)" in found:
@@ -65,9 +65,7 @@ def read_skyscan(path: Path | str, options: ReadOptions) -> RawScan:
         **_flats(found, scan),
         column_mm=column_mm,
         row_mm=column_mm,
-        centre_column=None
-        if parallel and not shift
-        else (n_columns - 1) / 2 - shift - scan.first_column,
+        centre_column=None if shift is None else (n_columns - 1) / 2 - shift - scan.first_column,
         centre_row=None if parallel else _plane(found, n_rows) - scan.first_row,
         source_to_axis_mm=None if parallel else to_axis,
         source_to_detector_mm=None if parallel else to_detector,

@@ -1,0 +1,144 @@
+"""The centre of rotation of a fan or a cone, by rays that are measured from both sides.
+
+Over a whole turn the ray at angle g of the view at t is that at -g of the view at t + 180 degrees
+- 2 g, run through the other way. Which detector column g counts from is the centre; the right one
+makes both measurements equal. In a cone that holds in the plane of the source alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.geometry.turning import turns_wholly
+from diffusionblend.preprocessing.centre import Centre
+
+TURN = 2 * math.pi
+FEWEST_VIEWS = 36
+FEWEST_COLUMNS = 16
+MOST_VIEWS, MOST_ROWS = 360, 8
+"""Of more of them only some are looked at."""
+NEAREST_END = 0.15
+"""Share of the columns at either end where no centre is looked for."""
+CLEARLY_BEST = 0.25
+"""Of the median mismatch, below which the best column counts."""
+REACHES_COLUMNS, STEPS = (2.0, 1.0, 1.0), 4
+"""How far about the best column parabolas are fitted, one after the other, in steps to a side."""
+LEAST_HELD = 0.2
+"""Of the most that columns on both sides of a centre hold, below which they say nothing."""
+
+
+def find_centre_from_source(scan: RawScan, lines: np.ndarray, *, of_plane: bool) -> Centre | None:
+    """The column onto which the axis is projected; None where the views do not determine it.
+
+    lines: (view, row, column), of the scan's pixels. of_plane: whether the row of the source's
+    plane alone is looked at, as in a cone.
+    """
+    n_views, _, n_columns = lines.shape
+    if n_views < FEWEST_VIEWS or n_columns < FEWEST_COLUMNS or not turns_wholly(scan.angles_rad):
+        return None
+    rows = _plane(scan, lines) if of_plane else _fullest(lines)
+    if rows is None:
+        return None
+    assert scan.column_mm is not None and scan.source_to_detector_mm is not None
+    mismatch = _Mismatch(rows, scan.angles_rad, scan.column_mm / scan.source_to_detector_mm)
+    ends = NEAREST_END * n_columns, (1 - NEAREST_END) * n_columns
+    tried = np.arange(math.ceil(ends[0]), math.floor(ends[1]))
+    values = mismatch.of(tried)
+    if not np.isfinite(values).any():
+        return None
+    best = float(tried[np.nanargmin(values)])
+    if np.nanmin(values) > CLEARLY_BEST * np.nanmedian(values):
+        return None
+    column: float | None = best
+    for reach in REACHES_COLUMNS:
+        column = None if column is None else _fitted(mismatch, column, reach)
+    if column is None:
+        return None
+    return Centre(column=column, method="opposite rays", pair_column=None, mass_column=None)
+
+
+def _fitted(mismatch: _Mismatch, column: float, reach: float) -> float | None:
+    """Where a parabola through the mismatches near a column is least, None where it is not near."""
+    near = np.arange(-reach, reach + reach / STEPS / 2, reach / STEPS)
+    width = min(column, mismatch.last_column - column) - reach
+    if width < 1:
+        return None
+    values = np.array([mismatch.of_one(column + step, width)[0] for step in near])
+    curve, slope, _ = np.polyfit(near, values, 2)
+    moved = -slope / (2 * curve) if curve > 0 else math.inf
+    return column + float(moved) if abs(moved) <= reach else None
+
+
+def _plane(scan: RawScan, lines: np.ndarray) -> np.ndarray | None:
+    """The row in the plane of the source (view, 1, column), None where it is not measured."""
+    assert scan.centre_row is not None
+    row = min(max(scan.centre_row, 0.0), lines.shape[1] - 1.0)
+    if abs(row - scan.centre_row) > 1:
+        return None
+    low = min(math.floor(row), max(lines.shape[1] - 2, 0))
+    part = row - low
+    high = min(low + 1, lines.shape[1] - 1)
+    return ((1 - part) * lines[:, low] + part * lines[:, high])[:, None]
+
+
+def _fullest(lines: np.ndarray) -> np.ndarray:
+    """The rows with the most in them."""
+    held = lines.var(axis=(0, 2))
+    return lines[:, np.sort(np.argsort(held)[-MOST_ROWS:])]
+
+
+class _Mismatch:
+    """How far rays and their opposites differ, for a column of the axis.
+
+    rows: (view, row, column). angles_rad: of every view. step: of a column, over the detector's
+    distance.
+    """
+
+    def __init__(self, rows: np.ndarray, angles_rad: np.ndarray, step: float) -> None:
+        turned = np.mod(angles_rad, TURN)
+        order = np.argsort(turned)
+        self.rows = rows[order].astype(np.float64)
+        self.angles = turned[order]
+        self.step = step
+        self.last_column = rows.shape[2] - 1
+        self.taken = np.arange(0, len(order), max(1, len(order) // MOST_VIEWS))
+
+    def of(self, columns: np.ndarray) -> np.ndarray:
+        """The mean square difference over that of the lines, (centre,); NaN where too little is
+        measured on both sides.
+        """
+        widths = np.minimum(columns, self.last_column - columns)
+        found = [self.of_one(float(c), float(w)) for c, w in zip(columns, widths, strict=True)]
+        values, held = np.array(found).T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(held >= LEAST_HELD * held.max(), values / held, np.nan)
+
+    def of_one(self, centre: float, reach: float) -> tuple[float, float]:
+        """The mean square difference within a reach of a centre, and the lines' variance there."""
+        n_views = len(self.rows)
+        columns = np.arange(math.ceil(centre - reach), math.floor(centre + reach) + 1)
+        fan = np.arctan((columns - centre) * self.step)
+        opposite = np.mod(self.angles[self.taken, None] + math.pi - 2 * fan, TURN)
+        around = np.concatenate([self.angles, [self.angles[0] + TURN]])
+        below = np.mod(opposite - self.angles[0], TURN) + self.angles[0]
+        views = np.interp(below, around, np.arange(n_views + 1))
+        mirrored = np.broadcast_to(2 * centre - columns, views.shape)
+        there = self._read(views, mirrored)
+        here = self.rows[self.taken][:, :, columns].transpose(0, 2, 1)
+        return float(((here - there) ** 2).mean()), float(here.var())
+
+    def _read(self, views: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Lines between views and columns, (view, column, row)."""
+        n_views, _, n_columns = self.rows.shape
+        first = np.floor(views).astype(int)
+        low = np.clip(np.floor(columns).astype(int), 0, n_columns - 2)
+        part, share = (columns - low)[..., None], (views - first)[..., None]
+
+        def between(of_views: np.ndarray) -> np.ndarray:
+            one, other = (self.rows[of_views % n_views, :, low + k] for k in (0, 1))
+            return (1 - part) * one + part * other
+
+        return (1 - share) * between(first) + share * between(first + 1)

@@ -1,0 +1,88 @@
+"""The centre of rotation of fans and cones, found by rays that are measured from both sides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analytic import Ellipsoid
+from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.preprocessing.prepare import prepare_scan
+from diffusionblend.preprocessing.settings import PrepareSettings
+
+SOURCE_MM, DETECTOR_MM, ROWS, COLUMNS = 150.0, 220.0, 5, 64
+BODIES = (
+    Ellipsoid(centre_mm=(4, -3, 1), semi_axes_mm=(20, 13, 15), value=0.02),
+    Ellipsoid(centre_mm=(-8, 4, 0), semi_axes_mm=(4, 6, 30), value=0.02),
+)
+
+
+def scan_of(centre, *, views=120, arc=360.0, rows=ROWS, plane=1.6, photons=None, columns=COLUMNS):
+    """Lines (view, row, column) of a cone whose axis is seen at a column, its plane at a row."""
+    t = np.radians(np.arange(views) * arc / views)[:, None, None, None]
+    zero = np.zeros_like(t)
+    u, n, z = (
+        np.concatenate(a, axis=-1)
+        for a in (
+            (np.cos(t), np.sin(t), zero),
+            (-np.sin(t), np.cos(t), zero),
+            (zero, zero, zero + 1),
+        )
+    )
+    aside = (np.arange(columns) - centre)[:, None] * 1.2
+    above = ((np.arange(rows) - plane) * 1.2)[:, None, None]
+    rays = DETECTOR_MM * n + aside * u + above * z
+    source = np.broadcast_to(-SOURCE_MM * n, rays.shape)
+    lines = sum(body.line_integrals(source, rays) for body in BODIES)
+    if photons:
+        counts = np.random.default_rng(0).poisson(photons * np.exp(-lines)).clip(1)
+        lines = -np.log(counts / photons)
+    return RawScan(
+        data=lines,
+        values="lines",
+        angles_rad=t.ravel(),
+        column_mm=1.2,
+        centre_row=plane,
+        source_to_axis_mm=SOURCE_MM,
+        source_to_detector_mm=DETECTOR_MM,
+    )
+
+
+@pytest.mark.parametrize(
+    ("centre", "options"),
+    [
+        (31.5, {}),
+        (33.3, {}),
+        (29.8, {"photons": 2e3}),
+        (33.3, {"views": 360, "arc": -360.0}),
+        (20.4, {}),  # a detector to one side of the axis, which does not see the whole body
+        (47.1, {"columns": 60, "photons": 1e4}),
+    ],
+)
+def test_a_cone_s_axis_is_found(centre, options):
+    done = prepare_scan(scan_of(centre, **options))
+    assert done.centre.method == "opposite rays"
+    assert done.centre.column == pytest.approx(centre, abs=0.03)
+    shift = ((options.get("columns", COLUMNS) - 1) / 2 - done.centre.column) * 1.2
+    assert done.projections.geometry.detector_shift_mm == pytest.approx(shift)
+
+
+def test_a_fan_s_axis_is_found_binned_and_cropped():
+    cone = scan_of(33.3, rows=1, plane=0.0)
+    changes = {"centre_row": None, "first_column": 4, "detector_shape": (1, COLUMNS + 9)}
+    fan = RawScan(**(vars(cone) | changes))
+    done = prepare_scan(fan, PrepareSettings(binning=(1, 2)))
+    assert done.centre.column == pytest.approx(37.3, abs=0.05)
+
+
+@pytest.mark.parametrize("options", [{"arc": 220.0}, {"views": 20}, {"plane": -9.0}])
+def test_where_it_is_not_determined_the_middle_is_taken_and_said(options):
+    done = prepare_scan(scan_of(33.3, **options))
+    assert done.centre is None
+    assert "middle of the detector, column 31.5" in " ".join(done.correction.notes)
+
+
+def test_a_stated_axis_is_kept():
+    done = prepare_scan(scan_of(33.3), PrepareSettings(centre_column=30.0))
+    assert done.centre is None
+    assert done.projections.geometry.detector_shift_mm == pytest.approx(1.5 * 1.2)
