@@ -14,7 +14,8 @@ import pytest
 
 import foreign_readers as readers
 from diffusionblend.errors import InputError
-from diffusionblend.io.foreign import limits, reader
+from diffusionblend.io.foreign import limits, messages, reader
+from diffusionblend.io.foreign.peek import can_peek, peek
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="no child process is started here")
 
@@ -40,13 +41,27 @@ def script(file, more: str = "", **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
-def test_arrays_come_back_equal_and_as_own_memory(file):
+@pytest.mark.parametrize("way", ["memory", "memory refused", "file"])
+def test_arrays_come_back_equal_and_as_own_memory(file, monkeypatch, way):
+    taken = []
+
+    def peeked(pid, places):
+        taken.append(None if way == "memory refused" else peek(pid, places))
+        return taken[-1]
+
+    monkeypatch.setattr(messages, "peek", peeked)
+    if way == "file":
+        monkeypatch.setattr(reader, "can_peek", lambda: False)
     large, small, path = readers.read_arrays(file, scale=2.0)
     expected = 2 * np.arange(np.prod(readers.LARGE), dtype=np.float32).reshape(readers.LARGE)
     assert np.array_equal(large, expected) and large.dtype == np.float32
     assert np.array_equal(small, np.ones(readers.SMALL)) and path == file
     large[:] = -1  # writes to its own copy
     assert np.array_equal(readers.read_arrays(file, scale=2.0)[0], expected)
+    if way == "file" or not can_peek():
+        assert not any(taken)
+    else:
+        assert len(taken) == 2 and all(taken) == (way == "memory")
 
 
 def test_one_process_reads_many_files(file):

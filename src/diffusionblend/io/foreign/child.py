@@ -86,7 +86,7 @@ def _answer(connection: socket.socket, request: dict[str, Any]) -> None:
         _tell_failure(connection, error, request["source"], is_sound=is_sound, tale=tale)
         return
     try:
-        messages.send(connection, messages.RESULT, result)
+        messages.send(connection, messages.RESULT, result, from_memory=request["from_memory"])
     except (MemoryError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise

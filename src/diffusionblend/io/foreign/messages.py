@@ -1,8 +1,9 @@
-"""What parent and child say to each other: framed pickles, large arrays in a file of their own.
+"""What parent and child say to each other: framed pickles, and large arrays apart from them.
 
-The arrays travel by the file's descriptor alone: the child writes them once, into memory that the
-system shares (or a temporary file without a name), and the parent maps them. The parent takes
-nothing out of a pickle but plain values, arrays and the dataclasses of this package.
+The parent copies a child's arrays out of its memory. Where it cannot, they travel in a file: the
+child writes them once, into memory that the system shares (or a temporary file without a name), and
+the parent maps them. The parent takes nothing out of a pickle but plain values, arrays and the
+dataclasses of this package.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ from dataclasses import is_dataclass
 from importlib import import_module
 from typing import Any
 
+from diffusionblend.io.foreign.peek import address_of, peek
+
 FRAME = struct.Struct("<cQQ")
-"""Kind, bytes of the pickle, number of arrays in the file."""
+"""Kind, bytes of the pickle, number of arrays apart."""
 PLACES = struct.Struct("<QQ")
-"""Where an array lies in the file, and its bytes."""
+"""Where an array lies in the file, or in the child's memory, and its bytes."""
+TAKEN, REFUSED = b"t", b"n"
+"""What the parent says of arrays in the child's memory."""
 REQUEST, BEGUN, STEP, WARNING, RESULT, FAILURE = b"q", b"b", b"s", b"w", b"r", b"f"
 LEAST_BYTES_APART = 1 << 16
 """Smaller arrays stay in the pickle."""
@@ -54,8 +59,13 @@ class Gone(Exception):
     """The other side has closed the connection."""
 
 
-def send(connection: socket.socket, kind: bytes, value: object) -> None:
-    """Send a value. Raises OSError where the other side is gone or the arrays find no room."""
+def send(
+    connection: socket.socket, kind: bytes, value: object, *, from_memory: bool = False
+) -> None:
+    """Send a value. Raises OSError where the other side is gone or the arrays find no room.
+
+    from_memory: the other side, which has to be the parent, may look into this process's memory.
+    """
     apart: list[memoryview] = []
 
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:
@@ -65,11 +75,16 @@ def send(connection: socket.socket, kind: bytes, value: object) -> None:
         return raw.nbytes < LEAST_BYTES_APART
 
     body = pickle.dumps(value, protocol=5, buffer_callback=keep_inside)
+    head = FRAME.pack(kind, len(body), len(apart))
+    if from_memory and apart:
+        table = b"".join(PLACES.pack(address_of(raw), raw.nbytes) for raw in apart)
+        connection.sendall(head + table + body)
+        if bytes(_read(connection, 1)) == TAKEN:
+            return
     places, end = [], 0
     for raw in apart:
         places.append((end, raw.nbytes))
         end += -(-raw.nbytes // ALIGNED_TO) * ALIGNED_TO
-    head = FRAME.pack(kind, len(body), len(apart))
     table = b"".join(PLACES.pack(*place) for place in places)
     if not apart:
         connection.sendall(head + body)
@@ -85,24 +100,32 @@ def send(connection: socket.socket, kind: bytes, value: object) -> None:
     connection.sendall(table + body)
 
 
-def receive(connection: socket.socket, *, trusting: bool = False) -> tuple[bytes, Any]:
+def receive(
+    connection: socket.socket, *, trusting: bool = False, child: int = 0
+) -> tuple[bytes, Any]:
     """The next message: its kind and value. trusting: any pickle is taken, of the parent's.
 
-    Raises Gone, and pickle.UnpicklingError for what this program does not send.
+    child: the process that sends, by its number. Raises Gone, and pickle.UnpicklingError for what
+    this program does not send.
     """
     head, descriptors, _, _ = socket.recv_fds(connection, FRAME.size, 1, socket.MSG_WAITALL)
     if len(head) < FRAME.size:
         raise Gone
     kind, n_bytes, n_apart = FRAME.unpack(head)
-    buffers: list[memoryview] = []
+    buffers: list[memoryview] | None = []
     try:
-        table = _read(connection, n_apart * PLACES.size)
+        places = list(PLACES.iter_unpack(_read(connection, n_apart * PLACES.size)))
         if n_apart and descriptors:
-            buffers = _mapped(descriptors[0], list(PLACES.iter_unpack(table)))
+            buffers = _mapped(descriptors[0], places)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
     body = _read(connection, n_bytes)
+    if n_apart and not descriptors:
+        buffers = peek(child, places)
+        connection.sendall(REFUSED if buffers is None else TAKEN)
+        if buffers is None:  # it sends the same by a file
+            return receive(connection, trusting=trusting)
     if trusting:
         return kind, pickle.loads(body, buffers=buffers)  # noqa: S301
     return kind, _Careful(io.BytesIO(body), buffers=buffers).load()

@@ -34,6 +34,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.foreign import child, messages
 from diffusionblend.io.foreign.edge import COPY_AGAIN, WHOLE_FILE, foreign_edge
 from diffusionblend.io.foreign.limits import Limits, in_bytes
+from diffusionblend.io.foreign.peek import can_peek
 from diffusionblend.memory import resident_bytes
 
 P = ParamSpec("P")
@@ -116,7 +117,7 @@ class _Child:
                 raise _Silent
             if WATCHED_BY_US and (resident_bytes(self.process.pid) or 0) > most_bytes:
                 raise MemoryError
-        return messages.receive(self.connection)
+        return messages.receive(self.connection, child=self.process.pid)
 
     def end(self) -> int:
         """Kill it; how it ended."""
@@ -170,6 +171,7 @@ def _ask(name: str, source: object, arguments: dict[str, Any]) -> tuple[bool, An
         "limits": limits,
         "path": sys.path,
         "folder": _folder(),
+        "from_memory": can_peek(),
     }
     for _ in range(2):  # the first one may just have ended, being idle
         try:

@@ -122,12 +122,12 @@ def _scaled(
     slope, inter = header.slope, header.inter
     if slope == 0 or not math.isfinite(slope):
         if inter == 0 or not math.isfinite(inter):
-            return stored.astype(np.float32), ()
+            return stored.astype(np.float32, copy=False), ()
         note = (
             f"{path} has the intercept {inter:g} (scl_inter) with a slope of {slope:g}, which "
             "means that nothing is scaled; it was left out."
         )
-        return stored.astype(np.float32), (note,)
+        return stored.astype(np.float32, copy=False), (note,)
     if not math.isfinite(inter):
         raise InputError(
             f"{path} has the slope {slope:g} (scl_slope) and the intercept {inter:g} (scl_inter).",
@@ -135,7 +135,7 @@ def _scaled(
             "another export of the series",
         )
     if (slope, inter) == (1.0, 0.0):
-        return stored.astype(np.float32), ()
+        return stored.astype(np.float32, copy=False), ()
     narrow = stored.dtype.itemsize <= 2 or stored.dtype == np.float32
     values: np.ndarray = stored.astype(np.float32 if narrow else np.float64)
     np.multiply(values, slope, out=values)
