@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from unittest import mock
 
@@ -53,6 +54,8 @@ MUTANTS: tuple[tuple[str, str, int], ...] = (
     ("lines.contiguous()", "lines", 1),
 )
 """What is replaced by what, and the how-manieth place of it."""
+NOT_NOTICED = 100
+"""Exit code of a mutant's process, where others are the number of the kind that noticed it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,7 @@ class Kernels:
         columns = [Column(key=n, header=n.capitalize(), digits=0) for n in names]
         print(format_table(rows, columns, "markdown"))
         if self.mutants:
-            bad += sum(not self._is_noticed(*mutant) for mutant in MUTANTS)
+            bad += sum(not self._is_noticed(number) for number in range(len(MUTANTS)))
         sys.exit(bad > 0)
 
     @property
@@ -103,24 +106,37 @@ class Kernels:
             ):
                 yield operator, worst_error(both_ways(operator, number), expected)
 
-    def _is_noticed(self, old: str, new: str, place: int) -> bool:
-        """Whether any case shows that a place of the kernels' source was changed."""
+    def _is_noticed(self, number: int) -> bool:
+        """Whether any case shows that a place was changed, in a process that it may well crash."""
         started = time.monotonic()
+        process = get_context("spawn").Process(target=_exit_by_kind, args=(self, number))
+        process.start()
+        process.join()
+        old, new, place = MUTANTS[number]
+        if process.exitcode == NOT_NOTICED:
+            print(f"NOT NOTICED: {old!r} for {new!r}, place {place}")
+            return False
+        by = KINDS[code] if (code := process.exitcode or 0) >= 0 else f"its crash ({-code})"
+        print(f"noticed by {by}: {new!r}, {time.monotonic() - started:.0f} s", flush=True)
+        return True
+
+    def kind_that_notices(self, number: int) -> int:
+        """Which kind's cases show a mutant first, by its number; NOT_NOTICED where none does."""
         with tempfile.TemporaryDirectory() as folder:
-            mutant = _mutant(Path(folder), old, new, place)
-            for kind in KINDS:
+            mutant = _mutant(Path(folder), *MUTANTS[number])
+            for i, kind in enumerate(KINDS):
                 try:
                     cases = self._errors(kind, mutant)
                     if any(not error <= LIMIT[operator.dtype] for operator, error in cases):
-                        break
+                        return i
                 except Exception as error:  # an access beyond the arrays, say
-                    print(f"  {type(error).__name__}", end="")
-                    break
-            else:
-                print(f"NOT NOTICED: {old!r} for {new!r}, place {place}")
-                return False
-        print(f"noticed by {kind}: {new!r}, {time.monotonic() - started:.0f} s", flush=True)
-        return True
+                    print(f"  {type(error).__name__}", end=" ", flush=True)
+                    return i
+        return NOT_NOTICED
+
+
+def _exit_by_kind(command: Kernels, number: int) -> None:
+    sys.exit(command.kind_that_notices(number))
 
 
 def _mutant(folder: Path, old: str, new: str, place: int):

@@ -83,7 +83,7 @@ def _panels(
     v = np.cross(directions, u) + 0.2 * rng.standard_normal((views, 3))
     return VectorGeometry(
         sources_mm=-30 * directions,
-        detectors_mm=(-60 if rng.random() < 0.2 else 20) * directions,
+        detectors_mm=(-60 if rng.random() < 0.4 else 20) * directions,
         column_steps_mm=u * width,
         row_steps_mm=v,
         n_rows=rows,

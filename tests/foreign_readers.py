@@ -57,6 +57,11 @@ def grow(path: Path) -> int:
 
 
 @reads_foreign
+def refuse_at_length(path: Path) -> None:
+    raise InputError(f"{path} holds {'x' * 1_000_000}.", "less")
+
+
+@reads_foreign
 def stumble(path: Path) -> None:
     {}["not there"]
 

@@ -114,6 +114,7 @@ def test_a_grid_prints_itself_and_compares():
         {"spacing_mm": (1, 0, 1)},
         {"spacing_mm": (1, 1, -1)},
         {"spacing_mm": (1, math.nan, 1)},
+        {"spacing_mm": (1, 1e300, 1)},
         {"spacing_mm": (1, 1, math.inf)},
         {"origin_mm": (0, 0)},
         {"origin_mm": (0, 0, math.nan)},

@@ -28,6 +28,8 @@ SAME_ORIGIN_VOXELS = 0.01
 """Largest distance of two grids' first voxels, in the smallest spacing."""
 SAME_DIRECTION = 1e-3
 """Largest difference of two grids' direction cosines."""
+LEAST_MM, MOST_MM = 1e-9, 1e6
+"""Sides of a voxel: far below and far above what any scanner has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,11 @@ class Grid:
             object.__setattr__(self, name, values)
         if min(self.shape) < 1:
             raise InputError(f"Grid.shape is {self.shape}.", "at least one voxel along each axis")
-        if not all(0 < s < math.inf for s in self.spacing_mm):
-            raise InputError(f"Grid.spacing_mm is {self.spacing_mm}.", "three positive millimetres")
+        if not all(LEAST_MM <= s <= MOST_MM for s in self.spacing_mm):
+            raise InputError(
+                f"Grid.spacing_mm is {self.spacing_mm}.",
+                f"three positive millimetres, from {LEAST_MM:g} to {MOST_MM:g}",
+            )
         if not np.isfinite(self.origin_mm).all():
             raise InputError(f"Grid.origin_mm is {self.origin_mm}.", "three finite millimetres")
         axes = np.array(self.direction).reshape(3, 3)

@@ -290,6 +290,22 @@ def other_pixels(i, dataset):
         dataset.PixelSpacing = [0.6, 0.75]
 
 
+def sizeless(i, dataset):
+    del dataset.Columns
+
+
+def of_two_sizes(i, dataset):
+    dataset.Columns = [dataset.Columns, 3]
+
+
+def flat_pixels(i, dataset):
+    dataset.PixelSpacing = [0, 0]
+
+
+def endless_pixels(i, dataset):
+    dataset.PixelSpacing = ["1e300", "1e300"]
+
+
 def unnumbered(i, dataset):
     dataset.PixelSpacing = 0.5
 
@@ -298,6 +314,8 @@ def unnumbered(i, dataset):
     ("change", "words"),
     [
         (colour, ("colour", "3 samples")),
+        (sizeless, ("8 Rows and 0 Columns",)),
+        (of_two_sizes, ("has the Columns", "3.0.", "a whole number")),
         (localiser, ("2.dcm", "localiser")),
         (magnetic, ("modality MR",)),
         (unplaced, ("1.dcm", "ImagePositionPatient")),
@@ -306,6 +324,8 @@ def unnumbered(i, dataset):
         (multi_frame, ("2 frames",)),
         (other_pixels, ("differ in size", "3.dcm")),
         (unnumbered, ("PixelSpacing",)),
+        (flat_pixels, ("no valid PixelSpacing",)),
+        (endless_pixels, ("no valid PixelSpacing",)),
     ],
 )
 def test_images_that_are_not_placed_grey_ct_slices(tmp_path, change, words):

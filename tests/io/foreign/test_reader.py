@@ -116,6 +116,12 @@ def test_a_refusal_keeps_its_words_and_the_process(file):
     assert readers.number_of_process(file) == before
 
 
+def test_a_message_stays_short_whatever_a_file_holds(file):
+    with pytest.raises(InputError, match=r"scan\.bin holds xxx") as caught:
+        readers.refuse_at_length(file)
+    assert len(str(caught.value)) < 5000 and caught.value.expected == "less"
+
+
 def test_progress_is_reported_here(file):
     steps = []
     assert readers.report(file, on_step=lambda i, n: steps.append((i, n))) == "done"

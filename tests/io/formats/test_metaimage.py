@@ -206,3 +206,8 @@ def test_two_orders_of_bytes_contradict_one_another(tmp_path):
 @pytest.mark.parametrize("pattern", ["a%01000000000d.raw", "a%.999999999f.raw", "a%+400d.raw"])
 def test_names_of_files_without_end(tmp_path, pattern):
     refused(tmp_path, header(f"{pattern} 1 6 1"), "a.mhd", "hundreds of digits")
+
+
+def test_a_pattern_of_a_billion_files(tmp_path):
+    words = "lead nowhere", "Expected: a pattern such as slice%03d.raw"
+    refused(tmp_path, header("a%d.raw 1 1000000000 1"), "a.mhd", *words)

@@ -260,6 +260,8 @@ def test_detached_data_that_is_missing_short_or_elsewhere_is_named(tmp_path):
             ("2 dimensions",),
         ),
         (nrrd_bytes(HU, sizes="12 16 600"), ("truncated",)),
+        (nrrd_bytes(HU, dimension="16"), ("contradicts itself", "'16'", "3 sizes")),
+        (nrrd_bytes(HU, "sizes: 1 1 1"), ("contradicts itself", "'sizes' twice")),
         (nrrd_bytes(HU, space_directions="(1,0,0) (0,1,0) (0,0,x)"), ("numbers",)),
         (nrrd_bytes(HU, space_directions="(1,0,0) (0,1,0) (1,1,0)"), ("one plane",)),
         (nrrd_bytes(HU, space_directions="(1,0,0) (0,1,0) (0,0,1e308)"), ("a.nrrd",)),

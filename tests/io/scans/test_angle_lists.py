@@ -9,6 +9,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.scans.angle_list import read_angle_list
 from diffusionblend.io.scans.angles import angles_in_radians
 from diffusionblend.io.scans.options import ReadOptions, chosen_angles
+from diffusionblend.io.scans.registry import read_raw_scan
 
 DEGREES = np.arange(180) * 1.5
 ROWS = [f"{v:.1f}" for v in DEGREES]
@@ -92,6 +93,15 @@ def test_the_unit_of_a_heading(tmp_path, heading, factor):
     path.write_text(f"# {heading}\n" + "\n".join(f"{v * factor:.9g}" for v in DEGREES))
     found = chosen_angles(ReadOptions(angles=path), "scan", 180)
     np.testing.assert_allclose(found, np.radians(DEGREES), atol=1e-7)
+
+
+def test_a_damaged_list_is_named_and_not_the_scan(tmp_path):
+    np.save(tmp_path / "scan.npy", np.ones((4, 3, 5), np.float32))
+    np.save(tmp_path / "angles.npy", DEGREES)
+    content = (tmp_path / "angles.npy").read_bytes()
+    (tmp_path / "angles.npy").write_bytes(content.replace(b"}", b" "))
+    with pytest.raises(InputError, match=r"angles\.npy could not be read"):
+        read_raw_scan(tmp_path / "scan.npy", ReadOptions(angles=tmp_path / "angles.npy"))
 
 
 def refused(angles, *words, **how):

@@ -289,6 +289,8 @@ def test_numpy_files_that_do_not_fit(tmp_path):
     refused(tmp_path / "a.npy", "3 views", "9 angles", "moveaxis", angles=tmp_path / "angles.txt")
     np.savez(tmp_path / "b.npz", lines=LINES)
     refused(tmp_path / "b.npz", "holds lines", "named data")
+    np.savez(tmp_path / "many.npz", **{f"{i}{'x' * 99}": 1 for i in range(500)})
+    refused(tmp_path / "many.npz", "holds 0x", "9x", "x and 490 more.")
     np.save(tmp_path / "c.npy", np.array([{"a": 1}]))
     refused(tmp_path / "c.npy", "could not be read as NumPy")
     np.save(tmp_path / "d.npy", np.ones((2, 2, 2, 2)))

@@ -104,10 +104,22 @@ class Header:
 
     def whole_number(self, tag: str, default: int) -> int:
         """A whole number of the header. Raises InputError for another."""
-        number = self.number(tag, default)
-        if number is None or not math.isfinite(number) or number != int(number):
-            raise InputError(f"{self.path} has the {tag} {number}.", "a whole number")
-        return int(number)
+        numbers = self.numbers(tag) or (default,)
+        if len(numbers) > 1 or not math.isfinite(numbers[0]) or numbers[0] != int(numbers[0]):
+            found = ", ".join(map(str, numbers))
+            raise InputError(f"{self.path} has the {tag} {found}.", "a whole number")
+        return int(numbers[0])
+
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the image. Raises InputError where it has none."""
+        rows, columns = (self.whole_number(tag, 0) for tag in ("Rows", "Columns"))
+        if min(rows, columns) < 1:
+            raise InputError(
+                f"{self.path} has {rows} Rows and {columns} Columns.",
+                "the size of its image",
+                "another export of the series; copy it again if it may be truncated",
+            )
+        return rows, columns
 
     def text(self, tag: str) -> str:
         """A tag as printable text; empty where it is absent."""

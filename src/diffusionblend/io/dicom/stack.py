@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import LEAST_MM, MOST_MM
 from diffusionblend.io.dicom.header import Header
 
 MIN_SLICES = 3
@@ -73,13 +74,13 @@ def check_ct_images(headers: list[Header]) -> None:
         _check_ct_image(header)
     first = headers[0]
     for header in headers:
-        same = _size(header) == _size(first) and np.allclose(
+        same = header.size() == first.size() and np.allclose(
             header.numbers("PixelSpacing"), first.numbers("PixelSpacing"), rtol=SAME_PIXELS, atol=0
         )
         if not same:
             raise InputError(
-                f"The slices differ in size: {first.name} has {_size(first)} pixels of "
-                f"{first.numbers('PixelSpacing')} mm, {header.name} {_size(header)} of "
+                f"The slices differ in size: {first.name} has {first.size()} pixels of "
+                f"{first.numbers('PixelSpacing')} mm, {header.name} {header.size()} of "
                 f"{header.numbers('PixelSpacing')}.",
                 "slices of one size",
                 "take the slices of another reconstruction out of the folder",
@@ -174,7 +175,10 @@ def _check_ct_image(header: Header) -> None:
         )
     for tag, n in PLACE_TAGS.items():
         numbers = header.numbers(tag)
-        if len(numbers) != n or not np.isfinite(numbers).all():
+        valid = len(numbers) == n and bool(np.isfinite(numbers).all())
+        if tag == "PixelSpacing":
+            valid = valid and LEAST_MM <= min(numbers) <= max(numbers) <= MOST_MM
+        if not valid:
             raise InputError(
                 f"{header.path} has no valid {tag}: where the slice lies is unknown.",
                 f"{n} numbers of {tag} in each slice",
@@ -392,7 +396,3 @@ def _is_upright(header: Header) -> bool:
 
 def _pair(headers: list[Header], i: int) -> str:
     return f"{headers[i].name} and {headers[i + 1].name}"
-
-
-def _size(header: Header) -> tuple[int, int]:
-    return int(header.tags.Rows), int(header.tags.Columns)

@@ -23,6 +23,8 @@ from diffusionblend.io.foreign.limits import apply_limits
 IDLE_SECONDS = 60
 FIRST_TO_END = "500"
 """The system ends this process before others where memory runs out."""
+MOST_LETTERS = 4000
+"""Of each sentence of a message, which may list what a file holds."""
 _inside = False
 
 
@@ -99,7 +101,8 @@ def _tell_failure(
 ) -> None:
     """Send an error as an InputError's words. is_sound: this process may serve on."""
     wrong = as_input_error(error, source)
-    told = (type(wrong).__name__, wrong.got, wrong.expected, wrong.try_)
+    words = (wrong.got, wrong.expected, wrong.try_)
+    told = (type(wrong).__name__, *(text and text[:MOST_LETTERS] for text in words))
     messages.send(connection, messages.FAILURE, (told, is_sound, tale))
 
 

@@ -79,6 +79,10 @@ def read_nrrd(path: Path) -> Placed:
         ) from error
     if not sizes or min(sizes) < 1 or len(sizes) > 16:
         raise InputError(f"{path} has the sizes {sizes}.", "at least one voxel along each axis")
+    stated = fields.get("dimension", "")[:40]
+    if stated not in ("", str(len(sizes))):
+        what = f"its dimension is {stated!r}, and it has {len(sizes)} sizes"
+        raise _contradiction(path, what, "a size for each dimension")
     if dtype.itemsize > 1 and packing not in ("ascii",):
         dtype = dtype.newbyteorder(_byte_order(fields, path))
     kept = _spatial_axes(fields, sizes, path)
@@ -90,6 +94,11 @@ def read_nrrd(path: Path) -> Placed:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         values = values.astype(np.float32)  # `check_hu` counts them
     return Placed(values, matrix, (*notes, *size_notes, *_value_notes(fields, path)))
+
+
+def _contradiction(path: Path, what: str, expected: str) -> InputError:
+    try_ = "copy it again, or save it anew with 3D Slicer"
+    return InputError(f"{path} contradicts itself: {what}.", expected, try_)
 
 
 def _header(path: Path) -> tuple[dict[str, str], int, list[str]]:
@@ -121,8 +130,10 @@ def _header(path: Path) -> tuple[dict[str, str], int, list[str]]:
                 "an NRRD header, ended by an empty line",
                 "copy it again, or save it anew with 3D Slicer",
             )
-        key = " ".join(name.lower().split())
-        fields["data file" if key == "datafile" else key] = value.strip()
+        key, value = " ".join(name.lower().split()), value.strip()
+        key = "data file" if key == "datafile" else key
+        if fields.setdefault(key, value) != value:
+            raise _contradiction(path, f"its header has the field {key[:40]!r} twice", "each once")
     listed = [os.fsdecode(name.encode(encoding)) for name in listed]
     if "data file" in fields:
         fields["data file"] = os.fsdecode(fields["data file"].encode(encoding))

@@ -123,7 +123,10 @@ def names_of_files(named: str, listed: list[str], path: Path) -> list[str]:
         try:
             names = _numbered(words[0], *(int(w) for w in words[1:4]))
         except ValueError as error:
-            raise InputError(f"{path} names its files by {named!r}: {error}.") from error
+            raise InputError(
+                f"{path} names its files by {named!r}: {error}.",
+                "a pattern such as slice%03d.raw, with first, last and step",
+            ) from error
     if not words or not names:
         raise InputError(f"{path} names no data file.", "the name of a file beside it")
     return names

@@ -6,6 +6,7 @@ import math
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ ANGLES = {
     **dict.fromkeys(("angles", "theta"), None),
 }
 """Names of the arrays of an .npz file, and the units of its angles."""
+MOST_LISTED, MOST_LETTERS = 10, 40
+"""Of the names of arrays that a message has."""
 KNOWN = {DATA, FLATS, DARKS, *ANGLES, *(n for names in OTHER_NAMES.values() for n in names)}
 """The arrays of an .npz file that are read; of others only the names."""
 LAYOUT = f"an array (view, row, column) or (view, column), in .npz named {DATA}"
@@ -47,7 +50,7 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
     arrays = _arrays(path)
     arrays = _by_our_names(arrays)
     if DATA not in arrays:
-        raise InputError(f"{path} holds {', '.join(arrays) or 'nothing'}.", LAYOUT)
+        raise InputError(f"{path} holds {_listed(arrays) or 'nothing'}.", LAYOUT)
     own = next(((arrays[name], unit) for name, unit in ANGLES.items() if name in arrays), None)
     data = _three_axes(arrays[DATA], path, sinograms=options.sinograms)
     angles = chosen_angles(options, path, len(data), *(own or (None, None)))
@@ -73,9 +76,7 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
         facts={"format": "NumPy"},
         flats=frames.get(FLATS),
         darks=frames.get(DARKS),
-        notes=(f"{path.name} also holds {', '.join(unread)}, which was not read",)
-        if unread
-        else (),
+        notes=(f"{path.name} also holds {_listed(unread)}, which was not read",) if unread else (),
         **options.window.place(*data.shape[1:]),
     )
 
@@ -142,6 +143,12 @@ def _by_our_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if ours not in arrays and len(present) == 1:
             found[ours] = found.pop(present[0])
     return found
+
+
+def _listed(names: Collection[str]) -> str:
+    """Names on a line, cut where they are long; of many the first ones."""
+    shown = ", ".join(name[:MOST_LETTERS] for name in islice(names, MOST_LISTED))
+    return f"{shown} and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else shown
 
 
 def _three_axes(array: np.ndarray, path: Path, *, sinograms: bool = False) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from diffusionblend.data.raw_scan import Values, Window
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import equally_spaced_angles
+from diffusionblend.io.foreign.edge import foreign_edge
 from diffusionblend.io.scans.angle_list import read_angle_list
 from diffusionblend.io.scans.angles import AngleUnit, angles_in_radians
 
@@ -97,7 +98,8 @@ def chosen_angles(
     where there are none.
     """
     if options.angles is not None:
-        listed, unit = read_angle_list(options.angles)
+        with foreign_edge(options.angles):
+            listed, unit = read_angle_list(options.angles)
         return angles_in_radians(listed, options.angles, stated=unit, insisted=options.angle_unit)
     if options.arc_degrees is not None:
         return np.array(equally_spaced_angles(n_frames, options.arc_degrees))

@@ -13,6 +13,7 @@ from diffusionblend.data.raw_scan import WHITE_LEVEL, RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
 from diffusionblend.io.dicom.files import DICOM_SUFFIXES
+from diffusionblend.io.foreign.edge import foreign_edge
 from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.projections import GROUP
 from diffusionblend.io.scans.ct_pd import holds_dicom, read_ct_pd
@@ -137,11 +138,11 @@ def _with_named_frames(scan: RawScan, source: Path, options: ReadOptions) -> Raw
     """The scan with the flats, darks and white level that a person named."""
     folder = source if source.is_dir() else source.parent
     n_rows = scan.detector_shape[0]
-    named: dict[str, Any] = {
-        name: read_frames(given, folder, options, n_rows)
-        for name, given in (("flats", options.flats), ("darks", options.darks))
-        if given is not None
-    }
+    named: dict[str, Any] = {}
+    for name, given in (("flats", options.flats), ("darks", options.darks)):
+        if given is not None:
+            with foreign_edge(given):
+                named[name] = read_frames(given, folder, options, n_rows)
     if options.white_level is not None:
         named["flats"] = np.full((1, *scan.data.shape[1:]), options.white_level, np.float32)
         named["values"] = "counts"

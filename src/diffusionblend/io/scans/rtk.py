@@ -21,6 +21,7 @@ from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.vectors import Triples, VectorGeometry, triples
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.edge import foreign_edge
 from diffusionblend.io.scans.options import ReadOptions
 
 META_IMAGE_SUFFIXES = (".mha", ".mhd")
@@ -51,7 +52,8 @@ def read_rtk_projections(path: Path | str, options: ReadOptions) -> RawScan:
             "RTK's geometry of them (.xml)",
             "--rtk-geometry FILE.xml; for others save the array as .npy",
         )
-    views = _views(options.rtk_geometry)
+    with foreign_edge(options.rtk_geometry):
+        views = _views(options.rtk_geometry)
     if len(views.degrees) != len(data):
         raise InputError(
             f"{path} has {len(data)} views, and {options.rtk_geometry} {len(views.degrees)}.",
