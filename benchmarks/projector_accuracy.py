@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffusionblend.geometry import ConeBeam, ParallelBeam
+from diffusionblend.geometry import ConeBeam, Helix, ParallelBeam
 from diffusionblend.geometry.grid import Grid
 from projector_peers import Contender
 
 VALUE_PER_MM = 0.02
 RADIUS, CENTRE = 0.3, (0.11, -0.07, 0.05)
-"""Of the ball or cylinder, in the slice's width, (x, y, z)."""
+"""Of the ball or cylinder, in the slice's width, or the volume's height if that is less for a ball,
+(x, y, z)."""
 PARTS = 4
 """Points along each axis of a voxel whose share inside is its value."""
 
 
-def phantom(geometry: ParallelBeam | ConeBeam, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """A volume (z, y, x) and its exact lines (view, row, column): a cylinder, or for a cone a
-    ball."""
-    width_mm = grid.shape[2] * grid.spacing_mm[2]
+def phantom(geometry: ParallelBeam | ConeBeam | Helix, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """A volume (z, y, x) and its exact lines (view, row, column): a cylinder, or for a cone or
+    helix a ball."""
+    sizes_mm = [n * step for n, step in zip(grid.shape, grid.spacing_mm, strict=True)]
+    width_mm = min(sizes_mm) if geometry.couples_slices else sizes_mm[2]
     radius_mm, centre_mm = RADIUS * width_mm, np.array(CENTRE) * width_mm
     if not geometry.couples_slices:
         slice_, lines = grid.with_slices(1), _lines(geometry, centre_mm, radius_mm, flat=True)
@@ -27,6 +29,17 @@ def phantom(geometry: ParallelBeam | ConeBeam, grid: Grid) -> tuple[np.ndarray, 
         return np.repeat(volume, rows, axis=0), np.repeat(lines, rows, axis=1)
     volume = _picture(grid, centre_mm, radius_mm, flat=False)
     return volume, _lines(geometry, centre_mm, radius_mm, flat=False)
+
+
+def well_inside(grid: Grid, share: float) -> np.ndarray:
+    """The voxels within a share of the ball's radius, (z, y, x)."""
+    sizes_mm = [n * step for n, step in zip(grid.shape, grid.spacing_mm, strict=True)]
+    apart = [
+        (np.arange(n) - (n - 1) / 2) * step - middle * min(sizes_mm)
+        for n, step, middle in zip(grid.shape, grid.spacing_mm, CENTRE[::-1], strict=True)
+    ]
+    z, y, x = np.meshgrid(*apart, indexing="ij")
+    return x**2 + y**2 + z**2 < (share * RADIUS * min(sizes_mm)) ** 2
 
 
 def _picture(grid: Grid, centre_mm: np.ndarray, radius_mm: float, *, flat: bool) -> np.ndarray:
@@ -46,7 +59,11 @@ def _picture(grid: Grid, centre_mm: np.ndarray, radius_mm: float, *, flat: bool)
 
 
 def _lines(
-    geometry: ParallelBeam | ConeBeam, centre_mm: np.ndarray, radius_mm: float, *, flat: bool
+    geometry: ParallelBeam | ConeBeam | Helix,
+    centre_mm: np.ndarray,
+    radius_mm: float,
+    *,
+    flat: bool,
 ) -> np.ndarray:
     """Exact integrals along the rays through the columns' centres, (view, row, column) float32."""
     vectors = geometry.to_vectors()

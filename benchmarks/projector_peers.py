@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffusionblend.geometry import ConeBeam, ParallelBeam
+from diffusionblend.geometry import ConeBeam, Helix, ParallelBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators import XRayTransform
 
@@ -60,7 +60,7 @@ class Ours(Contender):
     """An operator of this package."""
 
     def __init__(
-        self, geometry: ParallelBeam | ConeBeam, grid: Grid, storage: str | None = None
+        self, geometry: ParallelBeam | ConeBeam | Helix, grid: Grid, storage: str | None = None
     ) -> None:
         self.operator = XRayTransform(geometry, grid, storage=storage)
         self.name = f"{OURS}, {self.operator.storage}"
@@ -93,7 +93,12 @@ class Rtk(Contender):
     """
 
     def __init__(
-        self, geometry: ParallelBeam | ConeBeam, grid: Grid, threads: int, *, voxels: bool = False
+        self,
+        geometry: ParallelBeam | ConeBeam | Helix,
+        grid: Grid,
+        threads: int,
+        *,
+        voxels: bool = False,
     ) -> None:
         import itk
 
@@ -107,8 +112,12 @@ class Rtk(Contender):
         cone = geometry.couples_slices
         source_mm = geometry.source_to_axis_mm if cone else FAR_MM
         detector_mm = geometry.source_to_detector_mm if cone else 0.0
-        for angle in geometry.angles_rad:
-            self.views.AddProjection(source_mm, detector_mm, math.degrees(angle))
+        heights = geometry.heights_mm if isinstance(geometry, Helix) else np.zeros(geometry.n_views)
+        for angle, z in zip(geometry.angles_rad, heights, strict=True):
+            # offsets along x and y of the panel, its tilts, and offsets of the source
+            self.views.AddProjection(
+                source_mm, detector_mm, math.degrees(angle), 0.0, float(z), 0.0, 0.0, 0.0, float(z)
+            )
         z_mm, y_mm, x_mm = grid.spacing_mm
         self.voxel_mm = (y_mm, z_mm, x_mm)
         rows = geometry.n_rows if cone else grid.shape[0]
@@ -228,7 +237,9 @@ def installed_peers() -> list[str]:
     return [name for name, module in ((RTK, "itk"), (ASTRA, "astra")) if find_spec(module)]
 
 
-def peers_of(geometry: ParallelBeam | ConeBeam, grid: Grid, threads: int) -> list[Contender]:
+def peers_of(
+    geometry: ParallelBeam | ConeBeam | Helix, grid: Grid, threads: int
+) -> list[Contender]:
     """The peers that are installed and know the geometry."""
     found: list[Contender] = []
     installed = installed_peers()

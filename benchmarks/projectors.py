@@ -29,13 +29,20 @@ import tyro
 from common import add_rows, facts, machine, say
 from diffusionblend import Grid, equally_spaced_angles
 from diffusionblend.evaluation.tables import Column, format_table
-from diffusionblend.geometry import ConeBeam, ParallelBeam
+from diffusionblend.geometry import ConeBeam, Helix, ParallelBeam
 from diffusionblend.operators import XRayTransform
 from diffusionblend.operators.slicewise import MATRIX, RAYS
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
+from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
 from diffusionblend.solvers.noisy_data import fit_data
 from diffusionblend.solvers.proximal import ExactProximal
-from projector_accuracy import adjoint_error, phantom, phantom_error
+from projector_accuracy import (
+    VALUE_PER_MM,
+    adjoint_error,
+    phantom,
+    phantom_error,
+    well_inside,
+)
 from projector_growth import draw_growth, growth_rows
 from projector_peers import ASTRA, OURS, RTK, Contender, Ours, installed_peers, peers_of
 
@@ -47,7 +54,9 @@ CONE_DISTANCES = {"source_to_axis_mm": 500.0, "source_to_detector_mm": 750.0}
 BARS = {f"{OURS} pair, {RTK}": 15.0, f"{OURS} pair, {ASTRA}": 20.0, "prox": 4.0, "cone": 1.0}
 """How many times faster at least, as ours chooses to hold its rays: pairs at 60 views, the prox
 than CG, each way of a cone."""
-PARTS = ("parallel", "prox", "cone")
+PARTS = ("parallel", "prox", "cone", "helix")
+CORE = 0.7
+"""Of a ball's radius, within which the volume that is reconstructed of it is looked at."""
 
 SPEED_COLUMNS = (
     Column(key="case", header="Case"),
@@ -71,6 +80,12 @@ PROX_COLUMNS = (
     Column(key="times_faster", header="Prox, times CG in the volume", digits=1),
     Column(key="times_data_cg", header="times CG in data space", digits=1),
 )
+FBP_COLUMNS = (
+    Column(key="case", header="Case"),
+    Column(key="fbp_s", header="Filtered back-projection (s)", digits=1),
+    Column(key="mean_error", header="Error of a ball's core, mean (%)", digits=2),
+    Column(key="deviation", header="Standard deviation there (%)", digits=2),
+)
 BAR_COLUMNS = (
     Column(key="bar", header="Bar"),
     Column(key="wanted", header="Wanted", digits=0),
@@ -85,7 +100,7 @@ class Projectors:
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for projectors.jsonl and projectors.md."""
-    parts: tuple[Literal["parallel", "prox", "cone"], ...] = PARTS
+    parts: tuple[Literal["parallel", "prox", "cone", "helix"], ...] = PARTS
     """What is timed."""
     sizes: tuple[str, ...] = ("256x64", "512x16")
     """Pixels a side x slices."""
@@ -95,6 +110,12 @@ class Projectors:
     """Voxels a side."""
     cone_views: int = 60
     """Over 360 degrees."""
+    helix_size: str = "256x64"
+    """Pixels a side x slices."""
+    helix_views: int = 120
+    """In each turn."""
+    helix_rows: int = 32
+    """Of the detector, each a slice high at the axis; the pitch is as far as all reach there."""
     rounds: int = 5
     """Of every contender, one after another."""
     threads: int = field(default_factory=torch.get_num_threads)
@@ -121,12 +142,13 @@ class Projectors:
             found["bars"] = bar_rows(found)
         finally:
             torch.set_num_threads(before)
-        speed = [row for part in ("parallel", "cone") for row in found.get(part, [])]
+        speed = [row for part in ("parallel", "cone", "helix") for row in found.get(part, [])]
         tables = [
             format_table(rows, columns, "markdown")
             for rows, columns in (
                 (speed, SPEED_COLUMNS),
                 (found.get("prox", []), PROX_COLUMNS),
+                (found.get("helix_fbp", []), FBP_COLUMNS),
                 (found["bars"], BAR_COLUMNS),
             )
             if rows
@@ -142,7 +164,7 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def storages(geometry: ParallelBeam | ConeBeam, grid: Grid) -> list[str | None]:
+def storages(geometry: ParallelBeam | ConeBeam | Helix, grid: Grid) -> list[str | None]:
     """How ours may hold its rays: first as it chooses by itself, which all ratios refer to."""
     if geometry.couples_slices:
         return [None]
@@ -151,7 +173,7 @@ def storages(geometry: ParallelBeam | ConeBeam, grid: Grid) -> list[str | None]:
 
 
 def measured(
-    case: str, geometry: ParallelBeam | ConeBeam, grid: Grid, chosen: Projectors
+    case: str, geometry: ParallelBeam | ConeBeam | Helix, grid: Grid, chosen: Projectors
 ) -> list[dict[str, object]]:
     """A row for each contender: seconds, times ours, and how exact it is."""
     contenders: list[Contender] = []
@@ -281,7 +303,31 @@ def measure(chosen: Projectors) -> dict[str, list[dict[str, object]]]:
         case = f"cone, {n} x {n} x {n}, {chosen.cone_views} views of {panel}"
         found["cone"] = measured(case, geometry, grid, chosen)
         say(format_table(found["cone"], SPEED_COLUMNS, "markdown"))
+    if "helix" in chosen.parts:
+        n, n_slices = map(int, chosen.helix_size.split("x"))
+        grid = Grid(shape=(n_slices, n, n), spacing_mm=(1.0, 1.0, 1.0))
+        geometry = Helix.fitting(grid, chosen.helix_views, n_rows=chosen.helix_rows)
+        panel = f"{geometry.n_rows} x {geometry.n_columns}"
+        case = f"helix, {n} x {n} x {n_slices}, {geometry.n_views} views of {panel}"
+        found["helix"] = measured(case, geometry, grid, chosen)
+        found["helix_fbp"] = [fbp_row(case, geometry, grid)]
+        say(format_table(found["helix"], SPEED_COLUMNS, "markdown"))
+        say(format_table(found["helix_fbp"], FBP_COLUMNS, "markdown"))
     return found
+
+
+def fbp_row(case: str, geometry: Helix, grid: Grid) -> dict[str, object]:
+    """Our filtered back-projection of a ball's exact lines; no peer has one of a helix here."""
+    _, exact = phantom(geometry, grid)
+    lines, volumes = torch.from_numpy(exact), []
+    seconds = timed(lambda: volumes.append(filtered_back_projection(lines, geometry, grid)))
+    core = volumes[0].numpy()[well_inside(grid, CORE)]
+    return {
+        "case": case,
+        "fbp_s": seconds,
+        "mean_error": 100 * (float(core.mean()) / VALUE_PER_MM - 1),
+        "deviation": 100 * float(core.std()) / VALUE_PER_MM,
+    }
 
 
 def record(chosen: Projectors, found: dict[str, object], tables: list[str]) -> None:

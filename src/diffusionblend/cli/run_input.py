@@ -23,11 +23,11 @@ KEY_SUFFIXES = (".nxs", ".nexus")
 def kind_of(path: Path) -> Kind:
     """What a file or folder is, by its name and contents. Raises InputError where it is not there.
 
-    A folder with TIFF frames is a measured scan, unless 'export' wrote them; any other one is a
-    DICOM series.
+    A folder with TIFF frames is a measured scan, unless 'export' wrote them, and so is one of views
+    as DICOM-CT-PD; any other one is a DICOM series.
     """
     from diffusionblend.io.atomic import file_suffix
-    from diffusionblend.io.scans.registry import is_projections_file
+    from diffusionblend.io.scans.registry import is_projections_file, is_scan_folder
     from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
     from diffusionblend.io.tiff_stack import is_tiff_stack
     from diffusionblend.io.volumes import READ_SUFFIXES, is_dicom
@@ -40,7 +40,9 @@ def kind_of(path: Path) -> Kind:
         )
     if path.is_dir():
         has_frames = any(p.suffix.lower() in TIFF_SUFFIXES for p in path.rglob("*"))
-        return "measured scan" if has_frames and not is_tiff_stack(path) else "CT"
+        if has_frames:
+            return "CT" if is_tiff_stack(path) else "measured scan"
+        return "measured scan" if is_scan_folder(path) else "CT"
     if file_suffix(path) in READ_SUFFIXES or is_dicom(path):
         return "CT"
     return "projections" if is_projections_file(path) else "measured scan"
@@ -67,7 +69,8 @@ def lacks_column_mm(source: Path, options: ReadOptions) -> bool:
     """
     from diffusionblend.io.scans.registry import read_raw_scan
 
-    return read_raw_scan(source, replace(options, rows=(0, 1))).column_mm is None
+    scan = read_raw_scan(source, replace(options, rows=(0, 1)))
+    return scan.column_mm is None and scan.geometry is None
 
 
 def is_done(name: str, command: Command, output: Path) -> bool:

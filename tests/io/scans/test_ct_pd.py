@@ -11,7 +11,9 @@ import torch
 from analytic import Ellipsoid, rays_of_helix
 from ct_pd_files import Scanner, write_scan
 from diffusionblend import reconstruct
+from diffusionblend.cli.run_input import kind_of, lacks_column_mm
 from diffusionblend.errors import InputError
+from diffusionblend.io.dicom.read import read_dicom_series
 from diffusionblend.io.projections import read_projections, write_projections
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.scans.registry import read_raw_scan
@@ -162,6 +164,9 @@ def test_what_else_is_reported_and_refused(tmp_path):
             read_raw_scan(path, ReadOptions(**options))
     with pytest.raises(InputError, match="cannot be turned"):
         read_raw_scan(path, ReadOptions(horizontal_axis=True))
+    assert kind_of(path) == "measured scan" and not lacks_column_mm(path, ReadOptions())
+    with pytest.raises(InputError, match=r"projections \(DICOM-CT-PD\), not slices"):
+        read_dicom_series(path)
     one = next(path.glob("*.dcm"))
     with pytest.raises(InputError, match="single DICOM file"):
         read_raw_scan(one)

@@ -30,6 +30,8 @@ CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 ELEMENT_HEADER_BYTES = {True: 8, False: 12}
 """Length of the tag, type and length before the pixels, with implicit and explicit types."""
 OVERLAY_BIT_POSITION = 0x60000102
+VIEW_ANGLE = 0x70311001
+"""Of a view of projections (DICOM-CT-PD)."""
 MAX_REASON_LETTERS = 120
 TAGS: list[str | int] = [
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"),
@@ -46,6 +48,7 @@ TAGS: list[str | int] = [
     *("PhotometricInterpretation", "NumberOfFrames", "LossyImageCompression"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     OVERLAY_BIT_POSITION,
+    VIEW_ANGLE,
 ]
 BROKEN_DICOM = (
     *(OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, OverflowError),
@@ -154,6 +157,12 @@ def read_headers(
             on_file(i + 1, len(paths))
     if not headers:
         raise _no_images(folder, others)
+    if VIEW_ANGLE in headers[0].tags:
+        raise InputError(
+            f"{folder} holds projections (DICOM-CT-PD), not slices.",
+            "the slices of a reconstructed CT",
+            f"diffusionblend projections import {folder} -o scan.h5",
+        )
     return headers, others
 
 

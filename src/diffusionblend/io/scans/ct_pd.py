@@ -96,6 +96,12 @@ def holds_dicom(folder: Path) -> bool:
     return any(map(_is_dicom, dicom_paths(folder)))
 
 
+def is_ct_pd(folder: Path) -> bool:
+    """Whether a folder's first DICOM file is a view of projections. Raises InputError."""
+    first = next((path for path in dicom_paths(folder) if _is_dicom(path)), None)
+    return first is not None and read_view_header(first) is not None
+
+
 def _is_dicom(path: Path) -> bool:
     """Whether a file is DICOM by its name, or where that says nothing by its first bytes."""
     if path.name.startswith(".") or path.name.upper() == DICOMDIR:

@@ -16,7 +16,7 @@ from diffusionblend.io.dicom.files import DICOM_SUFFIXES
 from diffusionblend.io.foreign.edge import foreign_edge
 from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.projections import GROUP
-from diffusionblend.io.scans.ct_pd import holds_dicom, read_ct_pd
+from diffusionblend.io.scans.ct_pd import holds_dicom, is_ct_pd, read_ct_pd
 from diffusionblend.io.scans.data_exchange import read_data_exchange
 from diffusionblend.io.scans.hdf5 import open_hdf5
 from diffusionblend.io.scans.htc2022 import read_htc2022
@@ -148,6 +148,12 @@ def _with_named_frames(scan: RawScan, source: Path, options: ReadOptions) -> Raw
         named["values"] = "counts"
         named["facts"] = scan.facts | {WHITE_LEVEL: options.white_level}
     return replace(scan, **named) if named else scan
+
+
+@reads_foreign
+def is_scan_folder(folder: Path | str) -> bool:
+    """Whether a folder of DICOM files holds views of projections, not slices."""
+    return is_ct_pd(Path(folder))
 
 
 @reads_foreign
