@@ -7,10 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 
 from command_line import assert_succeeded
 from dicom_series import hu_pattern, write_series
+from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import read_volume
+from field_scans import HALF, counts_of, parallel_lines
 
 UMLAUT = "\udcfc"
 """The byte of a latin-1 u with two dots, as Python names it."""
@@ -48,6 +51,20 @@ def test_stacks_pages_and_figures_of_such_names_are_written(cli, tmp_path):
     assert_succeeded(cli("evaluate", volume, "--reference", dicom, "--report", report))
     for path in (page, report):
         assert r"\udcfc" in path.read_text(encoding="utf-8")
+
+
+def test_frames_in_a_folder_of_such_a_name(cli, tmp_path):
+    folder, scan = tmp_path / f"m{UMLAUT}ller", tmp_path / f"s{UMLAUT}.h5"
+    folder.mkdir()
+    counts = counts_of(parallel_lines(HALF[::2], rows=1))
+    for kind, frames in zip(("proj", "flat", "dark"), counts.values(), strict=True):
+        for i, frame in enumerate(frames):
+            tifffile.imwrite(folder / f"{kind}_{i:04d}.tif", frame)
+    known = ("--column-mm", 1, "--arc-degrees", 180)
+    assert_succeeded(cli("projections", "import", folder, "-o", scan, *known))
+    made = read_projections(scan)
+    assert made.grid.shape[0] == 1 and len(made) == 90
+    assert made.values.max() == pytest.approx(1.92, abs=0.06)
 
 
 def test_links_to_themselves_and_pipes(cli, tmp_path):

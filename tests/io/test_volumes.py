@@ -316,6 +316,32 @@ def test_what_is_plainly_not_hu_is_refused(tmp_path, change, words):
     np.testing.assert_array_equal(unchecked.values, volume.values)
 
 
+def noisy_body() -> np.ndarray:
+    """A round body of soft tissue in air, with noise."""
+    y, x = np.mgrid[:48, :48] - 23.5
+    hu = np.where(np.hypot(x, y) < 18, 40.0, -1000.0)
+    return (hu + np.random.default_rng(0).normal(0, 10, (6, 48, 48))).round()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda hu, r: hu, None),
+        (lambda hu, r: np.where(r > 23.5, 0.0, hu), "0 HU in every corner"),
+        (lambda hu, r: 10 * hu, "multiplied, as by 10"),
+        (lambda hu, r: np.where(r > 23.5, -2000.0, hu), None),
+    ],
+)
+def test_what_is_doubtful_is_reported(tmp_path, change, words):
+    y, x = np.mgrid[:48, :48] - 23.5
+    values = change(noisy_body(), np.hypot(x, y)).astype(np.float32)
+    grid = Grid(shape=values.shape, spacing_mm=(2.0, 1.0, 1.0))
+    write_volume(Volume(values, grid), tmp_path / "a.nii")
+    notes = []
+    read_volume(tmp_path / "a.nii", on_note=notes.append)
+    assert words in " ".join(notes) if words else not notes
+
+
 @pytest.mark.parametrize("n_slices", [1, 2])
 def test_a_single_slice_is_a_volume_too(tmp_path, n_slices):
     volume = Volume(hu_pattern(n_slices, 6, 7), GRID.with_slices(n_slices))

@@ -72,9 +72,11 @@ class ImportProjections:
         with recorded(record, self.output), timed_part(record, "write", self.output.name):
             write_projections(done.projections, self.output, force=self.force)
         z, y, x = done.projections.grid.shape
+        kind = done.projections.geometry.registered_name
         say(
             f"wrote {self.output}: lines {done.projections.values.min():.2f} to "
-            f"{done.projections.values.max():.2f}, for {z} slice(s) of {y} x {x}"
+            f"{done.projections.values.max():.2f}, for {z} slice(s) of {y} x {x}, "
+            f"geometry {kind}"
         )
 
 

@@ -30,6 +30,10 @@ a scan's own air and saturated metal are left aside."""
 LOWEST_WINDOW_HU, HIGHEST_WINDOW_HU = -900.0, 1000.0
 NEAR_HU = 100.0
 BRIGHT_EDGE_HU = 500.0
+SURELY_PADDED_HU, FEW_PADDINGS, MOST_LOOKED_AT = -4000.0, 8, 100_000
+"""Further below air than noise goes; scanners write a few values of padding there at most."""
+PADDED_AS_TISSUE_HU = -500.0
+"""Above, one value in every corner of the slices is no air."""
 FEWEST_VOXELS = 10_000
 """In smaller volumes the share of a value says nothing."""
 
@@ -70,6 +74,11 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
             f"{OFFSET_BAND[0]:g} and {OFFSET_BAND[1]:g}: are these stored numbers, 1000 or 1024 "
             "above HU?"
         )
+    elif len(np.unique(values[values < SURELY_PADDED_HU][:MOST_LOOKED_AT])) > FEW_PADDINGS:
+        found.append(
+            f"{source} has many different values far below {PADDING_HU:g} HU, down to {low:g}: HU "
+            "that were multiplied, as by 10?"
+        )
     elif low < PADDING_HU and scanned.size and float(scanned.min()) >= 0:
         found.append(f"{source} has no value below 0 HU but for padding of {low:g}.")
     if values.size >= FEWEST_VOXELS and (
@@ -79,6 +88,12 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
         found.append(
             f"{source} seems to be clipped to a display window: many voxels are at the very ends "
             f"of its range, {low:g} to {high:g} HU."
+        )
+    corners = np.unique(values[:, [0, 0, -1, -1], [0, -1, 0, -1]])
+    if len(corners) == 1 and corners[0] > PADDED_AS_TISSUE_HU and low < corners[0] < high:
+        found.append(
+            f"{source} is {corners[0]:g} HU in every corner of its slices, where air is to be "
+            "expected: is that padding of what was not measured? Then replace it by -1000."
         )
     if float(np.median(_edges(values))) > BRIGHT_EDGE_HU:
         found.append(

@@ -113,8 +113,7 @@ def _overlap_of_cut(
     """Where mirrored opposite views overlap best, of an object that the detector does not see
     whole; None of others. Raises InputError where no views are opposite each other.
     """
-    rows = lines[:, _fullest_rows(lines)]
-    above_air = rows - np.percentile(rows, AIR_PERCENT)  # a weaker beam is no object
+    above_air = _above_air(lines)
     if not _is_cut(above_air):
         return None
     if not pairs:
@@ -125,6 +124,28 @@ def _overlap_of_cut(
             "--centre-column with the column of the centre of rotation",
         )
     return overlap_centre_column(above_air, opposite_pairs(angles_rad, spread=True))
+
+
+def column_of_opposite_views(lines: np.ndarray, angles_rad: np.ndarray) -> float | None:
+    """Where opposite views mirror each other; None where there are none, or no place is clear."""
+    pairs = opposite_pairs(angles_rad)
+    if not pairs or lines.shape[2] < FEWEST_OVERLAPPING:
+        return None
+    above_air = _above_air(lines)
+    if _is_cut(above_air):
+        return overlap_centre_column(above_air, opposite_pairs(angles_rad, spread=True))
+    return pair_centre_column(lines, pairs)
+
+
+def is_cut(lines: np.ndarray) -> bool:
+    """Whether the detector ends within the object, in the median view (view, row, column)."""
+    return _is_cut(_above_air(lines))
+
+
+def _above_air(lines: np.ndarray) -> np.ndarray:
+    """The fullest rows, less what their lowest values read: a weaker beam is no object."""
+    rows = lines[:, _fullest_rows(lines)]
+    return rows - np.percentile(rows, AIR_PERCENT)
 
 
 def opposite_pairs(angles_rad: np.ndarray, *, spread: bool = False) -> list[tuple[int, int]]:
@@ -215,14 +236,31 @@ def centre_of_mass_column(lines: np.ndarray, angles_rad: np.ndarray) -> float | 
 
     The consistency condition of first order of Helgason and Ludwig (Natterer 1986, II.4).
     """
+    fit = _fitted_sine(lines, angles_rad)
+    if fit is None:
+        return None
+    constant = float(fit[1][0])
+    return constant if 0 <= constant <= lines.shape[2] - 1 else None
+
+
+def sine_of_mass(lines: np.ndarray, angles_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The views' centres of mass in columns, and the sine nearest to them, each (view,)."""
+    fit = _fitted_sine(lines, angles_rad)
+    return None if fit is None else (fit[0], _waves(angles_rad) @ fit[1])
+
+
+def _fitted_sine(lines: np.ndarray, angles_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Centres of mass, and constant, cosine and sine of their fit; None where they have none."""
     mass = lines.sum(axis=(1, 2), dtype=np.float64)
     if not (mass > 0).all():
         return None
     moments = (lines.sum(axis=1, dtype=np.float64) * np.arange(lines.shape[2])).sum(axis=1) / mass
-    waves = np.column_stack([np.ones_like(angles_rad), np.cos(angles_rad), np.sin(angles_rad)])
-    (constant, *_), _, rank, _ = np.linalg.lstsq(waves, moments, rcond=None)
-    inside = 0 <= constant <= lines.shape[2] - 1
-    return float(constant) if rank == 3 and inside else None
+    parts, _, rank, _ = np.linalg.lstsq(_waves(angles_rad), moments, rcond=None)
+    return (moments, parts) if rank == 3 else None
+
+
+def _waves(angles_rad: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones_like(angles_rad), np.cos(angles_rad), np.sin(angles_rad)])
 
 
 def even_half_scan(lines: np.ndarray, angles_rad: np.ndarray) -> np.ndarray | None:

@@ -22,6 +22,13 @@ from diffusionblend.preprocessing.circle import (
     leaning_geometry,
     short_side,
 )
+from diffusionblend.preprocessing.consistency import (
+    check_distances,
+    check_lengths,
+    check_lines,
+    consistency_notes,
+    water_note,
+)
 from diffusionblend.preprocessing.correction import Correction, subtract_air, to_line_integrals
 from diffusionblend.preprocessing.detector import bin_detector, binned_position
 from diffusionblend.preprocessing.fan_centre import find_centre_from_source
@@ -75,11 +82,12 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     if scan.geometry is None:
         scan = _with_stated(scan, settings)
         kind = _kind(scan, settings)
-        _check_distances(scan)
+        check_distances(scan)
         scan = _with_middle_row(scan)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
     check_line_integrals(lines)
+    check_lines(lines, scan)
     correction.notes[:0] = reported
     correction.notes += assumed
     if not isinstance(scan.geometry, Helix):  # whose views begin and end beside the object
@@ -93,6 +101,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         lines = reduce_rings(lines, settings.ring_columns)
     geometry, grid, centre = _placed(scan, kind, lines, before_air, settings, correction)
     check_sources(geometry, grid)
+    check_lengths(grid)
     missed = truncated_fraction(geometry, grid)
     if missed > WARNED_FRACTION:
         correction.notes.append(
@@ -113,6 +122,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         centre = _in_source_columns(centre, scan.first_column, settings.binning[1])
         notes["centre"] = asdict(centre)
     mu_water = settings.mu_water_per_mm or scan.mu_water_per_mm or MU_WATER_PER_MM
+    correction.notes += filter(None, [water_note(mu_water)])
     projections = Projections(lines, geometry, grid, mu_water, notes, photons=photons)
     return Preparation(projections=projections, correction=correction, centre=centre)
 
@@ -143,6 +153,8 @@ def _placed(
         correction.notes.append(offset)
     grid = circle_grid(scan, geometry, settings, to_far_side=offset is not None)
     if not settings.axis_tilt_degrees:
+        stated = centre_column if centre is None else None
+        correction.notes += consistency_notes(lines, scan.angles_rad, geometry, grid, stated)
         return geometry, grid, centre
     correction.notes.append(LEANS)
     return leaning_geometry(scan, geometry, settings.axis_tilt_degrees), grid, centre
@@ -208,7 +220,7 @@ def _kind(scan: RawScan, settings: PrepareSettings) -> str:
     if settings.geometry == "auto":
         if distances == (None, None):
             return "parallel"
-        return "fan" if scan.centre_row is None else "cone"
+        return "fan" if scan.centre_row is None and scan.data.shape[1] == 1 else "cone"
     if settings.geometry != "parallel" and None in distances:
         raise InputError(
             f"The source does not contain the distances of a {settings.geometry} beam.",
@@ -223,19 +235,6 @@ def _kind(scan: RawScan, settings: PrepareSettings) -> str:
             "--geometry auto",
         )
     return settings.geometry
-
-
-def _check_distances(scan: RawScan) -> None:
-    """Raises InputError for a detector nearer to the source than the axis is."""
-    to_axis, to_detector = scan.source_to_axis_mm, scan.source_to_detector_mm
-    if to_axis is not None and to_detector is not None and to_detector < to_axis:
-        raise InputError(
-            f"The detector lies {to_detector:g} mm from the source, nearer than the axis of "
-            f"rotation, {to_axis:g} mm.",
-            "the distance from the source to the axis, and the longer one to the detector",
-            "exchange --source-to-axis-mm and --source-to-detector-mm; the latter counts from the "
-            "source, not from the axis",
-        )
 
 
 def _with_middle_row(scan: RawScan) -> RawScan:

@@ -17,7 +17,8 @@ class PrepareSettings:
     """What the detector, the geometry and the volume to reconstruct are, and what to correct."""
 
     geometry: Literal["auto", "parallel", "fan", "cone"] = "auto"
-    """Geometry of the beam; auto is a fan if the source's distances are known, else parallel."""
+    """Geometry of the beam; auto is parallel without the source's distances, with them a fan of one
+    row, or a cone of several."""
     source_to_axis_mm: float | None = None
     """Distance in mm from the source of a fan or cone to the axis of rotation, if the files lack
     it."""

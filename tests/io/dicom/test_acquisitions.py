@@ -182,6 +182,13 @@ def test_a_map_of_materials_without_a_unit_is_reported(tmp_path):
     assert "ELECTRON_DENSITY" in read_dicom_series(tmp_path)[1].warnings[0]
 
 
+@pytest.mark.parametrize("word", ["MIP", "MINIP"])
+def test_slabs_of_extremes_are_reported(tmp_path, word):
+    kind = ["DERIVED", "SECONDARY", word]
+    write_series(tmp_path, HU, change=lambda i, d: setattr(d, "ImageType", kind))
+    assert "extremes of slabs" in read_dicom_series(tmp_path)[1].warnings[0]
+
+
 def test_a_palette_is_colour(tmp_path):
     def change(i, dataset):
         dataset.PhotometricInterpretation = "PALETTE COLOR"

@@ -93,6 +93,21 @@ def scout(dataset, series):
     return dataset
 
 
+@pytest.mark.filterwarnings("ignore:Left out")
+def test_commands_leave_a_scout_out(cli, tmp_path):
+    paths = write_series(tmp_path / "in")
+    scout(pydicom.dcmread(paths[0]), SERIES_UID + ".9").save_as(tmp_path / "in" / "scout.dcm")
+    volume = tmp_path / "v.nii.gz"
+    for command in (
+        ("import", tmp_path / "in", "-o", volume),
+        ("evaluate", volume, "--reference", tmp_path / "in"),
+        ("export", volume, "-o", tmp_path / "out", "--template", tmp_path / "in"),
+    ):
+        result = cli(*command)
+        assert result.code == 0, result
+    np.testing.assert_array_equal(read_volume(tmp_path / "out").values, HU)
+
+
 @pytest.mark.parametrize("series", [SERIES_UID + ".9", SERIES_UID])
 def test_a_scout_is_left_out_with_a_note(tmp_path, series):
     paths = write_series(tmp_path)

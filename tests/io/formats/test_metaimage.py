@@ -123,6 +123,8 @@ def test_what_the_header_leaves_open_or_contradicts_is_reported(tmp_path):
     for changes, words in (
         ({"TransformMatrix": None, "AnatomicalOrientation": "???"}, "orientation"),
         ({"ElementSpacing": None}, "how large"),
+        ({"Offset": None}, "no Offset"),
+        ({"Modality": "MET_MOD_MR"}, "MET_MOD_MR"),
         ({"AnatomicalOrientation": "RPS"}, "contradicts"),
         ({"TransformMatrix": "1 0 0 0 1 0 0 0 2"}, "other lengths"),
         ({"TransformMatrix": "1 0 0 0 1 0 0 0.3 1"}, "sheared"),

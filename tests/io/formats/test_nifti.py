@@ -247,6 +247,7 @@ def test_a_voxel_offset_of_0_means_right_behind_the_header(tmp_path):
         ({"datatype": 128, "bitpix": 24}, ("colours",)),
         ({"datatype": 32, "bitpix": 64}, ("complex",)),
         ({"magic": b"ni1\0"}, (".hdr and .img",)),
+        ({"magic": b"\0\0\0\0"}, ("not a NIfTI file", "Analyze")),
         ({"dim": (3, 12, 16, 7, 1, 1, 1, 1)}, ("truncated",)),
         ({"dim": (3, 30000, 30000, 30000, 1, 1, 1, 1)}, ("claims", "copy it again")),
         ({"srow": (0, 0, 0, 0) * 3}, ("place nothing",)),

@@ -145,6 +145,8 @@ def test_what_is_not_known_is_reported(tmp_path):
     assert "how large" in notes
     _, notes = read_bytes(tmp_path, nrrd_bytes(HU, space="scanner-xyz"))
     assert "orientation" in notes
+    _, notes = read_bytes(tmp_path, nrrd_bytes(HU, leave_out=("space origin",)))
+    assert "no space origin" in notes
     volume, notes = read_bytes(
         tmp_path, nrrd_bytes(HU, "spacings: 1500 1500 2000", 'units: "um" "um" "um"', **nowhere)
     )

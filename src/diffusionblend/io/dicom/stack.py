@@ -376,17 +376,19 @@ def _thickness_warning(header: Header, spacing_mm: float) -> tuple[str, ...]:
 
 
 def _material_warning(header: Header) -> tuple[str, ...]:
-    """A warning where the image is a map of materials and does not say in what unit."""
+    """A warning of slabs of extremes, and of a map of materials that does not say in what unit."""
     kind = header.text("ImageType")
+    if {"MIP", "MINIP", "MIN_IP", "MAX_IP"} & set(kind.upper().split("/")):
+        return (f"The ImageType is {kind}: the values are extremes of slabs, no tissue's own HU.",)
     if header.text("RescaleType") or not any(word in kind.upper() for word in MATERIAL_WORDS):
         return ()
     return (f"The ImageType is {kind} and there is no RescaleType: the values need not be HU.",)
 
 
 def _lossy_warning(headers: list[Header]) -> tuple[str, ...]:
-    if not any(h.text("LossyImageCompression") == "01" for h in headers):
-        return ()
-    return ("The series was compressed with loss: its HU are not those that were measured.",)
+    lossy = any(h.text("LossyImageCompression") == "01" for h in headers)
+    note = "The series was compressed with loss: its HU are not those that were measured."
+    return (note,) if lossy else ()
 
 
 def _is_upright(header: Header) -> bool:

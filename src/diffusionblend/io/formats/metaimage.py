@@ -44,6 +44,7 @@ BYTE_ORDERS = ("binarydatabyteordermsb", "elementbyteordermsb")
 NO_ORIENTATION = ("", "???")
 OPPOSITE = dict(zip("LRAPSI", "RLPAIS", strict=True))
 """MetaIO names where an axis comes from, others where it goes to."""
+OTHER_MODALITIES = ("MET_MOD_MR", "MET_MOD_NM", "MET_MOD_US")
 MAX_DIMENSIONS = 10
 STRETCH = 1e-3
 LARGEST_AXIS = 1e6
@@ -173,6 +174,11 @@ def _matrix(fields: dict[str, str], n_dims: int, path: Path) -> tuple[np.ndarray
         axes = _numbers(fields, turns[0], path, n_dims * n_dims).reshape(n_dims, n_dims).T
     places = [n for n in ("offset", "position", "origin") if n in fields]
     origin = _numbers(fields, places[0], path, n_dims) if places else np.zeros(n_dims)
+    if turns and not places:
+        notes.append(f"{path} has no Offset: its first voxel is taken to lie at (0, 0, 0).")
+    modality = fields.get("modality", "").upper()
+    if modality in OTHER_MODALITIES:
+        notes.append(f"{path} has the Modality {modality}: its values need not be HU.")
     if np.abs(axes).max() > LARGEST_AXIS:
         raise InputError(
             f"{path} has the {turns[0]} {fields[turns[0]]!r}.", "unit vectors", "copy it again"

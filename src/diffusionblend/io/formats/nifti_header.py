@@ -173,8 +173,13 @@ def _check(header: NiftiHeader, path: Path) -> None:
             "one file with header and voxels",
             "save it as .nii, for instance with 3D Slicer or nibabel",
         )
-    if header.magic[:3] != SINGLE_FILE[header.version] and header.version == 2:
-        raise InputError(f"{path} is not a NIfTI file.", "a NIfTI header", "check what the file is")
+    if header.magic[:3] != SINGLE_FILE[header.version]:
+        raise InputError(
+            f"{path} is not a NIfTI file: its magic number is {header.magic!r}, as of an Analyze "
+            "file, which does not say where left and right are.",
+            "a NIfTI header",
+            "convert it where its orientation is known, for instance in 3D Slicer",
+        )
     if not 1 <= header.dims[0] <= MAX_DIMENSIONS or min(header.dims[1 : 1 + header.dims[0]]) < 1:
         raise InputError(
             f"{path} has the dimensions {header.dims} in its header.",

@@ -247,6 +247,8 @@ def _matrix(
         matrix[:3, :3], matrix[:3, 3] = _plain_place(fields, kept, path, notes)
     if origins and origins[0] is not None:
         matrix[:3, 3] = np.array(origins[0][:3]) * scales
+    elif space and all(step is not None for step in steps):
+        notes.append(f"{path} has no space origin: its first voxel is taken to lie at (0, 0, 0).")
     placed = space in TO_LPS and all(step is not None for step in steps)
     if not placed:
         notes.append(

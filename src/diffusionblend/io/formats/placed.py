@@ -16,7 +16,7 @@ from diffusionblend.data.sitk import image_from_volume, volume_from_image
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import DIRECTION_TOLERANCE, IDENTITY_DIRECTION, Grid
-from diffusionblend.units import AIR_HU, unit_of
+from diffusionblend.units import AIR_HU, LARGEST_MM, SMALLEST_MM, unit_of
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -32,8 +32,6 @@ MM_PER_UNIT = {
     **dict.fromkeys(("in", "inch", "inches"), 25.4),
 }
 """Units of length as headers name them, in lower case."""
-SMALLEST_MM, LARGEST_MM = 1e-5, 100.0
-"""No voxel of a CT scan is smaller or larger; such a header has another unit than it says."""
 LEAST_SHEAR = 2e-4
 MAX_DISPLACED_VOXELS = 1.0
 """Axes that are less than this off perpendicular are rounded; more off is a shear where it moves a
