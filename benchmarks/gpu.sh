@@ -11,11 +11,14 @@
 #     PARTS            which of "tests benchmarks training" to run (default: all)
 #     TRAIN_PACK, VALIDATION_PACK    volumes; without, synthetic chests
 #     PRIOR            prior to time (default: the shipped one)
-#     TRAIN_OPTIONS    more for gpu_train.py, such as "--init chest-128 --total-minutes 30"
+#     TRAIN_OPTIONS    more for gpu_train.py (default "--init chest": goes on from the shipped prior)
+#     TEST_MINUTES, BENCHMARK_MINUTES     after which that part is ended (default 2 and 3)
 #     WHEELS           a folder of wheels of what the machine lacks, such as diffusers
-#     MAX_FILE_MB      cut a larger weight file into pieces; cat puts them together again
+#     MAX_FILE_MB      cut a larger weight file into parts (default 16); cat joins them again
 #     PYTHON           the interpreter (default python3)
-# A part that fails is reported and does not stop the next; the exit code shows whether any did.
+# The training leaves its prior in OUT at every checkpoint, so that a call that is cut off has given
+# something. A part that fails or is ended is reported and does not stop the next; the exit code
+# shows whether any did.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -33,6 +36,9 @@ PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-gpu-results}"
 WORK="${WORK:-gpu-work}"
 PARTS="${PARTS:-tests benchmarks training}"
+TEST_MINUTES="${TEST_MINUTES:-2}"
+BENCHMARK_MINUTES="${BENCHMARK_MINUTES:-3}"
+MAX_FILE_MB="${MAX_FILE_MB:-16}"
 mkdir -p "$OUT" "$WORK" || exit 1
 OUT="$(cd "$OUT" && pwd)"
 WORK="$(cd "$WORK" && pwd)"
@@ -41,6 +47,16 @@ export PYTHONUNBUFFERED=1
 export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
 
 say() { echo "$*" | tee -a "$LOG"; }
+
+within() {  # MINUTES COMMAND...: ended after so long, killed half a minute later
+    local minutes="$1"
+    shift
+    if command -v timeout > /dev/null; then
+        timeout --kill-after=30 "${minutes}m" "$@"
+    else
+        "$@"
+    fi
+}
 
 for part in $PARTS; do
     case "$part" in
@@ -72,7 +88,7 @@ gpu_tests() {  # every test that has cuda in its name, from the files that speak
     local files options=(-q -k cuda -W default -p no:cacheprovider)
     mapfile -t files < <(grep -rl --include='test_*.py' --exclude-dir=cli cuda tests)
     [ -n "$TINY" ] && options+=(--collect-only)
-    "$PYTHON" -m pytest "${options[@]}" "${files[@]}"
+    within "$TEST_MINUTES" "$PYTHON" -m pytest "${options[@]}" "${files[@]}"
 }
 
 gpu_benchmarks() {
@@ -84,31 +100,22 @@ gpu_benchmarks() {
         options+=(--size 256 --slices 133 500 --rounds 5)
         [ -n "${VALIDATION_PACK:-}" ] && options=("$VALIDATION_PACK" "${options[@]}")
     fi
-    "$PYTHON" benchmarks/sampling.py "${options[@]}"
+    within "$BENCHMARK_MINUTES" "$PYTHON" benchmarks/sampling.py "${options[@]}"
 }
 
-gpu_training() {
-    local options=(--device "$DEVICE" --minutes "$MINUTES" -o "$WORK/training") status
+gpu_training() {  # its own clock ends it; half as long again means that it hangs
+    local options=(--device "$DEVICE" --minutes "$MINUTES" -o "$WORK/training")
+    options+=(--keep "$OUT" --max-file-mb "$MAX_FILE_MB")
     [ -n "${TRAIN_PACK:-}" ] && options+=(--train "$TRAIN_PACK")
     [ -n "${VALIDATION_PACK:-}" ] && options+=(--validation "$VALIDATION_PACK")
-    [ -n "$TINY" ] && options+=(--tiny --synthetic 1 --batch-size 2)
-    # shellcheck disable=SC2086  # several options in one variable
-    "$PYTHON" benchmarks/gpu_train.py "${options[@]}" ${TRAIN_OPTIONS:-}
-    status=$?
-    keep_training || status=1
-    return $status
-}
-
-keep_training() {  # what is worth bringing home: weights, facts, metrics; not the checkpoint
-    local from="$WORK/training" weights=diffusion_pytorch_model.safetensors
-    mkdir -p "$OUT/prior"
-    cp "$from/metrics.jsonl" "$OUT/" || return 1
-    cp "$from/prior.json" "$from/config.json" "$from/$weights" "$OUT/prior/" || return 1
-    if [ -n "${MAX_FILE_MB:-}" ]; then
-        rm -f "$OUT/prior/$weights".part-*
-        split -b "${MAX_FILE_MB}MB" "$OUT/prior/$weights" "$OUT/prior/$weights.part-" || return 1
-        rm "$OUT/prior/$weights"
+    if [ -n "$TINY" ]; then
+        options+=(--tiny --synthetic 1 --batch-size 2)
+    else
+        TRAIN_OPTIONS="${TRAIN_OPTIONS:---init chest}"
     fi
+    # shellcheck disable=SC2086  # several options in one variable
+    within "$(awk "BEGIN {print 1.5 * $MINUTES + 1}")" \
+        "$PYTHON" benchmarks/gpu_train.py "${options[@]}" ${TRAIN_OPTIONS:-}
 }
 
 FAILED=""

@@ -6,7 +6,11 @@
 The number of steps follows from the speed seen in the first ones, so that the learning rate has
 come down when the minutes are over. With --total-minutes a call is one of several: each resumes the
 run in the folder, and the rate comes down in the last. Packs come from pack_volumes.py; neither an
-image library nor the command line's libraries are needed.
+image library nor the command line's libraries are needed. With --keep every checkpoint also leaves
+the prior there, in files of a size that can be brought home, so that a call that is cut off has
+given something.
+
+A prior for every pixel size (--init chest) is trained on by the recipe of train_priors.py.
 
 It reads its options by argparse, since it also runs on machines without tyro.
 """
@@ -19,13 +23,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from common import TINY_NETWORK, say
 from diffusionblend import InputError, Volume, load_prior
 from diffusionblend.errors import on_the_command_line
+from diffusionblend.io.atomic import atomic_output
 from diffusionblend.io.jsonl import append_json_line
 from diffusionblend.priors.config import NetworkConfig
+from diffusionblend.priors.trained_network import CONFIG_FILE, PRIOR_FILE, WEIGHTS_FILE
 from diffusionblend.training.dataset import VolumeBank
 from diffusionblend.training.log import METRICS_FILE
 from diffusionblend.training.loop import Stopped, Trainer
@@ -33,6 +41,7 @@ from diffusionblend.training.progress import Progress
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.training.synthetic import synthetic_bank
 from pack_volumes import read_pack
+from train_priors import RECIPE
 
 ENDLESS_STEPS = 10_000_000
 """Steps of a run whose end is not yet known."""
@@ -43,6 +52,9 @@ DECAY_SHARE = 0.3
 MARGIN = 0.97
 """Share of the time left that is planned with."""
 STOPPED_EXIT = 128
+CHECKPOINTS = 4
+"""Of a call, with their copies of the prior."""
+BYTES_PER_MB = 1_000_000
 
 
 class _Pause(Exception):
@@ -64,11 +76,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--channels", type=int, nargs="+", default=list(default.network.channels))
     add("--layers", type=int, default=default.network.layers)
     add("--batch-size", type=int, default=32)
-    add("--learning-rate", type=float, default=default.learning_rate)
+    add("--learning-rate", type=float, help="of AdamW; by default the recipe's")
     add("--synthetic", type=int, default=default.synthetic_volumes, help="chests added")
     add("--validate-every", type=int, default=default.validate_every)
     add("--seed", type=int, default=default.seed)
     add("--device", default="cuda", help="cuda or cpu")
+    add("--keep", type=Path, help="folder for metrics and prior, copied at every checkpoint")
+    add("--max-file-mb", type=float, help="cut kept weights into parts; cat joins them")
     add("--tiny", action="store_true", help="a tiny network at 32 x 32, for the tests")
     return parser.parse_args(arguments)
 
@@ -76,17 +90,43 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def settings_of(chosen: argparse.Namespace, start: NetworkConfig | None) -> TrainSettings:
     """Settings of a run whose number of steps is not yet known."""
     network = start or NetworkConfig(channels=tuple(chosen.channels), layers=chosen.layers)
-    network = TINY_NETWORK if chosen.tiny else replace(network, image_size=chosen.size)
+    every_size = network.length_codes > 0
+    if chosen.tiny:
+        network = replace(TINY_NETWORK, length_codes=network.length_codes)
+    elif not every_size:
+        network = replace(network, image_size=chosen.size)
     return TrainSettings(
         network=network,
+        **(of_every_size(chosen) if every_size else {}),
         steps=ENDLESS_STEPS,
         batch_size=chosen.batch_size,
-        learning_rate=chosen.learning_rate,
+        learning_rate=chosen.learning_rate or default_rate(every_size),
         synthetic_volumes=chosen.synthetic,
         validate_every=chosen.validate_every,
-        checkpoint_minutes=max(0.5, chosen.minutes / 4),
+        checkpoint_minutes=minutes_between_checkpoints(chosen.minutes),
         seed=chosen.seed,
     )
+
+
+def of_every_size(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The settings of train_priors.py for a network of every pixel size; packs are its source."""
+    return {
+        "multi_size": True,
+        "source_size": TINY_NETWORK.image_size if chosen.tiny else chosen.size,
+        "optimizer": RECIPE["--optimizer"],
+        "muon_learning_rate": float(RECIPE["--muon-learning-rate"]),
+        "low_noise_share": float(RECIPE["--low-noise-share"]),
+    }
+
+
+def default_rate(every_size: bool) -> float:
+    """AdamW's learning rate where none is given."""
+    return float(RECIPE["--learning-rate"]) if every_size else TrainSettings().learning_rate
+
+
+def minutes_between_checkpoints(minutes: float) -> float:
+    """So that a call has some, none of them at once after another."""
+    return max(0.5, minutes / CHECKPOINTS)
 
 
 def banks(
@@ -119,7 +159,7 @@ def banks(
 
 def _pack(path: Path, settings: TrainSettings) -> dict[str, Volume]:
     """The volumes of a pack; raises InputError where they do not suit the network."""
-    size = settings.network.image_size
+    size = settings.source_size if settings.multi_size else settings.network.image_size
     volumes = read_pack(path)
     for name, volume in volumes.items():
         if volume.grid.in_plane_shape != (size, size):
@@ -128,10 +168,13 @@ def _pack(path: Path, settings: TrainSettings) -> dict[str, Volume]:
     return volumes
 
 
-def train_for(trainer: Trainer, minutes: float, total_minutes: float) -> None:
+def train_for(
+    trainer: Trainer, minutes: float, total_minutes: float, keep: Callable[[], None]
+) -> None:
     """Train for so many minutes of a run of `total_minutes`, then write checkpoint and prior.
 
-    A run that has had its minutes is left as it is.
+    keep: copies the prior to where it is brought home from, at every checkpoint. A run that has had
+    its minutes is left as it is.
     """
     deadline = time.monotonic() + 60 * minutes
     seconds_left = 60 * total_minutes - trainer.seconds
@@ -149,7 +192,7 @@ def train_for(trainer: Trainer, minutes: float, total_minutes: float) -> None:
         trainer.settings = replace(trainer.settings, steps=steps, decay_steps=decay)
         blocks = speed * trainer.settings.batch_size
         say(f"{speed:.2f} steps/s, {blocks:.1f} blocks/s, {steps} steps in all")
-        trainer.run(_until(deadline))
+        trainer.run(_until(deadline, trainer, keep, minutes_between_checkpoints(minutes)))
     except _Pause:
         trainer.save_checkpoint()
         trainer.export()
@@ -181,14 +224,50 @@ def _trial(trainer: Trainer, deadline: float) -> float:
     return TRIAL_STEPS / (marks[1] - marks[0])
 
 
-def _until(deadline: float) -> Callable[[Progress], None]:
-    """A progress report that ends the loop at the deadline."""
+def _until(
+    deadline: float, trainer: Trainer, keep: Callable[[], None], keep_minutes: float
+) -> Callable[[Progress], None]:
+    """A progress report that ends the loop at the deadline, and keeps the prior on the way."""
+    last = time.monotonic()
 
     def on_step(progress: Progress) -> None:
-        if time.monotonic() > deadline:
+        nonlocal last
+        now = time.monotonic()
+        if now > deadline:
             raise _Pause
+        if now - last > 60 * keep_minutes:
+            trainer.export()
+            keep()
+            last = time.monotonic()
 
     return on_step
+
+
+def keep_prior(folder: Path, kept: Path | None, max_file_mb: float | None) -> None:
+    """Copy metrics and prior of a run to `kept`, weights last and in parts of so many megabytes.
+
+    The parts of an earlier copy are replaced one by one, each under a temporary name first.
+    """
+    if kept is None:
+        return
+    (kept / "prior").mkdir(parents=True, exist_ok=True)
+    sources = {kept / METRICS_FILE: folder / METRICS_FILE}
+    sources |= {kept / "prior" / name: folder / name for name in (PRIOR_FILE, CONFIG_FILE)}
+    for target, source in sources.items():
+        if source.exists():
+            _written(target, source.read_bytes())
+    weights, target = (folder / WEIGHTS_FILE).read_bytes(), kept / "prior" / WEIGHTS_FILE
+    if max_file_mb is None or len(weights) <= BYTES_PER_MB * max_file_mb:
+        _written(target, weights)
+        return
+    size = int(BYTES_PER_MB * max_file_mb)
+    for n, first in enumerate(range(0, len(weights), size)):
+        _written(target.with_name(f"{target.name}.part-{n:02}"), weights[first : first + size])
+
+
+def _written(target: Path, content: bytes) -> None:
+    with atomic_output(target, force=True) as temporary:
+        temporary.write_bytes(content)
 
 
 @on_the_command_line()
@@ -206,7 +285,8 @@ def main(arguments: list[str] | None = None) -> int:
             initial=start,
         )
         say(f"{len(train.volumes)} volumes, {train.n_slices} slices; at step {trainer.step}")
-        train_for(trainer, chosen.minutes, chosen.total_minutes or chosen.minutes)
+        keep = partial(keep_prior, chosen.output, chosen.keep, chosen.max_file_mb)
+        train_for(trainer, chosen.minutes, chosen.total_minutes or chosen.minutes, keep)
     except InputError as error:
         print(f"gpu_train: {error}", file=sys.stderr)
         return 1
@@ -221,6 +301,7 @@ def main(arguments: list[str] | None = None) -> int:
     if validation is not None:
         done |= trainer.validation_losses()
     append_json_line(chosen.output / METRICS_FILE, done)
+    keep()
     say(json.dumps(done))
     return 0
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from diffusionblend import Grid, Volume, load_prior
 from easy_training import environment_of_a_script
 from gpu_train import main
 from pack_volumes import write_pack
+from tiny_network import random_prior
 
 
 def pack(path, names, size=32):
@@ -113,3 +115,32 @@ def test_neither_the_command_lines_libraries_nor_an_image_library_is_needed(tmp_
     )
     assert done.returncode == 0, done.stderr
     assert last_line(tmp_path)["step"] > 0
+
+
+def test_the_prior_is_kept_at_checkpoints_in_parts_that_join(tmp_path, options, monkeypatch):
+    monkeypatch.setattr(gpu_train, "minutes_between_checkpoints", lambda minutes: 0.0)
+    copies, keep_prior = [], gpu_train.keep_prior
+    monkeypatch.setattr(gpu_train, "keep_prior", lambda *a: (copies.append(1), keep_prior(*a))[1])
+    kept = tmp_path / "kept"
+    limits = ["--minutes", "0.06", "--keep", str(kept), "--max-file-mb", "0.05"]
+    assert main([*options, *limits]) == 0
+    assert len(copies) > 2  # not at the end alone
+    parts = sorted((kept / "prior").glob("*.part-*"))
+    assert len(parts) > 1 and all(p.stat().st_size <= 50_000 for p in parts)
+    weights = kept / "prior" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(b"".join(p.read_bytes() for p in parts))
+    assert load_prior(kept / "prior").config.image_size == 32
+
+
+def test_a_network_of_every_size_goes_on_by_its_recipe(tmp_path, options):
+    recipe = gpu_train.settings_of(
+        gpu_train.parse([*options, "--minutes", "1"]), load_prior("chest").config
+    )
+    assert recipe.multi_size and recipe.network.length_codes
+    assert recipe.optimizer == "muon" and recipe.low_noise_share > 0
+    start = tmp_path / "start"
+    tiny = replace(gpu_train.TINY_NETWORK, length_codes=8)
+    random_prior(config=tiny).save(start)
+    assert main([*options, "--minutes", "0.01", "--init", str(start)]) == 0
+    trained = load_prior(tmp_path / "run")
+    assert trained.config.length_codes == 8 and trained.pixel_range_mm is not None
