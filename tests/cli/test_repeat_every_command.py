@@ -24,6 +24,7 @@ LINES = {
     "reconstruct": ("a.h5", "-o", "first.nii.gz", "--method", "dds", "--consistency", "prox")
     + ("--rho", "0.3", "--noise-fraction", "0.5"),
     "evaluate": ("a.nii.gz", "--reference", "b.nii.gz", "-o", "first.json"),
+    "calibrate": ("a.nii.gz", "b.nii.gz", "-o", "first.json", "--views", "8", "--samples", "3"),
     "view": ("a.nii.gz", "b.nii.gz", "--static", "first.html"),
     "export": ("a.nii.gz", "-o", "first"),
     "benchmark": ("a.nii.gz", "-o", "first", "--views", "4", "6", "--methods", "fbp", "cgls"),

@@ -31,7 +31,12 @@ from diffusionblend.evaluation.tables import (
     format_table,
 )
 from diffusionblend.io.atomic import check_outputs_absent
-from diffusionblend.runs.deviation import find_deviation, read_deviation, samples_of
+from diffusionblend.runs.deviation import (
+    find_band,
+    find_deviation,
+    read_deviation,
+    samples_of,
+)
 from diffusionblend.runs.record import RunRecord, plain_record, read_run_record, run_record_path
 from diffusionblend.units import unit_of
 
@@ -54,7 +59,8 @@ class Evaluate:
     """The true volume, on the same grid and in the same unit."""
     deviation: Path | None = None
     """Volume of the samples' standard deviation in HU, if the reconstruction is their mean; by
-    default NAME.sd.EXT beside it, if 'reconstruct --samples' wrote one."""
+    default NAME.sd.EXT beside it, if 'reconstruct --samples' wrote one; NAME.band90.EXT, half the
+    width of the 90 % band, is taken along."""
     projections: Path | None = None
     """Projections file (.h5), for the relative residual |Ax - y| / |y|."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -72,11 +78,12 @@ class Evaluate:
         from diffusionblend.io.volumes import read_volume
 
         deviation_file = find_deviation(self.reconstruction, say, self.deviation)
-        outputs = self._checked_outputs(deviation_file)
+        band_file = None if deviation_file is None else find_band(self.reconstruction)
+        outputs = self._checked_outputs(deviation_file, band_file)
         record = RunRecord(command="evaluate", settings=asdict(self))
         for path in (self.reconstruction, self.reference):
             add_input(record, path)
-        for other in (self.projections, deviation_file):
+        for other in (self.projections, deviation_file, band_file):
             if other is not None:
                 add_input(record, other)
         with timed_part(record, "read", self.reconstruction.name):
@@ -84,6 +91,11 @@ class Evaluate:
             reference = read_volume(self.reference, check=False)
             self._check_units(volume, reference)
             deviation = self._deviation(deviation_file, volume)
+            band = (
+                None
+                if band_file is None
+                else read_deviation(band_file, volume, say, is_given=False)
+            )
         with timed_part(record, "evaluate", self.reconstruction.name) as on_step:
             residual = self._residual(volume)
             evaluation = evaluate(
@@ -93,7 +105,7 @@ class Evaluate:
                 relative_residual=residual,
                 on_step=on_step,
             )
-            calibration = self._calibration(volume, deviation, reference)
+            calibration = self._calibration(volume, deviation, band, reference)
         self._print(evaluation, calibration)
         record.results = evaluation.to_dict()
         if calibration is not None:
@@ -102,16 +114,16 @@ class Evaluate:
             return
         with recorded(record, *outputs):
             with timed_part(record, "draw"):
-                self._draw(volume, reference, evaluation, deviation, calibration)
+                self._draw(volume, reference, evaluation, deviation, band, calibration)
             if self.output is not None:
                 write_text(self.output, json.dumps(record.results, indent=2) + "\n", self.force)
         for path in outputs:
             say(f"wrote {path}")
 
-    def _checked_outputs(self, deviation_file: Path | None) -> list[Path]:
+    def _checked_outputs(self, *beside: Path | None) -> list[Path]:
         """The outputs asked for; raises InputError for what could not be written in the end."""
         outputs = [p for p in (self.output, self.report, self.figure) if p is not None]
-        inputs = [self.reconstruction, self.reference, self.projections, deviation_file]
+        inputs = [self.reconstruction, self.reference, self.projections, *beside]
         check_outputs_are_no_inputs(outputs, [p for p in inputs if p is not None])
         if len({p.resolve() for p in outputs}) < len(outputs):
             raise InputError(f"Two outputs are named {outputs[-1]}.", "a file for each")
@@ -151,9 +163,9 @@ class Evaluate:
         return read_deviation(path, volume, say, is_given=self.deviation is not None)
 
     def _calibration(
-        self, volume: Volume, deviation: Volume | None, reference: Volume
+        self, volume: Volume, deviation: Volume | None, band: Volume | None, reference: Volume
     ) -> Calibration | None:
-        """How often the reference lies within the deviation; None without one, or without a body.
+        """How often the reference lies within deviation and band; None without one, or a body.
 
         Raises InputError for a reference without a body where the deviation was given.
         """
@@ -166,7 +178,7 @@ class Evaluate:
             return None
         try:
             n_samples = samples_of(self.reconstruction)
-            return calibrate(volume, deviation, reference, n_samples=n_samples)
+            return calibrate(volume, deviation, reference, n_samples=n_samples, band=band)
         except InputError as error:
             if self.deviation is not None:
                 raise
@@ -211,6 +223,7 @@ class Evaluate:
         reference: Volume,
         evaluation: Evaluation,
         deviation: Volume | None,
+        band: Volume | None,
         calibration: Calibration | None,
     ) -> None:
         """Write the figure and the report that were asked for."""
@@ -232,6 +245,7 @@ class Evaluate:
                 reference="reference",
                 evaluations={name: evaluation},
                 deviations=None if deviation is None else {name: deviation},
+                bands=None if band is None else {name: band},
                 calibrations=None if calibration is None else {name: calibration},
                 settings={name: made_by["settings"]} if made_by else None,
                 run_records={name: made_by} if made_by else None,

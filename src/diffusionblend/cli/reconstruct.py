@@ -70,6 +70,9 @@ class Reconstruct:
     samples: int = _in(RUN, 1, basic=True)
     """Number of samples, with seeds from --seed on: OUTPUT is their mean, NAME.sd.nii.gz their
     standard deviation in HU. They start from noise unless --init is given."""
+    calibration: Path | None = field(default=None, metadata={"group": RUN})
+    """Calibration of the samples' 90 % band, NAME.band90.nii.gz, which 'calibrate' wrote; by
+    default that of the prior, where it suits the run."""
     keep_samples: bool = _in(RUN, False)
     """Keep each sample in the folder OUTPUT.samples."""
     size: int | None = _in(FILES, None, basic=True)
@@ -100,7 +103,7 @@ class Reconstruct:
         if method.prior is None:
             unused |= {"batch_blocks", "precision"}
         if "seed" not in {f.name for f in fields(method)}:
-            unused |= {"samples", "keep_samples", "checkpoint_minutes"}
+            unused |= {"samples", "keep_samples", "calibration", "checkpoint_minutes"}
         return frozenset(unused)
 
     def recorded_settings(self) -> dict[str, object]:

@@ -91,6 +91,11 @@ RECORDED: dict[str, Entry] = {
         "Score a reconstruction against its reference.",
         ("diffusionblend evaluate volume.nii.gz --reference chest.nii.gz --report page.html",),
     ),
+    "calibrate": Entry(
+        "calibrate:Calibrate",
+        "Fit bands that hold 90 % of the truth, for 'reconstruct --samples'.",
+        ("diffusionblend calibrate patients -o bands.json --views 8 4 --arc-degrees 90",),
+    ),
     "view": Entry(
         "view:View",
         "View volumes side by side in the browser.",

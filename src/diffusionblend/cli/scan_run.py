@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffusionblend.cli.bands import Bands, bands_for
 from diffusionblend.cli.common import (
     add_input,
     check_outputs_are_no_inputs,
@@ -40,6 +41,7 @@ from diffusionblend.runs.checkpoint import MINUTE_SECONDS, KeptState
 from diffusionblend.runs.identity import run_identity
 from diffusionblend.runs.record import RunRecord, run_record_path
 from diffusionblend.runs.samples import (
+    band_path,
     combine,
     deviation_path,
     is_finished,
@@ -110,7 +112,22 @@ class ScanRun:
         if options.samples > 1:
             method = method.for_ensemble(method.first_seed, roles)
         self.method = method.resolved(roles)
+        self.bands = self._bands()
         self.record.settings = replace(options, method=self.method).recorded_settings()
+
+    def _bands(self) -> Bands:
+        """The calibration of the samples' bands. Raises InputError for one that is not for them."""
+        options = self.options
+        if options.samples > 1:
+            method, priors = self.method, self.priors
+            return bands_for(options.calibration, self.scan, method, priors, options.samples)
+        if options.calibration is not None:
+            raise InputError(
+                f"--calibration {options.calibration} was given for a single reconstruction.",
+                "a band of several samples",
+                "--samples 4",
+            )
+        return Bands()
 
     def run(self) -> None:
         """Report the cost; then one volume, or samples with their mean and standard deviation."""
@@ -195,11 +212,16 @@ class ScanRun:
 
         record = self.record
         mean, deviation = combine(paths, residual, record)
-        record.results["identity"] = self._identity(self.method)
-        with recorded(record, self.output, deviation_file):
-            write_volume(
-                self._in_unit(deviation, difference=True), deviation_file, force=options.force
-            )
+        record.results |= {"identity": self._identity(self.method), **self.bands.facts()}
+        beside, band_file = {deviation_file: deviation}, band_path(self.output)
+        band = self.bands.half_width(mean, deviation)
+        if band is not None:
+            beside[band_file] = band
+        elif options.force:  # of an older run
+            band_file.unlink(missing_ok=True)
+        with recorded(record, self.output, *beside):
+            for path, volume in beside.items():
+                write_volume(self._in_unit(volume, difference=True), path, force=options.force)
             write_volume(self._in_unit(mean), self.output, force=options.force)
         if not options.keep_samples:
             remove_samples(paths, self.output)
@@ -207,6 +229,10 @@ class ScanRun:
             f"wrote the mean {self.output} and the standard deviation {deviation_file} of "
             f"{options.samples} samples: on average "
             f"{record.results['mean_standard_deviation_hu']:.0f} HU",
+            every_rank=self.alone,
+        )
+        say(
+            self.bands.reason or f"wrote half the width of the 90 % band, {band_file}",
             every_rank=self.alone,
         )
 
@@ -301,7 +327,8 @@ class ScanRun:
         return sample_paths(self.output, self.method.first_seed, self.options.samples)
 
     def _check_deviation_absent(self) -> None:
-        check_outputs_absent([deviation_path(self.output)], self.options.force)
+        beside = [deviation_path(self.output), band_path(self.output)]
+        check_outputs_absent(beside, self.options.force)
 
     def _in_unit(self, hu: Volume, *, difference: bool = False) -> Volume:
         """A volume, or a difference of two, without the margin and in the unit asked for."""

@@ -11,7 +11,7 @@ import tyro
 from diffusionblend.cli.common import check_output_and_record, recorded, say
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import file_suffix
-from diffusionblend.runs.deviation import find_deviation, read_deviation
+from diffusionblend.runs.deviation import find_band, find_deviation, read_deviation
 from diffusionblend.runs.record import RunRecord
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class View:
     deviation: Path | None = None
     """Volume of the standard deviation in HU of the first volume that is not the reference, shown
     on it in colours. By default NAME.sd.EXT beside each volume, if 'reconstruct --samples' wrote
-    one."""
+    one, and with it NAME.band90.EXT, half the width of its 90 % band."""
     overlay: bool = True
     """Look for standard deviations beside the volumes."""
     port: int = 0
@@ -61,7 +61,8 @@ class View:
         check_output_and_record(path, self.force)
         record = RunRecord(command="view", settings=asdict(self))
         deviations = self._deviations()
-        for volume in [*self._paths(), *deviations.values()]:
+        bands = _bands_of(deviations)
+        for volume in [*self._paths(), *deviations.values(), *bands.values()]:
             record.add_input(volume)
         with record.timed("read"):
             scene = self._scene(deviations)
@@ -100,7 +101,13 @@ class View:
             if p in deviations
         }
         shown = {n: d for n, d in found.items() if d is not None}
-        scene = Scene.of(read, names[0] if self.reference is not None else None, shown)
+        by_path = dict(zip(paths, names, strict=True))
+        widths = {
+            by_path[p]: read_deviation(b, read[by_path[p]], say, is_given=False)
+            for p, b in _bands_of(deviations).items()
+        }
+        bands = {n: b for n, b in widths.items() if b is not None}
+        scene = Scene.of(read, names[0] if self.reference is not None else None, shown, bands)
         for notice in scene.notices:
             say(f"note: {notice}")
         return scene
@@ -124,6 +131,12 @@ class View:
         first = [] if self.reference is None else [self.reference]
         others = [p for p in self.volumes if self.reference is None or p != self.reference]
         return list(dict.fromkeys([*first, *others]))
+
+
+def _bands_of(deviations: dict[Path, Path]) -> dict[Path, Path]:
+    """The file of each band, by the file of the volume, of volumes with a standard deviation."""
+    found = {volume: find_band(volume) for volume in deviations}
+    return {volume: band for volume, band in found.items() if band is not None}
 
 
 def unique_names(paths: list[Path]) -> list[str]:

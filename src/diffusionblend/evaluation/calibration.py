@@ -4,7 +4,8 @@ The truth of a voxel is counted as covered at k where |truth - mean| <= k sd. We
 of a normal distribution that the truth is drawn from, 68.3 and 95.4 % would be covered at 1 and 2.
 Of N samples both are estimates; if the truth and the samples are then drawn alike, (truth - mean) /
 (sd sqrt(1 + 1 / N)) follows Student's t with N - 1 degrees of freedom, which gives the share that a
-sampler without fault would cover. Only voxels inside the reference's body count.
+sampler without fault would cover. A calibrated band holds the truth where |truth - mean| is at most
+half its width. Only voxels inside the reference's body count.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ COLUMNS = (
     Column(key="range", header="Reference (HU)"),
     Column(key="percent", header="Voxels (%)", digits=1),
     *(Column(key=f"within_{k}", header=f"Within {k} sd (%)", digits=1) for k in WIDTHS),
+    Column(key="within_band", header="Within the 90 % band (%)", digits=1),
     Column(key="mean_deviation_hu", header="Mean sd (HU)", digits=1),
     Column(key="rms_error_hu", header="RMS error (HU)", digits=1),
 )
@@ -45,7 +47,7 @@ class Coverage:
 
     within: share of the voxels, by the number of deviations; None, like the figures below it, where
     there is no such voxel. mean_deviation_hu: mean of sd. rms_error_hu: root of the mean of
-    (mean - truth)^2.
+    (mean - truth)^2. within_band: share within the calibrated band, None without one.
     """
 
     low_hu: float
@@ -54,6 +56,7 @@ class Coverage:
     within: dict[int, float] | None
     mean_deviation_hu: float | None
     rms_error_hu: float | None
+    within_band: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,8 @@ class Calibration:
             facts = asdict(coverage)
             for end in ("low_hu", "high_hu"):
                 facts[end] = facts[end] if math.isfinite(facts[end]) else None
+            if coverage.within_band is None:
+                del facts["within_band"]
             tissues[name] = facts | {"within": _by_text(coverage.within)}
         return {
             "n_samples": self.n_samples,
@@ -92,21 +97,30 @@ class Calibration:
 
 
 def calibrate(
-    mean: Volume, deviation: Volume, reference: Volume, *, n_samples: int | None = None
+    mean: Volume,
+    deviation: Volume,
+    reference: Volume,
+    *,
+    n_samples: int | None = None,
+    band: Volume | None = None,
 ) -> Calibration:
     """How often the reference lies within 1 and 2 standard deviations of the mean, by tissue.
 
     All (z, y, x) in HU on one grid. n_samples: that mean and deviation were taken of, where known.
-    Raises InputError where the grids differ, or where the deviation is none.
+    band: half the width of a calibrated band, whose share is counted as well. Raises InputError
+    where the grids differ, or where deviation or band is none.
     """
     check_same_grid(mean.grid, reference.grid)
     check_deviation(deviation, mean)
+    if band is not None:
+        check_deviation(band, mean, "The band")
     inside = body_mask(reference)
     truth = reference.values[inside].astype(np.float64)
     error = np.abs(mean.values[inside] - truth)
     sd = deviation.values[inside].astype(np.float64)
+    half = None if band is None else band.values[inside]
     tissues = {
-        tissue.label: _coverage(error, sd, truth, tissue)
+        tissue.label: _coverage(error, sd, truth, tissue, half)
         for tissue in (EVERYWHERE, *TISSUES.values())
     }
     expected = {k: expected_share(k, n_samples) for k in WIDTHS}
@@ -128,8 +142,13 @@ def expected_share(width: float, n_samples: int | None = None) -> float:
     return float(1 - 2 * t.sf(width / math.sqrt(1 + 1 / n_samples), n_samples - 1))
 
 
-def _coverage(error: np.ndarray, sd: np.ndarray, truth: np.ndarray, tissue: Tissue) -> Coverage:
-    """Of the voxels whose truth lies in the range; all flat arrays of the body's voxels, in HU."""
+def _coverage(
+    error: np.ndarray, sd: np.ndarray, truth: np.ndarray, tissue: Tissue, half: np.ndarray | None
+) -> Coverage:
+    """Of the voxels whose truth lies in the range; all flat arrays of the body's voxels, in HU.
+
+    half: half the width of a band, None without one.
+    """
     chosen = tissue.mask(truth)
     n_voxels = int(chosen.sum())
     if n_voxels == 0:
@@ -141,6 +160,7 @@ def _coverage(error: np.ndarray, sd: np.ndarray, truth: np.ndarray, tissue: Tiss
             mean_deviation_hu=None,
             rms_error_hu=None,
         )
+    held = None if half is None else float((error <= half)[chosen].mean())
     error, sd = error[chosen], sd[chosen]
     return Coverage(
         low_hu=tissue.low_hu,
@@ -149,6 +169,7 @@ def _coverage(error: np.ndarray, sd: np.ndarray, truth: np.ndarray, tissue: Tiss
         within={k: float((error <= k * sd).mean()) for k in WIDTHS},
         mean_deviation_hu=float(sd.mean()),
         rms_error_hu=float(np.sqrt((error**2).mean())),
+        within_band=held,
     )
 
 
@@ -161,6 +182,7 @@ def _row(name: str, coverage: Coverage, body_voxels: int) -> dict[str, object]:
         "percent": 100 * coverage.n_voxels / body_voxels,
         "mean_deviation_hu": coverage.mean_deviation_hu,
         "rms_error_hu": coverage.rms_error_hu,
+        "within_band": None if coverage.within_band is None else 100 * coverage.within_band,
         **{f"within_{k}": 100 * share for k, share in within.items()},
     }
 

@@ -23,7 +23,7 @@ DEFAULT_PRIOR = DEFAULT_ORDER[0]
 WEIGHTS_FOLDER = "weights"
 HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 """A hub id: owner/name, or owner/name@revision with a branch, a tag or a commit."""
-HUB_FILES = ("prior.json", "config.json", "*.safetensors", "README.md")
+HUB_FILES = ("prior.json", "config.json", "*.safetensors", "README.md", "calibration.json")
 """What is fetched of a repository."""
 
 

@@ -68,6 +68,7 @@ def write_report(
     reference: str | None = None,
     evaluations: Mapping[str, Evaluation] | None = None,
     deviations: Mapping[str, Volume] | None = None,
+    bands: Mapping[str, Volume] | None = None,
     calibrations: Mapping[str, Calibration] | None = None,
     settings: Mapping[str, object] | None = None,
     run_records: Mapping[str, Mapping[str, object]] | None = None,
@@ -81,19 +82,21 @@ def write_report(
     """Writes the report on `volumes` (by name, one grid, one unit) to one HTML file.
 
     reference: the name of the truth among the volumes. evaluations, deviations (standard deviations
-    in HU), calibrations: by volume name. settings: setting to value, or method to such a mapping.
-    run_records: by method; their `timings` or `seconds` make a table, the whole stands below it.
-    projections: how they were made (`Projections.notes`). simulated: whether they were computed
-    from the reference. learned: whether a learned prior made one of the volumes. headline: a
-    sentence above all. error_limit: half the range of errors' colours, in the volumes' unit.
+    in HU), bands (half widths of 90 % bands in HU), calibrations: by volume name. settings: setting
+    to value, or method to such a mapping. run_records: by method; their `timings` or `seconds` make
+    a table, the whole stands below it. projections: how they were made (`Projections.notes`).
+    simulated: whether they were computed from the reference. learned: whether a learned prior made
+    one of the volumes. headline: a sentence above all. error_limit: half the range of errors'
+    colours, in the volumes' unit.
     Returns its path. Raises InputError for no volume, unknown names, different grids or what is
     no standard deviation, OutputExistsError where the file exists without `force`.
     """
     check_outputs_absent([path], force)
     check_volumes(volumes, reference)
-    evaluations, deviations = dict(evaluations or {}), dict(deviations or {})
-    calibrations = dict(calibrations or {})
-    _check_named(volumes, evaluations=evaluations, deviations=deviations, calibrations=calibrations)
+    evaluations, calibrations = dict(evaluations or {}), dict(calibrations or {})
+    widths = {"deviations": dict(deviations or {}), "bands": dict(bands or {})}
+    _check_named(volumes, evaluations=evaluations, calibrations=calibrations, **widths)
+    deviations = widths["deviations"]
     limit_hu = deviation_limit_hu(d.values for d in deviations.values())
     windows = Windows.of(volumes)
     limit = windows.error_limit if error_limit is None else error_limit
@@ -108,14 +111,13 @@ def write_report(
         headline=headline,
         **_ranges(windows, limit),
         **_pictures(volumes, reference, evaluations, windows, limit, deviations, limit_hu),
-        **_uncertainty(volumes, reference, deviations, limit_hu),
+        **_uncertainty(volumes, reference, **widths),
         calibrations=_calibration_tables(calibrations),
         **_figures(evaluations),
         charts=[profile_chart(profile) for profile in centre_profiles(volumes)],
         clip=next((e.clip for e in evaluations.values()), CLIP_HU),
         tissue_classes=_tissue_sentences(),
-        projections=[(k, _text(v)) for k, v in (projections or {}).items()],
-        **_runs(settings or {}, run_records or {}),
+        **_runs(settings or {}, run_records or {}, projections or {}),
     )
     with atomic_output(path, force=force) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
@@ -134,10 +136,13 @@ def _ranges(windows: Windows, error_limit: float) -> dict[str, object]:
 
 
 def _runs(
-    settings: Mapping[str, object], records: Mapping[str, Mapping[str, object]]
+    settings: Mapping[str, object],
+    records: Mapping[str, Mapping[str, object]],
+    projections: Mapping[str, object],
 ) -> dict[str, object]:
-    """The tables of settings and times, and the records as text."""
+    """The tables of settings and times, and projections and records as text."""
     return {
+        "projections": [(k, _text(v)) for k, v in projections.items()],
         "settings": _settings_table(settings),
         "timings": _timing_table(records),
         "records": [(name, _json(record)) for name, record in records.items()],
@@ -145,15 +150,21 @@ def _runs(
 
 
 def _check_named(
-    volumes: Mapping[str, Volume], *, deviations: Mapping[str, Volume], **others: Mapping
+    volumes: Mapping[str, Volume],
+    *,
+    deviations: Mapping[str, Volume],
+    bands: Mapping[str, Volume],
+    **others: Mapping,
 ) -> None:
-    """Raises InputError for what is of no volume, and for what is no standard deviation of its."""
-    for what, named in {"deviations": deviations, **others}.items():
+    """Raises InputError for what is of no volume, and for what is no standard deviation or band."""
+    for what, named in {"deviations": deviations, "bands": bands, **others}.items():
         unknown = sorted(set(named) - set(volumes))
         if unknown:
             raise InputError(f"There are {what} of {unknown}.", f"names among {list(volumes)}")
     for name, deviation in deviations.items():
         check_deviation(deviation, volumes[name], f"The standard deviation of {name}")
+    for name, band in bands.items():
+        check_deviation(band, volumes[name], f"The band of {name}")
 
 
 def _template() -> Template:
@@ -217,25 +228,30 @@ def _uncertainty(
     volumes: Mapping[str, Volume],
     reference: str | None,
     deviations: Mapping[str, Volume],
-    limit_hu: float,
+    bands: Mapping[str, Volume],
 ) -> dict[str, object]:
-    """Panels of the standard deviations and, with a reference, of the errors' sizes beside them."""
+    """Panels of the standard deviations and bands and, with a reference, of the errors' sizes."""
     slices = {name: middle_slices(volume) for name, volume in volumes.items()}
     errors = error_slices(slices, reference)
     columns = {}
     for name, deviation in deviations.items():
         columns[f"{name}: standard deviation"] = middle_slices(deviation)
+        if name in bands:
+            columns[f"{name}: half the 90 % band"] = middle_slices(bands[name])
         if name in errors:
             columns[f"{name}: size of the error"] = errors[name]
     widest_mm = _widest_mm(volumes)
+    limit_hu = deviation_limit_hu(w.values for w in [*deviations.values(), *bands.values()])
 
     def panel(name: str, plane: str) -> Panel:
         return uncertainty_panel(columns[name][plane], limit_hu, widest_mm, f"{name}, {plane}")
 
     return {
         "overlays": OVERLAYS,
+        "has_band": bool(bands),
         "deviation_names": list(columns),
         "deviation_rows": _rows(volumes, list(columns), panel),
+        "overlay_limit_hu": deviation_limit_hu(d.values for d in deviations.values()),
         "deviation_limit_hu": limit_hu,
         "deviation_bar": overlay_bar_uri() if deviations else "",
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
 from diffusionblend.runs.record import RunRecord, read_run_record, run_record_path
-from diffusionblend.runs.samples import deviation_path
+from diffusionblend.runs.samples import band_path, deviation_path
 
 if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
@@ -37,8 +37,21 @@ def find_deviation(volume: Path, report: Report, given: Path | None = None) -> P
     return found
 
 
+def find_band(volume: Path) -> Path | None:
+    """NAME.band90.EXT, half the width of the 90 % band, beside the volume NAME.EXT.
+
+    None where there is none, or where the volume's run record knows of none.
+    """
+    if not volume.is_file() or not band_path(volume).is_file():
+        return None
+    record = _record_of(volume)
+    is_older = record is not None and "band" not in record.results
+    return None if is_older else band_path(volume)
+
+
 def read_deviation(path: Path, volume: Volume, report: Report, *, is_given: bool) -> Volume | None:
-    """The standard deviation in HU of `volume`, as it was read; None where it cannot be one.
+    """The standard deviation (or a band's half width) in HU of `volume`, as it was read; None where
+    it cannot be one.
 
     Raises InputError for that of a file that was given; for one that was found by itself `report`
     is called with a note instead.

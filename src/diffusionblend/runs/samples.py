@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
 
 SAMPLES_SUFFIX = ".samples"
-DEVIATION_NAME = "sd"
+DEVIATION_NAME, BAND_NAME = "sd", "band90"
 
 
 def samples_folder(output: Path) -> Path:
@@ -24,8 +24,17 @@ def samples_folder(output: Path) -> Path:
 
 def deviation_path(output: Path) -> Path:
     """Where the standard deviation goes, beside the mean: `a.sd.nii.gz` for `a.nii.gz`."""
+    return _beside(output, DEVIATION_NAME)
+
+
+def band_path(output: Path) -> Path:
+    """Where half the width of the 90 % band goes: `a.band90.nii.gz` for `a.nii.gz`."""
+    return _beside(output, BAND_NAME)
+
+
+def _beside(output: Path, name: str) -> Path:
     suffix = file_suffix(output)
-    return output.with_name(f"{output.name[: -len(suffix)]}.{DEVIATION_NAME}{suffix}")
+    return output.with_name(f"{output.name[: -len(suffix)]}.{name}{suffix}")
 
 
 def sample_paths(output: Path, first_seed: int, count: int) -> dict[int, Path]:

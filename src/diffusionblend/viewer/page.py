@@ -53,6 +53,7 @@ def viewer_page(scene: Scene, *, embedded: bool = False) -> str:
         names=list(scene.volumes),
         has_reference=scene.reference is not None,
         has_deviation=bool(scene.deviations),
+        has_band=bool(scene.bands),
         windows=_window_titles(scene),
         unit=scene.unit,
         step="10" if scene.unit == "HU" else "any",

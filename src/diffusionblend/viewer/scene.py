@@ -38,7 +38,8 @@ class Scene:
 
     volumes: by name, (z, y, x) little-endian int16 on `grid`, in steps of `step` in `unit`.
     reference: the name of the one that differences are taken to. deviations: standard deviations
-    of some of the volumes, alike. notices: sentences for the user.
+    of some of the volumes, alike; bands: half the widths of their 90 % bands. notices:
+    sentences for the user.
     """
 
     grid: Grid
@@ -46,6 +47,7 @@ class Scene:
     reference: str | None = None
     notices: tuple[str, ...] = ()
     deviations: dict[str, np.ndarray] = field(default_factory=dict)
+    bands: dict[str, np.ndarray] = field(default_factory=dict)
     unit: Unit = "HU"
     step: float = 1.0
 
@@ -55,23 +57,25 @@ class Scene:
         volumes: Mapping[str, Volume],
         reference: str | None = None,
         deviations: Mapping[str, Volume] | None = None,
+        bands: Mapping[str, Volume] | None = None,
     ) -> Scene:
         """The volumes rounded to whole steps, those of other grids resampled onto the first's.
 
         deviations: by the name of the volume whose standard deviation they are; each lies on its
-        volume's own grid and goes with it. Raises InputError for no volume, an unknown reference,
-        values that are not finite, volumes that do not overlap or are in different units, and for a
-        deviation that is none.
+        volume's own grid and goes with it. bands: likewise, half the widths of bands. Raises
+        InputError for no volume, an unknown reference, values that are not finite, volumes that do
+        not overlap or are in different units, and for a deviation or band that is none.
         """
-        deviations = dict(deviations or {})
+        deviations, bands = dict(deviations or {}), dict(bands or {})
         if not volumes:
             raise InputError("There is no volume to show.", "at least one")
         if reference is not None and reference not in volumes:
             raise InputError(f"The reference is {reference!r}.", f"one of {list(volumes)}")
-        for name, deviation in deviations.items():
-            if name not in volumes:
-                raise InputError(f"A deviation is of {name!r}.", f"one of {list(volumes)}")
-            check_deviation(deviation, volumes[name], f"The standard deviation of {name}")
+        for what, widths in (("standard deviation", deviations), ("band", bands)):
+            for name, width in widths.items():
+                if name not in volumes:
+                    raise InputError(f"A {what} is of {name!r}.", f"one of {list(volumes)}")
+                check_deviation(width, volumes[name], f"The {what} of {name}")
         grid = next(iter(volumes.values())).grid
         unit, step = _unit_and_step(volumes)
         shown, notices = {}, []
@@ -83,10 +87,12 @@ class Scene:
             if aligned is not volume:
                 notices.append(_resampled_notice(name, volume.grid, next(iter(volumes))))
             shown[name] = _whole_steps(aligned, name, step)
-        aligned_deviations = {
-            name: _whole_steps(_on_grid(d, grid, 0.0), name, step) for name, d in deviations.items()
-        }
-        return cls(grid, shown, reference, tuple(notices), aligned_deviations, unit, step)
+        aligned_deviations, aligned_bands = (
+            {name: _whole_steps(_on_grid(w, grid, 0.0), name, step) for name, w in widths.items()}
+            for widths in (deviations, bands)
+        )
+        told = tuple(notices)
+        return cls(grid, shown, reference, told, aligned_deviations, aligned_bands, unit, step)
 
     def with_volume(self, name: str, volume: Volume, notes: Iterable[str] = ()) -> Scene:
         """This scene and one more volume, resampled onto its grid; another name where it is taken.
@@ -113,8 +119,8 @@ class Scene:
 
     @property
     def arrays(self) -> list[np.ndarray]:
-        """All that the page fetches, in its order: the volumes, then the deviations."""
-        return [*self.volumes.values(), *self.deviations.values()]
+        """All that the page fetches, in its order: the volumes, then deviations and bands."""
+        return [*self.volumes.values(), *self.deviations.values(), *self.bands.values()]
 
     @property
     def chunk_slices(self) -> int:
@@ -169,6 +175,8 @@ class Scene:
             "first_window": FIRST_WINDOW if self.unit == "HU" else "auto",
             "difference_limit_hu": difference_limit,
             "deviations": [names.index(name) for name in self.deviations],
+            "bands": [names.index(name) for name in self.bands],
+            "band_limit_hu": uncertainty.deviation_limit_hu(self.bands.values()),
             "deviation_limit_hu": uncertainty.deviation_limit_hu(self.deviations.values()),
             "deviation_colours": uncertainty.COLOURS,
             "deviation_solid_share": uncertainty.SOLID_SHARE,

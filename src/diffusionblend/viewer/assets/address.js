@@ -5,6 +5,7 @@ const SHARED = { // name in the address, of the state, and how it is read
   plane: ["active", "plane"], layout: ["layout", "layout"], tool: ["tool", "tool"],
   colours: ["colours", "colours"], slab: ["slabMm", "number"], projection: ["projection", "projection"],
   invert: ["invert", "switch"], difference: ["difference", "switch"], sd: ["deviation", "switch"],
+  band: ["band", "switch"],
   profile: ["profile", "switch"], cross: ["cross", "switch"], smooth: ["smooth", "switch"],
 };
 

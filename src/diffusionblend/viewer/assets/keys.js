@@ -2,7 +2,7 @@
 
 const TOOLS = { t: "point", w: "window", g: "pan", n: "line", o: "region" };
 const SWITCHES = {
-  d: "difference", u: "deviation", p: "profile", x: "cross", s: "smooth", i: "invert",
+  d: "difference", u: "deviation", 9: "band", p: "profile", x: "cross", s: "smooth", i: "invert",
 };
 const OPACITY_STEPS = { "[": -0.1, "]": 0.1 };
 const PAGE_SLICES = 10;
@@ -38,7 +38,7 @@ function act(viewer, key, help) {
   else if (window) viewer.setWindow(...facts.windows[window]);
   else if (key in TOOLS) state.tool = TOOLS[key];
   else if (key in SWITCHES) return viewer.flip(SWITCHES[key]);
-  else if (key in OPACITY_STEPS && state.deviation) viewer.setOpacity(state.opacity + OPACITY_STEPS[key]);
+  else if (key in OPACITY_STEPS && (state.deviation || state.band)) viewer.setOpacity(state.opacity + OPACITY_STEPS[key]);
   else if (key === "a") viewer.automaticWindow();
   else if (key === "c") viewer.nextColours();
   else if (key === "e" || key === "E") viewer.savePicture(key === "E");

@@ -120,8 +120,8 @@ class Pane {
     context.imageSmoothingEnabled = state.smooth;
     const place = [frame.left, frame.top,
       this.plane.columns * frame.across, this.plane.rows * frame.down];
-    const isOverlaid = Boolean(state.deviation && this.overlay);
-    const sign = this.differs(state, reference) ? "Δ " : isOverlaid ? "± " : "";
+    const isOverlaid = Boolean(this.overlaid(state));
+    const sign = this.differs(state, reference) ? "Δ " : isOverlaid ? (state.band ? "90 % ± " : "± ") : "";
     this.name.textContent = `${sign}${this.volume.name}`;
     context.drawImage(this.picture, ...place);
     if (isOverlaid) {
@@ -136,6 +136,12 @@ class Pane {
     this.writePlace(state);
     this.slider.value = state.voxel[this.plane.axis] + 1;
     this.element.classList.toggle("active", state.active === this.plane.name);
+  }
+
+  // What lies over the picture in colours: the standard deviation, the band, or nothing.
+  overlaid(state) {
+    if (state.band) return this.volume.band;
+    return state.deviation ? this.volume.deviation : null;
   }
 
   differs(state, reference) {
@@ -172,12 +178,12 @@ class Pane {
     return `${state.voxel[this.plane.axis]} ${state.slabMm} ${state.projection}`;
   }
 
-  // The standard deviation's colours, drawn again only where something about them has changed.
+  // The colours of the standard deviation or the band, drawn again only where something about them has changed.
   paintOverlay(state) {
     const colours = this.viewer.deviationColours;
-    const key = `${this.slabKey(state)} ${colours.version} ${this.viewer.parts}`;
+    const key = `${this.slabKey(state)} ${colours.version} ${this.viewer.parts} ${state.band}`;
     if (key === this.overpainted) return;
-    pictureValues(this.plane, this.volume.deviation, state, this.otherValues);
+    pictureValues(this.plane, this.overlaid(state), state, this.otherValues);
     paintValues(this.pixels, this.otherValues, colours.table, null);
     this.overlay.getContext("2d").putImageData(this.image, 0, 0);
     this.overpainted = key;

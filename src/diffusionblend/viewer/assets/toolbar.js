@@ -87,7 +87,8 @@ class Toolbar {
     const limit = this.viewer.number(Math.round(state.limit));
     document.getElementById("scale-ends").textContent = `−${limit} to +${limit} ${facts.unit}`;
     const key = document.getElementById("deviation");
-    key.hidden = !state.deviation;
+    key.hidden = !(state.deviation || state.band);
+    key.querySelector("b").textContent = state.band ? "± 0" : "sd 0";
     key.querySelector("i").style.opacity = state.opacity;
   }
 

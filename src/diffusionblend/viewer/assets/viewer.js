@@ -1,7 +1,7 @@
 // The page: what is shown, how it is laid out, the read-out.
 
 const PLANE_NAMES = ["axial", "coronal", "sagittal"];
-const EITHER_OR = { difference: "deviation", deviation: "difference" };
+const EITHER_OR = ["difference", "deviation", "band"];
 const MIN_WIDTH_HU = 1;
 const MAX_ZOOM = 40;
 const MIN_ZOOM = 0.5;
@@ -16,6 +16,10 @@ class Viewer {
     this.deviations = facts.deviations.map((of) => {
       this.volumes[of].deviation = new Volume(`± ${facts.names[of]}`, facts.shape, 0);
       return this.volumes[of].deviation;
+    });
+    this.bands = facts.bands.map((of) => {
+      this.volumes[of].band = new Volume(`90 % ${facts.names[of]}`, facts.shape, 0);
+      return this.volumes[of].band;
     });
     this.reference = facts.reference === null ? null : this.volumes[facts.reference];
     this.planes = Object.fromEntries(PLANE_NAMES.map(
@@ -47,6 +51,7 @@ class Viewer {
       tool: "point",
       difference: false,
       deviation: false,
+      band: false,
       opacity: facts.deviation_opacity,
       profile: true,
       cross: true,
@@ -136,12 +141,16 @@ class Viewer {
     this.update();
   }
 
-  // Turn a switch; differences and deviations are not shown at once. False where it is of no use.
+  // Turn a switch; of differences, deviations and bands one at most is shown. False where it is of no use.
   flip(name) {
     if (name === "difference" && !this.reference) return false;
     if (name === "deviation" && !this.deviations.length) return false;
-    this.state[name] = !this.state[name];
-    if (this.state[name] && EITHER_OR[name]) this.state[EITHER_OR[name]] = false;
+    if (name === "band" && !this.bands.length) return false;
+    const isOn = !this.state[name];
+    if (isOn && EITHER_OR.includes(name)) EITHER_OR.forEach((other) => { this.state[other] = false; });
+    this.state[name] = isOn;
+    if (isOn && name === "band") this.setDeviationLimit(this.facts.band_limit_hu);
+    if (isOn && name === "deviation") this.setDeviationLimit(this.facts.deviation_limit_hu);
     if (name === "invert") this.colour();
     return true;
   }
@@ -287,6 +296,9 @@ class Viewer {
       part.append(`${volume.name} `, number);
       const deviation = volume.deviation && hu !== null ? seen(volume.deviation) : null;
       if (deviation !== null) part.append(` ± ${this.number(deviation)}`);
+      const band = volume.band && hu !== null ? seen(volume.band) : null;
+      if (band !== null) part.append(` (90 %: ± ${this.number(band)})`);
+      part.dataset.band = band === null ? "" : band;
       part.dataset.deviation = deviation === null ? "" : deviation;
       if (reference !== null && volume !== this.reference && hu !== null) {
         const difference = hu - reference;
@@ -327,7 +339,7 @@ async function start() {
   };
   const blobs = [...document.querySelectorAll("script.volume")];
   try {
-    const all = [...viewer.volumes, ...viewer.deviations];
+    const all = [...viewer.volumes, ...viewer.deviations, ...viewer.bands];
     if (blobs.length) await unpackVolumes(all, blobs, onPart);
     else await fetchVolumes(all, facts.chunk_slices, onPart);
     document.body.dataset.loaded = "true";
