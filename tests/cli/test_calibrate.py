@@ -187,3 +187,24 @@ def test_patients_that_trained_or_are_too_few_are_refused(cli, tmp_path, fitted)
     single = cli(*command, patients, "--samples", 1)
     assert single.code == 1 and "--samples is 1" in single.err
     assert_nothing_in(tmp_path / "out")
+
+
+def test_what_the_prior_has_not_seen_is_told(cli, tmp_path, fitted, tiny_prior):
+    prior, output = tmp_path / "prior", tmp_path / "a.nii.gz"
+    shutil.copytree(tiny_prior, prior)
+    card = json.loads((fitted / "bands.json").read_text())
+    found = [e for one in card["familiarity"]["denoising_error"].values() for e in one.values()]
+    assert len(found) == 2 and card["familiarity"]["highest"] == max(found) > 0
+    command = ("reconstruct", fitted / "scan.h5", "-o", output, "--prior", prior, "--force")
+    for factor, is_told in ((1.0, False), (0.2, True)):
+        card["familiarity"]["highest"] = factor * max(found)
+        (prior / CARD_FILE).write_text(json.dumps(card))
+        for samples in (1, 2):
+            result = cli(*command, *STEPS, "--samples", samples)
+            assert_succeeded(result)
+            assert result.out.count("warning: this looks unlike what") == is_told
+            results = json.loads(output.with_name("a.nii.gz.run.json").read_text())["results"]
+            assert results["denoising_error"] > 0 and ("unfamiliar" in results) == is_told
+    card["priors"]["prior"]["weights_sha256"] = "of another prior"
+    (prior / CARD_FILE).write_text(json.dumps(card))
+    assert "warning" not in cli(*command, *STEPS, "--samples", 1).out

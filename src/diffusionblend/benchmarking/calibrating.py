@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusionblend import __version__
 from diffusionblend.benchmarking.cells import Cell, Subject
-from diffusionblend.benchmarking.ensembles import draw
+from diffusionblend.benchmarking.ensembles import draw, sample_file
 from diffusionblend.benchmarking.grid import CellSpec
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.bands import (
@@ -24,7 +24,9 @@ from diffusionblend.evaluation.bands import (
     left_out_coverage,
     mean_half_widths,
 )
+from diffusionblend.io.volumes import read_volume
 from diffusionblend.methods.base import Execution, OnStep
+from diffusionblend.priors.familiarity import LIMIT, TIMESTEP, denoising_error
 from diffusionblend.runs.band_card import FORMAT_VERSION, ScanKind, counted_settings
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Calibrator:
             "patients": [path.name for path in paths],
             "n_patients": len(paths),
             "tissues": {t.label: t.range_in_words for t in BAND_TISSUES},
+            "familiarity": _familiarity(found),
             "scans": [one.facts() for one in found],
         }
 
@@ -84,17 +87,21 @@ class Calibrator:
 
     def _compared(self, setup: Setup, paths: Sequence[Path]) -> _Compared:
         """Samples of every patient in one setup, compared with the truth."""
-        errors, grids = {}, []
+        errors, grids, unlike = {}, [], {}
         for path in paths:
             subject = Subject.read(path, size=self.size, n_slices=self.slices)
             run, scan = self._run_of(subject, setup), subject.scan(setup)
             with self.progress(run.name) as on_step:
                 execution = Execution(on_step=on_step)
-                drawn = draw(run, scan, self.device, execution, self.folder / run.key)
+                folder = self.folder / run.key
+                drawn = draw(run, scan, self.device, execution, folder)
             assert drawn.deviation is not None, "there are several samples"
             errors[path.name] = Errors.of(drawn.volume, drawn.deviation, subject.truth)
             grids.append(subject.truth.grid)
-        return _Compared(run, setup, ScanKind.of(scan), errors, grids)
+            if "prior" in run.priors:
+                sample = read_volume(sample_file(folder, run.seed), check=False)
+                unlike[path.name] = denoising_error(sample, run.priors["prior"])
+        return _Compared(run, setup, ScanKind.of(scan), errors, grids, unlike)
 
     def _run_of(self, subject: Subject, setup: Setup) -> Cell:
         """The run of a patient's scan."""
@@ -126,13 +133,17 @@ class Calibrator:
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """The patients in one setup: their errors by name and their grids; the last one's run."""
+    """The patients in one setup: their errors by name and their grids; the last one's run.
+
+    unlike: the error with which the prior denoises a sample of each, see `denoising_error`.
+    """
 
     run: Cell
     setup: Setup
     kind: ScanKind
     errors: Mapping[str, Errors]
     grids: Sequence[Grid]
+    unlike: Mapping[str, float | None]
 
     def facts(self) -> dict[str, Any]:
         """What the card says of the setup."""
@@ -162,6 +173,17 @@ class _Compared:
             },
             "left_out": left_out_coverage(self.errors),
         }
+
+
+def _familiarity(found: Sequence[_Compared]) -> dict[str, Any]:
+    """How well the prior denoises what it made of the patients, and the most that is like them."""
+    known = [error for one in found for error in one.unlike.values() if error is not None]
+    return {
+        "timestep": TIMESTEP,
+        "denoising_error": {one.kind.name: dict(one.unlike) for one in found},
+        "highest": max(known, default=None),
+        "limit": LIMIT,
+    }
 
 
 def _name_of(prior: Prior) -> str | None:

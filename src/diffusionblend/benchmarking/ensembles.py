@@ -77,6 +77,11 @@ def draw(
     )
 
 
+def sample_file(folder: Path, seed: int) -> Path:
+    """Where the sample of a seed lies in the folder of an ensemble."""
+    return folder / f"seed-{seed}.nii.gz"
+
+
 def _samples(
     cell: Cell, projections: Projections, device: str, execution: Execution, folder: Path
 ) -> Iterator[Volume]:
@@ -84,7 +89,7 @@ def _samples(
     from diffusionblend.io.volumes import read_volume, write_volume
 
     for number in range(cell.samples):
-        path = folder / f"seed-{cell.seed + number}.nii.gz"
+        path = sample_file(folder, cell.seed + number)
         done = {row["sample"] for row in read_json_lines(folder / DONE_FILE)}
         if number not in done:
             one = cell.method.for_ensemble(cell.seed + number, frozenset(cell.priors))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffusionblend.cli import familiarity
 from diffusionblend.cli.bands import Bands, bands_for
 from diffusionblend.cli.common import (
     add_input,
@@ -41,6 +42,7 @@ from diffusionblend.runs.checkpoint import MINUTE_SECONDS, KeptState
 from diffusionblend.runs.identity import run_identity
 from diffusionblend.runs.record import RunRecord, run_record_path
 from diffusionblend.runs.samples import (
+    UNLIKE,
     band_path,
     combine,
     deviation_path,
@@ -213,6 +215,8 @@ class ScanRun:
         record = self.record
         mean, deviation = combine(paths, residual, record)
         record.results |= {"identity": self._identity(self.method), **self.bands.facts()}
+        unlike = record.results.get(UNLIKE)
+        familiarity.report(unlike, self.priors, record, every_rank=self.alone)
         beside, band_file = {deviation_file: deviation}, band_path(self.output)
         band = self.bands.half_width(mean, deviation)
         if band is not None:
@@ -269,6 +273,9 @@ class ScanRun:
             "network_share": result.network_share,
             "identity": self._identity(task.method),
         }
+        unlike = familiarity.measure(result.volume, self.work.grid, self.priors, record)
+        if not task.label:  # of samples it is said once, of all
+            familiarity.report(unlike, self.priors, record, every_rank=self.alone)
         note = None
         if self.work is self.scan:  # what is interpolated to another grid fits less well
             note = residual_note(task.method, self.scan, result.relative_residual)

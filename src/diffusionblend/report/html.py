@@ -115,8 +115,6 @@ def write_report(
         calibrations=_calibration_tables(calibrations),
         **_figures(evaluations),
         charts=[profile_chart(profile) for profile in centre_profiles(volumes)],
-        clip=next((e.clip for e in evaluations.values()), CLIP_HU),
-        tissue_classes=_tissue_sentences(),
         **_runs(settings or {}, run_records or {}, projections or {}),
     )
     with atomic_output(path, force=force) as temporary:
@@ -278,7 +276,7 @@ def _widest_mm(volumes: Mapping[str, Volume]) -> float:
 
 
 def _figures(evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
-    """The two tables of metrics and the notes about them."""
+    """The two tables of metrics, the notes about them and what they are of."""
     rows = [evaluation_row(name, evaluation) for name, evaluation in evaluations.items()]
     said_of: dict[str, list[str]] = {}
     for name, evaluation in evaluations.items():
@@ -289,6 +287,8 @@ def _figures(evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
         for note, names in said_of.items()
     ]
     return {
+        "clip": next((e.clip for e in evaluations.values()), CLIP_HU),
+        "tissue_classes": _tissue_sentences(),
         "metrics": _html_table(rows, METRIC_COLUMNS),
         "details": _html_table(rows, DETAIL_COLUMNS),
         "notes": notes,

@@ -107,7 +107,8 @@ class BandCard:
     """Bands of one method, prior and number of samples, for several kinds of scan.
 
     weights: SHA-256 by the priors' roles. patients: names of the files that they were fitted on.
-    source: the card's own file, for messages.
+    source: the card's own file, for messages. highest_error: with which the prior denoised what it
+    made of them, see `diffusionblend.priors.familiarity`; None where that is not known.
     """
 
     weights: Mapping[str, str]
@@ -118,14 +119,19 @@ class BandCard:
     share: float
     fits: tuple[BandFit, ...]
     source: str
+    highest_error: float | None = None
+
+    def is_of(self, priors: Mapping[str, Prior]) -> bool:
+        """Whether it is of these priors, by their weights."""
+        given = {role: prior.weights_sha256 for role, prior in priors.items()}
+        return dict(self.weights) == given
 
     def fit_for(
         self, scan: Projections, method: Method, priors: Mapping[str, Prior], samples: int
     ) -> BandFit:
         """The bands of a run. method: resolved. Raises InputError where there are none for it."""
         kind = ScanKind.of(scan)
-        given = {role: prior.weights_sha256 for role, prior in priors.items()}
-        if dict(self.weights) != given:
+        if not self.is_of(priors):
             raise self._other("another prior", kind, samples)
         if self.method != method.name:
             raise self._other(f"{self.method}, not {method.name}", kind, samples)
@@ -201,6 +207,7 @@ def read_card(path: Path | str) -> BandCard:
 
 
 def _card_of(facts: Mapping[str, Any], path: Path) -> BandCard:
+    highest = facts.get("familiarity", {}).get("highest")
     return BandCard(
         weights={
             str(role): str(prior["weights_sha256"]) for role, prior in facts["priors"].items()
@@ -212,6 +219,7 @@ def _card_of(facts: Mapping[str, Any], path: Path) -> BandCard:
         share=float(facts["share"]),
         fits=tuple(_fit_of(one) for one in facts["scans"]),
         source=str(path),
+        highest_error=None if highest is None else float(highest),
     )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
 
 SAMPLES_SUFFIX = ".samples"
+UNLIKE = "denoising_error"
+"""In a run's record: the error with which the prior denoises the result, of samples the largest."""
 DEVIATION_NAME, BAND_NAME = "sd", "band90"
 
 
@@ -76,6 +78,9 @@ def combine(
         "relative_residual": residual(mean),
         "mean_standard_deviation_hu": float(deviation.values.mean()),
     }
+    unlike = [r.results[UNLIKE] for r in runs if r.results.get(UNLIKE) is not None]
+    if unlike:
+        record.results[UNLIKE] = max(unlike)
     return mean, deviation
 
 
