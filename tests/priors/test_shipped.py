@@ -68,6 +68,7 @@ def test_a_hub_id_fetches_only_what_a_prior_needs(
         "prior.json",
         "config.json",
         "*.safetensors",
+        "calibration.json",
         "README.md",
     }
 

@@ -25,7 +25,7 @@ class Pane {
     this.canvas = this.element.appendChild(document.createElement("canvas"));
     this.canvas.setAttribute("role", "img");
     this.picture = this.layer();
-    this.overlay = volume.deviation ? this.layer() : null;
+    this.overlay = volume.deviation || volume.band ? this.layer() : null;
     this.image = new ImageData(plane.columns, plane.rows);
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.values = new Int16Array(this.pixels.length); // what the picture shows, in whole steps
@@ -121,7 +121,8 @@ class Pane {
     const place = [frame.left, frame.top,
       this.plane.columns * frame.across, this.plane.rows * frame.down];
     const isOverlaid = Boolean(this.overlaid(state));
-    const sign = this.differs(state, reference) ? "Δ " : isOverlaid ? (state.band ? "90 % ± " : "± ") : "";
+    const width = state.band ? "90 % ± " : "± ";
+    const sign = this.differs(state, reference) ? "Δ " : isOverlaid ? width : "";
     this.name.textContent = `${sign}${this.volume.name}`;
     context.drawImage(this.picture, ...place);
     if (isOverlaid) {
@@ -178,7 +179,7 @@ class Pane {
     return `${state.voxel[this.plane.axis]} ${state.slabMm} ${state.projection}`;
   }
 
-  // The colours of the standard deviation or the band, drawn again only where something about them has changed.
+  // The colours of what lies over the picture, drawn again only where something about them has changed.
   paintOverlay(state) {
     const colours = this.viewer.deviationColours;
     const key = `${this.slabKey(state)} ${colours.version} ${this.viewer.parts} ${state.band}`;

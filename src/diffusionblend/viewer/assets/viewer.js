@@ -141,7 +141,8 @@ class Viewer {
     this.update();
   }
 
-  // Turn a switch; of differences, deviations and bands one at most is shown. False where it is of no use.
+  // Turn a switch; one of differences, deviations and bands is shown, bands in colours to a limit of
+  // their own. False where it is of no use.
   flip(name) {
     if (name === "difference" && !this.reference) return false;
     if (name === "deviation" && !this.deviations.length) return false;
@@ -149,8 +150,8 @@ class Viewer {
     const isOn = !this.state[name];
     if (isOn && EITHER_OR.includes(name)) EITHER_OR.forEach((other) => { this.state[other] = false; });
     this.state[name] = isOn;
-    if (isOn && name === "band") this.setDeviationLimit(this.facts.band_limit_hu);
-    if (isOn && name === "deviation") this.setDeviationLimit(this.facts.deviation_limit_hu);
+    const limit = { deviation: "deviation_limit_hu", band: "band_limit_hu" }[name];
+    if (isOn && limit && this.bands.length) this.setDeviationLimit(this.facts[limit]);
     if (name === "invert") this.colour();
     return true;
   }

@@ -5,7 +5,8 @@ const PARALLEL_REQUESTS = 4;
 
 class Volume {
   // shape: [z, y, x]. ready[z] is 1 once that axial slice is here. deviation: the volume of its
-  // standard deviations, if there is one, band: that of half the widths of its band. empty: what voxels hold that are not here yet.
+  // standard deviations, if there is one, band: that of half the widths of its 90 % band. empty: what
+  // voxels hold that are not here yet.
   constructor(name, shape, empty) {
     this.name = name;
     this.deviation = null;
