@@ -121,8 +121,8 @@ class Pane {
     const place = [frame.left, frame.top,
       this.plane.columns * frame.across, this.plane.rows * frame.down];
     const isOverlaid = Boolean(this.overlaid(state));
-    const width = state.band ? "90 % ± " : "± ";
-    const sign = this.differs(state, reference) ? "Δ " : isOverlaid ? width : "";
+    const over = state.band ? "90 % ± " : "± ";
+    const sign = this.differs(state, reference) ? "Δ " : isOverlaid ? over : "";
     this.name.textContent = `${sign}${this.volume.name}`;
     context.drawImage(this.picture, ...place);
     if (isOverlaid) {
