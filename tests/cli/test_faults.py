@@ -22,11 +22,17 @@ from diffusionblend.io.locks import folder_locked
 FREE_BYTES = 4096
 TRAINING = (*TINY_TRAINING, "--steps", 2, "--synthetic-volumes", 0)
 COMMANDS = {
+    "sample": ("sample", "counts", "-o", "{disk}/a.npz"),
+    "demo": (
+        *("demo", "--input", "{volume}", "-o", "{disk}/a", "--prior", "{prior}"),
+        *("--steps", 2, "--device", "cpu"),
+    ),
+    "run": ("run", "{scan}", "-o", "{disk}/a", "--method", "fbp", "--device", "cpu"),
     "import": ("import", "{volume}", "-o", "{disk}/a.nii.gz"),
     "simulate": ("simulate", "{volume}", "-o", "{disk}/a.h5", "--views", 40),
     "projections import": (
         *("projections", "import", "{counts}", "-o", "{disk}/a.h5", "--column-mm", 1),
-        *("--arc-degrees", 180, "--values", "lines"),
+        *("--arc-degrees", 180, "--values", "lines", "--centre-column", 9.5),
     ),
     "reconstruct": ("reconstruct", "{scan}", "-o", "{disk}/a.nii", "--method", "fbp"),
     "evaluate": ("evaluate", "{volume}", "--reference", "{volume}", "--report", "{disk}/a.html"),
@@ -40,7 +46,7 @@ COMMANDS = {
 
 
 @pytest.fixture
-def arguments(tmp_path, chest_file, scan_file):
+def arguments(tmp_path, chest_file, scan_file, tiny_prior):
     """The arguments of a command, with an output on the disk that is named."""
     import numpy as np
 
@@ -48,7 +54,8 @@ def arguments(tmp_path, chest_file, scan_file):
     volumes.mkdir()
     shutil.copy(chest_file, volumes)
     np.save(counts, np.random.default_rng(0).uniform(0.5, 1, (24, 8, 20)).astype(np.float32))
-    places = {"volume": chest_file, "scan": scan_file, "volumes": volumes, "counts": counts}
+    places = {"volume": chest_file, "scan": scan_file, "volumes": volumes}
+    places |= {"counts": counts, "prior": tiny_prior}
 
     def words(command, disk):
         return [str(word).format(disk=disk, **places) for word in COMMANDS[command]]
@@ -89,6 +96,19 @@ def test_a_read_only_disk_is_reported(cli, arguments, small_disk, command):
     assert result.code == 1, result
     assert "read-only" in result.err and "Traceback" not in result.err
     assert_nothing_in(small_disk)
+
+
+@pytest.mark.parametrize("command", ["export", "export tiff"])
+def test_an_older_folder_stays_where_the_disk_is_full(cli, arguments, small_disk, command):
+    words = arguments(command, small_disk)
+    assert_succeeded(cli(*words))
+    before = {p.name: p.read_bytes() for p in (small_disk / "series").iterdir()}
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - FREE_BYTES))
+    result = cli(*words, "--force")
+    assert result.code == 1 and "the disk is full" in result.err, result
+    assert {p.name: p.read_bytes() for p in (small_disk / "series").iterdir()} == before
+    assert not [p for p in small_disk.iterdir() if p.name.startswith(".")]
 
 
 @pytest.mark.parametrize(("command", "what"), [("train", "prior"), ("benchmark", "rows")])

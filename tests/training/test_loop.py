@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import pretended_device
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, OutputWriteError
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.training import loop
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
@@ -205,7 +205,7 @@ def test_validation_loss_is_a_function_of_the_weights_alone(tmp_path: Path) -> N
     torch.manual_seed(2)
     assert run.validation_losses()["validation_loss"] == one
     assert flat(run.unet.state_dict()) == before
-    other = Trainer(replace(SETTINGS, batch_size=7), easy_bank(), easy_bank(1), tmp_path / "b")
+    other = Trainer(replace(SETTINGS, batch_size=7, steps=2), easy_bank(), easy_bank(1), tmp_path / "b")
     assert other.validation_losses()["validation_loss"] == one
     other.run()
     assert other.validation_losses()["validation_loss"] != one
@@ -367,6 +367,24 @@ def test_a_gpu_is_waited_for_only_where_its_results_are_read(
     assert losses[0] != losses[7] and losses[1:7] == [losses[0]] * 6
     thirds = [m["loss"] for m in metrics_of(whole_run) if "loss" in m][:3]
     assert [m["loss"] for m in metrics_of(tmp_path)] == pytest.approx([np.mean(thirds)], rel=1e-6)
+
+
+def test_a_checkpoint_that_finds_no_room_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, state: dict) -> None:
+        if state["step"] == 2:
+            raise OutputWriteError(f"{path} was not written: the disk is full.")
+        write_checkpoint(path, state)
+
+    monkeypatch.setattr(loop, "write_checkpoint", full)
+    run = trainer(tmp_path, replace(SETTINGS, steps=2, checkpoint_minutes=0))
+    with (
+        pytest.warns(UserWarning, match="no checkpoint was kept at step 2; the run goes on.*full"),
+        pytest.raises(OutputWriteError),  # of the last one, which has to be kept
+    ):
+        run.run()
+    assert trainer(tmp_path, replace(SETTINGS, steps=2, checkpoint_minutes=0)).step == 1
 
 
 def test_a_loss_that_was_read_late_is_named_by_its_step() -> None:
