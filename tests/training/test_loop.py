@@ -14,15 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-import pretended_device
-from diffusionblend.errors import InputError, OutputWriteError
+from diffusionblend.errors import InputError
 from diffusionblend.priors.prior import load_prior
 from diffusionblend.training import loop
 from diffusionblend.training.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from diffusionblend.training.log import METRICS_FILE, PICTURE_FILE, Metrics
 from diffusionblend.training.loop import Stopped, Trainer
-from diffusionblend.training.losses import Losses
-from diffusionblend.training.processes import Processes
 from diffusionblend.training.progress import Progress
 from diffusionblend.training.settings import TrainSettings
 from easy_training import EASY_SETTINGS, easy_bank, environment_of_a_script, metrics_of
@@ -205,7 +202,9 @@ def test_validation_loss_is_a_function_of_the_weights_alone(tmp_path: Path) -> N
     torch.manual_seed(2)
     assert run.validation_losses()["validation_loss"] == one
     assert flat(run.unet.state_dict()) == before
-    other = Trainer(replace(SETTINGS, batch_size=7, steps=2), easy_bank(), easy_bank(1), tmp_path / "b")
+    other = Trainer(
+        replace(SETTINGS, batch_size=7, steps=2), easy_bank(), easy_bank(1), tmp_path / "b"
+    )
     assert other.validation_losses()["validation_loss"] == one
     other.run()
     assert other.validation_losses()["validation_loss"] != one
@@ -334,65 +333,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nan"):
         run.run()
     assert not (tmp_path / CHECKPOINT_FILE).exists()
-
-
-def test_a_gpu_is_waited_for_only_where_its_results_are_read(
-    tmp_path: Path, whole_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "LOG_EVERY", 12)
-    found: list[tuple[int, list[str]]] = []
-    losses: list[float] = []
-    processes = Processes()
-    settings = replace(SETTINGS, checkpoint_minutes=0)
-
-    def note(progress: Progress) -> None:
-        waits = pretended_device.waits
-        waits.remove("to")  # of the clipped gradients, which autograd has on the host here
-        found.append((progress.step, [*waits]))
-        losses.append(progress.loss)
-        waits.clear()
-        if progress.step == 13:
-            raise KeyboardInterrupt
-
-    with pretended_device.pretended_device(monkeypatch):
-        processes.device = pretended_device.DEVICE
-        run = Trainer(settings, easy_bank(), easy_bank(1), tmp_path, processes=processes)
-        monkeypatch.setattr(Trainer, "_validate", lambda self: None)
-        monkeypatch.setattr(Trainer, "save_checkpoint", lambda self: None)
-        pretended_device.waits.clear()
-        with pytest.raises(KeyboardInterrupt):
-            run.run(note)
-    expected = {step: ["tolist"] for step in (1, 8, 10, 12)}
-    assert {step: waits for step, waits in found if waits} == expected
-    assert losses[0] != losses[7] and losses[1:7] == [losses[0]] * 6
-    thirds = [m["loss"] for m in metrics_of(whole_run) if "loss" in m][:3]
-    assert [m["loss"] for m in metrics_of(tmp_path)] == pytest.approx([np.mean(thirds)], rel=1e-6)
-
-
-def test_a_checkpoint_that_finds_no_room_is_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(path: Path, state: dict) -> None:
-        if state["step"] == 2:
-            raise OutputWriteError(f"{path} was not written: the disk is full.")
-        write_checkpoint(path, state)
-
-    monkeypatch.setattr(loop, "write_checkpoint", full)
-    run = trainer(tmp_path, replace(SETTINGS, steps=2, checkpoint_minutes=0))
-    with (
-        pytest.warns(UserWarning, match="no checkpoint was kept at step 2; the run goes on.*full"),
-        pytest.raises(OutputWriteError),  # of the last one, which has to be kept
-    ):
-        run.run()
-    assert trainer(tmp_path, replace(SETTINGS, steps=2, checkpoint_minutes=0)).step == 1
-
-
-def test_a_loss_that_was_read_late_is_named_by_its_step() -> None:
-    losses = Losses(Processes())
-    for value in (1.0, 2.0, float("inf"), 3.0):
-        losses.add(torch.tensor(value))
-    with pytest.raises(InputError, match="inf at step 7"):
-        losses.read(8)
 
 
 @pytest.mark.parametrize(
