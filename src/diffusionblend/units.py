@@ -24,9 +24,6 @@ __all__ = [
 MU_WATER_PER_MM = 0.02059
 """Linear attenuation of water at 60 keV in 1/mm: 0.2059 cm2/g (NIST XCOM) at 1.0 g/cm3."""
 
-SMALLEST_MM, LARGEST_MM = 1e-5, 100.0
-"""No voxel of a CT scan has a smaller or larger side; what has is in another unit than it says."""
-
 HU_PER_NETWORK_UNIT = 1000.0
 AIR_HU = -1000.0
 """No attenuation."""

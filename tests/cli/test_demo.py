@@ -18,6 +18,7 @@ OUTPUTS = {
     "reference.nii.gz",
     "projections.h5",
     "fbp.nii.gz",
+    "admm-tv.nii.gz",
     "diffusionblend++.nii.gz",
     "report.html",
     "report.html.run.json",
@@ -53,9 +54,9 @@ def test_a_synthetic_chest_is_scanned_reconstructed_and_shown(cli, command, tmp_
     assert "Time (s)" in page
     assert re.search(r"peak_memory_mb&#34;: {\s*&#34;process&#34;: \d", page)
     record = json.loads((out / "report.html.run.json").read_text())
-    assert record["results"].keys() == {"fbp", "diffusionblend++", "network_share"}
+    assert record["results"].keys() == {"fbp", "admm-tv", "diffusionblend++", "network_share"}
     assert record["seed"] == 9
-    for name in ("fbp", "diffusionblend++"):
+    for name in ("fbp", "admm-tv", "diffusionblend++"):
         assert name in result.out
         assert record["seconds"][name] > 0
         volume = read_volume(out / f"{name}.nii.gz", check=False)

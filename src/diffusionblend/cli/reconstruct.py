@@ -31,7 +31,11 @@ from diffusionblend.runs.unfinished import remove_unfinished
 
 VOLUME_SUFFIX = ".nii.gz"
 """What a scan of a folder becomes."""
-UNIMPORTED = (".nxs", ".nx", ".nexus", ".hdf", ".npz", ".npy", ".mat", ".tif", ".tiff", ".mha")
+UNIMPORTED = (".nxs", ".nx", ".nexus", ".hdf", ".he5", ".npz", ".npy", ".mat", ".tif", ".tiff") + (
+    ".mha",
+    ".mhd",
+    ".xtekct",
+)
 """What may be a scan in a folder, but has to be imported first."""
 FILES, RUN = "input and output", "run"
 

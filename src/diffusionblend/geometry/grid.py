@@ -17,6 +17,8 @@ import numpy as np
 from diffusionblend.errors import InputError
 
 Margin = tuple[int, int, int]
+SMALLEST_MM, LARGEST_MM = 1e-5, 100.0
+"""No voxel of a CT scan has a smaller or larger side; what has is in another unit than it says."""
 IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 DIRECTION_TOLERANCE = 0.01
@@ -169,6 +171,10 @@ def grid_with_pixels(grid: Grid, *, size: int | None = None, pixel_mm: float | N
     if size is None and pixel_mm is None:
         return grid
     width = pixel_mm if pixel_mm is not None else max(sides_mm) / (size or 1)
+    if not SMALLEST_MM <= width <= LARGEST_MM:
+        raise InputError(
+            f"The pixels would be {width:g} mm wide.", f"{SMALLEST_MM:g} to {LARGEST_MM:g} mm"
+        )
     scale = 1.0 if size is None else size * width / max(sides_mm)
     y, x = (max(1, round(side * scale / width)) for side in sides_mm)
     offsets = [

@@ -246,7 +246,13 @@ def find_volumes(folder: Path) -> list[Path]:
     folder = Path(folder)
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     paths = [p for p in paths if not p.name.startswith(".")]
+    arrays = [p.name for p in paths if p.is_file() and file_suffix(p) in NUMPY_SUFFIXES]
     paths = [p for p in paths if p.is_dir() or file_suffix(p) in READ_SUFFIXES]
+    if arrays and paths:
+        warn(
+            f"{len(arrays)} NumPy file(s) in {folder} are left out, such as {arrays[0]}: import "
+            "them first."
+        )
     if not paths:
         raise InputError(
             f"There are no volumes in {folder}.",

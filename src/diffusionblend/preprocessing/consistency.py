@@ -9,10 +9,10 @@ import numpy as np
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import FanBeam, ParallelBeam
-from diffusionblend.geometry.grid import Grid
+from diffusionblend.geometry.grid import LARGEST_MM, SMALLEST_MM, Grid
 from diffusionblend.geometry.turning import Turning
 from diffusionblend.preprocessing.centre import column_of_opposite_views, is_cut, sine_of_mass
-from diffusionblend.units import LARGEST_MM, MU_WATER_PER_MM, SMALLEST_MM
+from diffusionblend.units import MU_WATER_PER_MM
 
 NEGATIVE = 4.0
 """Line integrals that go so many times further below 0 than above it have the wrong sign."""

@@ -71,3 +71,6 @@ def test_arrays_in_a_folder_are_not_taken_for_volumes(tmp_path):
     np.save(tmp_path / "a.npy", HU)
     with pytest.raises(InputError, match="no volumes"):
         find_volumes(tmp_path)
+    (tmp_path / "b.nii").write_bytes(b"one that is read")
+    with pytest.warns(UserWarning, match=r"left out, such as a\.npy"):
+        assert find_volumes(tmp_path) == [tmp_path / "b.nii"]

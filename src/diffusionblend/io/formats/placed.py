@@ -15,8 +15,14 @@ import numpy as np
 from diffusionblend.data.sitk import image_from_volume, volume_from_image
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
-from diffusionblend.geometry.grid import DIRECTION_TOLERANCE, IDENTITY_DIRECTION, Grid
-from diffusionblend.units import AIR_HU, LARGEST_MM, SMALLEST_MM, unit_of
+from diffusionblend.geometry.grid import (
+    DIRECTION_TOLERANCE,
+    IDENTITY_DIRECTION,
+    LARGEST_MM,
+    SMALLEST_MM,
+    Grid,
+)
+from diffusionblend.units import AIR_HU, unit_of
 
 if TYPE_CHECKING:
     import SimpleITK

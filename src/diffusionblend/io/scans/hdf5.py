@@ -51,7 +51,11 @@ def open_hdf5(path: Path | str, expected: str, *, own: bool = False) -> Iterator
     path = Path(path)
     check_readable(path)
     if not h5py.is_hdf5(path):
-        raise InputError(f"{path} is not an HDF5 file.", expected, "check the path")
+        scan = "'diffusionblend projections import' first, where this is a measured scan"
+        is_scan = path.suffix.lower() in OTHER_SCANS
+        raise InputError(
+            f"{path} is not an HDF5 file.", expected, scan if is_scan else "check the path"
+        )
     try:
         with h5py.File(path, "r") as file:
             check_links(file, path, allowed=not own)
@@ -66,6 +70,9 @@ def open_hdf5(path: Path | str, expected: str, *, own: bool = False) -> Iterator
             "a whole HDF5 file",
             "copy it again (it is truncated or damaged)",
         ) from error
+
+
+OTHER_SCANS = (".npz", ".npy", ".mat", ".tif", ".tiff", ".mha", ".mhd", ".xtekct")
 
 
 def find_dataset(group: h5py.Group, name: str, dimensions: tuple[int, ...]) -> h5py.Dataset | None:
