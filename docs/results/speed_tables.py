@@ -232,6 +232,9 @@ def discs_tuning() -> str:
     return table(("arc", "FBP", *(f"{float(weight):g}" for weight in weights)), rows)
 
 
+FBP_FORMATS = {"fbp_s": ".1f", "mean_error": ".2f", "deviation": ".2f"}
+
+
 def _projectors() -> Row:
     return only(rows_of("projectors.jsonl"), kind="projectors")
 
@@ -239,6 +242,27 @@ def _projectors() -> Row:
 def projectors() -> str:
     """Projectors against itk-rtk and ASTRA."""
     run = _projectors()
+    return _timed_projectors([*run["parallel"], *run["cone"]])
+
+
+def projectors_helix() -> str:
+    """Projectors of a helix against itk-rtk."""
+    return _timed_projectors(only(rows_of("projectors_helix.jsonl"), kind="projectors")["helix"])
+
+
+def projectors_helix_fbp() -> str:
+    """Filtered back-projection of a helix."""
+    run = only(rows_of("projectors_helix.jsonl"), kind="projectors")
+    rows = [
+        [row["case"], *(f"{row[k]:{f}}" for k, f in FBP_FORMATS.items())]
+        for row in run["helix_fbp"]
+    ]
+    errors = ("error of a ball's core, mean (%)", "standard deviation there (%)")
+    return table(("case", "filtered back-projection (s)", *errors), rows)
+
+
+def _timed_projectors(found: list[Row]) -> str:
+    """Seconds, ratios and errors of projectors."""
     rows = [
         [
             row["case"],
@@ -249,7 +273,7 @@ def projectors() -> str:
             f"{row['phantom_error']:.2f}",
             row["adjoint_error"],
         ]
-        for row in (*run["parallel"], *run["cone"])
+        for row in found
     ]
     times = ("prepare (s)", "forward (s)", "back (s)", "both (s)")
     ratios = ("forward over ours", "back over ours", "both over ours")
@@ -320,6 +344,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "discs": discs,
     "discs-tuning": discs_tuning,
     "projectors": projectors,
+    "projectors-helix": projectors_helix,
+    "projectors-helix-fbp": projectors_helix_fbp,
     "projectors-prox": projectors_prox,
     "projectors-bars": projectors_bars,
     "projectors-growth": projectors_growth,

@@ -57,6 +57,7 @@ def scan_of(centre, *, views=120, arc=360.0, rows=ROWS, plane=1.6, photons=None,
         (33.3, {"views": 360, "arc": -360.0}),
         (20.4, {}),  # a detector to one side of the axis, which does not see the whole body
         (47.1, {"columns": 60, "photons": 1e4}),
+        (120.7, {"columns": 260, "rows": 3, "plane": 1.0}),  # first by two columns together
     ],
 )
 def test_a_cone_s_axis_is_found(centre, options):

@@ -18,14 +18,16 @@ from diffusionblend.preprocessing.centre import Centre
 TURN = 2 * math.pi
 FEWEST_VIEWS = 36
 FEWEST_COLUMNS = 16
-MOST_VIEWS, MOST_ROWS = 360, 8
+MOST_VIEWS, MOST_ROWS = 180, 8
 """Of more of them only some are looked at."""
 NEAREST_END = 0.15
 """Share of the columns at either end where no centre is looked for."""
 CLEARLY_BEST = 0.25
 """Of the median mismatch, below which the best column counts."""
-REACHES_COLUMNS, STEPS = (2.0, 1.0, 1.0), 4
-"""How far about the best column parabolas are fitted, one after the other, in steps to a side."""
+COARSE_COLUMNS = 128
+"""Columns are taken together until there are about so many, for a first look at all of them."""
+STEPS = 4
+"""To each side of the best column, through whose mismatches a parabola is fitted."""
 LEAST_HELD = 0.2
 """Of the most that columns on both sides of a centre hold, below which they say nothing."""
 
@@ -43,21 +45,28 @@ def find_centre_from_source(scan: RawScan, lines: np.ndarray, *, of_plane: bool)
     if rows is None:
         return None
     assert scan.column_mm is not None and scan.source_to_detector_mm is not None
-    mismatch = _Mismatch(rows, scan.angles_rad, scan.column_mm / scan.source_to_detector_mm)
-    ends = NEAREST_END * n_columns, (1 - NEAREST_END) * n_columns
-    tried = np.arange(math.ceil(ends[0]), math.floor(ends[1]))
-    values = mismatch.of(tried)
-    if not np.isfinite(values).any():
-        return None
-    best = float(tried[np.nanargmin(values)])
-    if np.nanmin(values) > CLEARLY_BEST * np.nanmedian(values):
-        return None
-    column: float | None = best
-    for reach in REACHES_COLUMNS:
+    step = scan.column_mm / scan.source_to_detector_mm
+    factor = max(1, n_columns // COARSE_COLUMNS)
+    column = _coarse(rows, scan.angles_rad, step, factor)
+    mismatch = _Mismatch(rows, scan.angles_rad, step)
+    reaches = [2.0 * factor, *(r for r in (factor / 2,) if r > 1), 1.0, 1.0]
+    for reach in reaches:
         column = None if column is None else _fitted(mismatch, column, reach)
     if column is None:
         return None
     return Centre(column=column, method="opposite rays", pair_column=None, mass_column=None)
+
+
+def _coarse(rows: np.ndarray, angles_rad: np.ndarray, step: float, factor: int) -> float | None:
+    """The best column of all, from `factor` of them taken together; None where none stands out."""
+    n_views, n_rows, n_columns = rows.shape
+    n_taken = n_columns // factor
+    taken = rows[..., : n_taken * factor].reshape(n_views, n_rows, n_taken, factor).mean(axis=3)
+    tried = np.arange(math.ceil(NEAREST_END * n_taken), math.floor((1 - NEAREST_END) * n_taken))
+    values = _Mismatch(taken, angles_rad, step * factor).of(tried.astype(float))
+    if not np.isfinite(values).any() or np.nanmin(values) > CLEARLY_BEST * np.nanmedian(values):
+        return None
+    return float(tried[np.nanargmin(values)]) * factor + (factor - 1) / 2
 
 
 def _fitted(mismatch: _Mismatch, column: float, reach: float) -> float | None:
