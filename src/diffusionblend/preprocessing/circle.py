@@ -60,6 +60,11 @@ def middle_above_plane_mm(scan: RawScan) -> float:
     return ((scan.data.shape[1] - 1) / 2 - _known(scan.centre_row)) * _known(scan.row_mm)
 
 
+def row_per_column(scan: RawScan) -> float:
+    """A row's height over a column's width."""
+    return _known(scan.row_mm) / _known(scan.column_mm)
+
+
 def _magnification(scan: RawScan) -> float:
     """Of the axis on the detector of a fan or cone."""
     return _known(scan.source_to_detector_mm) / _known(scan.source_to_axis_mm)

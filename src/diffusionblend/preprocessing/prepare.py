@@ -20,6 +20,7 @@ from diffusionblend.preprocessing.circle import (
     circle_geometry,
     circle_grid,
     leaning_geometry,
+    row_per_column,
     short_side,
 )
 from diffusionblend.preprocessing.consistency import (
@@ -33,6 +34,7 @@ from diffusionblend.preprocessing.correction import Correction, subtract_air, to
 from diffusionblend.preprocessing.detector import bin_detector, binned_position
 from diffusionblend.preprocessing.fan_centre import find_centre_from_source
 from diffusionblend.preprocessing.helices import helix_scan
+from diffusionblend.preprocessing.lean import lean_note
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
 from diffusionblend.preprocessing.panels import TOLD, panel_scan
@@ -144,6 +146,8 @@ def _placed(
     geometry = circle_geometry(scan, kind, centre_column)
     if not settings.axis_tilt_degrees:
         correction.notes += angle_notes(lines, scan.angles_rad, axis_column(geometry))
+    if kind == "parallel" and not settings.axis_tilt_degrees:
+        correction.notes += lean_note(lines, scan.angles_rad, row_per_column(scan))
     offset = offset_note(before_air, geometry)
     if offset is None:
         correction.notes += edge_notes(
