@@ -26,17 +26,14 @@ COMMANDS = {
     "evaluate": lambda chest, scan, out: [
         *("evaluate", chest, "--reference", chest, "--report", out / "a.html")
     ],
+    "sample": lambda chest, scan, out: ["sample", "counts", "-o", out / "a.npz"],
     "view": lambda chest, scan, out: ["view", chest, "--static", out / "a.html"],
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", COMMANDS)
-def test_two_runs_with_one_output(name, tmp_path, chest_file, scan_file):
-    out = tmp_path / "out"
-    np.save(tmp_path / "lines.npy", parallel_lines(HALF[::6], rows=2))
-    words = map(str, COMMANDS[name](chest_file, scan_file, out))
-    command = [sys.executable, "-m", "diffusionblend", *words]
+def both_run(*words):
+    """Two processes of a command at once: one of them ends well, the other too or in words."""
+    command = [sys.executable, "-m", "diffusionblend", *map(str, words)]
     runs = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
@@ -45,9 +42,26 @@ def test_two_runs_with_one_output(name, tmp_path, chest_file, scan_file):
     codes = sorted(run.returncode for run in runs)
     assert codes in ([0, 0], [0, 1]) and "Traceback" not in "".join(said), said
     assert codes == [0, 0] or any("exists already" in text for text in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_two_runs_with_one_output(name, tmp_path, chest_file, scan_file):
+    out = tmp_path / "out"
+    np.save(tmp_path / "lines.npy", parallel_lines(HALF[::6], rows=2))
+    both_run(*COMMANDS[name](chest_file, scan_file, out))
     outputs = [p for p in out.iterdir() if not p.name.endswith(".run.json")]
     assert len(outputs) == 1 and not list(out.rglob(".*"))
     assert read_run_record(run_record_path(outputs[0])).command == name
     if name in ("import", "export"):
         written, chest = (read_volume(p, check=False) for p in (outputs[0], chest_file))
         np.testing.assert_allclose(written.values, chest.values, atol=0.5)
+
+
+@pytest.mark.slow
+def test_two_runs_in_one_folder(tmp_path, scan_file):
+    out = tmp_path / "out"
+    both_run("run", scan_file, "--method", "fbp", "-o", out, "--device", "cpu")
+    assert read_volume(out / "volume.nii.gz", check=False).values.any()
+    assert read_run_record(out / "report.html.run.json").command == "run"
+    assert not list(out.rglob(".*"))
