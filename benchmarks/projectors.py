@@ -55,6 +55,7 @@ BARS = {f"{OURS} pair, {RTK}": 15.0, f"{OURS} pair, {ASTRA}": 20.0, "prox": 4.0,
 """How many times faster at least, as ours chooses to hold its rays: pairs at 60 views, the prox
 than CG, each way of a cone."""
 PARTS = ("parallel", "prox", "cone", "helix")
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 CORE = 0.7
 """Of a ball's radius, within which the volume that is reconstructed of it is looked at."""
 
@@ -118,6 +119,9 @@ class Projectors:
     """Of the detector, each a slice high at the axis; the pitch is as far as all reach there."""
     rounds: int = 5
     """Of every contender, one after another."""
+    clock: Literal["wall", "cpu"] = "wall"
+    """What the projectors are timed by; cpu: the time of all threads, on a machine with other
+    work."""
     threads: int = field(default_factory=torch.get_num_threads)
     """Of ours and of itk-rtk."""
     growth: bool = False
@@ -157,11 +161,12 @@ class Projectors:
         say("\n\n".join(tables))
 
 
-def timed(call: Callable[[], object]) -> float:
+def timed(call: Callable[[], object], clock: str = "wall") -> float:
     """Seconds of one call; its result is dropped within them."""
-    started = time.perf_counter()
+    now = CLOCKS[clock]
+    started = now()
     call()
-    return time.perf_counter() - started
+    return now() - started
 
 
 def storages(geometry: ParallelBeam | ConeBeam | Helix, grid: Grid) -> list[str | None]:
@@ -199,10 +204,11 @@ def measured(
         for c in contenders
     ]
     seconds: list[dict[str, list[float]]] = [{"forward": [], "back": []} for _ in contenders]
+    clock = chosen.clock
     for _ in range(chosen.rounds):
         for contender, (volume, lines), its in zip(contenders, own, seconds, strict=True):
-            its["forward"].append(timed(lambda c=contender, v=volume: c.forward(v)))
-            its["back"].append(timed(lambda c=contender, v=lines: c.back(v)))
+            its["forward"].append(timed(lambda c=contender, v=volume: c.forward(v), clock))
+            its["back"].append(timed(lambda c=contender, v=lines: c.back(v), clock))
     for its in seconds:
         its["pair"] = [a + b for a, b in zip(its["forward"], its["back"], strict=True)]
     for row, its in zip(found, seconds, strict=True):
@@ -310,17 +316,17 @@ def measure(chosen: Projectors) -> dict[str, list[dict[str, object]]]:
         panel = f"{geometry.n_rows} x {geometry.n_columns}"
         case = f"helix, {n} x {n} x {n_slices}, {geometry.n_views} views of {panel}"
         found["helix"] = measured(case, geometry, grid, chosen)
-        found["helix_fbp"] = [fbp_row(case, geometry, grid)]
+        found["helix_fbp"] = [fbp_row(case, geometry, grid, chosen.clock)]
         say(format_table(found["helix"], SPEED_COLUMNS, "markdown"))
         say(format_table(found["helix_fbp"], FBP_COLUMNS, "markdown"))
     return found
 
 
-def fbp_row(case: str, geometry: Helix, grid: Grid) -> dict[str, object]:
+def fbp_row(case: str, geometry: Helix, grid: Grid, clock: str) -> dict[str, object]:
     """Our filtered back-projection of a ball's exact lines; no peer has one of a helix here."""
     _, exact = phantom(geometry, grid)
     lines, volumes = torch.from_numpy(exact), []
-    seconds = timed(lambda: volumes.append(filtered_back_projection(lines, geometry, grid)))
+    seconds = timed(lambda: volumes.append(filtered_back_projection(lines, geometry, grid)), clock)
     core = volumes[0].numpy()[well_inside(grid, CORE)]
     return {
         "case": case,

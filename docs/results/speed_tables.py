@@ -344,6 +344,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "discs": discs,
     "discs-tuning": discs_tuning,
     "projectors": projectors,
+    "projectors-helix": projectors_helix,
+    "projectors-helix-fbp": projectors_helix_fbp,
     "projectors-prox": projectors_prox,
     "projectors-bars": projectors_bars,
     "projectors-growth": projectors_growth,
