@@ -82,6 +82,12 @@ def test_a_beam_that_changed():
     assert not edge_notes(LINES + 0.26, air_columns=3)
 
 
+def test_a_beam_that_becomes_weaker_during_the_scan():
+    loss = np.linspace(1, 0.8, len(LINES))[:, None, None]
+    told = notes(scan_of(data=(counts_of(LINES)["data"] * loss).astype(np.uint16)))
+    assert "both ends of the detector read up to 0.2" in told and "air_columns" in told
+
+
 def test_the_short_side_of_a_half_acquisition_is_no_air():
     lines = parallel_lines(FULL, 64, 15.0)
     assert not edge_notes(lines, short_side=0)

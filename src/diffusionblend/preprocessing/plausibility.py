@@ -15,6 +15,9 @@ WIDE_SHARE = 0.12
 """Line integrals at an end above this fraction of a row's high ones are reported."""
 BRIGHT_LINE = -0.03
 """Line integrals at an end below, in the median of a row's views, are reported."""
+DIM_LINE, EVEN_SHARE = 0.05, 0.25
+"""Both ends above, and apart by less than this share of it, are a weaker beam more likely than an
+object."""
 STEADY_SHARE = 0.2
 MOST_BEAM_LOSS = 0.7
 """Ends that vary by less over the views, and read less, may be a beam that became weaker."""
@@ -88,6 +91,15 @@ def edge_notes(
             "bright at the rim (fbp --extrapolate, or a margin, keeps the inside right); or a beam "
             "that became weaker after the flats (air_columns)"
         )
+    if len(ends) == 2 and not air_columns and not notes:
+        both, apart = np.min(ends, axis=0), np.ptp(ends, axis=0)
+        dim = (both > DIM_LINE) & (apart < EVEN_SHARE * both)
+        if dim.mean() > REPORTED_VIEWS:
+            notes.append(
+                f"both ends of the detector read up to {both[dim].max():.2f}, and not air, in "
+                f"{100 * dim.mean():.0f} % of views and rows: the beam became weaker than in the "
+                "flats (air_columns follows it), or the object reaches both ends"
+            )
     bright = np.min([np.median(end, axis=0) for end in ends], axis=0) < BRIGHT_LINE
     if bright.mean() > REPORTED_VIEWS and not air_columns:
         lowest = min(float(np.median(end)) for end in ends)
