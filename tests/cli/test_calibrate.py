@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from command_line import assert_nothing_in, assert_refused, assert_succeeded, ru
 from diffusionblend.evaluation.bands import BAND_TISSUES, FLOOR_HU, tissue_numbers
 from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.phantom import synthetic_chest
-from diffusionblend.runs.band_card import CARD_FILE, read_card
+from diffusionblend.runs.band_card import CARD_FILE, ScanKind, how_to_fit, read_card
 from diffusionblend.runs.samples import band_path, deviation_path
 
 STEPS = ("--steps", 2, "--device", "cpu", "--samples", 2)
@@ -208,3 +209,19 @@ def test_what_the_prior_has_not_seen_is_told(cli, tmp_path, fitted, tiny_prior):
     card["priors"]["prior"]["weights_sha256"] = "of another prior"
     (prior / CARD_FILE).write_text(json.dumps(card))
     assert "warning" not in cli(*command, *STEPS, "--samples", 1).out
+
+
+@pytest.mark.parametrize(
+    ("geometry", "views", "arc", "photons", "words"),
+    [
+        ("parallel", 8, 180.0, 1e6, "--views 8 --photons 1e+06 --samples 4"),
+        ("fan", 60, 360.0, math.inf, "--views 60 --geometry fan --noiseless --samples 4"),
+        ("parallel", 90, 90.0, 1e5, "--arc-degrees 90 --photons 100000 --samples 4"),
+        ("parallel", 30, 90.0, 1e5, "one per degree of an arc"),
+        ("helix", 90, 360.0, 1e5, "a parallel, fan or cone beam"),
+        ("parallel", 8, 180.0, None, "projections import --photons"),
+    ],
+)
+def test_what_to_run_is_of_the_scan_s_kind(geometry, views, arc, photons, words):
+    kind = ScanKind(geometry=geometry, views=views, arc_degrees=arc, photons=photons, pixel_mm=3.0)
+    assert words in how_to_fit(kind, 4)

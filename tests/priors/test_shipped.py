@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.methods.api import make_method
 from diffusionblend.priors import store
 from diffusionblend.priors.prior import PRIOR_FILE, WEIGHTS_FILE, load_prior
 from diffusionblend.priors.store import (
@@ -26,6 +27,19 @@ from diffusionblend.priors.store import (
     shipped_for,
     shipped_priors,
 )
+from diffusionblend.runs.band_card import CARD_FILE, counted_settings, read_card
+
+
+def test_shipped_calibrations_are_of_their_weights_and_of_patients_that_trained_nothing() -> None:
+    """After a change 'diffusionblend calibrate' fits them again: docs/results/calibration.md."""
+    cards = {n: f / CARD_FILE for n, f in shipped_priors().items() if (f / CARD_FILE).is_file()}
+    assert "chest" in cards
+    for name, path in cards.items():
+        card, facts = read_card(path), store.shipped_facts()[name]
+        assert card.weights == {"prior": facts["weights_sha256"]}
+        assert not set(card.patients) & set(facts["trained"]["volumes"])
+        method = make_method(card.method).for_ensemble(0).resolved(frozenset({"prior"}))
+        assert card.settings == counted_settings(method), "the defaults have changed"
 
 
 @pytest.fixture

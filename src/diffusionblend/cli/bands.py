@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
 from diffusionblend.runs.band_card import (
     CARD_FILE,
-    REFIT,
     BandCard,
     BandFit,
     ScanKind,
     card_beside,
-    options_for,
+    how_to_fit,
     read_card,
 )
 
@@ -77,7 +76,7 @@ def bands_for(
     if path is None:
         return Bands(reason=no_band(_uncalibrated(scan, samples)))
     try:
-        card = read_card(path)
+        card = replace(read_card(path), source=f"of {prior.source if prior else path}")
         return Bands(card.fit_for(scan, method, priors, samples), card)
     except InputError as error:
         return Bands(reason=no_band(error))
@@ -92,5 +91,5 @@ def _uncalibrated(scan: Projections, samples: int) -> InputError:
     return InputError(
         "The prior has no calibration.",
         f"{CARD_FILE} beside its weights, or --calibration",
-        REFIT.format(options=options_for(ScanKind.of(scan), samples)),
+        how_to_fit(ScanKind.of(scan), samples),
     )

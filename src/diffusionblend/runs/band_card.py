@@ -25,10 +25,8 @@ UNCOUNTED = ("seed",)
 SAME_ARC, PHOTON_FACTOR, PIXEL_FACTOR = 0.02, 2.0, 1.5
 """Arcs that differ by less, relative to their size, photons by less than this factor, and pixels
 smaller or larger than all of the fit's by less than this one, count as the same kind of scan."""
-REFIT = (
-    "'diffusionblend calibrate PATIENTS -o bands.json{options}' with the run's prior and settings, "
-    "then --calibration bands.json"
-)
+FITTED_BEAMS = {"parallel": 180.0, "fan": 360.0, "cone": 360.0}
+"""The beams that `calibrate` simulates, and their whole arcs in degrees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +105,9 @@ class BandCard:
     """Bands of one method, prior and number of samples, for several kinds of scan.
 
     weights: SHA-256 by the priors' roles. patients: names of the files that they were fitted on.
-    source: the card's own file, for messages. highest_error: with which the prior denoised what it
-    made of them, see `diffusionblend.priors.familiarity`; None where that is not known.
+    source: the card's file, or "of" and its prior, for messages. highest_error: the largest with
+    which the prior denoised what it made of them, see `diffusionblend.priors.familiarity`; None
+    where that is not known.
     """
 
     weights: Mapping[str, str]
@@ -156,7 +155,7 @@ class BandCard:
         return InputError(
             f"The calibration {self.source} is for {what}.",
             "a calibration with the prior, settings, number of samples and kind of scan of the run",
-            REFIT.format(options=options_for(kind, samples)),
+            how_to_fit(kind, samples),
         )
 
 
@@ -166,16 +165,24 @@ def counted_settings(method: Method) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in UNCOUNTED}
 
 
-def options_for(kind: ScanKind, samples: int) -> str:
-    """The options of `calibrate` that differ from its defaults, for a kind of scan."""
-    full = 180.0 if kind.geometry == "parallel" else 360.0
-    arc = kind.arc_degrees
-    scan = f" --views {kind.views}" if math.isclose(arc, full) else f" --arc-degrees {arc:g}"
+def how_to_fit(kind: ScanKind, samples: int) -> str:
+    """What to run for bands of a kind of scan, or why there can be none."""
+    whole, arc, photons = FITTED_BEAMS.get(kind.geometry), kind.arc_degrees, kind.photons
+    if photons is None:
+        return "'projections import --photons', since without the photons no calibration suits it"
+    scan = f" --views {kind.views}"
+    if whole is not None and not math.isclose(arc, whole):
+        scan = f" --arc-degrees {arc:g}"
+    if whole is None or ("arc" in scan and kind.views != round(arc)):
+        return (
+            "views over the whole turn of a parallel, fan or cone beam, or one per degree of an arc"
+        )
     beam = "" if kind.geometry == "parallel" else f" --geometry {kind.geometry}"
-    photons = kind.photons if kind.photons is not None and math.isfinite(kind.photons) else None
-    noise = "" if photons is None else f" --photons {photons:g}"
-    noise = " --noiseless" if kind.photons is not None and photons is None else noise
-    return f"{scan}{beam}{noise} --samples {samples}"
+    noise = " --noiseless" if math.isinf(photons) else f" --photons {photons:g}"
+    return (
+        f"'diffusionblend calibrate PATIENTS -o bands.json{scan}{beam}{noise} --samples {samples}' "
+        "with the run's prior and settings, then --calibration bands.json"
+    )
 
 
 def read_card(path: Path | str) -> BandCard:
