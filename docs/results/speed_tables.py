@@ -120,6 +120,17 @@ def damaged() -> str:
     return table(("format", *keys), rows)
 
 
+def child_process() -> str:
+    """Files read in the program's own process and by a child."""
+    keys = ("own_s", "child_s", "price_s", "allowed_s")
+    rows = [
+        [row["file"], f"{row['megabytes']:.0f}", row["read"], *(f"{row[key]:.2f}" for key in keys)]
+        for row in rows_of("child_process.jsonl")
+    ]
+    headers = ("file", "MB", "read", "own process (s)", "child (s)", "price (s)", "allowed (s)")
+    return table(headers, rows)
+
+
 def planned_runs() -> str:
     """Announced against actual time and memory, every run."""
     rows = [
@@ -336,6 +347,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "killed": killed,
     "killed-commands": killed_commands,
     "damaged": damaged,
+    "child-process": child_process,
     "planned-runs": planned_runs,
     "new-user": new_user,
     "network-choices": network_choices,
