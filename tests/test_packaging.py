@@ -129,6 +129,6 @@ def test_cards_have_the_hub_s_form(name):
     assert "Not for diagnosis" in card.text and "## How to use it" in card.text
 
 
-def test_there_are_ten_questions():
+def test_there_are_eleven_questions():
     text = (REPOSITORY / "docs" / "questions.md").read_text("utf-8")
-    assert re.findall(r"^\*\*(\d+)\. ", text, re.MULTILINE) == [str(n) for n in range(1, 11)]
+    assert re.findall(r"^\*\*(\d+)\. ", text, re.MULTILINE) == [str(n) for n in range(1, 12)]
