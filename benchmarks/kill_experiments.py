@@ -98,6 +98,9 @@ def prepare(folder: Path, run: Callable[[list[str]], object]) -> None:
         write_volume(volume, folder / "volumes" / f"{name}.nii.gz")
         write_dicom_series(volume, folder / f"series-{name}")
     write_volume(chest, folder / "one" / "a.nii.gz")
+    for seed in (8, 9):
+        unseen = synthetic_chest(seed, shape=(SLICES, SIZE, SIZE))
+        write_volume(unseen, folder / "patients" / f"unseen-{seed}.nii.gz")
     for name in ("a", "b"):
         run([
             *("simulate", str(folder / "volumes" / f"{name}.nii.gz")),
@@ -186,6 +189,12 @@ EXPERIMENTS: dict[str, Experiment] = {
             *("--device", "cpu"),
         ],
         ignored=(".png",),
+    ),
+    "calibrate": Experiment(
+        lambda i, o: [
+            *("calibrate", i / "patients", "-o", o / "bands.json", "--views", 6, "--steps", 2),
+            *("--samples", 2, "--device", "cpu", "--prior", i / "prior", "--oversample", 1),
+        ]
     ),
     "evaluate": Experiment(
         lambda i, o: [
