@@ -98,10 +98,10 @@ def test_samplers_of_one_loop_can_be_made_alike(cli, command, tmp_path):
         told = [r["settings"] for r in rows_of(out) if r["method"] == "diffusionblend++"]
         names = ("dual_damping", "tail_average_below", "noise_fraction", "init")
         sampled[sampling] = [tuple(s[name] for name in names) for s in told]
-    own, published = (0.85, 100, 1.0, "fbp"), (0.0, 0, 0.85, "noise")
+    own, published = (0.95, 100, 1.0, "fbp"), (0.0, 0, 0.85, "noise")
     assert sampled["own"] == [own]
     assert sampled["published"] == [own, published]
-    assert sampled["equal"] == [own, published, (0.85, 100, 1.0, "noise")]
+    assert sampled["equal"] == [own, published, (0.95, 100, 1.0, "noise")]
 
 
 def test_a_plan_counts_the_runs_that_are_left_and_writes_nothing(cli, command, tmp_path):

@@ -263,10 +263,7 @@ def test_a_method_of_another_package_may_not_hide_an_option(monkeypatch):
     [
         ("fbp", "It needs no prior."),
         ("dds", "prior of the type slices: by default chest-slices"),
-        (
-            "diffusionblend",
-            "prior of the type conditional: none is shipped; train one with 'train --prior-type",
-        ),
+        ("diffusionblend", "prior of the type conditional: by default chest-conditional"),
         ("tpdm", "coronal: none is shipped; train one with 'train --prior-type coronal', and give"),
         ("diffusionblend++", "prior of the type joint: by default chest"),
     ],

@@ -14,7 +14,7 @@ from diffusionblend.methods.diffusion.base import DiffusionMethod, EstimateMetho
 ALIKE: dict[str, dict[str, Any]] = {
     "own": {},
     "published": {"dual_damping": 0.0, "tail_average_below": 0, "noise_fraction": 0.85},
-    "equal": {"dual_damping": 0.85, "tail_average_below": 100, "noise_fraction": 1.0},
+    "equal": {"dual_damping": 0.95, "tail_average_below": 100, "noise_fraction": 1.0},
 }
 """Settings that make methods of one loop alike: as DDS and DiffusionBlend were published, or as
 DiffusionBlend++ is here; both begin with noise."""

@@ -75,8 +75,8 @@ class Reconstruct:
     """Number of samples, with seeds from --seed on: OUTPUT is their mean, NAME.sd.nii.gz their
     standard deviation in HU. They start from noise unless --init is given."""
     calibration: Path | None = field(default=None, metadata={"group": RUN})
-    """Calibration of the samples' 90 % band, NAME.band90.nii.gz, which 'calibrate' wrote; by
-    default that of the prior, where it suits the run."""
+    """File by 'calibrate' for the samples' 90 % band, NAME.band90.nii.gz; by default the
+    prior's."""
     keep_samples: bool = _in(RUN, False)
     """Keep each sample in the folder OUTPUT.samples."""
     size: int | None = _in(FILES, None, basic=True)

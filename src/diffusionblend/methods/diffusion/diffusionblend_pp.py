@@ -36,13 +36,17 @@ COARSE_FROM_PIXELS = 256
 COARSE_TIMESTEP = 50
 """Of the first step at full size, after a coarse reconstruction."""
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 20, "init": "fbp", "init_timestep": 349, "fine_steps": 10},
-    "balanced": {"steps": 50, "init": "fbp", "init_timestep": 249, "fine_steps": 20},
-    "best": {"steps": 200, "init": "noise", "init_timestep": None, "fine_steps": 20},
+    name: dict(
+        zip(("steps", "init", "init_timestep", "fine_steps", "dual_damping"), values, strict=True)
+    )
+    for name, values in {
+        "fast": (20, "fbp", 349, 10, 0.85),
+        "balanced": (50, "fbp", 249, 20, 0.95),
+        "best": (200, "noise", None, 20, 0.95),
+    }.items()
 }
 """What each preset sets, unless it is given."""
-ON_ESTIMATE = {"dual_damping": 0.85, "tail_average_below": 100}
-"""For a data-consistency step on the denoised estimate."""
+TAIL_AVERAGE_BELOW = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +83,8 @@ class DiffusionBlendPP(EstimateMethod):
     """Stochasticity, 0 to 1: this fraction of the noise is redrawn at every step; not with
     ddim_eta. By default 1; 0.85 in the paper."""
     dual_damping: Annotated[float | None, BelowOne] = None
-    """Damping of the scaled ADMM dual variable, in [0, 1); 0 disables it, as in the paper. By
-    default 0.85, where it can be used."""
+    """Damping of the scaled ADMM dual variable, in [0, 1); 0 disables it. By default the
+    preset's."""
     tail_average_below: Annotated[int | None, NotNegative] = None
     """The result is the mean of the estimates below this timestep (0: the last one, as in the
     paper). By default 100."""
@@ -114,9 +118,9 @@ class DiffusionBlendPP(EstimateMethod):
         """
         coarse = "coarse_prior" in roles
         self._check_coarse(coarse)
-        values: dict[str, Any] = dict(PRESETS[self.preset])
-        values |= ON_ESTIMATE if self.consistency.on_estimate else dict.fromkeys(ON_ESTIMATE, 0)
+        values = PRESETS[self.preset] | {"tail_average_below": TAIL_AVERAGE_BELOW}
         if not self.consistency.on_estimate:
+            values |= {"dual_damping": 0.0, "tail_average_below": 0}
             values |= {"init": "noise", "init_timestep": None}
         if coarse:
             values |= {
