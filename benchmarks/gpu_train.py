@@ -169,7 +169,7 @@ def _pack(path: Path, settings: TrainSettings) -> dict[str, Volume]:
 
 
 def train_for(
-    trainer: Trainer, minutes: float, total_minutes: float, keep: Callable[[], None]
+    trainer: Trainer, minutes: float, total_minutes: float, keep: Callable[[], None] = lambda: None
 ) -> None:
     """Train for so many minutes of a run of `total_minutes`, then write checkpoint and prior.
 

@@ -42,7 +42,9 @@ def test_a_trained_layout_is_what_its_method_takes(cli, tmp_path, chest_file, sc
     assert "--jump-every is an option of --method diffusionblend++" in foreign.err
     refused = cli(*run, "--force", "--method", "diffusionblend")
     assert refused.code == 1
-    assert "is of the type 'slices'" in refused.err and "--prior-type conditional" in refused.err
+    assert (
+        "is of the type 'slices'" in refused.err and "chest-conditional is shipped" in refused.err
+    )
 
 
 def test_what_suits_a_scan_is_listed_with_commands(cli, scan_file):

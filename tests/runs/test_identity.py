@@ -28,7 +28,7 @@ def test_it_is_plain_and_comes_back_from_json():
 
 
 def test_what_is_written_out_is_what_is_meant():
-    written_out = DiffusionBlendPP(steps=3, init="fbp", noise_fraction=1.0, dual_damping=0.85)
+    written_out = DiffusionBlendPP(steps=3, init="fbp", noise_fraction=1.0, dual_damping=0.95)
     assert identity(written_out) == identity()
     assert identity(BASE.resolved(frozenset({"prior"}))) == identity()
     assert identity(device="cuda:0", priors={}, method=Cgls()) == identity(

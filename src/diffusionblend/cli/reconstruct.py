@@ -84,8 +84,8 @@ class Reconstruct:
     pixel_mm: float | None = _in(FILES, None)
     """Width of a pixel in mm, in place of the scan's."""
     margin_mm: float = _in(FILES, 0.0)
-    """Reconstruct so much more around the volume, and cut it off: for an object wider (in a cone or
-    helix longer) than the volume."""
+    """Reconstruct so much more around the volume and cut it off: for objects wider (in a
+    cone or helix longer) than it."""
     output_unit: Literal["hu", "1/mm"] = _in(FILES, "hu")
     """Unit: HU, or attenuation in 1/mm for objects other than patients."""
     checkpoint_minutes: float = _in(RUN, 2.0)

@@ -77,8 +77,8 @@ class DiffusionBlendPP(EstimateMethod):
     coarse_init: Init | None = None
     """Initialisation of the coarse stage, as for init. By default the preset's."""
     init_timestep: int | None = None
-    """Timestep of the first step, 0 to 999 (pure noise), for an initialisation by an image. By
-    default the preset's; 50 after a coarse reconstruction, else 249."""
+    """First timestep, 0 to 999 (pure noise), from an image. By default the preset's; 50 after a
+    coarse run, else 249."""
     noise_fraction: Annotated[float | None, Fraction] = None
     """Stochasticity, 0 to 1: this fraction of the noise is redrawn at every step; not with
     ddim_eta. By default 1; 0.85 in the paper."""
@@ -91,7 +91,7 @@ class DiffusionBlendPP(EstimateMethod):
     partition: Literal["alternating", "adjacent", "jump", "fixed"] = "alternating"
     """Partitions into blocks, drawn afresh at every step, or fixed ones."""
     jump_every: Annotated[int, AtLeastOne] = 2
-    """Interval in steps between jump partitions, with partition alternating."""
+    """Steps between jump partitions, with partition alternating."""
     jump_stride: Annotated[int, Within(2)] = 3
     """Distance in slices within a jump block, with partition alternating or jump."""
 
