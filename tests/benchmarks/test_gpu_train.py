@@ -94,29 +94,6 @@ def test_it_needs_neither_an_image_library_nor_those_of_the_command_line(tmp_pat
     assert (tmp_path / "run" / "prior.json").is_file()
 
 
-def test_neither_the_command_lines_libraries_nor_an_image_library_is_needed(tmp_path):
-    """As on a machine with a GPU that has little beside PyTorch."""
-    train = pack(tmp_path / "train.npz", ["a"])
-    code = f"""
-    import sys
-    for name in ("tyro", "rich", "SimpleITK", "pydicom", "matplotlib", "jinja2"):
-        sys.modules[name] = None
-    sys.path.insert(0, {str(Path(gpu_train.__file__).parent)!r})
-    import gpu_train
-    options = ["--tiny", "--device", "cpu", "--synthetic", "0", "--batch-size", "2"]
-    options += ["--train", {str(train)!r}, "-o", {str(tmp_path / "run")!r}, "--minutes", "0.01"]
-    sys.exit(gpu_train.main(options))
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=environment_of_a_script(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert last_line(tmp_path)["step"] > 0
-
-
 def test_the_prior_is_kept_at_checkpoints_in_parts_that_join(tmp_path, options, monkeypatch):
     monkeypatch.setattr(gpu_train, "minutes_between_checkpoints", lambda minutes: 0.0)
     copies, keep_prior = [], gpu_train.keep_prior
