@@ -75,3 +75,13 @@ def test_links_to_themselves_and_pipes(cli, tmp_path):
         result = cli("import", source, "-o", tmp_path / "a.nii.gz")
         assert result.code == 1 and "Traceback" not in result.err
         assert word in result.err and "Expected: " in result.err
+    settings = (
+        "reconstruct",
+        tmp_path / "scan.h5",
+        "-o",
+        tmp_path / "a.nii.gz",
+        "--settings",
+        pipe,
+    )
+    result = cli(*settings)
+    assert result.code == 1 and "is a pipe or a device" in result.err

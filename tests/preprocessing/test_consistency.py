@@ -89,6 +89,10 @@ def test_several_rows_of_a_point_source_are_a_cone():
     assert type(prepared(lines[:, :1], FULL[::4], **DISTANCES).projections.geometry) is FanBeam
     notes = notes_of(lines, FULL[::4], geometry="fan", **DISTANCES)
     assert "40 rows are taken as fans side by side" in notes and "geometry cone" in notes
+    assert "source's plane" not in notes
+    assert "source's plane is taken to be the middle of the detector, row 19.5" in notes_of(
+        lines, FULL[::4], **DISTANCES
+    )
 
 
 def test_water_of_another_unit():

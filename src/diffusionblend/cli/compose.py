@@ -113,7 +113,11 @@ def chosen_for(method: str, step: str | None = None) -> Chosen:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The flat settings of a file. Raises InputError."""
+    from diffusionblend.io.atomic import check_readable
+
     text = ""
+    if path.exists():
+        check_readable(path)
     try:
         text = path.read_text(encoding="utf-8")
         found = tomllib.loads(text)

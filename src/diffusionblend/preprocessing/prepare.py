@@ -85,6 +85,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         scan = _with_stated(scan, settings)
         kind = _kind(scan, settings)
         check_distances(scan)
+        assumed += _row_notes(scan, kind)
         scan = _with_middle_row(scan)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
@@ -239,6 +240,17 @@ def _kind(scan: RawScan, settings: PrepareSettings) -> str:
             "--geometry auto",
         )
     return settings.geometry
+
+
+def _row_notes(scan: RawScan, kind: str) -> list[str]:
+    """What is assumed of the row of a cone's centre, where it is not known."""
+    if kind != "cone" or scan.centre_row is not None or scan.detector_shape[0] == 1:
+        return []
+    middle = (scan.detector_shape[0] - 1) / 2
+    return [
+        "the row of the source's plane is taken to be the middle of the detector, row "
+        f"{middle:g} (--centre-row)"
+    ]
 
 
 def _with_middle_row(scan: RawScan) -> RawScan:

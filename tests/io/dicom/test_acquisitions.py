@@ -48,6 +48,10 @@ def refused(folder, *words, **options):
         ("SliceThickness", (1, 5), "2 slice thicknesses"),
         ("SeriesNumber", (3, 4), "2 series numbers"),
         ("PatientPosition", ("HFS", "FFS"), "2 positions of the patient"),
+        ("SeriesDescription", ("ARTERIAL", "VENOUS"), "2 descriptions"),
+        ("ProtocolName", ("a", "b"), "2 protocols"),
+        ("AcquisitionTime", ("101500", "101545.25"), "2 times of acquisition"),
+        ("AcquisitionDateTime", ("20240101101500", "20240101101545"), "2 times of acquisition"),
         ("RescaleType", ("HU", "MGML"), "units of the values"),
     ],
 )
@@ -61,6 +65,12 @@ def test_what_interleaves_is_no_volume_and_can_be_chosen(tmp_path, tag, values, 
     volume, _ = read_dicom_series(tmp_path, only=[f"{tag}={text}"])
     np.testing.assert_array_equal(volume.values, HU[1::2])
     assert volume.grid.spacing_mm[0] == 4
+
+
+def test_times_that_go_on_along_a_volume_are_one(tmp_path):
+    series(tmp_path, which=lambda i: i // 6, AcquisitionTime=("101500", "101507"))
+    volume, _ = read_dicom_series(tmp_path)
+    np.testing.assert_array_equal(volume.values, HU)
 
 
 def test_all_that_differs_is_named(tmp_path):

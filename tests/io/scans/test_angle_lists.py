@@ -84,6 +84,14 @@ def test_what_is_odd_is_named(tmp_path, text, words):
         assert word in str(caught.value), str(caught.value)
 
 
+@pytest.mark.parametrize("heading", ["angle (grad)", "theta [gon]", "angle_arcmin", "turns"])
+def test_another_unit_in_the_heading_is_refused(tmp_path, heading):
+    path = tmp_path / "angles.csv"
+    path.write_text(f"{heading}\n" + "\n".join(f"{v / 0.9:.6g}" for v in DEGREES))
+    with pytest.raises(InputError, match=r"has the unit '(grad|gon|arcmin|turns)'"):
+        read_angle_list(path)
+
+
 @pytest.mark.parametrize(
     ("heading", "factor"),
     [("theta_rad", np.pi / 180), ("angle (mrad)", np.pi / 0.18), ("mdeg", 1e3), ("theta", 1)],

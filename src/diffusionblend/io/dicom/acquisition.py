@@ -33,11 +33,23 @@ NOT_MIXED = {
     "ImageType": "types of image",
     "SliceThickness": "slice thicknesses",
     "ReconstructionDiameter": "fields of view",
+    "SeriesDescription": "descriptions",
+    "ProtocolName": "protocols",
+    "ReconstructionAlgorithm": "reconstruction algorithms",
+    "StationName": "stations",
 }
 """Tags that may change once along a volume, as where a scan goes on in a second acquisition, but
 not again and again."""
 TIMES = {"TriggerTime": "trigger times", "AcquisitionTime": "times of acquisition"}
 """Tags that may differ from slice to slice, and distinguish phases whose slices share positions."""
+ALTERNATING = {
+    **TIMES,
+    "AcquisitionDateTime": "times of acquisition",
+    "AcquisitionDate": "dates of acquisition",
+    "ImageComments": "comments",
+}
+"""Tags that may differ from slice to slice, but not so that few values alternate along a volume."""
+MOST_ALTERNATING = 4
 FEWEST_SLICES = 3
 """Fewer slices of a kind are strays, which the check of the stack's order reports."""
 SAME_PLACE = 0.1
@@ -74,6 +86,8 @@ def check_one_acquisition(headers: list[Header], folder: Path) -> list[str]:
                 f"{', '.join(v or '(none)' for v in list(values)[:MAX_LISTED])}."
             )
     times = None if differing else _times_that_split(headers, heights_mm[order])
+    if times is None:
+        times = _tag_that_alternates(headers, heights_mm[order])
     if times is not None:
         raise _several(times, headers, heights_mm[order], [times], folder)
     return notes
@@ -98,7 +112,7 @@ def _values(headers: list[Header], tag: str, count_missing: bool) -> dict[str, i
 def _value(header: Header, tag: str) -> str:
     text = header.text(tag)
     try:
-        return f"{float(text):g}"
+        return f"{float(text):.15g}"
     except ValueError:
         return text
 
@@ -134,11 +148,21 @@ def _times_that_split(headers: list[Header], heights_mm: np.ndarray) -> str | No
     return None
 
 
+def _tag_that_alternates(headers: list[Header], heights_mm: np.ndarray) -> str | None:
+    """The tag of which a few values, each of several slices, return again and again along z."""
+    for tag in ALTERNATING:
+        values = _values(headers, tag, count_missing=True)
+        few = 1 < len(values) <= MOST_ALTERNATING and min(values.values()) >= FEWEST_SLICES
+        if few and _are_mixed(headers, heights_mm, tag):
+            return tag
+    return None
+
+
 def _several(
     tag: str, headers: list[Header], heights_mm: np.ndarray, differing: list[str], folder: Path
 ) -> InputError:
     """The error for slices of more than one volume, by one tag that distinguishes them."""
-    name = {**ALIKE, **NOT_MIXED, **TIMES}[tag]
+    name = {**ALIKE, **NOT_MIXED, **ALTERNATING}[tag]
     parts = []
     values = list(dict.fromkeys(_value(h, tag) for h in headers))
     for value in values[:MAX_LISTED]:
@@ -152,8 +176,9 @@ def _several(
     also = f"\nThey differ in {', '.join(others)} too." if others else ""
     listing = "\n".join([*parts, *more])
     chosen = next((v for v in values if v and tag not in NOT_SHOWN), "...")
+    condition = f'"{tag}={chosen}"' if " " in chosen else f"{tag}={chosen}"
     return InputError(
         f"The series in {folder} has {len(values)} {name} and is not one volume:\n{listing}{also}",
         "the slices of one acquisition and reconstruction",
-        f"'diffusionblend import {folder} --only {tag}={chosen} -o volume.nii.gz' for one of them",
+        f"'diffusionblend import {folder} --only {condition} -o volume.nii.gz' for one of them",
     )

@@ -37,6 +37,8 @@ TAGS: list[str | int] = [
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"),
     *("SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "InstanceNumber"),
     *("AcquisitionNumber", "AcquisitionTime", "TriggerTime", "TemporalPositionIdentifier"),
+    *("SeriesDescription", "ProtocolName", "AcquisitionDate", "AcquisitionDateTime"),
+    *("ReconstructionAlgorithm", "StationName", "ImageComments"),
     *("TemporalPositionIndex", "NominalPercentageOfCardiacPhase", "ContrastBolusAgent"),
     *("PatientID", "PatientPosition", "FrameOfReferenceUID", "StackID", "Manufacturer"),
     "ManufacturerModelName",

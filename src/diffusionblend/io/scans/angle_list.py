@@ -22,6 +22,10 @@ UNIT_WORDS = {
     "degrees": r"(?<![a-z])deg|°",
 }
 """What a heading says of the unit; the first that fits."""
+OTHER_UNITS = re.compile(
+    r"(?<![a-z])(gons?|grads?|gradians?|arc ?min\w*|arc ?sec\w*|turns?|revs?|revolutions?)(?![a-z])"
+)
+"""Units of angles in which lists are not read."""
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 MOST_LINES = 500_000
@@ -69,6 +73,13 @@ def read_angle_list(path: Path | str) -> tuple[np.ndarray, str | None]:
     stated = next(
         (unit for unit, word in UNIT_WORDS.items() if re.search(word, headings.lower())), None
     )
+    other = OTHER_UNITS.search(headings.lower())
+    if stated is None and other is not None:
+        raise InputError(
+            f"The heading of {path} has the unit {other[0]!r}.",
+            f"angles in {', '.join(UNIT_WORDS)}",
+            "the angles in degrees, with a heading such as 'angle_deg'",
+        )
     table = [[float(word) for word in line.words] for line in lines]
     widths = {len(row) for row in table}
     if len(table) == 1 or widths == {1}:
