@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import time
+import weakref
 
 import numpy as np
 import pytest
 
 from command_line import assert_succeeded, working_process
+from diffusionblend.cli.main import _terminate
+from diffusionblend.cli.stopping import Terminated
 from diffusionblend.io.volumes import read_volume
 from diffusionblend.runs.state_file import state_path
 
@@ -49,3 +54,19 @@ def test_the_second_signal_stops_at_once():
         assert request.signal_number == signal.SIGINT
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+class Thing:
+    """Something that a weak reference can be to."""
+
+
+def test_a_signal_within_a_callback_of_a_weak_reference_is_not_lost():
+    """Python prints what such a callback raises, and goes on."""
+    before, things = signal.signal(signal.SIGTERM, _terminate), [Thing()]
+    weakref.finalize(things[0], os.kill, os.getpid(), signal.SIGTERM)
+    try:
+        with pytest.raises(Terminated):
+            things.clear()
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from types import FrameType
 
 from diffusionblend import __version__
 from diffusionblend.cli.allocator import keep_freed_memory
@@ -29,6 +30,8 @@ EXIT_BROKEN_PIPE = 141
 DESCRIPTION = "3D CT volumes from few or limited-angle projections, with a diffusion prior."
 NAME_WIDTH = 20
 LONGEST_REASON = 160
+WEAK_REFERENCES = ("weakref.py", "_weakrefset.py")
+MOMENT_SECONDS = 0.02
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "could not create a p")
 """What torch says, in lower case, where memory is short: of CUDA, of its allocator, of oneDNN."""
 
@@ -238,8 +241,14 @@ def _out_of_memory(error: Exception) -> str | None:
     )
 
 
-def _terminate(number: int, _frame: object) -> None:
-    raise Terminated(number)
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Raise Terminated; a moment later within a weak reference's callback, which swallows it."""
+    while frame is not None and not frame.f_code.co_filename.endswith(WEAK_REFERENCES):
+        frame = frame.f_back
+    if frame is None or not hasattr(signal, "setitimer"):
+        raise Terminated(number)
+    signal.signal(signal.SIGALRM, lambda _, later: _terminate(number, later))
+    signal.setitimer(signal.ITIMER_REAL, MOMENT_SECONDS)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,13 @@ def test_what_is_odd_is_named(tmp_path, text, words):
         assert word in str(caught.value), str(caught.value)
 
 
+def test_times_beside_angles_are_not_the_angles(tmp_path):
+    path = tmp_path / "angles.csv"
+    path.write_text("\n".join(f"{v},{1.7e9 + 0.5 * v}" for v in range(180)))
+    with pytest.raises(InputError, match="which of them are the angles is not clear"):
+        read_angle_list(path)
+
+
 @pytest.mark.parametrize("heading", ["angle (grad)", "theta [gon]", "angle_arcmin", "turns"])
 def test_another_unit_in_the_heading_is_refused(tmp_path, heading):
     path = tmp_path / "angles.csv"

@@ -28,6 +28,8 @@ OTHER_UNITS = re.compile(
 """Units of angles in which lists are not read."""
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+LARGEST = 1e7
+"""Larger numbers, as seconds since 1970, are no angles in any unit."""
 MOST_LINES = 500_000
 ENDLESS_WORD = re.compile(r"[^\s;,]{400}")
 EXPECTED = "one number a view in a text file, or a .npy array of numbers"
@@ -211,7 +213,9 @@ def _column(table: np.ndarray, headings: str) -> np.ndarray | None:
         return None
     if not others:  # every column counts, as angles in steps of one degree do
         return table[:, -1]
-    return table[:, others[0]] if len(others) == 1 and table.shape[1] == 2 else None
+    if len(others) > 1 or table.shape[1] != 2 or np.abs(table[:, others[0]]).max() > LARGEST:
+        return None
+    return table[:, others[0]]
 
 
 def _counts(column: np.ndarray) -> bool:
