@@ -250,6 +250,7 @@ COMPARED = (
     "cgls",
     *TOTAL_VARIATION,
     "diffusionblend++, 5 CG iterations",
+    "diffusionblend++, damping 0.85",
     "diffusionblend++",
 )
 SHORT_SETUPS = ("8 views", "4 views", "90 degrees")
