@@ -91,7 +91,17 @@ def test_times_beside_angles_are_not_the_angles(tmp_path):
         read_angle_list(path)
 
 
-@pytest.mark.parametrize("heading", ["angle (grad)", "theta [gon]", "angle_arcmin", "turns"])
+def test_a_remark_may_speak_of_a_turn(tmp_path):
+    path = tmp_path / "angles.txt"
+    path.write_text("# half a turn\n" + "\n".join(map(str, DEGREES)))
+    found, unit = read_angle_list(path)
+    np.testing.assert_allclose(found, DEGREES)
+    assert unit is None
+
+
+@pytest.mark.parametrize(
+    "heading", ["angle (grad)", "theta [gon]", "angle_arcmin", "theta (turns)"]
+)
 def test_another_unit_in_the_heading_is_refused(tmp_path, heading):
     path = tmp_path / "angles.csv"
     path.write_text(f"{heading}\n" + "\n".join(f"{v / 0.9:.6g}" for v in DEGREES))

@@ -1,7 +1,7 @@
 """The bytes of another process's arrays, copied from its memory into ours by the system (Linux).
 
-That takes a quarter of the time of a file in shared memory, whose pages are small. Where the system
-has no such call, or forbids it (some containers), the arrays travel by such a file.
+That takes a quarter to a half of the time of a file in shared memory, whose pages are small. Where
+the system has no such call, or forbids it (some containers), the arrays travel by such a file.
 """
 
 from __future__ import annotations

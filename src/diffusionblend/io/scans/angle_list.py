@@ -23,9 +23,10 @@ UNIT_WORDS = {
 }
 """What a heading says of the unit; the first that fits."""
 OTHER_UNITS = re.compile(
-    r"(?<![a-z])(gons?|grads?|gradians?|arc ?min\w*|arc ?sec\w*|turns?|revs?|revolutions?)(?![a-z])"
+    r"(?<![a-z])(gons?|grads?|gradians?|arc ?min\w*|arc ?sec\w*)(?![a-z])"
+    r"|[\[(](turns?|revs?|revolutions?)[\])]"
 )
-"""Units of angles in which lists are not read."""
+"""Units of angles in which lists are not read; a remark may speak of a turn."""
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 LARGEST = 1e7
@@ -78,7 +79,7 @@ def read_angle_list(path: Path | str) -> tuple[np.ndarray, str | None]:
     other = OTHER_UNITS.search(headings.lower())
     if stated is None and other is not None:
         raise InputError(
-            f"The heading of {path} has the unit {other[0]!r}.",
+            f"The heading of {path} has the unit {other[0].strip('[()]')!r}.",
             f"angles in {', '.join(UNIT_WORDS)}",
             "the angles in degrees, with a heading such as 'angle_deg'",
         )
