@@ -67,6 +67,35 @@ def test_what_interleaves_is_no_volume_and_can_be_chosen(tmp_path, tag, values, 
     assert volume.grid.spacing_mm[0] == 4
 
 
+@pytest.mark.parametrize("tag", ["XRayTubeCurrent", "ExposureTime", "ScanOptions"])
+def test_what_goes_to_and_fro_from_slice_to_slice_is_no_volume(tmp_path, tag):
+    series(tmp_path / "a", **{tag: ("100", "300")})
+    refused(tmp_path / "a", f"{tag}=", "6 slice(s), 4 mm apart", f"--only {tag}=")
+    which = lambda i: i // 3 % 2  # noqa: E731 - as regulated along the patient
+    _, report = read_dicom_series(series(tmp_path / "b", which, **{tag: ("100", "300")}))
+    assert report.n_slices == 12
+
+
+@pytest.mark.parametrize(
+    ("tag", "of_slice"),
+    [
+        ("InstanceNumber", lambda i: i // 2 + 6 * (i % 2)),
+        ("AcquisitionTime", lambda i: f"10{10 + 5 * (i % 2)}{i:02d}"),
+    ],
+)
+def test_two_passes_over_the_same_places_are_reported(tmp_path, tag, of_slice):
+    def change(i, dataset):
+        setattr(dataset, tag, of_slice(i))
+
+    write_series(tmp_path, HU, change=change)
+    _, report = read_dicom_series(tmp_path)
+    (note,) = report.warnings
+    assert "pass the same places 2 times" in note
+    only = note.partition("--only ")[2].partition(" ")[0]
+    volume, _ = read_dicom_series(tmp_path, only=[only])
+    np.testing.assert_array_equal(volume.values, HU[::2])
+
+
 def test_times_that_go_on_along_a_volume_are_one(tmp_path):
     series(tmp_path, which=lambda i: i // 6, AcquisitionTime=("101500", "101507"))
     volume, _ = read_dicom_series(tmp_path)

@@ -304,6 +304,54 @@ def test_phases_of_frames_are_separated(tmp_path):
     assert_read(tmp_path, "4 mm apart", only=["TemporalPositionIndex=2"], values=HU[1::2])
 
 
+@pytest.mark.parametrize(
+    ("sequence", "name", "pair"),
+    [
+        (
+            "CTImageFrameTypeSequence",
+            "FrameType",
+            (["ORIGINAL", "PRIMARY"], ["DERIVED", "PRIMARY"]),
+        ),
+        ("CTImageFrameTypeSequence", "VolumeBasedCalculationTechnique", ("NONE", "MAX_IP")),
+        ("CTReconstructionSequence", "ConvolutionKernel", ("Br40", "Br64")),
+        ("CTXRayDetailsSequence", "KVP", (80, 140)),
+        ("CTExposureSequence", "XRayTubeCurrentInmA", (100, 300)),
+        ("ContrastBolusUsageSequence", "ContrastBolusAgentAdministered", ("YES", "NO")),
+        ("UnassignedPerFrameConvertedAttributesSequence", "SeriesDescription", ("a", "b")),
+    ],
+)
+def test_kinds_of_frames_that_alternate_are_no_volume(tmp_path, sequence, name, pair):
+    """Also where the image as a whole, or all frames, have one of the two values."""
+
+    def change(i, groups):
+        setattr(groups, sequence, [item(**{name: pair[i % 2]})])
+
+    write_series(tmp_path)
+    enhance(tmp_path, change=change)
+    refused(tmp_path, "3 slice(s), 4 mm apart", "--only ")
+    slice_name = {"FrameType": "ImageType", "XRayTubeCurrentInmA": "XRayTubeCurrent"}.get(
+        name, name
+    )
+    first = "/".join(pair[0]) if isinstance(pair[0], list) else pair[0]
+    only = f"{slice_name}={first}"
+    assert_read(tmp_path, "4 mm apart", only=[only], values=HU[::2])
+
+
+@pytest.mark.parametrize("group", [None, "PixelMeasures", "PixelValueTransformation"])
+def test_tags_outside_the_functional_groups_are_no_frames(tmp_path, group):
+    """By PS3.3 C.7.6.16 they mean nothing; other programs take them where no group has them."""
+    write_series(tmp_path)
+    path = enhance(tmp_path)
+    whole = pydicom.dcmread(path)
+    right = group is not None
+    whole.PixelSpacing, whole.RescaleSlope = ([0.5, 0.75] if right else [1, 1]), 1
+    whole.RescaleIntercept, whole.ImagePositionPatient = (-1024 if right else 0), [0, 0, 0]
+    if right:
+        delattr(whole.SharedFunctionalGroupsSequence[0], f"{group}Sequence")
+    whole.save_as(path)
+    assert_read(tmp_path, "alone, which was taken" if right else "left aside")
+
+
 def test_frames_that_are_no_hu_or_not_described_are_refused(tmp_path):
     def change(i, groups):
         groups.PixelValueTransformationSequence = [
@@ -322,6 +370,14 @@ def test_frames_that_are_no_hu_or_not_described_are_refused(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
     refused(tmp_path / "b", "all.dcm")
+
+
+def test_slices_at_one_place_are_refused_as_such(tmp_path):
+    def change(i, dataset):
+        dataset.ImagePositionPatient, dataset.SliceLocation = [0, 0, 0], 2 * i
+
+    write_series(tmp_path, change=change)
+    refused(tmp_path, "All 6 slices have the ImagePositionPatient 0", "SliceLocation differs")
 
 
 def test_a_frame_that_lacks_its_place_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -49,6 +50,34 @@ ALTERNATING = {
     "ImageComments": "comments",
 }
 """Tags that may differ from slice to slice, but not so that few values alternate along a volume."""
+TO_AND_FRO = {
+    "XRayTubeCurrent": "tube currents",
+    "XRayTubeCurrentInmA": "tube currents",
+    "Exposure": "exposures",
+    "ExposureTime": "exposure times",
+    "CTDIvol": "doses",
+    "SpiralPitchFactor": "pitches",
+    "TableSpeed": "table speeds",
+    "ScanOptions": "kinds of scan",
+    "FocalSpots": "focal spots",
+    "DerivationDescription": "derivations",
+    "ContrastBolusVolume": "volumes of contrast agent",
+    "DeviceSerialNumber": "devices",
+    "SoftwareVersions": "versions of the software",
+    "BodyPartExamined": "parts of the body",
+    "WindowCenter": "display windows",
+}
+"""Tags that a scanner may regulate along a volume, but not to and fro from slice to slice."""
+OFTEN = 0.5
+"""Of the steps from slice to slice, at which a tag that goes to and fro changes."""
+REGULATED = 1.1
+COUNTS = {
+    "InstanceNumber": "numbers",
+    "AcquisitionDateTime": "times of acquisition",
+    "AcquisitionTime": "times of acquisition",
+}
+"""Tags that grow as a scan goes on, so that one which passes the same places again is another."""
+MOST_PASSES, FEWEST_IN_A_PASS = 4, 4
 MOST_ALTERNATING = 4
 FEWEST_SLICES = 3
 """Fewer slices of a kind are strays, which the check of the stack's order reports."""
@@ -90,7 +119,7 @@ def check_one_acquisition(headers: list[Header], folder: Path) -> list[str]:
         times = _tag_that_alternates(headers, heights_mm[order])
     if times is not None:
         raise _several(times, headers, heights_mm[order], [times], folder)
-    return notes
+    return [*notes, *_passes_note(headers, heights_mm[order])]
 
 
 def _heights(headers: list[Header]) -> np.ndarray:
@@ -155,14 +184,80 @@ def _tag_that_alternates(headers: list[Header], heights_mm: np.ndarray) -> str |
         few = 1 < len(values) <= MOST_ALTERNATING and min(values.values()) >= FEWEST_SLICES
         if few and _are_mixed(headers, heights_mm, tag):
             return tag
+    own = [e.keyword for e in headers[0].tags] if headers[0].frame is not None else []
+    for tag in dict.fromkeys((*NOT_MIXED, *TO_AND_FRO, *own)):
+        values = _values(headers, tag, count_missing=True)
+        few = 1 < len(values) <= MOST_ALTERNATING and min(values.values()) >= FEWEST_SLICES
+        often = few and _changes(headers, tag) >= OFTEN * (len(headers) - 1)
+        if often and not _is_regulated(values):
+            return tag
     return None
+
+
+def _changes(headers: list[Header], tag: str) -> int:
+    """At how many steps along the volume a tag changes."""
+    return sum(_value(a, tag) != _value(b, tag) for a, b in pairwise(headers))
+
+
+def _is_regulated(values: Iterable[str]) -> bool:
+    """Whether values are numbers that differ by little, as those of a steady tube do."""
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError:
+        return False
+    return min(numbers) > 0 and max(numbers) < REGULATED * min(numbers)
+
+
+def _passes_note(headers: list[Header], heights_mm: np.ndarray) -> list[str]:
+    """A sentence on slices that, in the order in which they were taken, pass the same places twice.
+
+    headers: by their heights.
+    """
+    for tag, name in COUNTS.items():
+        values = [_value(h, tag) for h in headers]
+        try:
+            counted = np.array([float(v) for v in values])
+        except ValueError:
+            continue
+        if len(np.unique(counted)) < len(counted):
+            continue
+        order = np.argsort(counted)
+        passes = _passes(heights_mm[order])
+        if not 1 < len(passes) <= MOST_PASSES or min(map(len, passes)) < FEWEST_IN_A_PASS:
+            continue
+        ends = [(heights_mm[order][p].min(), heights_mm[order][p].max()) for p in passes]
+        ends.sort()
+        gap = (heights_mm[-1] - heights_mm[0]) / (len(headers) - 1)
+        if all(b[0] - a[1] > -1.5 * gap for a, b in pairwise(ends)):
+            continue
+        first = passes[0]
+        chosen = f"{tag}={values[order[first[0]]]}..{values[order[first[-1]]]}"
+        return [
+            f"In the order of their {tag} ({name}) the slices pass the same places "
+            f"{len(passes)} times, as two acquisitions under one UID do; they were taken for one "
+            f"volume (--only {chosen} takes the first pass)."
+        ]
+    return []
+
+
+def _passes(heights_mm: np.ndarray) -> list[np.ndarray]:
+    """The runs in which heights rise or fall, as indices."""
+    steps = np.sign(np.diff(heights_mm))
+    ends, direction = [], 0.0
+    for i, step in enumerate(steps):
+        if direction and step != direction:
+            ends.append(i + 1)
+            direction = 0.0
+        else:
+            direction = step
+    return np.split(np.arange(len(heights_mm)), ends)
 
 
 def _several(
     tag: str, headers: list[Header], heights_mm: np.ndarray, differing: list[str], folder: Path
 ) -> InputError:
     """The error for slices of more than one volume, by one tag that distinguishes them."""
-    name = {**ALIKE, **NOT_MIXED, **ALTERNATING}[tag]
+    name = {**ALIKE, **NOT_MIXED, **ALTERNATING, **TO_AND_FRO}.get(tag, f"values of {tag}")
     parts = []
     values = list(dict.fromkeys(_value(h, tag) for h in headers))
     for value in values[:MAX_LISTED]:

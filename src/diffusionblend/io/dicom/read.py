@@ -17,9 +17,10 @@ import numpy as np
 
 from diffusionblend.data.sitk import volume_from_image
 from diffusionblend.data.volume import Volume
+from diffusionblend.io.dicom.meaning import check_units
 from diffusionblend.io.dicom.pixels import slice_in_hu
 from diffusionblend.io.dicom.series import find_series
-from diffusionblend.io.dicom.stack import Stack, check_units
+from diffusionblend.io.dicom.stack import Stack
 from diffusionblend.io.dicom.write import MANUFACTURER
 from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.formats.placed import Placed, volume_of

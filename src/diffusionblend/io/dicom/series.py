@@ -11,7 +11,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.dicom.acquisition import check_one_acquisition
-from diffusionblend.io.dicom.enhanced import frames_of
+from diffusionblend.io.dicom.enhanced import frames_of, stray_notes
 from diffusionblend.io.dicom.header import TAGS, Header, check_whole, read_headers
 from diffusionblend.io.dicom.stack import MIN_SLICES, Stack, check_ct_images, sorted_stack
 
@@ -44,8 +44,10 @@ def find_series(
     headers, others = read_headers(folder, on_file)
     n_files = len(headers) + len(others)
     headers, copies = without_copies(headers)
+    multi_frame = {h.path: notes for h in headers if (notes := stray_notes(h))}
     headers = [frame for header in headers for frame in frames_of(header)]
     headers, left_out, notes = pick_series(headers, series_uid, folder)
+    notes += [n for p, h in multi_frame.items() if any(p == f.path for f in headers) for n in h]
     headers = _matching(headers, only, folder)
     check_whole(headers)
     check_ct_images(headers)
@@ -194,7 +196,7 @@ def _matching(headers: list[Header], only: Sequence[str], folder: Path) -> list[
     """The images whose headers have the values asked for. Raises InputError."""
     for condition in only:
         tag, equals, value = condition.partition("=")
-        if not equals or tag not in TAGS:
+        if not equals or (tag not in TAGS and not any(h.text(tag) for h in headers)):
             raise InputError(
                 f"--only is {condition!r}.",
                 "TAG=VALUE with the keyword of a DICOM tag",
@@ -214,8 +216,9 @@ def _has(header: Header, tag: str, value: str) -> bool:
     text = header.text(tag)
     if text == value.strip():
         return True
+    low, dots, high = value.partition("..")
     try:
-        return float(text) == float(value)
+        return float(low) <= float(text) <= float(high if dots else low)
     except ValueError:
         return False
 

@@ -9,6 +9,12 @@ import numpy as np
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import LEAST_MM, MOST_MM
 from diffusionblend.io.dicom.header import Header
+from diffusionblend.io.dicom.meaning import (
+    check_rescale,
+    lossy_warning,
+    material_warning,
+    rescale_warning,
+)
 
 MIN_SLICES = 3
 DUPLICATE_FRACTION = 0.1
@@ -28,14 +34,7 @@ SAME_PIXELS = 1e-4
 FARTHEST_MM = 1e6
 PLACE_TAGS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 """The tags that place a slice in space, and how many numbers each has."""
-RESCALE_TAGS = ("RescaleSlope", "RescaleIntercept")
-"""The tags that tie stored numbers to HU."""
-HU_TYPES = ("", "HU", "HOUNSFIELD", "HOUNSFIELD UNITS", "HU_MOD", "US")
-"""RescaleType of CT numbers: HU where it is missing; US is unspecified, HU_MOD is HU of a kind."""
-DOUBTFUL_TYPES = ("US", "HU_MOD")
 GREY = ("", "MONOCHROME1", "MONOCHROME2")
-MATERIAL_WORDS = ("MATERIAL", "ATOMIC", "DENSITY", "IODINE", "Z_EFF", "ZEFF", "FRACTION")
-"""What the ImageType of a map of materials, which is no CT number, has in one of its values."""
 MAX_GAP_FACTOR = 1.5
 """Slices further apart than so many of their thicknesses leave tissue out."""
 SAME_GAP = 0.1
@@ -85,7 +84,7 @@ def check_ct_images(headers: list[Header]) -> None:
                 "slices of one size",
                 "take the slices of another reconstruction out of the folder",
             )
-    _check_rescale(headers)
+    check_rescale(headers)
     if len(headers) < MIN_SLICES:
         raise InputError(
             f"The series in {first.path.parent} has {len(headers)} slice(s).",
@@ -131,10 +130,10 @@ def sorted_stack(headers: list[Header]) -> Stack:
         sheared_step_mm=sheared_step_mm,
         warnings=(
             *(_tilt_warning(headers[0]) if sheared_step_mm is None else ()),
-            *_rescale_warning(headers),
+            *rescale_warning(headers),
             *_thickness_warning(headers[0], spacing_mm),
-            *_lossy_warning(headers),
-            *_material_warning(headers[0]),
+            *lossy_warning(headers),
+            *material_warning(headers[0]),
         ),
     )
 
@@ -183,48 +182,6 @@ def _check_ct_image(header: Header) -> None:
                 f"{header.path} has no valid {tag}: where the slice lies is unknown.",
                 f"{n} numbers of {tag} in each slice",
                 "another export of the series, or import its NIfTI",
-            )
-
-
-def check_units(headers: tuple[Header, ...]) -> None:
-    """Raises InputError where a header says that the values are no HU, or scales by a table."""
-    for header in headers:
-        unit = header.text("RescaleType")
-        if unit.upper() not in HU_TYPES:
-            raise InputError(
-                f"{header.path} has the RescaleType {unit}: its values are not HU.",
-                "CT numbers in HU (RescaleType HU)",
-                "the series of CT numbers, not a map of iodine, effective atomic number or density",
-            )
-        if header.tags.get("ModalityLUTSequence"):
-            raise InputError(
-                f"{header.path} scales its values by a table (Modality LUT).",
-                "a RescaleSlope and RescaleIntercept",
-                "another export of the series",
-            )
-
-
-def _check_rescale(headers: list[Header]) -> None:
-    """Raises InputError where slices could come out in other units than their neighbours."""
-    for tag in RESCALE_TAGS:
-        has = [bool(header.numbers(tag)) for header in headers]
-        if any(has) and not all(has):
-            lacking = headers[has.index(False)]
-            raise InputError(
-                f"{lacking.path} has no {tag} ({has.count(False)} of {len(headers)} slices have "
-                "none): its values would not be HU, as the others' are.",
-                "it in every slice",
-                "another export of the series",
-            )
-    for header in headers:
-        slope, intercept = (
-            header.number(t, d) for t, d in zip(RESCALE_TAGS, (1.0, 0.0), strict=True)
-        )
-        if slope == 0 or not np.isfinite([slope, intercept]).all():
-            raise InputError(
-                f"{header.path} has the RescaleSlope {slope:g} and RescaleIntercept {intercept:g}.",
-                "finite numbers, and a slope other than 0",
-                "another export of the series",
             )
 
 
@@ -284,6 +241,7 @@ def _regular_spacing(headers: list[Header], heights_mm: np.ndarray) -> float:
     apart = gaps[gaps > SAME_PLACE_MM]  # two reconstructions in one folder double every slice
     usual = float(np.median(apart)) if len(apart) else 0.0
     closest, widest = int(np.argmin(gaps)), int(np.argmax(gaps))
+    _check_places(headers, usual)
     if gaps[closest] <= DUPLICATE_FRACTION * usual:
         raise InputError(
             f"Two slices lie at one place: {_pair(headers, closest)} are {gaps[closest]:.3f} mm "
@@ -326,6 +284,23 @@ def _tilt_warning(header: Header) -> tuple[str, ...]:
     )
 
 
+def _check_places(headers: list[Header], usual_mm: float) -> None:
+    """Raises InputError where all slices lie at one place, whatever their SliceLocation says."""
+    if usual_mm:
+        return
+    locations = {h.number("SliceLocation") for h in headers}
+    slices = " Their SliceLocation differs, but it has no defined zero or direction." * (
+        len(locations) > 1
+    )
+    raise InputError(
+        f"All {len(headers)} slices have the ImagePositionPatient "
+        f"{headers[0].text('ImagePositionPatient')}.{slices}",
+        "the place of each slice",
+        "another export of the series: an anonymiser or a converter has set them alike; or its "
+        "NIfTI",
+    )
+
+
 def _check_one_spacing(headers: list[Header], gaps: np.ndarray) -> None:
     """Raises InputError where slices follow one another at one distance, then at another."""
     same = np.abs(np.diff(gaps)) <= SAME_GAP * np.minimum(gaps[:-1], gaps[1:])
@@ -343,27 +318,6 @@ def _check_one_spacing(headers: list[Header], gaps: np.ndarray) -> None:
     )
 
 
-def _rescale_warning(headers: list[Header]) -> tuple[str, ...]:
-    """Warnings where no slice states what its numbers mean, or slices state different things."""
-    notes = []
-    units = dict.fromkeys(h.text("RescaleType").upper() for h in headers)
-    notes += [
-        f"The RescaleType is {unit}, which need not be HU; the values were taken for HU."
-        for unit in units
-        if unit in DOUBTFUL_TYPES
-    ]
-    if not headers[0].numbers("RescaleIntercept"):
-        lacking = [tag for tag in RESCALE_TAGS if not headers[0].numbers(tag)]
-        notes.append(f"No slice has {' and '.join(lacking)}: its numbers are taken to be HU.")
-    pairs = dict.fromkeys(tuple(h.number(tag) for tag in RESCALE_TAGS) for h in headers)
-    if len(pairs) > 1:
-        notes.append(
-            f"The slices are rescaled by {len(pairs)} different slopes and intercepts; each "
-            "slice's own were applied."
-        )
-    return tuple(notes)
-
-
 def _thickness_warning(header: Header, spacing_mm: float) -> tuple[str, ...]:
     """A warning where tissue between the slices was not measured."""
     thickness = header.number("SliceThickness", 0.0)
@@ -375,25 +329,9 @@ def _thickness_warning(header: Header, spacing_mm: float) -> tuple[str, ...]:
     )
 
 
-def _material_warning(header: Header) -> tuple[str, ...]:
-    """A warning of slabs of extremes, and of a map of materials that does not say in what unit."""
-    kind = header.text("ImageType")
-    if {"MIP", "MINIP", "MIN_IP", "MAX_IP"} & set(kind.upper().split("/")):
-        return (f"The ImageType is {kind}: the values are extremes of slabs, no tissue's own HU.",)
-    if header.text("RescaleType") or not any(word in kind.upper() for word in MATERIAL_WORDS):
-        return ()
-    return (f"The ImageType is {kind} and there is no RescaleType: the values need not be HU.",)
-
-
-def _lossy_warning(headers: list[Header]) -> tuple[str, ...]:
-    lossy = any(h.text("LossyImageCompression") == "01" for h in headers)
-    note = "The series was compressed with loss: its HU are not those that were measured."
-    return (note,) if lossy else ()
-
-
 def _is_upright(header: Header) -> bool:
-    axes = np.abs(header.numbers("ImageOrientationPatient"))
-    return bool(np.isin(np.round(axes, 3), (0.0, 1.0)).all())
+    axes = np.round(np.abs(header.numbers("ImageOrientationPatient")), 3)
+    return bool(np.isin(axes, (0.0, 1.0)).all())
 
 
 def _pair(headers: list[Header], i: int) -> str:
