@@ -36,7 +36,7 @@ def main(
     views: int = 8,
     diameter_mm: float = 12.0,
     steps: int = 50,
-    prior: str = "chest-128",
+    prior: str = "chest",
 ) -> float:
     """The share of the nodule's contrast that comes back, 1 where all of it does."""
     without = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)

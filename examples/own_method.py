@@ -40,7 +40,7 @@ class Strides(EstimateMethod):
 
 
 def main(
-    size: int = 128, slices: int = 24, views: int = 8, steps: int = 20, prior: str = "chest-128"
+    size: int = 128, slices: int = 24, views: int = 8, steps: int = 20, prior: str = "chest"
 ) -> float:
     """PSNR of the volume in dB."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=360.0 / size)

@@ -13,7 +13,7 @@ FIELD_MM = 360.0
 
 
 def main(
-    size: int = 128, slices: int = 32, views: int = 8, steps: int = 20, prior: str = "chest-128"
+    size: int = 128, slices: int = 32, views: int = 8, steps: int = 20, prior: str = "chest"
 ) -> dict[str, float]:
     """PSNR of the volume (dB) by method; size must be that of the prior."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)

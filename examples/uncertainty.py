@@ -14,7 +14,7 @@ FIELD_MM = 360.0
 
 
 def main(
-    size: int = 128, slices: int = 24, samples: int = 4, steps: int = 20, prior: str = "chest-128"
+    size: int = 128, slices: int = 24, samples: int = 4, steps: int = 20, prior: str = "chest"
 ) -> dict[str, float]:
     """PSNR of the mean and of the first sample (dB), and how often the truth lies within 2 sd."""
     chest = db.synthetic_chest(7, shape=(slices, size, size), in_plane_mm=FIELD_MM / size)

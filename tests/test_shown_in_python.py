@@ -30,7 +30,7 @@ def test_reprs_are_a_line_that_says_what_it_is():
     result = db.reconstruct(SCAN, "fbp", device="cpu")
     evaluation = db.evaluate(result.volume, VOLUME)
     said = {
-        repr(db.load_prior("chest-128")): ("Prior(chest-128)", "joint", "128 pixels"),
+        repr(db.load_prior("chest")): ("Prior(chest)", "joint", "any"),
         repr(random_prior()): ("made in memory",),
         repr(evaluation): (f"{evaluation.volume_psnr_db:.2f} dB", "HU"),
         repr(SCAN): ("ParallelBeam",),

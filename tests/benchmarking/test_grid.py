@@ -19,7 +19,7 @@ views = [8, 4]
 arc_degrees = 90
 photons = ["none", 1e5]
 seeds = [3, 5]
-priors = ["chest-128", "mine"]
+priors = ["chest", "mine"]
 tune_on = "train.nii.gz"
 
 [[setup]]
@@ -65,7 +65,7 @@ def test_a_file_is_the_grid_that_python_would_make(tmp_path: Path) -> None:
     assert many.method.steps == 50 and many.given == {"consistency", "cg_iterations", "steps"}
     assert tv.method == AdmmTv() and tv.label == "admm-tv" and tv.seeds == (0,)
     assert grid.seeds_of(few) == (3, 5) and grid.seeds_of(tv) == (0,)
-    assert grid.priors == ("chest-128", str(tmp_path / "mine"))  # a folder beside the file
+    assert grid.priors == ("chest", str(tmp_path / "mine"))  # a folder beside the file
     assert grid.tune_on == tmp_path / "train.nii.gz"
     assert (grid.scans[0].file, grid.scans[0].name) == (tmp_path / "scan.h5", "scan")
 

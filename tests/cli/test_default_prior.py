@@ -13,6 +13,7 @@ from diffusionblend.priors.prior import sha256_of_weights
 from diffusionblend.priors.store import find_prior
 from diffusionblend.runs.record import read_run_record, run_record_path
 from diffusionblend.simulation import simulate
+from tiny_network import ship_for_one_size
 
 
 def scan_of(size):
@@ -48,7 +49,7 @@ def test_the_start_from_half_the_pixels_can_be_left_out(cli, tmp_path):
     scan, output = tmp_path / "scan.h5", tmp_path / "a.nii.gz"
     write_projections(scan_of(256), scan)
     command = ("reconstruct", scan, "-o", output, "--steps", 1, "--device", "cpu")
-    refused = cli(*command, "--init", "noise", "--coarse-prior", "chest-128")
+    refused = cli(*command, "--init", "noise", "--coarse-prior", "chest")
     assert_refused(refused, "init is 'noise'", "--init coarse")
     result = cli(*command, "--init", "noise")
     assert_succeeded(result)
@@ -57,10 +58,10 @@ def test_the_start_from_half_the_pixels_can_be_left_out(cli, tmp_path):
 
 
 def test_a_size_that_the_shipped_prior_does_not_serve_is_reported(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr("diffusionblend.priors.store.DEFAULT_ORDER", ("chest-128",))
+    ship_for_one_size(tmp_path, monkeypatch)
     write_projections(scan_of(64), tmp_path / "scan.h5")
     result = cli("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "a.nii.gz", "--steps", 1)
     assert_succeeded(result)
     assert (
-        "on the prior's grid, 128 x 128" in result.out and "interpolated to 64 x 64" in result.out
+        "on the prior's grid, 16 x 16" in result.out and "interpolated to 64 x 64" in result.out
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from diffusionblend.priors.prior import Prior
 from diffusionblend.priors.resolve import PriorLike
 from diffusionblend.priors.store import find_prior
 from small_scan import scan, small_volume
-from tiny_network import TINY, random_prior
+from tiny_network import TINY, random_prior, ship_for_one_size
 
 GONE = "cuda:7"
 """A device that no test machine has."""
@@ -54,16 +55,21 @@ def test_a_prior_for_every_pixel_size_is_its_own_coarse_partner_however_it_is_gi
     assert set(alone) == {"prior"}
 
 
-def test_a_shipped_prior_out_of_reach_is_refused_by_its_own_name() -> None:
+def test_a_shipped_prior_out_of_reach_is_refused_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not as a coarse prior of the wrong size, which nobody asked for."""
-    volume = small_volume((3, 24, 24))
-    with pytest.raises(InputError, match="chest-128 is for slices of 128 x 128") as caught:
-        reconstruct(scan(volume), prior="chest-128", device="cpu")
+    name, volume = ship_for_one_size(tmp_path, monkeypatch, 128), small_volume((3, 24, 24))
+    with pytest.raises(InputError, match="one-size is for slices of 128 x 128") as caught:
+        reconstruct(scan(volume), prior=name, device="cpu")
     assert "coarse" not in str(caught.value)
 
 
-def test_a_prior_for_one_size_has_no_partner() -> None:
-    for prior, pixels in ((random_prior(), 16), ("chest-128", 128), ("chest-128", 256)):
+def test_a_prior_for_one_size_has_no_partner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = ship_for_one_size(tmp_path, monkeypatch)
+    for prior, pixels in ((random_prior(), 16), (name, 16), (name, 32)):
         grid = Grid(shape=(3, pixels, pixels), spacing_mm=(2.0, 1.5, 1.5))
         priors = DiffusionBlendPP().load_priors({"prior": prior}, grid=grid, device="cpu")
         assert set(priors) == {"prior"}

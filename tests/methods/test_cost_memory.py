@@ -25,7 +25,7 @@ from diffusionblend.methods.cost import planned_bytes
 from diffusionblend.runs.record import peak_memory_mb
 
 name, (slices, size, views) = sys.argv[1], map(int, sys.argv[2:])
-prior = load_prior("chest-128") if name == "diffusionblend++" else None
+prior = load_prior("chest") if name == "diffusionblend++" else None
 method = make_method(name, **({"steps": 1} if prior else {"iterations": 1}))
 grid = Grid(shape=(slices, size, size), spacing_mm=(2.0, 1.0, 1.0))
 geometry = ParallelBeam.fitting(grid, views)

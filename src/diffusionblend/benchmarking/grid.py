@@ -8,7 +8,7 @@ A grid is a TOML file:
     photons = ["none", 1e5]       # an unattenuated detector pixel; none: noiseless
     oversample = [1, 2]           # pixels of the simulation are so much finer; 1: the same
     seeds = 3                     # or a list of seeds; of methods that draw noise
-    priors = ["chest-128"]
+    priors = ["chest"]
 
     [[setup]]                     # any other scan
     views = 20

@@ -35,7 +35,7 @@ _OTHERS: dict[str, Entry] = {
     "priors": Entry(
         "priors:Priors",
         "List the priors of the package, or describe one.",
-        ("diffusionblend priors", "diffusionblend priors chest-128"),
+        ("diffusionblend priors", "diffusionblend priors chest"),
     ),
     "doctor": Entry(
         "doctor:Doctor",

@@ -15,7 +15,7 @@ from diffusionblend.methods.cost import plan_reconstruction
 from diffusionblend.priors import store
 from diffusionblend.priors.prior import Prior
 from small_scan import scan, small_volume
-from tiny_network import TINY, random_prior
+from tiny_network import TINY, random_prior, ship_for_one_size
 
 TOLD = replace(TINY, length_codes=4, refine=6)
 PIXEL_MM, SLICE_MM = 2.5, 4.0
@@ -110,10 +110,11 @@ def test_a_prior_named_first_is_what_every_scan_takes(
     monkeypatch.setattr(store, "shipped_priors", lambda: shipped)
     projections = scan(small_volume((3, 24, 20)))
     method = DiffusionBlendPP(steps=2)
-    monkeypatch.setattr(store, "DEFAULT_ORDER", ("chest-128",))
-    with pytest.raises(InputError, match="chest-128 is for slices of 128 x 128"):
+    first_of_all = store.DEFAULT_ORDER
+    ship_for_one_size(tmp_path, monkeypatch, 128)
+    with pytest.raises(InputError, match="one-size is for slices of 128 x 128"):
         reconstruct(projections, method, device="cpu")
-    monkeypatch.setattr(store, "DEFAULT_ORDER", ("chest", *store.DEFAULT_ORDER))
+    monkeypatch.setattr(store, "DEFAULT_ORDER", first_of_all)
     for pixels in (20, 128, 256):
         grid = small_volume((3, pixels, pixels)).grid
         found = method.load_priors({}, grid=grid, device="cpu")
