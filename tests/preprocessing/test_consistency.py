@@ -10,7 +10,15 @@ from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam
 from diffusionblend.preprocessing.prepare import prepare_scan
 from diffusionblend.preprocessing.settings import PrepareSettings
-from field_scans import DISTANCES, FULL, HALF, fan_lines, parallel_lines
+from field_scans import (
+    DISCS,
+    DISTANCES,
+    FULL,
+    HALF,
+    fan_lines,
+    parallel_lines,
+    spheres_from_source,
+)
 
 ANGLES = HALF[::3]
 LINES = parallel_lines(ANGLES)
@@ -46,14 +54,38 @@ def test_columns_in_another_unit(column_mm):
 @pytest.mark.parametrize(
     ("lines", "angles"),
     [
-        (LINES, 2 * ANGLES),  # half a turn, said to be a whole one
-        (parallel_lines(FULL[::2]), np.linspace(0, np.pi, 120, endpoint=False)),
         (LINES, (ANGLES + np.pi / 2) % np.pi - np.pi / 2),
         (LINES, np.random.default_rng(0).permutation(ANGLES)),
     ],
 )
 def test_angles_of_other_views(lines, angles):
     assert "centre of mass leaves the sine" in notes_of(lines, angles, centre_column=60.3)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_arcs_that_the_last_view_contradicts(noise):
+    whole, some = parallel_lines(FULL[::2]), np.random.default_rng(0)
+    for lines, angles, words in (
+        (whole, FULL[::2] / 2, "to cover 360 degrees, and their angles cover 180"),
+        (LINES, 2 * ANGLES, "mirrored: the 60 views seem to cover 180 degrees"),
+    ):
+        noisy = lines + some.normal(0, noise, lines.shape).astype(np.float32)
+        with pytest.raises(InputError, match=words):
+            prepared(noisy, angles, centre_column=60.3)
+        assert words in notes_of(noisy, angles, centre_column=60.3, geometry="parallel")
+
+
+@pytest.mark.parametrize("of_cone", [False, True])
+def test_a_point_source_whose_distances_are_not_given(of_cone):
+    """Opposite rays of a fan are no opposite views; read as parallel its discs are 0.0162."""
+    lines = fan_lines(FULL, 128, 60.3)
+    if of_cone:
+        spheres = tuple((x, y, 0, radius, mu) for x, y, radius, mu in DISCS)
+        lines = spheres_from_source(FULL, np.arange(128) - 60.3, np.arange(9) - 4, spheres)
+    noisy = lines + np.random.default_rng(0).normal(0, 0.01, lines.shape).astype(np.float32)
+    with pytest.raises(InputError, match=r"(?s)not those of a parallel.*source_to"):
+        prepared(noisy, FULL)
+    assert "not those of a parallel beam" in notes_of(noisy, FULL, geometry="parallel")
 
 
 def test_silence_where_angles_are_right():

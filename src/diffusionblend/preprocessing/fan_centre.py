@@ -48,7 +48,7 @@ def find_centre_from_source(scan: RawScan, lines: np.ndarray, *, of_plane: bool)
     step = scan.column_mm / scan.source_to_detector_mm
     factor = max(1, n_columns // COARSE_COLUMNS)
     column = _coarse(rows, scan.angles_rad, step, factor)
-    mismatch = _Mismatch(rows, scan.angles_rad, step)
+    mismatch = Mismatch(rows, scan.angles_rad, step)
     reaches = [2.0 * factor, *(r for r in (factor / 2,) if r > 1), 1.0, 1.0]
     for reach in reaches:
         column = None if column is None else _fitted(mismatch, column, reach)
@@ -63,13 +63,13 @@ def _coarse(rows: np.ndarray, angles_rad: np.ndarray, step: float, factor: int) 
     n_taken = n_columns // factor
     taken = rows[..., : n_taken * factor].reshape(n_views, n_rows, n_taken, factor).mean(axis=3)
     tried = np.arange(math.ceil(NEAREST_END * n_taken), math.floor((1 - NEAREST_END) * n_taken))
-    values = _Mismatch(taken, angles_rad, step * factor).of(tried.astype(float))
+    values = Mismatch(taken, angles_rad, step * factor).of(tried.astype(float))
     if not np.isfinite(values).any() or np.nanmin(values) > CLEARLY_BEST * np.nanmedian(values):
         return None
     return float(tried[np.nanargmin(values)]) * factor + (factor - 1) / 2
 
 
-def _fitted(mismatch: _Mismatch, column: float, reach: float) -> float | None:
+def _fitted(mismatch: Mismatch, column: float, reach: float) -> float | None:
     """Where a parabola through the mismatches near a column is least, None where it is not near."""
     near = np.arange(-reach, reach + reach / STEPS / 2, reach / STEPS)
     width = min(column, mismatch.last_column - column) - reach
@@ -99,7 +99,7 @@ def _fullest(lines: np.ndarray) -> np.ndarray:
     return lines[:, np.sort(np.argsort(held)[-MOST_ROWS:])]
 
 
-class _Mismatch:
+class Mismatch:
     """How far rays and their opposites differ, for a column of the axis.
 
     rows: (view, row, column). angles_rad: of every view. step: of a column, over the detector's

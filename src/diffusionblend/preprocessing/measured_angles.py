@@ -51,16 +51,15 @@ def offset_note(lines: np.ndarray, geometry: ParallelBeam | FanBeam | ConeBeam) 
 
 def _both_ends(lines: np.ndarray, angles_rad: np.ndarray, axis_column: float | None) -> str | None:
     """Whether the last view is the first one again, though its angle is a step short of that."""
-    steps = np.diff(angles_rad)
-    step = float(np.median(steps)) if len(steps) else 0.0
-    if len(lines) < FEWEST_EVEN or np.abs(steps - step).max() > UNEVEN_STEPS * abs(step):
+    step = even_step(angles_rad)
+    if step is None:
         return None
-    for arc, again in ((2 * math.pi, lines[-1]), (math.pi, _mirrored(lines[-1], axis_column))):
+    for arc, again in ((2 * math.pi, lines[-1]), (math.pi, mirrored(lines[-1], axis_column))):
         covered = len(lines) * abs(step)
         if again is None or abs(covered - arc) > abs(step) / 2:
             continue
-        neighbours = _apart(lines[0], lines[1])
-        if _apart(lines[0], again) < AS_GOOD_AS_SAME * neighbours:
+        neighbours = views_apart(lines[0], lines[1])
+        if views_apart(lines[0], again) < AS_GOOD_AS_SAME * neighbours:
             n_views, degrees = len(lines), round(math.degrees(arc))
             return (
                 f"the last view {'mirrors' if arc < 4 else 'is'} the first, so that the {n_views} "
@@ -71,7 +70,15 @@ def _both_ends(lines: np.ndarray, angles_rad: np.ndarray, axis_column: float | N
     return None
 
 
-def _apart(view: np.ndarray, other: np.ndarray) -> float:
+def even_step(angles_rad: np.ndarray) -> float | None:
+    """The step of angles that are equally spaced; None of others, and of few."""
+    steps = np.diff(angles_rad)
+    step = float(np.median(steps)) if len(steps) else 0.0
+    few = len(angles_rad) < FEWEST_EVEN
+    return None if few or np.abs(steps - step).max() > UNEVEN_STEPS * abs(step) else step
+
+
+def views_apart(view: np.ndarray, other: np.ndarray) -> float:
     """How far two views (row, column) differ, smoothed, where both are known."""
     width = max(1, view.shape[1] // SMOOTHED)
     sums = np.cumsum(np.pad(view - other, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
@@ -79,7 +86,7 @@ def _apart(view: np.ndarray, other: np.ndarray) -> float:
     return float(np.sqrt(np.square(means).mean()))
 
 
-def _mirrored(view: np.ndarray, axis_column: float | None) -> np.ndarray | None:
+def mirrored(view: np.ndarray, axis_column: float | None) -> np.ndarray | None:
     """A view (row, column) as seen from the other side; 0, as air, where it was not measured."""
     if axis_column is None:
         return None

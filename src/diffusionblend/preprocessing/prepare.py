@@ -38,6 +38,7 @@ from diffusionblend.preprocessing.lean import lean_note
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
 from diffusionblend.preprocessing.panels import TOLD, panel_scan
+from diffusionblend.preprocessing.parallel_beam import check_parallel
 from diffusionblend.preprocessing.plausibility import (
     check_axis,
     check_order,
@@ -144,6 +145,8 @@ def _placed(
         volume_of = helix_scan if isinstance(scan.geometry, Helix) else panel_scan
         return *volume_of(scan, settings), None
     centre_column, centre = _centre(scan, kind, lines, settings, correction)
+    if kind == "parallel" and not settings.axis_tilt_degrees:
+        _check_beam(lines, scan, centre_column, settings, correction)
     geometry = circle_geometry(scan, kind, centre_column)
     if not settings.axis_tilt_degrees:
         correction.notes += angle_notes(lines, scan.angles_rad, axis_column(geometry))
@@ -174,6 +177,22 @@ def _check_axes(lines: np.ndarray, settings: PrepareSettings, correction: Correc
             if settings.centre_column is None:
                 raise
             correction.notes.append(error.got)
+
+
+def _check_beam(
+    lines: np.ndarray,
+    scan: RawScan,
+    column: float,
+    settings: PrepareSettings,
+    correction: Correction,
+) -> None:
+    """Raises InputError for what is no parallel beam; only reported where one was asked for."""
+    try:
+        correction.notes += check_parallel(lines, scan.angles_rad, column)
+    except InputError as error:
+        if settings.geometry == "auto":
+            raise
+        correction.notes.append(error.got)
 
 
 def _with_stated(scan: RawScan, settings: PrepareSettings) -> RawScan:

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.scans.frame_names import in_order, sorted_by_kind
+from diffusionblend.io.scans.frame_names import in_order, order_notes, sorted_by_kind
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.scans.registry import read_raw_scan
 from field_scans import HALF, check_discs, counts_of, fan_lines, parallel_lines, prepared
@@ -27,11 +27,28 @@ ARC = {"arc_degrees": 180}
         ["x_-5deg_01", "x_-4deg_02", "x_5deg_20"],
         ["s1-001", "s1-002", "s2-001"],
         ["v0.25", "v0.5", "v1.125", "v10"],
+        ["20241105_093015_0001", "20241105_093012_0002", "20241105_093020_0003"],
+        ["20241106_000001_0001", "20241105_235959_0002", "20241106_000003_0003"],
+        ["0001_9_59_59", "0002_10_0_1", "0003_9_0_3"],
+        ["1699172415.25_s3_7", "1699172411.5_s3_8", "1699172499.125_s3_9"],
+        ["e0.5_1", "e0.4_2", "e0.5_3", "e0.4_4"],
+        ["093017_0001", "093015_0002", "093016_0003"],
+        ["p0001_a270", "p0002_a180", "p0003_a090", "p0004_a000"],
     ],
 )
 def test_order_by_numbers(names):
     paths = [Path(f"{name}.tif") for name in names]
     assert in_order(paths[::-1]) == paths
+
+
+def test_the_number_that_counts_views_is_reported():
+    """As 20241105_093015_0001.tif, where the time is that of writing and does not rise."""
+    times = [93015, 93012, 93020, 93018]
+    paths = [Path(f"20241105_0{t}_{i:04d}.tif") for i, t in enumerate(times)]
+    (note,) = order_notes(paths)
+    assert "number 3 of their names (0000" in note and "number 2 (093015)" in note
+    assert not order_notes([Path(f"{t}_{i}.tif") for i, t in enumerate(sorted(times))])
+    assert not order_notes([Path(f"run{i // 3}_{i % 3}.tif") for i in range(6)])
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
@@ -14,6 +17,10 @@ from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
 FLAT_WORDS = ("flat", "white", "open", "bright", "gain", "ff", "ob", "ref", "blank", "empty", "air")
 DARK_WORDS = ("dark", "df", "dc", "di", "offset")
 """A word of a file's name that begins so (two letters: that is so) marks flats and darks."""
+LONG_NUMBER = 1e7
+FEWEST_COUNTED, MOST_GAPS = 3, 1.0
+"""Fewer files are in the order of all their numbers, and so are those of which as many are missing
+as there are."""
 FEW = 10
 """Files of one pattern from which on another one among them, of a tenth as many, is odd."""
 
@@ -64,7 +71,73 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
     if _are_hexadecimal(found):
         return sorted(found, key=lambda p: p.stem.lower())
     signs = _signed_places(found)
-    return sorted(found, key=lambda p: (_key(p.name, signs), p.name))
+    place = counting_number(found)
+    first = {p: () if place is None else (_numbers(p.name, signs)[place],) for p in found}
+    return sorted(found, key=lambda p: (first[p], _key(p.name, signs), p.name))
+
+
+def counting_number(paths: Sequence[Path]) -> int | None:
+    """Which number of the names, by its place, counts the files; None where all are compared.
+
+    It is the number that no two files share and of which fewest are missing between the least and
+    the greatest; a time or an angle before it may go up and down, but not with it.
+    """
+    if len(paths) < FEWEST_COUNTED or len({_words(p) for p in paths}) != 1:
+        return None
+    signs = _signed_places(paths)
+    rows = [_numbers(p.name, signs) for p in paths]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    varying = [i for i, column in enumerate(columns) if len(set(column)) > 1]
+    counting = [i for i in varying if len(set(columns[i])) == len(paths)]
+    if len(varying) < 2 or not counting:
+        return None
+    by_rows = sorted(range(len(rows)), key=lambda k: rows[k])
+    place = min(counting, key=lambda i: (_gaps(columns[i]), _are_times(columns[i]), i))
+    if _gaps(columns[place]) > MOST_GAPS * len(paths):
+        return None
+    rising = [columns[place][k] for k in by_rows]
+    return None if rising == sorted(rising) else place
+
+
+def order_notes(paths: Sequence[Path]) -> list[str]:
+    """A sentence where several numbers of the names could count the frames, in other orders."""
+    if len(paths) < FEWEST_COUNTED or len({_words(p) for p in paths}) != 1:
+        return []
+    signs = _signed_places(paths)
+    columns = list(zip(*(_numbers(p.name, signs) for p in paths), strict=True))
+    rising = [c for c in columns if len(set(c)) == len(paths) and list(c) == sorted(c)]
+    others = [c for c in columns if len(set(c)) == len(paths) and list(c) != sorted(c)]
+    if not others or not rising:
+        return []
+    place, other = columns.index(rising[0]), columns.index(others[0])
+    numbers = NUMBER.findall(paths[0].name)
+    return [
+        f"the frames are in the order of number {place + 1} of their names ({numbers[place]} in "
+        f"{paths[0].name}); number {other + 1} ({numbers[other]}) has another order"
+    ]
+
+
+def _are_times(numbers: Sequence[float]) -> bool:
+    """Whether all numbers can be a time of day, a date or seconds of an epoch."""
+    return all(n >= LONG_NUMBER or _is_time_of_day(n) for n in numbers) and max(numbers) >= 1e4
+
+
+def _is_time_of_day(number: float) -> bool:
+    """Whether a number reads hhmmss."""
+    minutes, seconds = divmod(int(number), 100)
+    return seconds < 60 and minutes % 100 < 60 and minutes < 2400
+
+
+def _gaps(numbers: Sequence[float]) -> float:
+    """How many numbers are missing between the least and the greatest, in their usual step."""
+    ordered = sorted(numbers)
+    step = Counter(round(b - a, 6) for a, b in pairwise(ordered)).most_common(1)[0][0]
+    return math.inf if step <= 0 else round((ordered[-1] - ordered[0]) / step) + 1 - len(numbers)
+
+
+def _numbers(name: str, signs: frozenset[int]) -> tuple[float, ...]:
+    """The numbers of a name, with their signs."""
+    return tuple(n for n in _key(name, signs) if isinstance(n, float))
 
 
 def check_views(
@@ -106,9 +179,10 @@ def _check_numbers(views: Sequence[Path], others: Sequence[Path]) -> None:
     if len(views) < FEW or len({len(n) for n in numbers}) != 1 or not numbers[0]:
         return
     varying = [i for i in range(len(numbers[0])) if len({n[i] for n in numbers}) > 1]
-    if len(varying) != 1:
+    if not varying:
         return
-    counted = [int(n[varying[0]]) for n in numbers]
+    gaps = [_gaps([int(n[i]) for n in numbers]) for i in varying]
+    counted = [int(n[varying[int(np.argmin(gaps))]]) for n in numbers]
     taken = {int(n) for p in others for n in re.findall(r"\d+", p.stem)}
     steps = Counter(b - a for a, b in pairwise(counted))
     step, how_often = steps.most_common(1)[0]

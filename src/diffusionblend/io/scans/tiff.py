@@ -17,6 +17,7 @@ from diffusionblend.io.scans.frame_names import (
     in_order,
     is_dark,
     is_flat,
+    order_notes,
     sorted_by_kind,
     tiff_files,
 )
@@ -88,7 +89,7 @@ def read_tiff_projections(source: Path | str, options: ReadOptions) -> RawScan:
         flats=flats,
         darks=darks,
         facts=facts,
-        notes=tuple(frames.notes),
+        notes=(*order_notes(paths), *frames.notes),
         **options.window.place(*frames.shape),
     )
 
