@@ -6,6 +6,7 @@ one folder, below.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -119,6 +120,30 @@ def test_the_second_run_in_a_folder_is_refused(cli, arguments, tmp_path, command
     assert f"is in use by another {'training' if command == 'train' else command}" in result.err
     assert f"process {os.getpid()}" in result.err
     assert_succeeded(cli(*arguments(command, tmp_path)))
+
+
+HELD = {
+    "import": ".a.nii.gz.lock",
+    **dict.fromkeys(("simulate", "projections import"), ".a.h5.lock"),
+    **dict.fromkeys(("evaluate", "view"), ".a.html.lock"),
+    **dict.fromkeys(("run", "demo"), "a/.report.html.lock"),
+    **dict.fromkeys(("export", "export tiff"), ".series.lock"),
+    "sample": ".a.npz.lock",
+    "reconstruct": ".a.nii.lock",
+}
+"""Where the lock of each command's output is."""
+
+
+@pytest.mark.parametrize("command", HELD)
+def test_the_second_run_with_an_output_is_refused_at_once(cli, arguments, tmp_path, command):
+    disk = tmp_path / "disk"
+    lock = disk / HELD[command]
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = cli(*arguments(command, disk), "--force")
+    assert result.code == 1 and "is being written by another run" in result.err, result
+    assert [p for p in disk.rglob("*") if p.is_file()] == [lock]
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -14,7 +14,7 @@ from dicom_series import write_series
 from diffusionblend.cli.run_input import found_beside, kind_of
 from diffusionblend.io.projections import read_projections, write_projections
 from diffusionblend.io.scans.options import ReadOptions
-from diffusionblend.io.volumes import read_volume
+from diffusionblend.io.volumes import read_volume, write_volume
 from diffusionblend.methods.api import reconstruct
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.runs.record import run_record_path
@@ -114,6 +114,15 @@ def test_projections_are_reconstructed_as_they_are(cli, tmp_path):
     assert_succeeded(result)
     assert names_in(out) == {"volume.nii.gz", "fbp.nii.gz", "picture.png", "report.html"}
     assert "method cgls: as asked" in result.out and "--method admm-tv" in result.out
+
+
+def test_another_volume_is_refused_before_the_first_look(cli, tmp_path):
+    write_projections(scan(small_volume(), 6), tmp_path / "scan.h5")
+    out = tmp_path / "out"
+    write_volume(small_volume(), out / "volume.nii.gz")
+    result = cli("run", tmp_path / "scan.h5", "-o", out, "--method", "admm-tv")
+    assert_refused(result, "volume.nii.gz exists already", "--force")
+    assert [p.name for p in out.iterdir()] == ["volume.nii.gz"]
 
 
 def test_bad_input_is_refused_before_anything_is_written(cli, tmp_path, chest_file):

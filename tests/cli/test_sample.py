@@ -79,4 +79,5 @@ def test_bad_names_are_refused(cli, tmp_path):
     assert_refused(cli("sample", "chst", "-o", out), "chst", "did you mean chest")
     assert_refused(cli("sample", "tooth", "-o", out), "public set", "--check")
     assert_refused(cli("sample", "scan", "-o", out), "cannot be written as a.nii.gz")
+    assert_refused(cli("sample", "chest", "-o", tmp_path / "out" / "a"), ".nii.gz")
     assert_nothing_in(tmp_path / "out")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import time
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from command_line import assert_succeeded, working_process
-from diffusionblend.cli.main import _terminate
-from diffusionblend.cli.stopping import Terminated
+from diffusionblend.cli.common import check_output_and_record, recorded, write_text
+from diffusionblend.cli.stopping import Terminated, signals_raised
+from diffusionblend.io.locks import release_outputs
 from diffusionblend.io.volumes import read_volume
+from diffusionblend.runs.record import RunRecord
 from diffusionblend.runs.state_file import state_path
 
 STEPS = 200
@@ -57,16 +61,71 @@ def test_the_second_signal_stops_at_once():
 
 
 class Thing:
-    """Something that a weak reference can be to."""
+    """Something that a weak reference can be to, or that ends by a signal."""
+
+    number: int | None = None
+
+    def __del__(self) -> None:
+        if self.number is not None:
+            signal.raise_signal(self.number)
 
 
-def test_a_signal_within_a_callback_of_a_weak_reference_is_not_lost():
-    """Python prints what such a callback raises, and goes on."""
-    before, things = signal.signal(signal.SIGTERM, _terminate), [Thing()]
-    weakref.finalize(things[0], os.kill, os.getpid(), signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
+)
+@pytest.mark.parametrize("where", ["callback", "destructor"])
+def test_a_signal_that_python_drops_is_raised_later(number, raised, where):
+    """Python prints what a callback of a weak reference or a destructor raises, and goes on."""
+    things = [Thing()]
+    if where == "callback":
+        weakref.finalize(things[0], signal.raise_signal, number)
+    else:
+        things[0].number = number
+    with pytest.raises(raised), signals_raised():
+        things.clear()
+        time.sleep(5)
+
+
+WRITING = ("io/atomic.py", "io/locks.py", "runs/unfinished.py", "cli/common.py", "contextlib.py")
+
+
+def written_until(moment: int, output: Path) -> int:
+    """Write an output with its record, SIGTERM at the moment-th line of what does so; the lines."""
+    lines = 0
+
+    def on_line(frame, event, _):
+        nonlocal lines
+        if event == "call" and not frame.f_code.co_filename.endswith(WRITING):
+            return None
+        lines += event == "line"
+        if event == "line" and lines == moment:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return on_line
+
     try:
-        with pytest.raises(Terminated):
-            things.clear()
-            time.sleep(5)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        with signals_raised():
+            try:
+                sys.settrace(on_line)
+                check_output_and_record(output, force=False)
+                with recorded(RunRecord(command="import", settings={}), output):
+                    write_text(output, "whole", force=False)
+            finally:
+                sys.settrace(None)
+                release_outputs()
+    except Terminated:
+        pass
+    return lines
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # unclosed files
+def test_a_signal_at_any_moment_of_writing_leaves_a_whole_output_or_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffusionblend.cli.stopping.MOMENT_SECONDS", 1e-4)
+    n_lines, whole = written_until(0, tmp_path / "new" / "a.txt"), set()
+    assert n_lines > 100
+    for moment in range(1, n_lines, 43):
+        output = tmp_path / str(moment) / "new" / "a.txt"
+        written_until(moment, output)
+        left = {p.name for p in output.parent.rglob("*")} if output.parent.exists() else set()
+        assert left in (set(), {"a.txt", "a.txt.run.json"}), moment
+        whole.add(bool(left))
+    assert whole == {True, False}

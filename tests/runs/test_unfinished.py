@@ -70,12 +70,31 @@ def test_a_block_that_writes_nothing_leaves_no_mark(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]
 
 
-def test_a_record_that_cannot_be_written_leaves_the_mark(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_written_takes_the_output_with_it(tmp_path: Path) -> None:
     output = tmp_path / "a.nii.gz"
     with pytest.raises(OSError, match="full"), unfinished([output]):
         output.write_text("whole")
         raise OSError("full")
-    assert len(list(tmp_path.iterdir())) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_record_of_an_older_output_goes_with_what_replaced_it(tmp_path: Path) -> None:
+    output = tmp_path / "a.nii.gz"
+    output.write_text("older")
+    RunRecord(command="import", settings={}).write(run_record_path(output))
+    killed_behind([output])  # with --force
+    remove_unfinished(output)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_the_same_name_beside_the_record_stays(tmp_path: Path) -> None:
+    page, output = tmp_path / "pages" / "a.html", tmp_path / "figures" / "a.json"
+    for folder in (page.parent, output.parent):
+        folder.mkdir()
+    killed_behind([page, output])
+    (output.parent / "a.html").write_text("mine")
+    remove_unfinished(output)
+    assert [p.name for p in output.parent.iterdir()] == ["a.html"]
 
 
 def test_a_finished_output_stays(tmp_path: Path) -> None:

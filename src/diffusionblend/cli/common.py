@@ -13,7 +13,13 @@ from diffusionblend.cli.progress import PATIENCE_SECONDS, Advance, progress
 from diffusionblend.data.printable import printable
 from diffusionblend.devices import choose_device as choose_device
 from diffusionblend.errors import InputError
-from diffusionblend.io.atomic import atomic_output, check_outputs_absent
+from diffusionblend.io.atomic import (
+    atomic_output,
+    check_outputs_absent,
+    check_writable,
+    file_suffix,
+)
+from diffusionblend.io.locks import hold_output
 from diffusionblend.ranks import rank_and_count
 from diffusionblend.runs.record import RunRecord, run_record_path
 from diffusionblend.runs.unfinished import remove_unfinished, unfinished
@@ -40,18 +46,30 @@ def parsed_shard(shard: str) -> tuple[int, int]:
     raise InputError(f"--shard is {shard!r}.", "I/N with I from 0 to N - 1", "--shard 0/4")
 
 
-def check_output_and_record(output: Path, force: bool) -> None:
+def check_output_and_record(output: Path, force: bool, *, hold: bool = True) -> None:
     """Refuse, before any work, an output or a run record beside it that exists without `force`.
 
-    What a killed run left of this output is removed first.
+    hold: keep other runs from the output until the command ends, and refuse one that another run
+    is about to write. What a killed run left of this output is removed first.
     """
-    remove_unfinished(output)
+    prepare_output(output, hold=hold)
     check_outputs_absent([output, run_record_path(output)], force)
+
+
+def prepare_output(output: Path, *, hold: bool = True) -> None:
+    """Hold an output for this command, and remove what a killed run left of it.
+
+    Of several processes of one run the first holds it. Raises InputError, OutputWriteError.
+    """
+    check_writable(output)
+    if hold and rank_and_count()[0] == 0:
+        hold_output(output)
+    remove_unfinished(output)
 
 
 def check_suffix(path: Path, what: str, suffixes: tuple[str, ...]) -> None:
     """Raises InputError unless `path` ends in one of the suffixes; call it before long work."""
-    if path.suffix.lower() not in suffixes:
+    if file_suffix(path) not in suffixes:
         raise InputError(
             f"{what} cannot be written as {path.name}.",
             f"a name that ends in {' or '.join(suffixes)}",

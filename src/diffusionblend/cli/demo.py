@@ -17,6 +17,7 @@ from diffusionblend.cli.common import (
     add_input,
     check_seed,
     choose_device,
+    prepare_output,
     recorded,
     say,
 )
@@ -34,7 +35,6 @@ from diffusionblend.runs.record import (
     plain_value,
     run_record_path,
 )
-from diffusionblend.runs.unfinished import remove_unfinished
 from diffusionblend.simulation import PAPER_PHOTONS
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Demo:
             raise InputError(f"Asked for {self.views} views.", "at least one", "--views 8")
         paths = self._outputs()
         if not self.dry_run:
-            remove_unfinished(paths["report"])
+            prepare_output(paths["report"])
             if self.output == DEFAULT_OUTPUT and not self.force and _is_done(paths["report"]):
                 replace(self, output=_next_free(self.output)).run()
                 return

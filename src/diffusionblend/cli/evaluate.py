@@ -16,6 +16,7 @@ from diffusionblend.cli.common import (
     check_output_and_record,
     check_outputs_are_no_inputs,
     check_suffix,
+    prepare_output,
     recorded,
     say,
     timed_part,
@@ -135,8 +136,10 @@ class Evaluate:
             from diffusionblend.report.figures import check_figure_suffix
 
             check_figure_suffix(self.figure)
+        for output in outputs:
+            prepare_output(output)
         if outputs:
-            check_output_and_record(outputs[0], self.force)
+            check_output_and_record(outputs[-1], self.force)
         check_outputs_absent(outputs, self.force)
         return outputs
 

@@ -8,12 +8,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from diffusionblend.cli.common import Output, recorded, say
+from diffusionblend.cli.common import Output, prepare_output, recorded, say
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_folder_output, check_outputs_absent
 from diffusionblend.runs.record import RunRecord, run_record_path
-from diffusionblend.runs.unfinished import remove_unfinished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class Export:
         from diffusionblend.io.volumes import read_volume, summary
 
         is_dicom = self.format == "dicom"
-        remove_unfinished(self.output)
+        prepare_output(self.output)
         if self._is_pages:
             check_outputs_absent([self.output], self.force)
         else:

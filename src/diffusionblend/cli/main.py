@@ -13,25 +13,23 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from types import FrameType
 
 from diffusionblend import __version__
 from diffusionblend.cli.allocator import keep_freed_memory
 from diffusionblend.cli.commands import COMMANDS, first_words, subcommands_of
 from diffusionblend.cli.recorded import Command
-from diffusionblend.cli.stopping import EXIT_INTERRUPTED, Stopped, Terminated, ending_signals
+from diffusionblend.cli.stopping import EXIT_INTERRUPTED, Stopped, Terminated, signals_raised
 from diffusionblend.cli.streams import Tolerant, open_closed_streams
 from diffusionblend.cli.usage import UsageError
 from diffusionblend.data.printable import printable
 from diffusionblend.errors import InputError, did_you_mean, on_the_command_line
+from diffusionblend.io.locks import release_outputs
 
 EXIT_BROKEN_PIPE = 141
 """128 and SIGPIPE, which not all systems have."""
 DESCRIPTION = "3D CT volumes from few or limited-angle projections, with a diffusion prior."
 NAME_WIDTH = 20
 LONGEST_REASON = 160
-WEAK_REFERENCES = ("weakref.py", "_weakrefset.py")
-MOMENT_SECONDS = 0.02
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "could not create a p")
 """What torch says, in lower case, where memory is short: of CUDA, of its allocator, of oneDNN."""
 
@@ -68,7 +66,15 @@ def run(arguments: Sequence[str]) -> int:
     Their code is 2.
     """
     _print_any_name()
-    previous = {number: signal.signal(number, _terminate) for number in ending_signals()}
+    with signals_raised():
+        try:
+            return _run(arguments)
+        finally:
+            release_outputs()
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Do what the arguments ask for; the exit code, with a message where it is not 0."""
     command: Command | str | None = None
     try:
         with warnings.catch_warnings():
@@ -102,9 +108,6 @@ def run(arguments: Sequence[str]) -> int:
             raise
         _print_error(message)
         return InputError.exit_code
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     return 0
 
 
@@ -239,16 +242,6 @@ def _out_of_memory(error: Exception) -> str | None:
         "Expected: what fits into it, see --dry-run\n"
         "Try: a smaller --batch-blocks or --batch-size, fewer slices, or end other programs"
     )
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """Raise Terminated; a moment later within a weak reference's callback, which swallows it."""
-    while frame is not None and not frame.f_code.co_filename.endswith(WEAK_REFERENCES):
-        frame = frame.f_back
-    if frame is None or not hasattr(signal, "setitimer"):
-        raise Terminated(number)
-    signal.signal(signal.SIGALRM, lambda _, later: _terminate(number, later))
-    signal.setitimer(signal.ITIMER_REAL, MOMENT_SECONDS)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from diffusionblend.cli.common import (
 from diffusionblend.cli.early import check_early
 from diffusionblend.data.printable import printable
 from diffusionblend.errors import InputError
+from diffusionblend.io.locks import hold_output
 from diffusionblend.methods.api import check_can_sample, make_method
 from diffusionblend.methods.base import Method
 from diffusionblend.ranks import leave_ranks, rank_and_count
@@ -135,7 +136,7 @@ class Reconstruct:
             )
         else:
             remove_samples_behind(self.output)
-            check_output_and_record(self.output, self.force)
+            check_output_and_record(self.output, self.force, hold=not self.dry_run)
             check_early(self)
             from diffusionblend.cli.scan_run import ScanRun  # which imports torch
 
@@ -205,6 +206,7 @@ class Reconstruct:
 
     def _remove_without_record(self, output: Path) -> None:
         """Remove a volume that a run was killed behind: the record alone says that it is whole."""
+        hold_output(output)  # by every process, each of which has scans of its own
         remove_unfinished(output)
         if output.is_file() and not run_record_path(output).exists():
             say(f"note: {output} has no record of its run; it is made anew", every_rank=True)

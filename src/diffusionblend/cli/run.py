@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from diffusionblend.cli.common import Device, Output, check_seed, choose_device, say, timed_part
+from diffusionblend.cli.common import (
+    Device,
+    Output,
+    check_output_and_record,
+    check_seed,
+    choose_device,
+    prepare_output,
+    say,
+    timed_part,
+)
 from diffusionblend.cli.results import PICTURE, REPORT, show_results
 from diffusionblend.cli.run_input import Kind, found_beside, is_done, kind_of, lacks_column_mm
 from diffusionblend.errors import InputError
@@ -23,10 +32,10 @@ from diffusionblend.methods.api import DEFAULT_METHOD, make_method
 from diffusionblend.preprocessing.settings import PrepareSettings
 from diffusionblend.priors.store import find_prior
 from diffusionblend.runs.record import RunRecord
-from diffusionblend.runs.unfinished import remove_unfinished
 from diffusionblend.simulation import PAPER_ELECTRONIC_COUNTS, PAPER_PHOTONS
 
 if TYPE_CHECKING:
+    from diffusionblend.cli.reconstruct import Reconstruct
     from diffusionblend.cli.recorded import Command
     from diffusionblend.methods.advice import Advice
 
@@ -88,7 +97,7 @@ class Run:
         kind = kind_of(self.source)
         self._check_options(kind)
         on_gpu = choose_device(self.device) != "cpu"
-        remove_unfinished(self._path(REPORT))
+        prepare_output(self._path(REPORT))
         check_outputs_absent([self._path(n) for n in (PICTURE, REPORT)], self.force)
         say(f"{self.source}: {kind}")
         scan_file = self.source
@@ -98,11 +107,16 @@ class Run:
             scan_file = self._imported()
         chosen, others = self._decide(scan_file, on_gpu)
         files = {"reference": self._path(REFERENCE)} if kind == "CT" else {}
+        advice = [(self._path(VOLUME), chosen)]
         if chosen.method != FBP:
-            files[FBP] = self._path(FIRST_LOOK)
-            self._reconstruct(scan_file, replace(chosen, method=FBP, settings={}), files[FBP])
-        files[chosen.method] = self._path(VOLUME)
-        self._reconstruct(scan_file, chosen, files[chosen.method])
+            first = replace(chosen, method=FBP, settings={})
+            advice.insert(0, (self._path(FIRST_LOOK), first))
+        commands = [self._reconstruction(scan_file, each, path) for path, each in advice]
+        for command in commands:
+            self._check_absent("reconstruct", command)
+        for command in commands:
+            self._do("reconstruct", command)
+            files[command.method.name] = command.output
         record = RunRecord(command="run", settings=asdict(self), seed=self.seed)
         show_results(record, files, scan_file, self.output, force=self.force)
         self._say_what_next(scan_file, others, kind)
@@ -142,13 +156,21 @@ class Run:
     def _path(self, name: str) -> Path:
         return self.output / name
 
+    def _is_done(self, name: str, command: Command) -> bool:
+        """Whether the output of a command is there from the same command on the same inputs."""
+        return not self.force and is_done(name, command, command.output)  # type: ignore[attr-defined]
+
+    def _check_absent(self, name: str, command: Command) -> None:
+        """Raise OutputExistsError for another output in the place of the command's."""
+        if not self._is_done(name, command):
+            check_output_and_record(command.output, self.force)  # type: ignore[attr-defined]
+
     def _do(self, name: str, command: Command) -> None:
         """Run a command, unless its output is there from the same command on the same inputs."""
-        output = command.output  # type: ignore[attr-defined]
-        if not self.force and is_done(name, command, output):
-            say(f"{output} is there already")
-            return
-        command.run()
+        if self._is_done(name, command):
+            say(f"{command.output} is there already")  # type: ignore[attr-defined]
+        else:
+            command.run()
 
     def _scan_of_ct(self, on_gpu: bool) -> Path:
         """Import a CT and simulate its scan: the projections file."""
@@ -226,12 +248,12 @@ class Run:
         say(f"method {best.method}: {best.why}")
         return best, tuple(others)
 
-    def _reconstruct(self, scan_file: Path, chosen: Advice, output: Path) -> None:
-        """Reconstruct by a method. Raises InputError, but for a geometry without FBP."""
+    def _reconstruction(self, scan_file: Path, chosen: Advice, output: Path) -> Reconstruct:
+        """The command that reconstructs by a method."""
         from diffusionblend.cli.reconstruct import Reconstruct
 
         method = make_method(chosen.method, **chosen.settings).with_seed(self.seed)
-        one = Reconstruct(
+        return Reconstruct(
             projections=scan_file,
             output=output,
             method=method,
@@ -240,7 +262,6 @@ class Run:
             output_unit="hu" if chosen.unit == "HU" else "1/mm",
             force=self.force,
         )
-        self._do("reconstruct", one)
 
     def _say_what_next(self, scan_file: Path, others: tuple[Advice, ...], kind: Kind) -> None:
         """Where the results are, and the commands that come next."""

@@ -17,7 +17,7 @@ from diffusionblend.cli.common import (
     say,
 )
 from diffusionblend.errors import InputError, did_you_mean
-from diffusionblend.io.atomic import sha256_of
+from diffusionblend.io.atomic import file_suffix, sha256_of
 from diffusionblend.runs.record import RunRecord
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Sample:
         """Make a sample and write it with its record."""
         file, what = SAMPLES[name]
         output = Path(file) if self.output is None else self.output
-        check_suffix(output, f"The sample {name}", (Path(file).suffix,))
+        check_suffix(output, f"The sample {name}", (file_suffix(file),))
         check_output_and_record(output, self.force)
         record = RunRecord(
             command="sample", settings=asdict(self) | {"output": str(output)}, seed=self.seed

@@ -128,7 +128,7 @@ def atomic_output(path: Path | str, *, force: bool = False) -> Iterator[Path]:
 def temporary_path(path: Path, kind: str = PARTIAL) -> Path:
     """A hidden name beside `path` that names the output, the machine and the process."""
     owner = f"{machine_mark()}-{os.getpid()}-{secrets.token_hex(6)}"
-    return path.with_name(f".{_output_mark(path)}.{owner}.{kind}{file_suffix(path)}")
+    return path.with_name(f".{output_mark(path)}.{owner}.{kind}{file_suffix(path)}")
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -149,7 +149,7 @@ def _remove_leftovers(path: Path) -> None:
 
 def leftovers_of(path: Path) -> list[tuple[Path, str]]:
     """What killed processes of this machine left beside `path`, and of which kind it is."""
-    mark = re.escape(f".{_output_mark(path)}.{machine_mark()}-")
+    mark = re.escape(f".{output_mark(path)}.{machine_mark()}-")
     end = re.escape(file_suffix(path))
     pattern = re.compile(rf"{mark}(\d{{1,9}})-[0-9a-f]{{12}}\.({PARTIAL}|{REPLACED}){end}")
     try:
@@ -160,8 +160,8 @@ def leftovers_of(path: Path) -> list[tuple[Path, str]]:
     return [(path.with_name(m[0]), m[2]) for m in found if is_dead(int(m[1]))]
 
 
-def _output_mark(path: Path) -> str:
-    """The output's name as its temporary files carry it: its hash where it is long."""
+def output_mark(path: Path) -> str:
+    """The output's name as its temporary and lock files carry it: its hash where it is long."""
     name = path.name.encode(errors="surrogateescape")
     return path.name if len(name) <= MAX_NAME_BYTES // 2 else hashlib.sha256(name).hexdigest()
 

@@ -1,6 +1,6 @@
-"""Locks, so that two runs do not write one thing: of a file for a moment, of a folder for a run.
+"""Locks, so that two runs do not write one thing: of a file for a moment, of an output for a run.
 
-They are advisory, by `flock` where there is one; a folder's lock file also names the process and
+They are advisory, by `flock` where there is one; an output's lock file also names the process and
 machine that hold it, for the message and for disks on which `flock` does not reach other machines.
 """
 
@@ -11,13 +11,13 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import IO
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.atomic import is_dead, machine_mark, write_error
+from diffusionblend.io.atomic import is_dead, machine_mark, output_mark, write_error
 
 LOCK_FILE = ".lock"
 RENEW_SECONDS, STALE_SECONDS = 60.0, 300.0
@@ -50,32 +50,76 @@ def folder_locked(folder: Path | str, what: str) -> Iterator[None]:
     once it is no longer renewed. Raises InputError where another run holds the folder, and
     OutputWriteError where none can be kept there.
     """
-    path = Path(folder) / LOCK_FILE
+    with _held(Path(folder) / LOCK_FILE, folder, f"is in use by another {what}"):
+        yield
+
+
+_outputs: dict[Path, ExitStack] = {}
+"""The locks of the outputs of the command that this process runs."""
+
+
+def hold_output(output: Path | str) -> None:
+    """Hold an output, a file or a folder, by a lock file beside it until the command ends.
+
+    As `folder_locked`; one that this process holds already stays held.
+    """
+    path = Path(output).absolute()
+    if path in _outputs:
+        return
+    with ExitStack() as stack:
+        for parent in reversed(path.parents):
+            if not parent.exists():
+                stack.callback(_remove_empty, parent)
+        lock = path.with_name(f".{output_mark(path)}{LOCK_FILE}")
+        stack.enter_context(_held(lock, output, "is being written by another run"))
+        _outputs[path] = stack.pop_all()
+
+
+def release_outputs() -> None:
+    """Let go of all outputs that this process holds."""
+    while _outputs:
+        _outputs.popitem()[1].close()
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+@contextmanager
+def _held(path: Path, name: Path | str, state: str) -> Iterator[None]:
+    """Hold the lock file at `path` for what has a name. state: why it is not to be had."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _opened(path)
     except OSError as error:
-        raise write_error(error, path) or error from error
+        raise write_error(error, Path(name)) or error from error
     with file:
         if not _is_free(file):
             raise InputError(
-                f"{folder} is in use by another {what}{_owner(file)}.",
-                "one run in a folder at a time",
-                f"wait until it ends, or another output folder; remove {path} where it was killed",
+                f"{name} {state}{_owner(file)}.",
+                "one run at a time",
+                f"wait until it ends, or another output; remove {path} where it was killed",
             )
-        file.seek(0)
-        file.truncate()
-        owner = {"pid": os.getpid(), "host": platform.node(), "machine": machine_mark()}
-        file.write(json.dumps(owner))
-        file.flush()
         ended = Event()
-        Thread(target=_renew, args=(path, ended), daemon=True).start()
         try:
+            _sign(file.fileno(), Path(name))
+            Thread(target=_renew, args=(path, ended), daemon=True).start()
             yield
         finally:
             ended.set()
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _sign(descriptor: int, output: Path) -> None:
+    """Write who holds a lock. Raises OutputWriteError."""
+    owner = {"pid": os.getpid(), "host": platform.node(), "machine": machine_mark()}
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+    except OSError as error:
+        raise write_error(error, output) or error from error
 
 
 def _opened(path: Path) -> IO[str]:

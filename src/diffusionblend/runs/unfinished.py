@@ -25,55 +25,69 @@ OUTPUTS = "unfinished_outputs"
 def unfinished(outputs: Sequence[Path]) -> Iterator[None]:
     """Mark outputs as unfinished until the block, which writes them and their record, has ended.
 
-    The record is that of the last of them. The mark stays where the block has written an output and
-    fails before its record. Raises OutputWriteError.
+    The record is that of the last of them. Where the block fails, by a signal too, what it has
+    written goes with the mark: an output is whole with its record, or absent. Raises
+    OutputWriteError.
     """
     record = run_record_path(outputs[-1])
     mark = temporary_path(record)
-    before = {path.name: _stamp(path) for path in outputs}
+    before = {path: _stamp(path) for path in (*outputs, record)}
+    is_ours = True
     try:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(json.dumps({OUTPUTS: before}), encoding="utf-8")
-    except OSError as error:
+        _write_mark(mark, before, record)
+        yield
+        is_ours = False
+    except OutputExistsError:  # another process has made it meanwhile
+        is_ours = False
+        raise
+    finally:
+        if is_ours:
+            _remove_changed(record, before)
         with suppress(OSError):
             mark.unlink()
+
+
+def _write_mark(mark: Path, before: dict[Path, str | None], record: Path) -> None:
+    """The mark names the outputs in the record's folder; those elsewhere are not found by it."""
+    home = record.absolute().parent
+    beside = {p.name: stamp for p, stamp in before.items() if p.absolute().parent == home}
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(json.dumps({OUTPUTS: beside}), encoding="utf-8")
+    except OSError as error:
         failure = write_error(error, record, mark)
         if failure is None:
             raise
         raise failure from error
-    has_ended = False
-    try:
-        yield
-        has_ended = True
-    except OutputExistsError:  # another process has made it meanwhile
-        has_ended = True
-        raise
-    finally:
-        if has_ended or all(_stamp(path) == before[path.name] for path in outputs):
-            with suppress(OSError):
-                mark.unlink()
 
 
 def remove_unfinished(output: Path) -> None:
-    """Remove what a killed process wrote of `output`: it has no record, and a mark of ours.
+    """Remove what a killed process wrote of `output`: it has a mark of ours, and no new record.
 
     What was there before that process, and is there still, stays.
     """
     record = run_record_path(output)
-    if record.exists():
-        return
     for mark, _ in leftovers_of(record):
-        for name, before in _marked(mark).items():
-            path = output.with_name(name)
-            if _stamp(path) in (None, before):
-                continue
-            with suppress(OSError):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+        before = {record.with_name(name): stamp for name, stamp in _marked(mark).items()}
+        _remove_changed(record, before)
         with suppress(OSError):
             mark.unlink()
+
+
+def _remove_changed(record: Path, before: dict[Path, str | None]) -> None:
+    """Remove the outputs that are not as before, unless their record was written after them.
+
+    An older record, which is not of what was written, goes with them.
+    """
+    if _stamp(record) not in (None, before.get(record)):
+        return
+    changed = [p for p in before if p != record and _stamp(p) not in (None, before[p])]
+    for path in [*changed, record] if changed else []:
+        with suppress(OSError):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _stamp(path: Path) -> str | None:
