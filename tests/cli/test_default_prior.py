@@ -62,6 +62,4 @@ def test_a_size_that_the_shipped_prior_does_not_serve_is_reported(cli, tmp_path,
     write_projections(scan_of(64), tmp_path / "scan.h5")
     result = cli("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "a.nii.gz", "--steps", 1)
     assert_succeeded(result)
-    assert (
-        "on the prior's grid, 16 x 16" in result.out and "interpolated to 64 x 64" in result.out
-    )
+    assert "on the prior's grid, 16 x 16" in result.out and "interpolated to 64 x 64" in result.out

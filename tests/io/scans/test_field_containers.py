@@ -245,6 +245,61 @@ def test_nexus_with_its_angles_among_the_transformations(tmp_path):
     check(read_raw_scan(path), flats=5)
 
 
+def with_frames_own(path, name, values, unit=None):
+    with h5py.File(path, "a") as file:
+        entry = file["entry1/tomo_entry"]
+        entry[name] = values
+        if unit is not None:
+            entry[name].attrs["units"] = unit
+    return path
+
+
+@pytest.mark.parametrize("name", ["control/data", "instrument/detector/count_time"])
+def test_a_beam_that_its_monitor_followed(tmp_path, name):
+    """Flats before, views of a beam that fell to less than half, which the monitor counted."""
+    beam = np.concatenate([np.full(8, 100.0), np.linspace(95, 40, 90)])
+    open_beam, darks = np.full((5, 3, 128), 20000.0), np.full((3, 3, 128), 100.0)
+    views = 20000 * np.exp(-parallel_lines(VIEWS, rows=3))
+    strong = np.concatenate([darks, 100 + open_beam, 100 + views])
+    weak = 100 + (strong - 100) * (beam / 100)[:, None, None]
+    path = with_frames_own(write_nexus(tmp_path / "a.nxs", weak, KEY, "mm", 1.0), name, beam)
+    done = prepared(path, {})
+    assert any("varies by" in n and "divided by it" in n for n in done.correction.notes)
+    check_discs(done)
+    already = with_frames_own(write_nexus(tmp_path / "b.nxs", strong, KEY, "mm", 1.0), name, beam)
+    done = prepared(already, {})
+    assert any("do not follow" in note for note in done.correction.notes)
+    check_discs(done)
+    steady = with_frames_own(write_nexus(tmp_path / "c.nxs", ALL, KEY), name, np.full(98, 7.0))
+    check(read_raw_scan(steady), flats=5)
+    assert not read_raw_scan(steady).notes
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sample/x_translation", "sample/y_translation", "instrument/detector/x_translation",
+     "sample/transformations/height"],
+)  # fmt: skip
+def test_a_sample_that_moves_over_the_views(tmp_path, name):
+    """Flats are often taken with the sample moved out, which is no motion of the views."""
+
+    def scan(file, moved, unit="mm"):
+        path = write_nexus(tmp_path / file, ALL, KEY, "mm", 1.0)
+        where = np.where(KEY == 0, 0.0, 50.0)
+        where[8:] = moved * np.linspace(0, 1, 90)
+        with_frames_own(path, name, where, unit)
+        with h5py.File(path, "a") as opened:
+            opened[f"entry1/tomo_entry/{name}"].attrs["transformation_type"] = "translation"
+        return path
+
+    refused(scan("a.nxs", 5.0), f"{name} vary by 5 mm, 5 pixels", "vectors")
+    (note,) = read_raw_scan(scan("b.nxs", 1000.0, "um")).notes
+    assert "varies by 1 pixels" in note
+    (note,) = read_raw_scan(scan("c.nxs", 5.0, None)).notes
+    assert "varies by 5 (no unit)" in note
+    assert not read_raw_scan(scan("d.nxs", 0.2)).notes
+
+
 # ---- flat-corrected frames, a lying axis
 
 

@@ -16,6 +16,7 @@ from diffusionblend.io.scans.hdf5 import (
     text_attribute,
 )
 from diffusionblend.io.scans.lengths import mm_per_unit
+from diffusionblend.io.scans.nexus_beam import to_one_beam, translation_notes
 from diffusionblend.io.scans.options import (
     DARK_KEY,
     FLAT_KEY,
@@ -76,8 +77,14 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
             notes.append(f"{path.name} has no image key: all its frames are taken as views")
         notes += _flip_notes(entry)
         rows, columns = options.window.of_detector(*data.shape[1:])
-        frames = {k: data[i, rows, columns] for k, i in _taken(kinds, options).items() if len(i)}
+        taken = {key: numbers for key, numbers in _taken(kinds, options).items() if len(numbers)}
+        frames = {k: data[i, rows, columns] for k, i in taken.items()}
+        frames, beam_notes = to_one_beam(frames, taken, entry, len(data), options)
         sizes = _pixel_sizes(entry, notes)
+        notes += beam_notes
+        if options.vectors is None:
+            views = kinds[PROJECTION_KEY]
+            notes += translation_notes(entry, views, len(data), sizes.get("column_mm"))
         return RawScan(
             data=frames[PROJECTION_KEY],
             values=options.values or "counts",
