@@ -105,6 +105,11 @@ def test_volumes_that_cannot_be_compared_are_refused(cli, tmp_path, chest_file):
     write_volume(type(chest)(chest.values[:7], chest.grid.with_slices(7)), thin)
     result = cli("evaluate", thin, "--reference", chest_file, "-o", out)
     assert_refused(result, "(7, 16, 16) and (8, 16, 16)")
+    dense = tmp_path / "dense.nii.gz"
+    write_volume(chest.with_values(0.02 * (1 + chest.values / 1000)), dense)
+    for pair in ((dense, chest_file), (chest_file, dense)):
+        result = cli("evaluate", pair[0], "--reference", pair[1], "-o", out)
+        assert_refused(result, "dense.nii.gz is not in HU", "chest.nii.gz is in HU")
     values = chest.values.copy()
     values[0, 0, 0] = np.nan
     write_volume(chest.with_values(values), tmp_path / "nan.nrrd")

@@ -67,6 +67,14 @@ def test_stored_numbers_with_noise_below_0_are_reported():
     assert "stored numbers" in doubts(raw, "a")[0]
 
 
+@pytest.mark.parametrize("noise_hu", [0.0, 20.0])
+@pytest.mark.parametrize("lowest", [None, -1024])
+def test_hu_times_ten_are_reported(noise_hu, lowest):
+    hu = 10 * scan(noise_hu)
+    hu = hu if lowest is None else np.maximum(hu, lowest)
+    assert "multiplied, as by 10" in " ".join(doubts(volume_of(hu), "a"))
+
+
 @pytest.mark.parametrize("window", [(-160, 240), (-450, 1050), (-1000, 400)])
 def test_a_volume_clipped_to_a_window_is_reported(window):
     assert "clipped" in " ".join(doubts(volume_of(scan().clip(*window)), "a"))

@@ -88,6 +88,17 @@ def test_a_beam_that_becomes_weaker_during_the_scan():
     assert "both ends of the detector read up to 0.2" in told and "air_columns" in told
 
 
+@pytest.mark.parametrize("offset", [100, 2000])
+def test_flats_without_the_darks(offset):
+    """0.5 % of the open beam is below what a changed beam is reported from."""
+    lines = parallel_lines(HALF[::3], rows=16)
+    frames = counts_of(lines, dark=offset)
+    told = f"darks ({offset}) seem to have been taken off the flats"
+    assert told not in notes(scan_of(lines, **frames))
+    frames["flats"] = frames["flats"] - np.uint16(offset)
+    assert told in notes(scan_of(lines, **frames))
+
+
 def test_the_short_side_of_a_half_acquisition_is_no_air():
     lines = parallel_lines(FULL, 64, 15.0)
     assert not edge_notes(lines, short_side=0)

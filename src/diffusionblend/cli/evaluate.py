@@ -191,16 +191,20 @@ class Evaluate:
     def _check_units(self, volume: Volume, reference: Volume) -> None:
         """Raises InputError for units that differ, or that are no HU."""
         units = unit_of(volume.values), unit_of(reference.values)
-        if units[1] == "HU" or units[0] == "HU":
-            check_hu(reference, self.reference)
         if units[0] != units[1]:
-            largest = float(np.abs(volume.values).max())
+            paths = self.reconstruction, self.reference
+            of_mu, of_hu = paths if units[1] == "HU" else paths[::-1]
+            found = volume if units[1] == "HU" else reference
             raise InputError(
-                f"{self.reconstruction} is not in HU: no value is beyond {largest:.3g}, as "
-                "attenuation in 1/mm is; the reference is in HU.",
+                f"{of_mu} is not in HU: no value is beyond {np.abs(found.values).max():.3g}, as "
+                f"attenuation in 1/mm is; {of_hu} is in HU.",
                 "both in HU, or both in 1/mm",
-                "reconstruct with --output-unit hu",
+                "reconstruct with --output-unit hu"
+                if units[1] == "HU"
+                else "reconstruct with --output-unit 1/mm, or a reference in HU",
             )
+        if units[1] == "HU":
+            check_hu(reference, self.reference)
 
     def _print(self, evaluation: Evaluation, calibration: Calibration | None) -> None:
         from rich.console import Console

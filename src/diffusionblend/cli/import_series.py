@@ -130,7 +130,7 @@ class Import:
             volume = read_volume(self.source, on_note=notes.append)
         if self.voxel_mm is not None:
             volume = Volume(volume.values, replace(volume.grid, spacing_mm=self.voxel_mm))
-            notes = [note for note in notes if "has no spacing" not in note]
+            notes = [note for note in notes if "has no spacing_mm" not in note]
         record.results["notes"] = notes
         return volume
 

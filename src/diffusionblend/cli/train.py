@@ -128,6 +128,7 @@ class Train:
         initial = None if self.initial_prior is None else load_prior(self.initial_prior)
         self._print_estimate(processes)
         if self.dry_run:
+            self._try_volumes()
             return
         record = RunRecord(
             command="train", settings=asdict(self), seed=self.settings.seed, device=device
@@ -229,6 +230,17 @@ class Train:
         peaks_mb = peak_memory_mb()
         for line in estimate.lines(peaks_mb.get("gpu", peaks_mb.get("process", 0.0))):
             say(line)
+
+    def _try_volumes(self) -> None:
+        """Read every volume once, so that none is refused hours later; raises InputError."""
+        from diffusionblend.io.volumes import read_volume
+
+        paths = [*chain(*self._choice.paths(self.settings.seed))]
+        with progress("volumes") as on_step:
+            for i, path in enumerate(paths):
+                read_volume(path)
+                on_step(i + 1, len(paths))
+        say(f"all {len(paths)} volumes can be read")
 
     def _check_output(self) -> None:
         """Refuse foreign folders, and a finished prior unless it is to be continued or replaced."""

@@ -29,6 +29,8 @@ CLIPPED_AT_THE_LOW_END, CLIPPED_AT_THE_HIGH_END = 0.05, 0.01
 a scan's own air and saturated metal are left aside."""
 LOWEST_WINDOW_HU, HIGHEST_WINDOW_HU = -900.0, 1000.0
 NEAR_HU = 100.0
+AIR_HU, DENSEST_HU, MANY_DENSE = -1000.0, 3500.0, 0.01
+"""More of a volume above the densest bone is neither bone nor, usually, metal."""
 BRIGHT_EDGE_HU = 500.0
 SURELY_PADDED_HU, FEW_PADDINGS, MOST_LOOKED_AT = -4000.0, 8, 100_000
 """Further below air than noise goes; scanners write a few values of padding there at most."""
@@ -79,6 +81,16 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
             f"{source} has many different values far below {PADDING_HU:g} HU, down to {low:g}: HU "
             "that were multiplied, as by 10?"
         )
+    elif _seems_multiplied(values, scanned):
+        found.append(
+            f"{source} has no air near -1000 HU, but {low:g} in much of it and values up to "
+            f"{high:g}: HU that were multiplied, as by 10?"
+        )
+    elif _share(scanned > DENSEST_HU) > MANY_DENSE:
+        found.append(
+            f"{source} has {100 * _share(scanned > DENSEST_HU):.1f} % of its values above "
+            f"{DENSEST_HU:g} HU, more than bone has: HU that were multiplied, as by 10?"
+        )
     elif low < PADDING_HU and scanned.size and float(scanned.min()) >= 0:
         found.append(f"{source} has no value below 0 HU but for padding of {low:g}.")
     if values.size >= FEWEST_VOXELS and (
@@ -101,6 +113,14 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
             "inverted?"
         )
     return tuple(found)
+
+
+def _seems_multiplied(values: np.ndarray, scanned: np.ndarray) -> bool:
+    """Whether what should be air lies far below it, and nothing where air should be."""
+    n_far = np.count_nonzero(values < SURELY_PADDED_HU)
+    n_air = np.count_nonzero(np.abs(values - AIR_HU) < NEAR_HU)
+    outside = n_far > MANY * values.size and n_air < FEW * values.size
+    return bool(outside and scanned.size and float(scanned.min()) < 0)
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

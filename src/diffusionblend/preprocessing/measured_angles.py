@@ -58,7 +58,7 @@ def _both_ends(lines: np.ndarray, angles_rad: np.ndarray, axis_column: float | N
         covered = len(lines) * abs(step)
         if again is None or abs(covered - arc) > abs(step) / 2:
             continue
-        neighbours = views_apart(lines[0], lines[1])
+        neighbours = min(views_apart(lines[i], lines[i + 1]) for i in (0, len(lines) - 2))
         if views_apart(lines[0], again) < AS_GOOD_AS_SAME * neighbours:
             n_views, degrees = len(lines), round(math.degrees(arc))
             return (

@@ -18,6 +18,9 @@ BRIGHT_LINE = -0.03
 DIM_LINE, EVEN_SHARE = 0.05, 0.25
 """Both ends above, and apart by less than this share of it, are a weaker beam more likely than an
 object."""
+LEAST_DARK, SAME_DARK = 2e-3, 0.25
+"""Darks below this share of the open beam are left aside; air that differs from what darks would
+explain by less than that share of it is explained by them."""
 STEADY_SHARE = 0.2
 MOST_BEAM_LOSS = 0.7
 """Ends that vary by less over the views, and read less, may be a beam that became weaker."""
@@ -60,6 +63,31 @@ def saturation_notes(scan: RawScan) -> list[str]:
                 "is brighter than it was measured and attenuation comes out too low"
             )
     return notes
+
+
+def dark_notes(lines: np.ndarray, scan: RawScan) -> list[str]:
+    """A sentence on air that is brighter than the open beam by just what the darks are.
+
+    lines: (view, row, column) of the scan's counts. So it is with flats from which the darks were
+    taken off before.
+    """
+    if scan.values != "counts" or scan.flats is None or scan.darks is None:
+        return []
+    dark = float(np.nanmean(scan.darks))
+    beam = float(np.nanmedian(scan.flats)) - dark
+    if not (beam > 0 and dark > LEAST_DARK * beam):
+        return []
+    n_edge = min(max(2, lines.shape[2] // EDGE_PARTS), lines.shape[2])
+    wanted = -np.log1p(dark / beam)
+    for part in (slice(0, n_edge), slice(-n_edge, None)):
+        of_views = lines[:, :, part].mean(axis=(1, 2))
+        if abs(np.median(of_views) - wanted) > SAME_DARK * abs(wanted):
+            return []
+    return [
+        f"air is {100 * np.expm1(-wanted):.2g} % brighter than the open beam, which is what the "
+        f"darks are of it: the darks ({dark:g}) seem to have been taken off the flats before "
+        "(leave out --darks, or give the flats as measured)"
+    ]
 
 
 def edge_notes(

@@ -43,6 +43,7 @@ from diffusionblend.preprocessing.plausibility import (
     check_axis,
     check_order,
     check_upright,
+    dark_notes,
     edge_notes,
     order_notes,
     saturation_notes,
@@ -92,6 +93,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     lines, correction = to_line_integrals(scan)
     check_line_integrals(lines)
     check_lines(lines, scan)
+    reported += dark_notes(lines, scan)
     correction.notes[:0] = reported
     correction.notes += assumed
     if not isinstance(scan.geometry, Helix):  # whose views begin and end beside the object

@@ -140,6 +140,14 @@ def test_numbers_above_the_lowest_bits_are_shifted(tmp_path):
     np.testing.assert_array_equal(read_dicom_series(tmp_path)[0].values, HU)
 
 
+@pytest.mark.parametrize("above", [0xF000, 0x4000])
+def test_bits_above_that_all_pixels_have_are_left_out(tmp_path, above):
+    write_series(
+        tmp_path, HU, change=lambda i, d: unsigned(d, lambda stored: stored | above, bits=12)
+    )
+    np.testing.assert_array_equal(read_dicom_series(tmp_path)[0].values, HU)
+
+
 def test_an_overlay_in_the_bits_above_is_left_out(tmp_path):
     def change(i, dataset):
         unsigned(dataset, lambda stored: stored | 0x8000, bits=12)

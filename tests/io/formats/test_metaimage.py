@@ -184,6 +184,17 @@ def test_a_data_file_that_is_too_long_is_told(tmp_path, fields, n_before):
     assert notes == ""
 
 
+@pytest.mark.parametrize("skip", [-1, 512])
+def test_voxels_behind_something_else_in_the_file_itself(tmp_path, skip):
+    """HeaderSize counts from the file's beginning, and -1 means its last bytes, as in MetaIO."""
+    start = header(HeaderSize=str(skip))
+    volume, notes = read(tmp_path, start + b"x" * (512 - len(start)) + VOXELS)
+    assert_plain(volume)
+    assert not notes
+    with pytest.raises(InputError, match="begin at byte 20 .HeaderSize., within the header"):
+        read(tmp_path, header(HeaderSize="20") + VOXELS)
+
+
 @pytest.mark.parametrize("folder", ["C:\\scans\\", "d:/scans/", "\\\\server\\scans\\"])
 def test_a_path_of_a_computer_with_windows(tmp_path, folder):
     (tmp_path / "a.raw").write_bytes(VOXELS)

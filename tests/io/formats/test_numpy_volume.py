@@ -27,6 +27,12 @@ def test_an_archive_with_its_spacing_and_place(tmp_path):
     assert "no orientation" in notes and "1 mm" not in notes
 
 
+@pytest.mark.parametrize("name", ["spacing", "pixel_size", "affine"])
+def test_a_spacing_by_another_name_is_named(tmp_path, name):
+    np.savez(tmp_path / "a.npz", volume=HU, **{name: SPACING})
+    assert f"no spacing_mm, and {name}, of no known order" in read(tmp_path / "a.npz")[1]
+
+
 @pytest.mark.parametrize("dtype", ["i2", ">f4", "f8"])
 def test_an_array_alone(tmp_path, dtype):
     np.save(tmp_path / "a.npy", HU.astype(dtype))

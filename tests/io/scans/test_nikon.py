@@ -111,6 +111,21 @@ def test_a_part_and_the_older_centre_of_rotation_are_read(folder):
     assert part.centre_column == pytest.approx(new.centre_column - 4)
 
 
+def test_decimal_commas_are_read_where_no_number_has_a_point(folder):
+    write_header(folder / "ball.xtekct")
+    right = read_raw_scan(folder / "ball.xtekct")
+    commas = {n: str(v).replace(".", ",") for n, v in HEADER.items() if isinstance(v, float)}
+    assert commas
+    write_header(folder / "ball.xtekct", **commas)
+    found = read_raw_scan(folder / "ball.xtekct")
+    for name in ("source_to_axis_mm", "source_to_detector_mm", "column_mm", "centre_column"):
+        assert getattr(found, name) == getattr(right, name)
+    np.testing.assert_allclose(found.angles_rad, right.angles_rad)
+    write_header(folder / "ball.xtekct", **{**commas, "WhiteLevel": "60000.5"})
+    with pytest.raises(InputError, match="a number"):
+        read_raw_scan(folder / "ball.xtekct")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

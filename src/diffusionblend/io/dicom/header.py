@@ -33,6 +33,8 @@ OVERLAY_BIT_POSITION = 0x60000102
 VIEW_ANGLE = 0x70311001
 """Of a view of projections (DICOM-CT-PD)."""
 MAX_REASON_LETTERS = 120
+MOST_NAMED, MOST_LOOKED_INTO = 3, 200
+"""Folders within a folder without images that are named, and looked into."""
 TAGS: list[str | int] = [
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"),
     *("SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "InstanceNumber"),
@@ -185,12 +187,27 @@ def _no_images(folder: Path, others: list[str]) -> InputError:
             "the DICOM series, or a volume file (NIfTI, NRRD, MetaImage)",
         )
     subfolders = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    inside = _folders_of_dicom(folder)
     found = f"{len(others)} other file(s)" if others else "no files"
     return InputError(
         f"{folder} holds no DICOM images ({found}, {len(subfolders)} folder(s)).",
         "a folder that itself holds the slices of one series",
-        f"one of its folders, such as {subfolders[0]}" if subfolders else "another folder",
+        f"{' or '.join(inside)}, which {'hold' if len(inside) > 1 else 'holds'} DICOM files"
+        if inside
+        else "another folder",
     )
+
+
+def _folders_of_dicom(folder: Path) -> list[str]:
+    """The first folders within one that hold DICOM files, by what one file of each is."""
+    found: list[str] = []
+    for looked, inner in enumerate(sorted(p for p in folder.rglob("*") if p.is_dir())):
+        if len(found) == MOST_NAMED or looked == MOST_LOOKED_INTO:
+            break
+        first = next((p for p in sorted(inner.iterdir()) if p.is_file()), None)
+        if first is not None and (is_named_dicom(first) or begins_as_dicom(first)):
+            found.append(str(inner))
+    return found
 
 
 def _read_header(path: Path) -> Header | None:

@@ -196,7 +196,10 @@ def _numbers(header: Header, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         beyond = (whole != numbers) & (extended | ~negative)
     else:
         numbers = left >> (allocated - stored)
-        beyond = (words >> high) > 1 if high + 1 < allocated else np.zeros(words.shape, bool)
+        above = words >> (high + 1) if high + 1 < allocated else np.zeros_like(words)
+        beyond = above > 0
+        if beyond.all() and above.min() == above.max():
+            beyond = np.zeros(words.shape, bool)  # the same in all pixels: nothing of theirs
     if header.tags.get(OVERLAY_BIT_POSITION) is not None and int(
         header.tags[OVERLAY_BIT_POSITION].value or 0
     ):

@@ -154,7 +154,15 @@ def _parts(path: Path, fields: dict[str, str], first_voxel: int, listed: list[st
     named = fields["elementdatafile"]
     skip = int(_numbers(fields, "headersize", path, 1)[0]) if "headersize" in fields else 0
     if named.strip().upper() == "LOCAL":
-        return [Part(path, first_voxel)]
+        if 0 < skip < first_voxel:
+            raise InputError(
+                f"{path} contradicts itself: its voxels begin at byte {skip} (HeaderSize), within "
+                f"the header, which ends at byte {first_voxel}.",
+                "voxels behind the header",
+                "take the line with HeaderSize out of the header",
+            )
+        last = skip == -1 and _packing(fields) == "raw"
+        return [Part(path, max(skip, first_voxel), last)]
     names = names_of_files(named, listed, path)
     return [Part(beside(path, name), max(skip, 0), skip == -1) for name in names]
 

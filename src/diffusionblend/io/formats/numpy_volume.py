@@ -14,6 +14,7 @@ from diffusionblend.io.scans.numpy import read_array, read_arrays
 NUMPY_SUFFIXES = (".npy", ".npz")
 VALUES = ("values", "volume", "hu", "data", "image", "arr_0")
 SPACING, ORIGIN = "spacing_mm", "origin_mm"
+LIKE_A_SPACING = ("spacing", "voxel", "pixel", "zoom", "pixdim", "affine", "resolution", "size")
 LAYOUT = (
     f"an array (z, y, x), in .npz named {VALUES[0]}, with {SPACING} (z, y, x) and, if it is known, "
     f"{ORIGIN} (x, y, z)"
@@ -48,7 +49,11 @@ def read_numpy_volume(path: Path) -> Placed:
         matrix[:3, 3] = origin
     notes = ["An array has no orientation: (z, y, x) are taken to point to head, back and left."]
     if spacing is None:
-        notes.append(f"{path} has no spacing: its voxels are taken to be 1 mm (--voxel-mm).")
+        other = [n for n in arrays if any(word in n.lower() for word in LIKE_A_SPACING)]
+        unread = f", and {other[0]}, of no known order and unit, was not read" if other else ""
+        notes.append(
+            f"{path} has no {SPACING}{unread}: its voxels are taken to be 1 mm (--voxel-mm)."
+        )
     return Placed(np.array(values), matrix, tuple(notes))
 
 

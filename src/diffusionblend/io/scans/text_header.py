@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,10 +50,18 @@ class TextHeader:
         """A value as it is; empty where there is none."""
         return self.values.get(name.lower(), "").strip()
 
+    @property
+    def _has_points(self) -> bool:
+        """Whether any value is a number with a decimal point, beside which a comma is none."""
+        return any(re.fullmatch(r"[-+]?\d+\.\d+", v.strip()) for v in self.values.values())
+
     def number(self, name: str, *, positive: bool = False) -> float:
         """A number. Raises InputError where it is missing or none that it could be."""
+        text = self.text(name)
+        if re.fullmatch(r"[-+]?\d+,\d+", text) and not self._has_points:
+            text = text.replace(",", ".")
         try:
-            value = float(self.text(name))
+            value = float(text)
         except ValueError:
             raise InputError(
                 f"{self.path} has {self.text(name) or 'no'!r} for {name}.", "a number"

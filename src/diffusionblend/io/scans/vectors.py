@@ -8,6 +8,7 @@ from the volume's middle; z is the axis of rotation, where there is one.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,21 @@ def read_vectors(path: Path, shape: tuple[int, int]) -> VectorGeometry:
         return _by_astra(path, shape)
     check_readable(path)
     try:
-        found = read_array(path) if path.suffix.lower() == ".npy" else np.loadtxt(path, ndmin=2)
+        found = read_array(path) if path.suffix.lower() == ".npy" else _numbers(path)
     except ValueError as error:
         raise _wrong(path, str(error)) from None
     if found.ndim != 2 or found.shape[1] != NUMBERS or found.dtype.kind not in "fiu":
         raise _wrong(path, f"shape {found.shape}")
     return _of(path, found.reshape(-1, 4, 3), shape)
+
+
+def _numbers(path: Path) -> np.ndarray:
+    """The numbers of a text, a view a line, between blanks, commas or semicolons. Raises
+    ValueError.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = [line.partition("#")[0] for line in text.splitlines()]
+    return np.loadtxt([re.sub("[,;]", " ", line) for line in lines], ndmin=2)
 
 
 def _by_astra(path: Path, shape: tuple[int, int]) -> VectorGeometry:
