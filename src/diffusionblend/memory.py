@@ -67,9 +67,9 @@ def _address_limit() -> int | None:
     return None if limit == resource.RLIM_INFINITY else limit
 
 
-def address_space_bytes() -> int | None:
-    """The address space that this process has taken; None where it is unknown."""
-    return _entry(Path("/proc/self/status"), "VmSize:")
+def address_space_bytes(pid: int | None = None) -> int | None:
+    """The address space that this process, or another, has taken; None where it is unknown."""
+    return _entry(Path(f"/proc/{'self' if pid is None else pid}/status"), "VmSize:")
 
 
 def _entry(path: Path, name: str) -> int | None:

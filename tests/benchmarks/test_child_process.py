@@ -30,3 +30,14 @@ def test_the_fastest_reads_of_all_rounds_are_compared(tmp_path, monkeypatch, pri
     assert [r["read"] for r in rows] == ["first", "second", "both, computing"] * 3
     assert rows[0]["price_s"] == pytest.approx(price_s) and rows[1]["price_s"] == 0.0
     assert rows[0]["allowed_s"] == pytest.approx(0.35)
+
+
+def test_memory_is_touched_before_every_measured_process(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(child_process, "_touch", lambda n_bytes: done.append(n_bytes))
+    monkeypatch.setattr(child_process, "_seconds", lambda *_: done.append("read") or [1.0] * 3)
+    (tmp_path / "a.nii").write_bytes(b"whole")
+    ChildProcess(rounds=1, touched_gb=0.5)._rows("a", tmp_path / "a.nii")
+    assert done == [500_000_000, "read"] * 2
+    monkeypatch.undo()
+    child_process._touch(3 << 20)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ import foreign_readers as readers
 from diffusionblend.errors import InputError
 from diffusionblend.io.foreign import limits, messages, reader
 from diffusionblend.io.foreign.peek import can_peek, peek
+from diffusionblend.memory import address_space_bytes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="no child process is started here")
 
@@ -62,6 +65,25 @@ def test_arrays_come_back_equal_and_as_own_memory(file, monkeypatch, way):
         assert not any(taken)
     else:
         assert len(taken) == 2 and all(taken) == (way == "memory")
+
+
+@pytest.mark.parametrize("claim", ["array", "array in two", "message"])
+def test_a_child_that_claims_more_than_it_holds_is_not_believed(file, claim):
+    """Nothing of that size is allocated: the address space of this process stays as it is."""
+    if not can_peek():
+        pytest.skip("no look into another process's memory here")
+    readers.number_of_process(file)
+    pid, size = reader._running.process.pid, 1 << 40
+    before = address_space_bytes()
+    if claim == "message":
+        ours, theirs = socket.socketpair()
+        with ours, theirs, pytest.raises(pickle.UnpicklingError, match="claimed"):
+            theirs.sendall(messages.FRAME.pack(messages.RESULT, size, 0))
+            messages.receive(ours, child=pid)
+    else:
+        places = [(4096, size)] if claim == "array" else [(4096, size // 1024)] * 1024
+        assert peek(pid, places) is None
+    assert address_space_bytes() - before < 1 << 30
 
 
 def test_one_process_reads_many_files(file):

@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import Any
 
 from diffusionblend.io.foreign.peek import address_of, peek
+from diffusionblend.memory import address_space_bytes
 
 FRAME = struct.Struct("<cQQ")
 """Kind, bytes of the pickle, number of arrays apart."""
@@ -112,6 +113,7 @@ def receive(
     if len(head) < FRAME.size:
         raise Gone
     kind, n_bytes, n_apart = FRAME.unpack(head)
+    _check_size(n_bytes + n_apart * PLACES.size, child)
     buffers: list[memoryview] | None = []
     try:
         places = list(PLACES.iter_unpack(_read(connection, n_apart * PLACES.size)))
@@ -129,6 +131,15 @@ def receive(
     if trusting:
         return kind, pickle.loads(body, buffers=buffers)  # noqa: S301
     return kind, _Careful(io.BytesIO(body), buffers=buffers).load()
+
+
+def _check_size(n_bytes: int, child: int) -> None:
+    """Raises UnpicklingError for more than the child, if it is one, can have to say."""
+    if not child or n_bytes < WRITTEN_AT_ONCE:
+        return
+    held = address_space_bytes(child)
+    if held is not None and n_bytes > held:
+        raise pickle.UnpicklingError(f"{n_bytes} bytes are claimed, and {held} held")
 
 
 def _mapped(descriptor: int, places: Sequence[tuple[int, int]]) -> list[memoryview]:

@@ -11,6 +11,8 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from diffusionblend.memory import address_space_bytes
+
 
 class _Range(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
@@ -29,9 +31,15 @@ def address_of(raw: memoryview) -> int:
 
 
 def peek(pid: int, places: Sequence[tuple[int, int]]) -> list[memoryview] | None:
-    """Copies of the bytes at addresses and of sizes in a child's memory; None where refused."""
+    """Copies of the bytes at addresses and of sizes in a child's memory; None where refused.
+
+    Nothing is allocated for more than the child holds.
+    """
     import numpy as np
 
+    held = address_space_bytes(pid)
+    if held is not None and sum(n_bytes for _, n_bytes in places) > held:
+        return None
     copied = []
     for address, n_bytes in places:
         mine = np.empty(n_bytes, np.uint8)
