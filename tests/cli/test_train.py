@@ -169,9 +169,6 @@ def test_a_finished_prior_is_not_trained_over_without_force(cli, command, tmp_pa
     before = files_of(folder)
     assert_refused(cli(*command), "finished prior", "--force")
     # nor by a command with --force that cannot run
-    assert "all 2 volumes can be read" in result.out
-    (tmp_path / "train" / "short.nii.gz").write_bytes(b"\x1f\x8b")
-    assert "short.nii.gz" in cli(*command, "--dry-run").err
     missing = [tmp_path / "nowhere" if a == tmp_path / "train" else a for a in command]
     assert_refused(cli(*missing, "--force"), "nowhere")
     assert files_of(folder) == before
@@ -287,6 +284,9 @@ def test_a_dry_run_reports_the_cost_and_writes_nothing(cli, command, tmp_path):
     for word in ("M parameters", "GB of memory", "s a step", "6 steps in", "disk:"):
         assert word in result.out
     assert files_of(tmp_path) == before and not (tmp_path / "prior").exists()
+    assert "all 2 volumes can be read" in result.out
+    (tmp_path / "train" / "short.nii.gz").write_bytes(b"\x1f\x8b")
+    assert "short.nii.gz" in cli(*command, "--dry-run").err
     missing = [tmp_path / "nowhere" if a == tmp_path / "train" else a for a in command]
     assert "nowhere" in cli(*missing, "--dry-run").err
 

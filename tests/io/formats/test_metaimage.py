@@ -191,7 +191,7 @@ def test_voxels_behind_something_else_in_the_file_itself(tmp_path, skip):
     volume, notes = read(tmp_path, start + b"x" * (512 - len(start)) + VOXELS)
     assert_plain(volume)
     assert not notes
-    with pytest.raises(InputError, match="begin at byte 20 .HeaderSize., within the header"):
+    with pytest.raises(InputError, match=r"begin at byte 20 .HeaderSize., within the header"):
         read(tmp_path, header(HeaderSize="20") + VOXELS)
 
 
