@@ -103,7 +103,11 @@ def test_what_the_line_says_replaces_what_the_file_says(tmp_path: Path) -> None:
         ('views = 4\n[[cell]]\nmethod = "fbp"\nsamples = 4', "asked for 4 samples"),
         ('views = 4\nseeds = "3"\n[[cell]]\nmethod = "fbp"', "seeds is '3'"),
         ('views = "4"\n[[cell]]\nmethod = "fbp"', "views is '4'"),
-        ('views = 4\ngeometry = "helix"\n[[cell]]\nmethod = "fbp"', "geometry is 'helix'"),
+        ('views = 4\ngeometry = "spiral"\n[[cell]]\nmethod = "fbp"', "geometry is 'spiral'"),
+        (
+            '[[cell]]\nmethod = "fbp"\n[[setup]]\ngeometry = "helix"\narc_degrees = 90',
+            "of a helix",
+        ),
         ('arc_degrees = 200\n[[cell]]\nmethod = "fbp"', "arc of 200 degrees"),
         ('[[setup]]\nviews = 4\narc = 90\n[[cell]]\nmethod = "fbp"', r"\[\[setup\]\] has 'arc'"),
         ('views = 4\nsize = "none"\n[[cell]]\nmethod = "fbp"', "size is 'none'"),

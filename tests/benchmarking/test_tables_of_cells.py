@@ -100,6 +100,7 @@ def test_setups_have_names_of_their_own() -> None:
     assert Setup(views=20, arc_degrees=90.0).name == "20 views over 90 degrees"
     assert Setup(views=60, geometry="cone").name == "60 views, cone beam"
     assert Setup(views=180, geometry="fan", arc_degrees=180).name == "180 degrees, fan beam"
+    assert Setup(views=36, geometry="helix").name == "36 views a turn, helix"
     assert Setup(views=8, photons=1e5).name == "8 views, 1e+05 photons"
 
 

@@ -1,4 +1,6 @@
-"""The centre of rotation of fans and cones, found by rays that are measured from both sides."""
+"""The centre of rotation of fans and cones, and the turn of a cone's panel in its plane, found by
+rays that are measured from both sides.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,22 @@ BODIES = (
     Ellipsoid(centre_mm=(4, -3, 1), semi_axes_mm=(20, 13, 15), value=0.02),
     Ellipsoid(centre_mm=(-8, 4, 0), semi_axes_mm=(4, 6, 30), value=0.02),
 )
+UNEVEN = (
+    BODIES[0],
+    Ellipsoid(centre_mm=(-8, 4, 3), semi_axes_mm=(4, 6, 6), value=0.02),
+    Ellipsoid(centre_mm=(6, 6, -4), semi_axes_mm=(5, 5, 5), value=0.03),
+)
+"""Not the same above the plane of the source as below."""
 
 
-def scan_of(centre, *, views=120, arc=360.0, rows=ROWS, plane=1.6, photons=None, columns=COLUMNS):
-    """Lines (view, row, column) of a cone whose axis is seen at a column, its plane at a row."""
+def scan_of(
+    centre, *, views=120, arc=360.0, rows=ROWS, plane=1.6, photons=None, columns=COLUMNS,
+    turn=0.0, bodies=BODIES,
+):  # fmt: skip
+    """Lines (view, row, column) of a cone whose axis is seen at a column, its plane at a row.
+
+    turn: of the panel in its plane about that pixel, in degrees.
+    """
     t = np.radians(np.arange(views) * arc / views)[:, None, None, None]
     zero = np.zeros_like(t)
     u, n, z = (
@@ -29,11 +43,13 @@ def scan_of(centre, *, views=120, arc=360.0, rows=ROWS, plane=1.6, photons=None,
             (zero, zero, zero + 1),
         )
     )
-    aside = (np.arange(columns) - centre)[:, None] * 1.2
-    above = ((np.arange(rows) - plane) * 1.2)[:, None, None]
+    along = (np.arange(columns) - centre)[:, None] * 1.2
+    across = ((np.arange(rows) - plane) * 1.2)[:, None, None]
+    c, s = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    aside, above = c * along + s * across, c * across - s * along
     rays = DETECTOR_MM * n + aside * u + above * z
     source = np.broadcast_to(-SOURCE_MM * n, rays.shape)
-    lines = sum(body.line_integrals(source, rays) for body in BODIES)
+    lines = sum(body.line_integrals(source, rays) for body in bodies)
     if photons:
         counts = np.random.default_rng(0).poisson(photons * np.exp(-lines)).clip(1)
         lines = -np.log(counts / photons)
@@ -87,3 +103,32 @@ def test_a_stated_axis_is_kept():
     done = prepare_scan(scan_of(33.3), PrepareSettings(centre_column=30.0))
     assert done.centre is None
     assert done.projections.geometry.detector_shift_mm == pytest.approx(1.5 * 1.2)
+
+
+TALL = {"rows": 25, "plane": 11.6, "bodies": UNEVEN}
+
+
+@pytest.mark.parametrize(
+    ("turn", "options"),
+    [
+        (1.4, {}),
+        (-1.2, {"photons": 1e5}),
+        (2.1, {"centre": 29.8, "views": 200}),
+    ],
+)
+def test_a_panel_turned_in_its_plane_is_reported_with_its_turn(turn, options):
+    centre = options.pop("centre", 33.3)
+    done = prepare_scan(scan_of(centre, turn=turn, **TALL, **options))
+    assert done.centre.column == pytest.approx(centre, abs=0.05)
+    (note,) = [note for note in done.correction.notes if "turned in its plane" in note]
+    found = float(note.partition("by ")[2].split()[0])
+    assert found == pytest.approx(turn, abs=0.12)  # a tenth of a row over the detector
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"turn": 1.4, "bodies": BODIES[1:]}, {"turn": 1.4, "arc": 220.0}]
+)
+def test_no_turn_is_reported_where_there_is_none_or_nothing_says_so(options):
+    """An upright cylinder is the same in every row that is seen."""
+    done = prepare_scan(scan_of(33.3, **(TALL | options)))
+    assert "turned in its plane" not in " ".join(done.correction.notes)

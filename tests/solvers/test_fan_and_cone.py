@@ -162,8 +162,9 @@ def cone(arc_degrees=360.0, n_views=90, **options) -> ConeBeam:
         cone(),
         cone(240.0),
         cone(axis_shift_mm=3.0, detector_shift_mm=-2.0, detector_lift_mm=4.0),
+        cone(n_views=180, n_columns=56, detector_shift_mm=21.0),
     ],
-    ids=["whole turn", "short scan", "shifted"],
+    ids=["whole turn", "short scan", "shifted", "to one side of the axis"],
 )
 def test_a_ball_comes_back(geometry):
     shape = (24, 44, 44)

@@ -2,7 +2,7 @@
 
 A grid is a TOML file:
 
-    views = [8, 4]                # each over 180 degrees (360 of a fan or cone)
+    views = [8, 4]                # each over 180 degrees (360 of a fan, cone, helix)
     arc_degrees = [90]            # limited arcs, one view a degree
     geometry = "parallel"         # or several: ["parallel", "fan"]
     photons = ["none", 1e5]       # an unattenuated detector pixel; none: noiseless

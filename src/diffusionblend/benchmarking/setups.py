@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections
     from diffusionblend.data.volume import Volume
 
-GeometryName = Literal["parallel", "fan", "cone"]
+GeometryName = Literal["parallel", "fan", "cone", "helix"]
 HALF_SCAN_DEGREES, FULL_SCAN_DEGREES = 180.0, 360.0
 FULL_ARC_DEGREES: dict[str, float] = {
     "parallel": HALF_SCAN_DEGREES,
     "fan": FULL_SCAN_DEGREES,
     "cone": FULL_SCAN_DEGREES,
+    "helix": FULL_SCAN_DEGREES,
 }
 """The arc that measures every line integral, which is left out of a setup's name."""
 NOISE_SEED = 0
@@ -27,8 +28,9 @@ NOISE_SEED = 0
 class Setup:
     """A simulated scan.
 
-    views: equally spaced over the arc, its end left out. arc_degrees: by default 180 of a parallel
-    beam, 360 of a fan or cone. photons: counted in an unattenuated detector pixel, None for
+    views: equally spaced over the arc, its end left out; of a helix in each turn. arc_degrees: by
+    default 180 of a parallel beam, 360 of others. geometry: a helix has a curved detector and turns
+    until all slices are measured. photons: counted in an unattenuated detector pixel, None for
     noiseless projections. electronic_counts: standard deviation of the electronic noise.
     oversample: 1 to simulate with the operator that reconstructs; 2 from pixels half as wide, with
     detector columns of finite width. Raises InputError.
@@ -50,6 +52,11 @@ class Setup:
         arc = self.arc_degrees or 0.0
         if arc > FULL_SCAN_DEGREES:
             raise InputError(f"An arc of {arc:g} degrees was asked for.", "up to 360 degrees")
+        if self.geometry == "helix" and arc != FULL_SCAN_DEGREES:
+            raise InputError(
+                f"An arc of {arc:g} degrees was asked for of a helix.",
+                "none: it turns until all slices are measured",
+            )
 
     @classmethod
     def of_arc(cls, arc_degrees: float, **settings: Any) -> Setup:
@@ -66,13 +73,16 @@ class Setup:
     def name(self) -> str:
         """Such as "8 views", "90 degrees" (one view a degree) or "60 views, fan, 1e5 photons"."""
         arc = float(self.arc_degrees or 0.0)
-        if arc == FULL_ARC_DEGREES[self.geometry]:
+        if self.geometry == "helix":
+            parts = [f"{self.views} views a turn"]
+        elif arc == FULL_ARC_DEGREES[self.geometry]:
             parts = [f"{self.views} views"]
         elif self.views == max(1, round(arc)):
             parts = [f"{arc:g} degrees"]
         else:
             parts = [f"{self.views} views over {arc:g} degrees"]
-        parts += [] if self.geometry == "parallel" else [f"{self.geometry} beam"]
+        kinds = {"parallel": [], "helix": ["helix"]}
+        parts += kinds.get(self.geometry, [f"{self.geometry} beam"])
         parts += [] if self.photons is None else [f"{self.photons:.3g} photons"]
         parts += [] if self.oversample == 1 else [f"from {self.oversample} x finer pixels"]
         return ", ".join(parts)
@@ -90,15 +100,17 @@ def simulated(volume: Volume, setup: Setup) -> Projections:
 
     volume: with pixels as fine as the setup's oversampling wants.
     """
-    from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
+    from diffusionblend.geometry import ConeBeam, FanBeam, Helix, ParallelBeam
     from diffusionblend.simulation import simulate
 
     kinds: dict[str, Any] = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
     k = setup.oversample
-    geometry = kinds[setup.geometry].fitting(
-        volume.grid if k == 1 else volume.grid.coarser(k),
-        views=setup.views,
-        arc_degrees=setup.arc_degrees,
-    )
+    grid = volume.grid if k == 1 else volume.grid.coarser(k)
+    if setup.geometry == "helix":
+        geometry = Helix.fitting(grid, setup.views, curved=True)
+    else:
+        geometry = kinds[setup.geometry].fitting(
+            grid, views=setup.views, arc_degrees=setup.arc_degrees
+        )
     electronic_counts = 0.0 if setup.photons is None else setup.electronic_counts
     return simulate(volume, geometry, setup.photons, electronic_counts, NOISE_SEED, oversample=k)

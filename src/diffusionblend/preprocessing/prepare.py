@@ -51,6 +51,7 @@ from diffusionblend.preprocessing.plausibility import (
 )
 from diffusionblend.preprocessing.rings import reduce_rings
 from diffusionblend.preprocessing.settings import PrepareSettings
+from diffusionblend.preprocessing.turned_panel import panel_turn_notes
 from diffusionblend.units import MU_WATER_PER_MM
 
 LEANS = (
@@ -154,6 +155,8 @@ def _placed(
         correction.notes += angle_notes(lines, scan.angles_rad, axis_column(geometry))
     if kind == "parallel" and not settings.axis_tilt_degrees:
         correction.notes += lean_note(lines, scan.angles_rad, row_per_column(scan))
+    if kind == "cone" and not settings.axis_tilt_degrees:
+        correction.notes += panel_turn_notes(scan, lines, centre_column)
     offset = offset_note(before_air, geometry)
     if offset is None:
         correction.notes += edge_notes(

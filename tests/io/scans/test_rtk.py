@@ -73,6 +73,11 @@ def test_geometries_that_are_refused(tmp_path):
     assert read_raw_scan(path, ReadOptions(**read)).values == "lines"
     path, read = write_rtk(tmp_path / "b", lines, (0, 0), RadiusCylindricalDetector=500)
     refused(path, "RadiusCylindricalDetector from 500 to 500", "a flat panel", **read)
+    one_bent = np.where(np.arange(60) == 7, -500.0, 0.0)
+    path, read = write_rtk(tmp_path / "h", lines, (0, 0), RadiusCylindricalDetector=one_bent)
+    refused(path, "RadiusCylindricalDetector from -500 to 0", "a flat panel", **read)
+    path, read = write_rtk(tmp_path / "i", lines, (0, 0), RadiusCylindricalDetector="nan")
+    refused(path, "not finite", **read)
     path, read = write_rtk(tmp_path / "g", lines, (0, 0), SourceToDetectorDistance=0)
     refused(path, "distances 431 and 0 mm", **read)
     path, read = write_rtk(tmp_path / "c", lines[:9], (0, 0), angles=FULL[::4])

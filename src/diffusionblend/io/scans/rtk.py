@@ -220,7 +220,7 @@ def _views(path: Path) -> _Views:
             f"{path} is not a geometry of RTK: {error}.",
             f"a file of {ROOT}, as rtksimulatedgeometry and others write it",
         ) from error
-    if not all(np.isfinite(values).all() for values in (angles, *found.values())):
+    if not all(np.isfinite(values).all() for values in (angles, radius, *found.values())):
         raise InputError(f"{path} has parameters that are not finite.", "finite numbers")
     if np.abs(radius).max() > SAME_MM:
         raise InputError(
