@@ -89,6 +89,8 @@ def test_what_the_line_says_replaces_what_the_file_says(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("views = [", "cannot be read as TOML"),
+        ("views = " + "[" * 9999, "it is nested too deeply"),
+        ("views = " + "9" * 9999, "cannot be read as TOML: Exceeds the limit"),
         (
             'veiws = 4\n[[cell]]\nmethod = "fbp"',
             "has 'veiws', which no grid has there(.|\n)*did you mean views",
@@ -123,7 +125,7 @@ def test_what_is_no_grid_is_refused(tmp_path: Path, text: str, said: str) -> Non
 def test_a_grid_that_is_not_there_is_reported_without_a_number_of_the_system(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(InputError, match=r"There is no grid .*none\.toml") as raised:
+    with pytest.raises(InputError, match=r"There is no .*none\.toml") as raised:
         read_grid(tmp_path / "none.toml")
     assert "Errno" not in str(raised.value)
 

@@ -212,6 +212,9 @@ def test_the_line_wins_over_the_file(tmp_path):
         ('preset = "bset"\n', ("'bset'",)),
         ("method = [1]\n", ("method",)),
         ("method: dds\n", ("cannot be read",)),
+        ("a = " + "[" * 9999, ("my.toml", "nested too deeply")),
+        ("a = " + "9" * 9999, ("my.toml", "Exceeds the limit")),
+        ('\ufeffmethod = "admm-tv"\nweight = inf\n', ("weight is inf",)),
     ],
 )
 def test_a_wrong_settings_file_is_refused(cli, tmp_path, text, words):

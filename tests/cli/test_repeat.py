@@ -85,6 +85,8 @@ def change(record, **settings):
         (lambda r: r | {"command": "dream"}, "'dream'"),
         (lambda r: r | {"settings": ["fbp"]}, "settings is not what a run writes"),
         (lambda r: change(r, wings=2), "wings"),
+        (lambda r: change(r, prior="a\0b"), "texts that are none"),
+        (lambda r: r | {"results": {"\ud800": 1}}, "texts that are none"),
         (lambda r: change(r, method="sart"), "'sart'"),
         (lambda r: change(r, settings=7), "the settings of fbp"),
         (lambda r: change(r, settings={"iterations": 3}), "'iterations'"),

@@ -52,6 +52,38 @@ def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path, holder) -> None:
     assert not (tmp_path / LOCK_FILE).exists()
 
 
+def make_link(path: Path) -> None:
+    path.symlink_to(path.parent / "precious")
+
+
+@pytest.mark.parametrize("make", [make_link, Path.mkdir, os.mkfifo])
+def test_a_lock_that_is_no_file_is_refused_and_stays(tmp_path: Path, make) -> None:
+    (tmp_path / "precious").write_text("mine")
+    make(tmp_path / ".a.nii.gz.lock")
+    with pytest.raises(InputError, match="is no file, and stands where"):
+        locks.hold_output(tmp_path / "a.nii.gz")
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert os.path.lexists(tmp_path / ".a.nii.gz.lock")
+
+
+@pytest.mark.parametrize("text", [b"\xff" * 100, b"[" * 10**5, b'{"pid": 1e400}'])
+def test_a_damaged_lock_is_taken_over(tmp_path: Path, text: bytes) -> None:
+    lock = tmp_path / ".a.nii.gz.lock"
+    lock.write_bytes(text)
+    locks.hold_output(tmp_path / "a.nii.gz")
+    assert json.loads(lock.read_text())["pid"] == os.getpid()
+    locks.release_outputs()
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_that_a_hold_has_made_go_with_it(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "newer" / "a.nii.gz"
+    locks.hold_output(output)
+    assert output.parent.is_dir()
+    locks.release_outputs()
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_flock_the_process_decides(tmp_path: Path, holder, monkeypatch) -> None:
     monkeypatch.setattr(locks, "_hold", lambda file: None)
     with pytest.raises(InputError), folder_locked(tmp_path, "training"):

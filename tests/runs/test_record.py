@@ -87,6 +87,14 @@ def test_a_folder_is_an_input(tmp_path):
     assert len(record.changed_inputs()) == 1
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/proc", "/dev/zero", "a\0b", "a" * 5000, "~nobody-at-all/x"]
+)
+def test_inputs_without_a_size_are_not_read(path):
+    record = RunRecord(command="import", settings={}, inputs=[{"path": path, "sha256": ABC}])
+    assert record.changed_inputs() == [path]
+
+
 def test_seconds_add_up_over_blocks_also_where_they_fail(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("diffusionblend.runs.record.time.perf_counter", lambda: now[0])

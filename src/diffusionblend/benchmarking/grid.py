@@ -36,6 +36,9 @@ from typing import Any
 
 from diffusionblend.benchmarking.setups import Setup
 from diffusionblend.errors import InputError
+from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.edge import reason_of
+from diffusionblend.io.json_file import NO_JSON
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.api import make_method
 from diffusionblend.methods.base import Method
@@ -125,12 +128,13 @@ def read_grid(path: Path, **changes: Any) -> Grid:
 
     changes: values that replace the file's own, as TOML would have them; None for none.
     """
+    check_readable(path)
     try:
-        text = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"There is no grid {path}.", "an existing TOML file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} cannot be read as TOML: {error}", "a grid of cells") from error
+        text = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, *NO_JSON) as error:
+        raise InputError(
+            f"{path} cannot be read as TOML: {reason_of(error)}.", "a grid of cells"
+        ) from error
     text |= {name: value for name, value in changes.items() if value is not None}
     known = {f.name for f in fields(Grid)} - {"cells", "setups", "scans"} | set(SETUP_KEYS)
     _refuse_unknown(text, known | {"cell", "setup", "scan"}, f"{path}")

@@ -16,6 +16,8 @@ from typing import Any
 from diffusionblend.cli.options import field_docs, hints_of, in_words, kind_in_words
 from diffusionblend.cli.usage import UsageError
 from diffusionblend.errors import InputError, did_you_mean
+from diffusionblend.io.foreign.edge import reason_of
+from diffusionblend.io.json_file import NO_JSON
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.api import DEFAULT_METHOD
 from diffusionblend.methods.base import Method
@@ -119,7 +121,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     if path.exists():
         check_readable(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # as Windows' Notepad writes it
         found = tomllib.loads(text)
     except FileNotFoundError as error:
         raise InputError(
@@ -127,10 +129,10 @@ def read_settings(path: Path) -> dict[str, Any]:
             "an existing file",
             f"diffusionblend settings {DEFAULT_METHOD} > {path}",
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, *NO_JSON) as error:
         _refuse_line(path, text, str(error))
         raise InputError(
-            f"The settings {path} cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"The settings {path} cannot be read: {reason_of(error)}.",
             "a TOML file such as 'diffusionblend settings METHOD' prints",
             f"diffusionblend settings {DEFAULT_METHOD} > my.toml",
         ) from error

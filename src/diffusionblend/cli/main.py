@@ -29,7 +29,7 @@ EXIT_BROKEN_PIPE = 141
 """128 and SIGPIPE, which not all systems have."""
 DESCRIPTION = "3D CT volumes from few or limited-angle projections, with a diffusion prior."
 NAME_WIDTH = 20
-LONGEST_REASON = 160
+LONGEST_REASON, LONGEST_SYSTEM_ERROR = 160, 1000
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "could not create a p")
 """What torch says, in lower case, where memory is short: of CUDA, of its allocator, of oneDNN."""
 
@@ -225,7 +225,9 @@ def _print_error(text: str) -> None:
 
 def _system_reports(error: OSError) -> int:
     """Tell of an error of the system; the exit code."""
-    _print_error(f"the system reports: {error}")
+    text = str(error)
+    shown = text if len(text) <= LONGEST_SYSTEM_ERROR else f"{text[:LONGEST_SYSTEM_ERROR]}..."
+    _print_error(f"the system reports: {shown}")
     return InputError.exit_code
 
 

@@ -25,7 +25,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.base import Method
 from diffusionblend.methods.plain import from_plain
-from diffusionblend.runs.record import RunRecord, read_run_record
+from diffusionblend.runs.record import RunRecord, path_of_portable, read_run_record
 
 OUTPUTS = ("output", "report", "figure", "static")
 """The settings that name outputs; the record lies beside the first of them that is given."""
@@ -97,7 +97,7 @@ def _other_priors(record: RunRecord, command: Command) -> list[str]:
         name = getattr(command, role, None) or noted.get("name")
         if name is None:
             continue
-        name = str(Path(str(name)).expanduser()) if str(name).startswith("~") else str(name)
+        name = str(path_of_portable(str(name))) if str(name).startswith("~") else str(name)
         try:
             if sha256_of_weights(find_prior(name)) != noted.get("weights_sha256"):
                 others.append(name)
@@ -180,10 +180,10 @@ def _converted(hint: Any, value: Any, source: Path, name: str) -> Any:
     if get_origin(hint) is Literal and value not in get_args(hint):
         raise InputError(f"{source} has the setting {value!r}.", f"one of {get_args(hint)}")
     if isinstance(value, str) and (Path in choices or value.startswith(HOME_PREFIX)):
-        path = Path(value).expanduser()
+        path = path_of_portable(value)
         return path if Path in choices else str(path)
     if isinstance(value, list):
-        return tuple(Path(v).expanduser() if Path in get_args(hint) else v for v in value)
+        return tuple(path_of_portable(v) if Path in get_args(hint) else v for v in value)
     return value
 
 

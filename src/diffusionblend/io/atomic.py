@@ -184,7 +184,7 @@ def is_dead(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:  # it lives, and is another user's
+    except (OSError, OverflowError):  # it lives, and is another user's; or it is no number of one
         return False
     return False
 

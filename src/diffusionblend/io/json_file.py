@@ -9,7 +9,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
 
 NO_JSON = (ValueError, RecursionError)
-"""What Python raises of text that is no JSON, of other bytes than UTF-8, and of deep nesting."""
+"""What Python raises of text that is no JSON or TOML, of other bytes than UTF-8, deep nesting."""
 
 
 def read_json_object(path: Path | str, what: str, expected: str, try_: str = "") -> dict:

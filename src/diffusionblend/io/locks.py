@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +21,8 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import is_dead, machine_mark, output_mark, write_error
 
 LOCK_FILE = ".lock"
+MOST_LETTERS = 1000
+"""Of a lock file; ours has fewer."""
 RENEW_SECONDS, STALE_SECONDS = 60.0, 300.0
 """How often a lock file's time is set anew, and after which time it is of a run that was killed."""
 
@@ -123,9 +126,19 @@ def _sign(descriptor: int, output: Path) -> None:
 
 
 def _opened(path: Path) -> IO[str]:
-    """The lock file, held by the system for us where nobody else holds it."""
+    """The lock file, held by the system for us where nobody else holds it.
+
+    Raises InputError for what is no file of ours: a link would have another file written to.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise InputError(
+                f"{path} is no file, and stands where the output's lock is kept.",
+                "a plain file, or none",
+                f"remove {path}, or another output",
+            )
+        file = os.fdopen(os.open(path, flags, 0o644), "r+", errors="replace")
         _hold(file)
         with suppress(OSError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
@@ -179,7 +192,7 @@ def _read(file: IO) -> dict:
     """What a lock file says; nothing where it is damaged."""
     with suppress(ValueError, RecursionError):
         file.seek(0)
-        found = json.loads(file.read())
-        if isinstance(found, dict):
+        found = json.loads(file.read(MOST_LETTERS))
+        if isinstance(found, dict) and isinstance(found.get("machine"), str):
             return found
     return {}

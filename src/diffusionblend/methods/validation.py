@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral, Number, Real
@@ -21,10 +22,10 @@ class Within:
     open_high: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether a number is within them; NaN never is."""
+        """Whether a finite number is within them."""
         low = self.low is None or (value > self.low if self.open_low else value >= self.low)
         high = self.high is None or (value < self.high if self.open_high else value <= self.high)
-        return low and high and value == value
+        return low and high and abs(value) < math.inf  # NaN never is
 
     def __str__(self) -> str:
         parts = []

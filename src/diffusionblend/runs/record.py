@@ -114,9 +114,13 @@ class RunRecord:
         """
         changed = []
         for entry in self.inputs:
-            path, noted = Path(str(entry["path"])).expanduser(), entry.get("bytes")
-            same = _bytes_at(path, noted) == noted  # else there is no need to read it
-            if not same or sha256_of(path, on_step) != entry.get("sha256"):
+            path, noted = path_of_portable(str(entry["path"])), entry.get("bytes")
+            digest = None
+            with suppress(OSError, ValueError):  # not to be read, or no path
+                n_bytes = _bytes_at(path, noted)
+                if n_bytes is not None and n_bytes == noted:  # else there is no need to read it
+                    digest = sha256_of(path, on_step)
+            if digest is None or digest != entry.get("sha256"):
                 changed.append(str(entry["path"]))
         return changed
 
@@ -182,6 +186,11 @@ def read_run_record(path: Path | str) -> RunRecord:
             f"{path} is not a run record: it has no command and settings.",
             expected,
         )
+    if not all(map(_is_text, _texts(entries))):
+        raise InputError(
+            f"{path} is not a run record: it has texts that are none of a file's or a setting's.",
+            expected,
+        )
     record = RunRecord(**entries)
     wrong = [name for name, kind in _KINDS.items() if not isinstance(getattr(record, name), kind)]
     whole = not wrong and all(
@@ -194,6 +203,23 @@ def read_run_record(path: Path | str) -> RunRecord:
             expected,
         )
     return record
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts within values of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        for part in inner:
+            yield from _texts(part)
+
+
+def _is_text(text: str) -> bool:
+    """Whether the system takes a text, as the name of a file."""
+    with suppress(UnicodeEncodeError):
+        return b"\0" not in os.fsencode(text)
+    return False
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -253,6 +279,13 @@ def portable_path(path: Path | str) -> str:
     if Path(text).is_absolute() and (text == home or text.startswith(home.rstrip(os.sep) + os.sep)):
         return "~" + text[len(home.rstrip(os.sep)) :]
     return text
+
+
+def path_of_portable(text: str) -> Path:
+    """The path that `portable_path` has written; as it is where its user is not known here."""
+    with suppress(RuntimeError):
+        return Path(text).expanduser()
+    return Path(text)
 
 
 def plain_record(record: RunRecord) -> dict[str, Any]:

@@ -74,9 +74,10 @@ def check_ball(scan, method="fbp", **settings) -> None:
     assert core.std() < 0.03 * 0.02 and np.abs(air).mean() < 0.06 * 0.02
 
 
-def refused(path, said, **read) -> None:
-    with pytest.raises(InputError, match=said):
+def refused(path, said, **read) -> str:
+    with pytest.raises(InputError, match=said) as error:
         read_raw_scan(path, ReadOptions(**read))
+    return str(error.value)
 
 
 # ---- SkyScan
@@ -152,6 +153,9 @@ def test_what_a_log_of_skyscan_leaves_open(skyscan):
         ({"Scanning Trajectory": "SPIRAL"}, "trajectory SPIRAL"),
         ({"Number Of Horizontal Offset Positions": 2}, "with 2 horizontal"),
         ({"Rotation Direction": "UP"}, "Rotation Direction UP"),
+        ({"Camera to Source (mm)": SOURCE_MM / 2}, "the object"),
+        ({"Optical Axis (line)": 1e9}, "Optical Axis at line 1e"),
+        ({"Comment": "a" * 3_000_000}, "has 3 MB"),
         ({"Image Pixel Size (um)": 0}, "Image Pixel Size .um. 0"),
     ],
 )
@@ -160,8 +164,10 @@ def test_bad_logs_are_refused_in_words(skyscan, changes, said):
 
 
 def test_other_logs_are_refused(tmp_path):
-    (tmp_path / "other.log").write_text("10:32 started\n")
-    refused(tmp_path / "other.log", "as a log of SkyScan")
+    for text in ("10:32 started\n", "[Acquisition]\n" + "a" * 9999, "[System]\na=1\n"):
+        (tmp_path / "other.log").write_text(text)
+        message = refused(tmp_path / "other.log", "as a log of SkyScan")
+        assert len(message) < 500
 
 
 # ---- walnuts

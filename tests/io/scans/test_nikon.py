@@ -111,6 +111,20 @@ def test_a_part_and_the_older_centre_of_rotation_are_read(folder):
     assert part.centre_column == pytest.approx(new.centre_column - 4)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"InputName": "/dev/ball_"}, {"InputName": "ball_", "InputFolderName": "../elsewhere"}],
+)
+def test_frames_are_looked_for_beside_the_header(folder, tmp_path, changes):
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    for i, frame in enumerate(frames()[:2]):
+        write_tiff(tmp_path / "here" / f"ball_{i}.tif", frame)
+        write_tiff(tmp_path / "elsewhere" / f"ball_{i}.tif", 1 + 0 * frame)
+    write_header(tmp_path / "here" / "a.xtekct", Projections=2, **changes)
+    assert read_raw_scan(tmp_path / "here" / "a.xtekct").data.max() > 2
+
+
 def test_decimal_commas_are_read_where_no_number_has_a_point(folder):
     write_header(folder / "ball.xtekct")
     right = read_raw_scan(folder / "ball.xtekct")
@@ -133,6 +147,7 @@ def test_decimal_commas_are_read_where_no_number_has_a_point(folder):
         ({"AngularStep": "three"}, "'three' for AngularStep"),
         ({"WhiteLevel": 0}, "WhiteLevel 0"),
         ({"Projections": VIEWS + 1}, "121 views"),
+        ({"Projections": 2**31 - 1}, "2147483647 views"),
         ({"Projections": 4.5}, "Projections 4.5"),
         ({"DetectorPixelsX": COLUMNS + 2}, "58 columns"),
         ({"SrcToDetector": 100.0}, "before the object"),

@@ -46,6 +46,8 @@ def as_input_error(error: Exception, source: Path | str) -> InputError:
 
 def reason_of(error: Exception) -> str:
     """A library's message in one line: its last, without a full stop; its kind where it is none."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     reason = lines[-1].rstrip(".") if lines else ""
     if len(reason) > LONGEST_REASON:

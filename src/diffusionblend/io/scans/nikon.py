@@ -7,14 +7,16 @@ columns are theirs, and our angles are less their own.
 
 from __future__ import annotations
 
+import glob
 import math
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
 from diffusionblend.data.raw_scan import WHITE_LEVEL, RawScan
 from diffusionblend.errors import InputError
+from diffusionblend.io.detached import is_beside
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.scans.text_header import TextHeader, frames_beside
 
@@ -44,8 +46,8 @@ def read_nikon(path: Path | str, options: ReadOptions) -> RawScan:
         )
     _check_tilt(found, n_rows * lengths["DetectorPixelSizeY"], lengths)
     step, first = found.number("AngularStep"), found.number("InitialAngle")
-    angles = -np.radians(first + step * np.arange(n_views))
     scan = _frames(found, options, n_views)
+    angles = -np.radians(first + step * np.arange(n_views))
     if scan.detector_shape != (n_rows, n_columns):
         raise InputError(
             f"{path} tells of {n_rows} rows and {n_columns} columns, its frames have "
@@ -100,7 +102,8 @@ def _check_tilt(found: TextHeader, height_mm: float, lengths: dict[str, float]) 
 def _frames(found: TextHeader, options: ReadOptions, n_views: int) -> RawScan:
     """The frames, as a scan over any arc. Raises InputError where their number is another."""
     path, named = found.path, found.text("InputFolderName").replace("\\", "/")
-    folder = path.parent / named if named and (path.parent / named).is_dir() else path.parent
-    prefix = found.text("InputName")
+    has_folder = named and is_beside(path, named) and (path.parent / named).is_dir()
+    folder = path.parent / named if has_folder else path.parent
+    prefix = glob.escape(PureWindowsPath(found.text("InputName")).name)
     pattern = f"{prefix}*.tif*" if prefix and any(folder.glob(f"{prefix}*.tif*")) else None
     return frames_beside(path, folder, pattern, options, (n_views,))

@@ -26,6 +26,10 @@ FARTHEST_MM = 10_000.0
 """Sources beyond count as infinitely far, as the machines' own software has it."""
 SENSES = {"CC": 1.0, "CCW": 1.0, "": 1.0, "CW": -1.0}
 MICROMETRES = 1e-3
+ROUNDED = 0.01
+"""By what part of itself a distance may be off."""
+FARTHEST_ROWS = 10
+"""The source's plane lies at most so many times the camera's height from its first line."""
 LEAST_TILT_PIXELS = 1.0
 """By how much a turned detector displaces its outermost row before it is reported."""
 
@@ -55,9 +59,7 @@ def read_skyscan(path: Path | str, options: ReadOptions) -> RawScan:
     angles, notes = _angles(found, len(scan.data), options)
     shift = found.number("Postalignment") if "Postalignment" in found else None
     parallel = to_axis > FARTHEST_MM
-    to_detector = to_axis
-    if "Camera to Source (mm)" in found:
-        to_detector = max(to_axis, found.number("Camera to Source (mm)", positive=True))
+    to_detector = to_axis if parallel else _to_detector(found, to_axis)
     column_mm = pixel_mm if parallel else pixel_mm * to_detector / to_axis
     return replace(
         scan,
@@ -71,6 +73,20 @@ def read_skyscan(path: Path | str, options: ReadOptions) -> RawScan:
         source_to_detector_mm=None if parallel else to_detector,
         notes=(*scan.notes, *notes, *_tilt_notes(found, n_rows)),
     )
+
+
+def _to_detector(found: TextHeader, to_axis: float) -> float:
+    """From the source to the camera, mm; it stands at the axis where the log does not say it."""
+    name = "Camera to Source (mm)"
+    to_detector = found.number(name, positive=True) if name in found else to_axis
+    if to_detector < to_axis * (1 - ROUNDED):
+        raise InputError(
+            f"{found.path} has the camera {to_detector:g} mm from the source, and the object "
+            f"{to_axis:g} mm.",
+            "the camera behind the object",
+            "the log of this very scan, as the machine wrote it",
+        )
+    return max(to_axis, to_detector)
 
 
 def _check_trajectory(found: TextHeader) -> None:
@@ -123,7 +139,14 @@ def _plane(found: TextHeader, n_rows: int) -> float:
     """The row, from the top, in the plane of the source."""
     if "Optical Axis (line)" not in found:
         return (n_rows - 1) / 2
-    return n_rows - 1 - found.number("Optical Axis (line)")
+    line = found.number("Optical Axis (line)")
+    if abs(line) > FARTHEST_ROWS * n_rows:
+        raise InputError(
+            f"{found.path} has the Optical Axis at line {line:g} of {n_rows}.",
+            "a line on the camera, or near it",
+            "the log of this very scan, as the machine wrote it",
+        )
+    return n_rows - 1 - line
 
 
 def _flats(found: TextHeader, scan: RawScan) -> dict[str, Any]:

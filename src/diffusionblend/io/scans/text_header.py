@@ -11,8 +11,11 @@ from pathlib import Path
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.limits import in_bytes
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.scans.tiff import read_tiff_projections
+
+MOST_HEADER_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,17 @@ class TextHeader:
         kind: of the header, as a message names it.
         """
         check_readable(path)
+        _check_size(path, kind)
         parser = configparser.ConfigParser(interpolation=None, strict=False, delimiters=("=",))
         try:
             parser.read_string(path.read_text(encoding="utf-8-sig", errors="replace"))
             found = {name.lower(): dict(parser[name]) for name in parser.sections()}
             values = dict(found[sections[0].lower()])
         except (configparser.Error, KeyError) as error:
+            is_missing = isinstance(error, KeyError | configparser.MissingSectionHeaderError)
+            reason = "it has no such section" if is_missing else "it has other lines"
             raise InputError(
-                f"{path} could not be read as {kind}: {error}.",
+                f"{path} could not be read as {kind}: {reason}.",
                 f"text with the section [{sections[0]}], a name = value a line",
             ) from error
         for name in sections[1:]:
@@ -76,6 +82,17 @@ class TextHeader:
         if value != int(value):
             raise InputError(f"{self.path} has {name} {value:g}.", "a whole number")
         return int(value)
+
+
+def _check_size(path: Path, kind: str) -> None:
+    """Raise InputError for what is too large for a header, and would take long to go through."""
+    n_bytes = path.stat().st_size
+    if n_bytes > MOST_HEADER_BYTES:
+        raise InputError(
+            f"{path} has {in_bytes(n_bytes)}.",
+            f"{kind}, which is a text of at most {in_bytes(MOST_HEADER_BYTES)}",
+            "copy it again, or the header itself",
+        )
 
 
 def frames_beside(
