@@ -67,6 +67,11 @@ def test_stored_numbers_with_noise_below_0_are_reported():
     assert "stored numbers" in doubts(raw, "a")[0]
 
 
+def test_an_intercept_that_was_applied_twice_is_reported():
+    twice = np.maximum(np.minimum(scan(5), 500) - 1024, -1024)
+    assert "an intercept applied twice" in " ".join(doubts(volume_of(twice), "a"))
+
+
 @pytest.mark.parametrize("noise_hu", [0.0, 20.0])
 @pytest.mark.parametrize("lowest", [None, -1024])
 def test_hu_times_ten_are_reported(noise_hu, lowest):

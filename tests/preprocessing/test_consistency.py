@@ -88,6 +88,21 @@ def test_a_point_source_whose_distances_are_not_given(of_cone):
     assert "not those of a parallel beam" in notes_of(noisy, FULL, geometry="parallel")
 
 
+@pytest.mark.parametrize("factor", [0.3, 1000.0])
+def test_distances_that_opposite_rays_contradict(factor):
+    """As micrometres for mm, or a distance that counts from another point."""
+    wrong = {name: factor * length for name, length in DISTANCES.items()}
+    for changes, is_told in ((DISTANCES, False), (wrong, True)):
+        notes = notes_of(fan_lines(FULL, 64), FULL, geometry="fan", centre_column=31.5, **changes)
+        assert ("opposite rays agree far better" in notes) == is_told
+
+
+def test_columns_that_make_the_object_attenuate_as_nothing_does():
+    for column_mm, is_told in ((1.0, False), (0.02, False), (90.0, True), (0.0001, True)):
+        notes = notes_of(column_mm=column_mm)
+        assert ("is the width of a column in mm" in notes) == is_told
+
+
 def test_silence_where_angles_are_right():
     noisy = LINES + np.random.default_rng(0).normal(0, 0.05, LINES.shape).astype(np.float32)
     drifting = LINES + np.linspace(0, 0.1, len(LINES), dtype=np.float32)[:, None, None]

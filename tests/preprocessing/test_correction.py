@@ -55,6 +55,16 @@ def test_no_darks_are_none_and_reported():
     assert "no dark frames" in found.notes[0]
 
 
+def test_pixels_masked_by_the_highest_number_are_replaced():
+    """As detectors that count photons mark gaps and hot pixels, in flats and views alike."""
+    scan = scan_of(LINES, ANGLES)
+    data, flats = scan.data.copy(), scan.flats.copy()
+    data[:, 1, 20], flats[:, 1, 20] = 2**32 - 1, 2**32 - 1
+    lines, found = to_line_integrals(replace(scan, data=data, flats=flats))
+    assert found.dead_pixels == 1
+    np.testing.assert_allclose(lines[:, 1, 20], LINES[:, 1, 19:22:2].mean(axis=1), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("value", "counted"),
     [

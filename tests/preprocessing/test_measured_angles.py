@@ -114,6 +114,16 @@ def test_a_whole_turn_or_an_object_that_is_seen_whole_is_not():
     assert not notes_of(small, HALF, centre_column=15.0)[1]
 
 
+def test_views_that_are_missing_or_of_a_second_scan():
+    """Equal steps are said of views of which some are not there, or of two scans in one folder."""
+    lines = parallel_lines(HALF)
+    assert not notes_of(lines, HALF, centre_column=60.3)[1]
+    for shown in (np.delete(lines, np.s_[70:80], axis=0), np.concatenate([lines[:90]] * 2)):
+        angles = np.linspace(0, np.pi, len(shown), endpoint=False)
+        notes = notes_of(shown, angles, centre_column=60.3)[1]
+        assert "times as much as those before and after" in notes
+
+
 # ---- turns and distances
 
 

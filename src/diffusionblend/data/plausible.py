@@ -23,6 +23,7 @@ OFFSET_BAND = (850.0, 1250.0)
 """Where soft tissue lies among stored numbers, which are HU and 1000 or 1024."""
 NO_TISSUE_HU = -200.0
 """Air, lung and nearly all fat lie below, something of which every CT scan has."""
+SOFT_TISSUE_HU, LEAST_SOFT = (-200.0, 300.0), 0.01
 FEW, MANY = 0.001, 0.05
 CLIPPED_AT_THE_LOW_END, CLIPPED_AT_THE_HIGH_END = 0.05, 0.01
 """Shares of all voxels that hold the very lowest or highest value of a volume clipped to a window;
@@ -93,6 +94,12 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
         )
     elif low < PADDING_HU and scanned.size and float(scanned.min()) >= 0:
         found.append(f"{source} has no value below 0 HU but for padding of {low:g}.")
+    soft = (values > SOFT_TISSUE_HU[0]) & (values < SOFT_TISSUE_HU[1])
+    if not found and values.size >= FEWEST_VOXELS and _share(soft) < LEAST_SOFT:
+        found.append(
+            f"{source} has next to nothing between {SOFT_TISSUE_HU[0]:g} and {SOFT_TISSUE_HU[1]:g} "
+            "HU, where water, fat and soft tissue lie: was an intercept applied twice?"
+        )
     if values.size >= FEWEST_VOXELS and (
         (low > LOWEST_WINDOW_HU and _share(values == low) > CLIPPED_AT_THE_LOW_END)
         or (high < HIGHEST_WINDOW_HU and _is_cut_off(values, high))

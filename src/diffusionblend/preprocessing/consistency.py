@@ -24,6 +24,9 @@ from view to view by no more than this share, is no noise."""
 FAR_OFF_COLUMNS = 2.0
 FEW_STEPS = 2.0
 WATER_FACTOR = 5.0
+NO_LENGTH_MM = 1.0
+"""The width of a column that stands for "not known"."""
+ODD_MU_PER_MM = (3e-4, 100.0)
 
 
 def check_distances(scan: RawScan) -> None:
@@ -97,6 +100,20 @@ def water_note(mu_water_per_mm: float) -> str | None:
     return (
         f"water is said to attenuate {mu_water_per_mm:g} per mm, {factor:.2g} times as much as at "
         "60 keV, and HU follow it: was it given per cm?"
+    )
+
+
+def length_note(lines: np.ndarray, column_mm: float) -> str | None:
+    """A sentence on columns of such a width that the object attenuates as nothing does."""
+    filled = lines > 0.5 * max(float(np.percentile(lines, 99)), 1e-9)
+    width_mm = float(np.median(filled.sum(axis=2)[filled.any(axis=2)])) * column_mm
+    mu = float(np.median(lines[filled])) / max(width_mm, 1e-12) if filled.any() else 0.0
+    if column_mm == NO_LENGTH_MM or mu == 0 or ODD_MU_PER_MM[0] < mu < ODD_MU_PER_MM[1]:
+        return None
+    return (
+        f"the object attenuates about {mu:.2g} per mm, as columns of {column_mm:g} mm make it: "
+        "water attenuates 0.02 to 0.5, foams 0.0005 and more, and metals up to 50; is the width of "
+        "a column in mm, and as at the axis?"
     )
 
 

@@ -12,6 +12,8 @@ from diffusionblend.preprocessing.repair import fill_from_neighbours
 
 UNLIT_SHARE = 0.1
 """A pixel is dead where the open beam gives less than this of what the median pixel gets."""
+HOT = 50.0
+"""And dead, or masked by the highest number of its type, where it gives so many times as much."""
 MOST_DEAD_PIXELS = 0.05
 MOST_BAD_VALUES = 0.05
 MOST_BAD_IN_A_VIEW = 0.3
@@ -123,7 +125,7 @@ def _transmission(scan: RawScan, found: Correction) -> tuple[np.ndarray, np.ndar
             "swap --flats and --darks, if they were given in the wrong order; invert frames in "
             "which the open beam is dark",
         )
-    dead = ~(flat > UNLIT_SHARE * level) | ~np.isfinite(dark)
+    dead = ~(flat > UNLIT_SHARE * level) | ~np.isfinite(dark) | (flat > HOT * level)
     found.dead_pixels = int(dead.sum())
     if dead.mean() > MOST_DEAD_PIXELS:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,7 @@ AS_GOOD_AS_SAME = 0.6
 SMOOTHED = 16
 """One part in so many of the columns is averaged before views are compared."""
 FEWEST_EVEN, FEWEST_STOPPED = 8, 3
+JUMP, MOST_ROWS = 3.0, 32
 GROWING = 1.5
 """Views of one angle whose first and last differ by so many times what neighbours do have moved."""
 
@@ -27,7 +29,11 @@ def angle_notes(
 
     axis_column: of a parallel beam, in which the view at 180 degrees mirrors the first.
     """
-    found = (_both_ends(lines, angles_rad, axis_column), _stopped(lines, angles_rad))
+    found = (
+        _both_ends(lines, angles_rad, axis_column),
+        _stopped(lines, angles_rad),
+        _jump(lines, angles_rad),
+    )
     return [note for note in found if note is not None]
 
 
@@ -68,6 +74,25 @@ def _both_ends(lines: np.ndarray, angles_rad: np.ndarray, axis_column: float | N
                 "give their angles"
             )
     return None
+
+
+def _jump(lines: np.ndarray, angles_rad: np.ndarray) -> str | None:
+    """Whether, at even steps, two views differ far more than those before and after them."""
+    if even_step(angles_rad) is None:
+        return None
+    some = lines[:, :: max(1, lines.shape[1] // MOST_ROWS)]
+    apart = np.array([views_apart(a, b) for a, b in pairwise(some)])
+    near = np.pad(apart, 2, mode="reflect")
+    around = np.max([near[k : k + len(apart)] for k in (0, 1, 3, 4)], axis=0)
+    jumps = np.flatnonzero(apart > JUMP * np.maximum(around, np.median(apart)))
+    if not len(jumps):
+        return None
+    first = int(jumps[0])
+    return (
+        f"views {first} and {first + 1} differ {apart[first] / around[first]:.0f} times as much as "
+        "those before and after them, at even steps of the angle: views are missing or in another "
+        "order, two scans follow one another, or the object moved"
+    )
 
 
 def even_step(angles_rad: np.ndarray) -> float | None:

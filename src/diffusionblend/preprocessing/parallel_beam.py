@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,14 +17,16 @@ FEWEST_COLUMNS = 16
 COARSE_COLUMNS = 96
 MIDDLE_ROWS = 16
 """Rows up to one in so many from the middle are averaged: in a cone these are nearly a fan."""
-HALF_FANS_DEGREES = (1.0, 2.0, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 21.0, 27.0)
+HALF_FANS_DEGREES = (1.5, 3.0, 5.0, 8.0, 12.0, 18.0, 26.0)
 """Half the angles that a detector might see of a source, at all of which opposite rays are
 compared."""
-CENTRE_REACH, CENTRE_STEP = 3.0, 0.5
+CENTRE_REACH, CENTRE_STEP = 2.0, 0.5
 BETTER, CLEARLY_BETTER = 0.8, 0.5
 """Of the mismatch of parallel opposite rays, below which those of a fan are reported, or decide."""
 LEAST_MISMATCH = 1e-4
 """Of the lines' variance, below which opposite views count as mirrored, whatever a fan leaves."""
+NEAR_STEPS = (0.7, 1.4)
+"""Distances that differ from the stated one by less are the same."""
 LEAST_STEP = 0.01
 """Of what a view holds, which counts as the difference of neighbours that are nearly the same."""
 GOES_ON, BREAKS_OFF = 2.0, 3.0
@@ -39,6 +42,27 @@ def check_parallel(lines: np.ndarray, angles_rad: np.ndarray, column: float) -> 
     """
     _check_arc(lines, angles_rad)
     return _check_no_fan(lines, angles_rad, column)
+
+
+def distance_notes(
+    lines: np.ndarray, angles_rad: np.ndarray, column: float, step: float, row: float
+) -> list[str]:
+    """A sentence on a fan or a cone whose opposite rays agree for another distance far better.
+
+    step: of a column, over the detector's distance from the source. row: of the source's plane.
+    """
+    found = _mismatches(lines, angles_rad, column, row, [step, 0.0])
+    if found is None or found.fans[found.best] > CLEARLY_BETTER * found.least(step):
+        return []
+    seen = found.steps[found.best]
+    stated = f"{1 / step:.3g} column widths from the source, as stated"
+    if NEAR_STEPS[0] < seen / step < NEAR_STEPS[1]:
+        return []
+    other = "of parallel rays" if not seen else f"at some {1 / seen:.2g}"
+    return [
+        f"opposite rays agree far better for a detector {other} than for one {stated}: distances "
+        "in another unit than columns, from another point, or exchanged"
+    ]
 
 
 def _check_arc(lines: np.ndarray, angles_rad: np.ndarray) -> None:
@@ -72,37 +96,18 @@ def _check_arc(lines: np.ndarray, angles_rad: np.ndarray) -> None:
 
 def _check_no_fan(lines: np.ndarray, angles_rad: np.ndarray, column: float) -> list[str]:
     """A sentence where opposite rays agree better as those of a fan; InputError if far better."""
-    n_views, n_rows, n_columns = lines.shape
-    if n_views < FEWEST_VIEWS or n_columns < FEWEST_COLUMNS or not turns_wholly(angles_rad):
+    middle = (lines.shape[1] - 1) / 2
+    found = _mismatches(lines, angles_rad, column, middle, [])
+    parallel = 0.0 if found is None else found.least(0.0)
+    if found is None or parallel < LEAST_MISMATCH * found.held:
         return []
-    factor = max(1, n_columns // COARSE_COLUMNS)
-    n_taken = n_columns // factor
-    around = n_rows // MIDDLE_ROWS
-    middle = lines[:, (n_rows - 1) // 2 - around : n_rows // 2 + 1 + around, : n_taken * factor]
-    rows = _smoothed(middle.mean(axis=1).reshape(n_views, n_taken, factor).mean(axis=2), angles_rad)
-    axis = (column - (factor - 1) / 2) / factor
-    reach = min(axis, n_taken - 1 - axis) - CENTRE_REACH
-    if reach < FEWEST_COLUMNS / 4:
-        return []
-    centres = axis + np.arange(-CENTRE_REACH, CENTRE_REACH + CENTRE_STEP / 2, CENTRE_STEP)
-
-    def least(step: float) -> float:
-        mismatch = Mismatch(rows[:, None], angles_rad, step)
-        return min(missed for c in centres for missed, _ in [mismatch.of_one(c, reach)])
-
-    held = Mismatch(rows[:, None], angles_rad, 0.0).of_one(axis, reach)[1]
-    parallel = least(0.0)
-    if parallel < LEAST_MISMATCH * held:
-        return []
-    steps = [math.tan(math.radians(half)) / (n_taken / 2) for half in HALF_FANS_DEGREES]
-    fans = [least(step) for step in steps]
-    best = int(np.argmin(fans))
+    fans, best, steps = found.fans, found.best, found.steps
     if fans[best] > BETTER * parallel:
         return []
     agree = (
         "opposite views are no mirror images, and opposite rays agree "
         f"{'best' if fans[best] > CLEARLY_BETTER * parallel else 'about'} where the detector is "
-        f"some {1 / (steps[best] * factor):.2g} column widths from the source"
+        f"some {1 / steps[best]:.2g} column widths from the source"
     )
     if fans[best] > CLEARLY_BETTER * parallel:
         return [f"a parallel beam was taken, but {agree}: a fan or cone, or an object that moved"]
@@ -111,6 +116,64 @@ def _check_no_fan(lines: np.ndarray, angles_rad: np.ndarray, column: float) -> l
         "the distances of a fan or cone beam",
         "--source-to-axis-mm and --source-to-detector-mm; or --geometry parallel, to insist",
     )
+
+
+@dataclass(frozen=True)
+class _Mismatches:
+    """How far opposite rays differ for some distances of the detector, given as steps of a column.
+
+    factor: how many columns were taken together for one. held: the variance of the lines.
+    """
+
+    rows: np.ndarray
+    angles_rad: np.ndarray
+    centres: np.ndarray
+    reach: float
+    factor: int
+    steps: list[float]
+    fans: list[float]
+    held: float
+
+    @property
+    def best(self) -> int:
+        """Which step leaves least."""
+        return int(np.argmin(self.fans))
+
+    def least(self, step: float) -> float:
+        """The least mismatch of a step of one column, over centres near the axis."""
+        mismatch = Mismatch(self.rows[:, None], self.angles_rad, step * self.factor)
+        return min(mismatch.of_one(c, self.reach)[0] for c in self.centres)
+
+
+def _mismatches(
+    lines: np.ndarray, angles_rad: np.ndarray, column: float, row: float, more: list[float]
+) -> _Mismatches | None:
+    """The mismatches of a whole turn about a row; None of others, and where little is on both
+    sides of the axis.
+    """
+    n_views, n_rows, n_columns = lines.shape
+    if n_views < FEWEST_VIEWS or n_columns < FEWEST_COLUMNS or not turns_wholly(angles_rad):
+        return None
+    factor = max(1, n_columns // COARSE_COLUMNS)
+    n_taken = n_columns // factor
+    around = n_rows // MIDDLE_ROWS
+    low = max(0, min(math.floor(row), n_rows - 1) - around)
+    middle = lines[:, low : math.ceil(row) + 1 + around, : n_taken * factor]
+    if not middle.shape[1]:
+        return None
+    binned = middle.mean(axis=1).reshape(n_views, n_taken, factor).mean(axis=2)
+    rows = _smoothed(binned, angles_rad)
+    axis = (column - (factor - 1) / 2) / factor
+    reach = min(axis, n_taken - 1 - axis) - CENTRE_REACH
+    if reach < FEWEST_COLUMNS / 4:
+        return None
+    centres = axis + np.arange(-CENTRE_REACH, CENTRE_REACH + CENTRE_STEP / 2, CENTRE_STEP)
+    halves = [math.tan(math.radians(half)) for half in HALF_FANS_DEGREES]
+    steps = [half / (n_columns / 2) for half in halves] + more
+    held = Mismatch(rows[:, None], angles_rad, 0.0).of_one(axis, reach)[1]
+    made = _Mismatches(rows, angles_rad, centres, reach, factor, steps, [], held)
+    made.fans.extend(made.least(step) for step in steps)
+    return made
 
 
 def _smoothed(sinogram: np.ndarray, angles_rad: np.ndarray) -> np.ndarray:

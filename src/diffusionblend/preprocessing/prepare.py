@@ -28,6 +28,7 @@ from diffusionblend.preprocessing.consistency import (
     check_lengths,
     check_lines,
     consistency_notes,
+    length_note,
     water_note,
 )
 from diffusionblend.preprocessing.correction import Correction, subtract_air, to_line_integrals
@@ -38,7 +39,7 @@ from diffusionblend.preprocessing.lean import lean_note
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
 from diffusionblend.preprocessing.panels import TOLD, panel_scan
-from diffusionblend.preprocessing.parallel_beam import check_parallel
+from diffusionblend.preprocessing.parallel_beam import check_parallel, distance_notes
 from diffusionblend.preprocessing.plausibility import (
     check_axis,
     check_order,
@@ -150,7 +151,14 @@ def _placed(
     centre_column, centre = _centre(scan, kind, lines, settings, correction)
     if kind == "parallel" and not settings.axis_tilt_degrees:
         _check_beam(lines, scan, centre_column, settings, correction)
+    elif not settings.axis_tilt_degrees:
+        assert scan.column_mm and scan.source_to_detector_mm and scan.centre_row is not None
+        row = scan.centre_row if kind == "cone" else (lines.shape[1] - 1) / 2
+        step = scan.column_mm / scan.source_to_detector_mm
+        correction.notes += distance_notes(lines, scan.angles_rad, centre_column, step, row)
     geometry = circle_geometry(scan, kind, centre_column)
+    assert scan.column_mm is not None
+    correction.notes += filter(None, [length_note(lines, scan.column_mm)])
     if not settings.axis_tilt_degrees:
         correction.notes += angle_notes(lines, scan.angles_rad, axis_column(geometry))
     if kind == "parallel" and not settings.axis_tilt_degrees:

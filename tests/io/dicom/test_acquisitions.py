@@ -228,6 +228,14 @@ def test_slabs_of_extremes_are_reported(tmp_path, word):
     assert "extremes of slabs" in read_dicom_series(tmp_path)[1].warnings[0]
 
 
+@pytest.mark.parametrize(("diameter", "is_told"), [(7.5, False), (15.0, True)])
+def test_slices_that_are_no_longer_as_wide_as_their_field(tmp_path, diameter, is_told):
+    """10 columns of 0.75 mm, as of a picture that was halved without a new PixelSpacing."""
+    write_series(tmp_path, HU, change=lambda i, d: setattr(d, "ReconstructionDiameter", diameter))
+    warnings = " ".join(read_dicom_series(tmp_path)[1].warnings)
+    assert ("7.5 mm wide by their PixelSpacing" in warnings) == is_told
+
+
 def test_a_palette_is_colour(tmp_path):
     def change(i, dataset):
         dataset.PhotometricInterpretation = "PALETTE COLOR"

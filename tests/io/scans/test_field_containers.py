@@ -245,6 +245,26 @@ def test_nexus_with_its_angles_among_the_transformations(tmp_path):
     check(read_raw_scan(path), flats=5)
 
 
+def test_several_entries_and_two_sizes_of_a_pixel(tmp_path):
+    path = write_nexus(tmp_path / "a.nxs", ALL, KEY, "um", 6.5)
+    with h5py.File(path, "a") as file:
+        file.copy("entry1", "entry2")
+        size = file["entry1/tomo_entry"].create_dataset("sample/x_pixel_size", data=0.65)
+        size.attrs["units"] = "um"
+    scan = read_raw_scan(path)
+    assert scan.column_mm == pytest.approx(0.65e-3)  # behind a lens of 10 times
+    notes = " ".join(scan.notes)
+    assert "2 entries with frames; /entry1/tomo_entry was read, and not /entry2" in notes
+    assert "sample/x_pixel_size (0.65 um) was taken" in notes
+
+
+def test_flats_that_were_taken_afterwards_are_named(tmp_path):
+    path = write_exchange(tmp_path / "a.h5", COUNTS["data"], COUNTS["flats"], COUNTS["darks"])
+    with h5py.File(path, "a") as file:
+        file["exchange/data_white_post"] = COUNTS["flats"]
+    assert read_raw_scan(path).notes == ("/exchange also has data_white_post, which was not read",)
+
+
 def with_frames_own(path, name, values, unit=None):
     with h5py.File(path, "a") as file:
         entry = file["entry1/tomo_entry"]

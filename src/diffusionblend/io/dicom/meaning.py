@@ -11,6 +11,7 @@ RESCALE_TAGS = ("RescaleSlope", "RescaleIntercept")
 """The tags that tie stored numbers to HU."""
 HU_TYPES = ("", "HU", "HOUNSFIELD", "HOUNSFIELD UNITS", "HU_MOD", "US")
 """RescaleType of CT numbers: HU where it is missing; US is unspecified, HU_MOD is HU of a kind."""
+SAME_FIELD = 0.02
 DOUBTFUL_TYPES = ("US", "HU_MOD")
 MATERIAL_WORDS = ("MATERIAL", "ATOMIC", "DENSITY", "IODINE", "Z_EFF", "ZEFF", "FRACTION")
 """What the ImageType of a map of materials, which is no CT number, has in one of its values."""
@@ -89,6 +90,20 @@ def material_warning(header: Header) -> tuple[str, ...]:
     if header.text("RescaleType") or not any(word in kind.upper() for word in MATERIAL_WORDS):
         return ()
     return (f"The ImageType is {kind} and there is no RescaleType: the values need not be HU.",)
+
+
+def field_warning(header: Header) -> tuple[str, ...]:
+    """A warning where the pixels do not make up the field of view that was reconstructed."""
+    diameter = header.number("ReconstructionDiameter", 0.0)
+    spacing = header.numbers("PixelSpacing")[1]
+    width = header.whole_number("Columns", 0) * spacing
+    if not diameter or abs(width / diameter - 1) <= SAME_FIELD:
+        return ()
+    return (
+        f"The slices are {width:g} mm wide by their PixelSpacing, {spacing:g} mm, and their "
+        f"ReconstructionDiameter is {diameter:g} mm: they were cropped, or made larger or smaller "
+        "without a new PixelSpacing. PixelSpacing was taken.",
+    )
 
 
 def lossy_warning(headers: list[Header]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from diffusionblend.geometry.grid import LEAST_MM, MOST_MM
 from diffusionblend.io.dicom.header import Header
 from diffusionblend.io.dicom.meaning import (
     check_rescale,
+    field_warning,
     lossy_warning,
     material_warning,
     rescale_warning,
@@ -133,6 +134,7 @@ def sorted_stack(headers: list[Header]) -> Stack:
             *rescale_warning(headers),
             *_thickness_warning(headers[0], spacing_mm),
             *lossy_warning(headers),
+            *field_warning(headers[0]),
             *material_warning(headers[0]),
         ),
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DATA, FLATS, DARKS = "exchange/data", "exchange/data_white", "exchange/data_dark"
 THETA = "exchange/theta"
+READ = (DATA, FLATS, DARKS)
 VIEW_AXES = ("theta", "view", "angle")
 LAYOUT = f"{DATA} (view, row, column), {THETA}, and for counts {FLATS} and {DARKS}"
 
@@ -59,8 +60,16 @@ def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
             flats=_frames(file, FLATS, options, shape, turned),
             darks=_frames(file, DARKS, options, shape, turned),
             facts={"format": "Data Exchange", "values_unit": text_attribute(data, "units")},
+            notes=_unread(file),
             **options.window.place(*shape),
         )
+
+
+def _unread(file: h5py.File) -> tuple[str, ...]:
+    """A sentence on further frames of the group, such as flats that were taken afterwards."""
+    group = file["exchange"]
+    others = [n for n in group if n.startswith("data") and f"exchange/{n}" not in READ]
+    return (f"/exchange also has {', '.join(others)}, which was not read",) if others else ()
 
 
 def _frames(

@@ -37,7 +37,7 @@ CONTROL = f"{DETECTOR}/image_key_control"
 ALIGNMENT_KEY, NO_KEY = -1, 3
 FLIPS = ("x_flipped", "y_flipped")
 ANGLES = "sample/rotation_angle"
-PIXEL_SIZES = {"column_mm": f"{DETECTOR}/x_pixel_size", "row_mm": f"{DETECTOR}/y_pixel_size"}
+PIXEL_SIZES = {"column_mm": "x_pixel_size", "row_mm": "y_pixel_size"}
 TRANSFORMATIONS = "sample/transformations"
 """Where newer files have the angles, as an axis of the kind "rotation"."""
 
@@ -59,7 +59,7 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
                 "put that file in its place; or, for a folder of TIFF frames, "
                 f"import the folder with --image-key {path.name}",
             )
-        notes: list[str] = []
+        notes = _other_entries(file, entry)
         own, unit = _own_angles(entry)
         angles = chosen_angles(options, path, len(data), own, unit)
         if KEY in entry or options.image_key is not None:
@@ -137,7 +137,12 @@ def _entry(file: h5py.File, path: Path) -> h5py.Group:
 
 
 def _find_entry(file: h5py.File) -> h5py.Group | None:
-    """The first group that has the image key of NXtomo, or calls itself so, or has frames and
+    """The first of the entries, None where there is none."""
+    return next(iter(_entries(file)), None)
+
+
+def _entries(file: h5py.File) -> list[h5py.Group]:
+    """The groups that have the image key of NXtomo, else call themselves so, else have frames and
     angles; at most two levels down.
     """
     groups = [
@@ -151,10 +156,21 @@ def _find_entry(file: h5py.File) -> h5py.Group | None:
         lambda group: _definition(group) == DEFINITION,
         lambda group: DATA in group and ANGLES in group,
     ):
-        for group in groups:
-            if fits(group):
-                return group
-    return None
+        found = [group for group in groups if fits(group)]
+        if found:
+            return found
+    return []
+
+
+def _other_entries(file: h5py.File, entry: h5py.Group) -> list[str]:
+    """A sentence on further scans of a file, which are not read."""
+    others = [group.name for group in _entries(file) if group != entry]
+    if not others:
+        return []
+    return [
+        f"the file has {len(others) + 1} entries with frames; {entry.name} was read, and not "
+        f"{', '.join(others[:3])}"
+    ]
 
 
 def _groups_in(group: h5py.Group) -> list[h5py.Group]:
@@ -219,10 +235,24 @@ def _taken(kinds: dict[int, np.ndarray], options: ReadOptions) -> dict[int, np.n
     return kinds | {PROJECTION_KEY: kinds[PROJECTION_KEY][options.window.views]}
 
 
+def _number(entry: h5py.Group, where: str) -> str:
+    """A number with its unit, in words."""
+    values = np.ravel(entry[where][()])
+    shown = f"{float(values[0]):g}" if len(values) else "none"
+    return f"{shown} {text_attribute(entry[where], 'units') or ''}".strip()
+
+
 def _pixel_sizes(entry: h5py.Group, notes: list[str]) -> dict[str, float]:
     """The sizes of a pixel in mm, where they and their unit are given; notes get what is odd."""
-    found = {}
-    for name, where in PIXEL_SIZES.items():
+    found: dict[str, float] = {}
+    for name, pixel in PIXEL_SIZES.items():
+        of_sample, of_detector = f"sample/{pixel}", f"{DETECTOR}/{pixel}"
+        where = of_sample if of_sample in entry else of_detector
+        if of_sample in entry and of_detector in entry:
+            notes.append(
+                f"{of_sample} ({_number(entry, of_sample)}) was taken, what a pixel covers of the "
+                f"sample, and not {of_detector} ({_number(entry, of_detector)})"
+            )
         size = entry.get(where)
         if size is None or not np.size(size[()]):
             continue
