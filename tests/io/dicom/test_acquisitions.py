@@ -68,7 +68,7 @@ def test_what_interleaves_is_no_volume_and_can_be_chosen(tmp_path, tag, values, 
 
 
 @pytest.mark.parametrize("tag", ["XRayTubeCurrent", "ExposureTime", "ScanOptions"])
-def test_what_goes_to_and_fro_from_slice_to_slice_is_no_volume(tmp_path, tag):
+def test_what_goes_back_and_forth_from_slice_to_slice_is_no_volume(tmp_path, tag):
     series(tmp_path / "a", **{tag: ("100", "300")})
     refused(tmp_path / "a", f"{tag}=", "6 slice(s), 4 mm apart", f"--only {tag}=")
     which = lambda i: i // 3 % 2  # noqa: E731 - as regulated along the patient

@@ -175,7 +175,9 @@ def test_no_folder_and_empty_folder(tmp_path):
     refused(tmp_path, "no DICOM images", "no files")
     (tmp_path / "CT").mkdir()
     (tmp_path / "readme").write_text("hello")
-    refused(tmp_path, "1 other file", "such as CT")
+    refused(tmp_path, "1 other file", "another folder")
+    write_series(tmp_path / "PATIENT" / "CT 1")
+    refused(tmp_path, "PATIENT/CT 1, which holds DICOM files")
 
 
 @pytest.mark.parametrize("missing", [1, 3])

@@ -50,7 +50,7 @@ ALTERNATING = {
     "ImageComments": "comments",
 }
 """Tags that may differ from slice to slice, but not so that few values alternate along a volume."""
-TO_AND_FRO = {
+BACK_AND_FORTH = {
     "XRayTubeCurrent": "tube currents",
     "XRayTubeCurrentInmA": "tube currents",
     "Exposure": "exposures",
@@ -67,9 +67,9 @@ TO_AND_FRO = {
     "BodyPartExamined": "parts of the body",
     "WindowCenter": "display windows",
 }
-"""Tags that a scanner may regulate along a volume, but not to and fro from slice to slice."""
+"""Tags that a scanner may regulate along a volume, but not back and forth from slice to slice."""
 OFTEN = 0.5
-"""Of the steps from slice to slice, at which a tag that goes to and fro changes."""
+"""Of the steps from slice to slice, at which a tag that goes back and forth changes."""
 REGULATED = 1.1
 COUNTS = {
     "InstanceNumber": "numbers",
@@ -185,7 +185,7 @@ def _tag_that_alternates(headers: list[Header], heights_mm: np.ndarray) -> str |
         if few and _are_mixed(headers, heights_mm, tag):
             return tag
     own = [e.keyword for e in headers[0].tags] if headers[0].frame is not None else []
-    for tag in dict.fromkeys((*NOT_MIXED, *TO_AND_FRO, *own)):
+    for tag in dict.fromkeys((*NOT_MIXED, *BACK_AND_FORTH, *own)):
         values = _values(headers, tag, count_missing=True)
         few = 1 < len(values) <= MOST_ALTERNATING and min(values.values()) >= FEWEST_SLICES
         often = few and _changes(headers, tag) >= OFTEN * (len(headers) - 1)
@@ -257,7 +257,7 @@ def _several(
     tag: str, headers: list[Header], heights_mm: np.ndarray, differing: list[str], folder: Path
 ) -> InputError:
     """The error for slices of more than one volume, by one tag that distinguishes them."""
-    name = {**ALIKE, **NOT_MIXED, **ALTERNATING, **TO_AND_FRO}.get(tag, f"values of {tag}")
+    name = {**ALIKE, **NOT_MIXED, **ALTERNATING, **BACK_AND_FORTH}.get(tag, f"values of {tag}")
     parts = []
     values = list(dict.fromkeys(_value(h, tag) for h in headers))
     for value in values[:MAX_LISTED]:
