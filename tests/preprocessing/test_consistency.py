@@ -37,6 +37,7 @@ def notes_of(lines=LINES, angles_rad=ANGLES, **settings):
     ("lines", "words"),
     [
         (-LINES, r"(?s)negative, down to -1\.92.*ln\(I / I0\)"),
+        (20 * LINES, r"(?s)reach 3\d.*no light"),
         (np.exp(-LINES), r"(?s)1\.00 at the detector's ends.*values=\"transmission\""),
     ],
 )

@@ -124,6 +124,15 @@ def test_views_that_are_missing_or_of_a_second_scan():
         assert "times as much as those before and after" in notes
 
 
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_views_of_two_energies_or_of_both_ways(shift):
+    lines = parallel_lines(HALF)
+    odd = parallel_lines(HALF, centre=60.3 + shift) if shift else 0.9 * lines
+    lines[1::2] = odd[1::2]
+    notes = notes_of(lines, HALF, centre_column=60.3)[1]
+    assert f"differs in its {'place' if shift else 'attenuation'} by 1" in notes
+
+
 # ---- turns and distances
 
 

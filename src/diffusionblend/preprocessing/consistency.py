@@ -17,6 +17,7 @@ from diffusionblend.units import MU_WATER_PER_MM
 NEGATIVE = 4.0
 """Line integrals that go so many times further below 0 than above it have the wrong sign."""
 BRIGHTEST_TRANSMISSION, AIR_TRANSMISSION = 1.2, (0.85, 1.15)
+HIGHEST_LINE = 30.0
 FEWEST_VIEWS = 12
 LEAST_OFF_COLUMNS, UNEXPLAINED, SMOOTH = 0.1, 0.05, 0.35
 """A centre of mass off its sine by so many columns, by this share of its variance, and changing
@@ -63,6 +64,13 @@ def check_lines(lines: np.ndarray, scan: RawScan) -> None:
             f"The line integrals are negative, down to {lines.min():.3g}.",
             "-ln(I / I0), which is positive where something attenuates",
             "change their sign, if they are ln(I / I0)",
+        )
+    if high > HIGHEST_LINE:
+        raise InputError(
+            f"The line integrals reach {high:.3g}, which no light passes (exp(-{high:.3g})).",
+            f"-ln(I / I0), below {HIGHEST_LINE:g}",
+            "divide stored numbers by what they were multiplied with; or --values counts, with "
+            "--flats",
         )
     ends = float(np.median(lines[:, :, [0, 1, -2, -1]])) if lines.shape[2] > 3 else 0.0
     is_air = AIR_TRANSMISSION[0] < ends < AIR_TRANSMISSION[1]

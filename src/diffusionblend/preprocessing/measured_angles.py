@@ -18,6 +18,9 @@ SMOOTHED = 16
 """One part in so many of the columns is averaged before views are compared."""
 FEWEST_EVEN, FEWEST_STOPPED = 8, 3
 JUMP, MOST_ROWS = 3.0, 32
+LEAST_ALTERNATING, LEAST_ALTERNATING_COLUMNS, SURELY = 0.005, 0.25, 5.0
+"""Halves of what every other view differs by, of the mean and in columns, and how often their error
+that must be."""
 GROWING = 1.5
 """Views of one angle whose first and last differ by so many times what neighbours do have moved."""
 
@@ -33,6 +36,7 @@ def angle_notes(
         _both_ends(lines, angles_rad, axis_column),
         _stopped(lines, angles_rad),
         _jump(lines, angles_rad),
+        _alternating(lines, angles_rad),
     )
     return [note for note in found if note is not None]
 
@@ -93,6 +97,36 @@ def _jump(lines: np.ndarray, angles_rad: np.ndarray) -> str | None:
         "those before and after them, at even steps of the angle: views are missing or in another "
         "order, two scans follow one another, or the object moved"
     )
+
+
+def _alternating(lines: np.ndarray, angles_rad: np.ndarray) -> str | None:
+    """Whether every other view holds more in all, or lies more to one side, than those between."""
+    if even_step(angles_rad) is None:
+        return None
+    totals = lines.sum(axis=(1, 2), dtype=np.float64)
+    if not (totals > 0).all():
+        return None
+    columns = np.arange(lines.shape[2])
+    middles = (lines.sum(axis=1, dtype=np.float64) * columns).sum(axis=1) / totals
+    for name, values, least in (
+        ("attenuation", totals / totals.mean(), LEAST_ALTERNATING),
+        ("place", middles, LEAST_ALTERNATING_COLUMNS),
+    ):
+        bent = (values[1:-1] - (values[:-2] + values[2:]) / 2) / 2
+        signs = np.where(np.arange(len(bent)) % 2, -1.0, 1.0)
+        share = float((bent * signs).mean())
+        error = float((bent - share * signs).std()) / np.sqrt(len(bent))
+        if abs(share) > max(least, SURELY * error):
+            what = (
+                f"{200 * abs(share):.2g} %"
+                if name == "attenuation"
+                else (f"{2 * abs(share):.2g} columns")
+            )
+            return (
+                f"every other view differs in its {name} by {what} from those between: views of "
+                "two energies or exposures, or of both ways of a stage"
+            )
+    return None
 
 
 def even_step(angles_rad: np.ndarray) -> float | None:

@@ -8,6 +8,7 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
@@ -293,6 +294,14 @@ def test_a_beam_that_its_monitor_followed(tmp_path, name):
     steady = with_frames_own(write_nexus(tmp_path / "c.nxs", ALL, KEY), name, np.full(98, 7.0))
     check(read_raw_scan(steady), flats=5)
     assert not read_raw_scan(steady).notes
+
+
+def test_a_monitor_beside_frames_in_other_files_is_named(tmp_path):
+    key = write_nexus(tmp_path / "key.nxs", ALL, KEY)
+    with_frames_own(key, "control/data", np.linspace(50, 40, 98))
+    tifffile.imwrite(tmp_path / "all.tif", ALL)
+    scan = read_raw_scan(tmp_path / "all.tif", ReadOptions(image_key=key))
+    assert any("frames in other files are not divided by it" in note for note in scan.notes)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from diffusionblend.io.scans.hdf5 import (
     text_attribute,
 )
 from diffusionblend.io.scans.lengths import mm_per_unit
-from diffusionblend.io.scans.nexus_beam import to_one_beam, translation_notes
+from diffusionblend.io.scans.nexus_beam import to_one_beam, translation_notes, unused_monitor
 from diffusionblend.io.scans.options import (
     DARK_KEY,
     FLAT_KEY,
@@ -123,6 +123,14 @@ def read_image_key(path: Path | str) -> tuple[np.ndarray, np.ndarray | None, str
     with open_hdf5(path, f"a NeXus file of the definition {DEFINITION}") as file:
         entry = _entry(file, path)
         return _keys(entry, path), *_own_angles(entry)
+
+
+def notes_of_key(path: Path | str) -> list[str]:
+    """Sentences on what an NXtomo file, of which the key is used, says of frames elsewhere."""
+    path = Path(path)
+    with open_hdf5(path, f"a NeXus file of the definition {DEFINITION}") as file:
+        entry = _entry(file, path)
+        return unused_monitor(entry, len(_keys(entry, path)))
 
 
 def _entry(file: h5py.File, path: Path) -> h5py.Group:

@@ -19,8 +19,9 @@ TRANSLATIONS = tuple(
     f"{of}/{axis}_translation" for of in ("sample", "instrument/detector") for axis in "xyz"
 )
 TRANSFORMATIONS = "sample/transformations"
-STEADY = 1e-4
-"""A beam, or an exposure, that varies by less of its median is steady."""
+STEADY, REPORTED_SHARE = 1e-4, 0.01
+"""A beam, or an exposure, that varies by less of its median is steady, or, where
+its frames lie elsewhere, not reported."""
 FOLLOWS = 0.5
 SURE = 0.15
 """Brightness that follows the monitor by less than this power, known to so much, was normalised."""
@@ -67,6 +68,18 @@ def to_one_beam(
             done[key] = dark + (frames[key] - dark) / share
         return done, [f"{spread}: views and flats, less the darks, were divided by it"]
     return frames, []
+
+
+def unused_monitor(entry: h5py.Group, n_frames: int) -> list[str]:
+    """A sentence on a monitor that varies, whose frames lie in other files."""
+    values = _of_frames(entry, MONITOR, n_frames)
+    if values is None or not np.ptp(values) > REPORTED_SHARE * abs(np.median(values)):
+        return []
+    return [
+        f"{MONITOR} of the image key's file varies by "
+        f"{100 * np.ptp(values) / abs(np.median(values)):.2g} %; frames in other files are not "
+        "divided by it"
+    ]
 
 
 def translation_notes(

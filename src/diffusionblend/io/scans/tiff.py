@@ -21,7 +21,7 @@ from diffusionblend.io.scans.frame_names import (
     sorted_by_kind,
     tiff_files,
 )
-from diffusionblend.io.scans.nexus import read_image_key
+from diffusionblend.io.scans.nexus import notes_of_key, read_image_key
 from diffusionblend.io.scans.numpy import read_array
 from diffusionblend.io.scans.options import (
     DARK_KEY,
@@ -52,6 +52,7 @@ def read_tiff_projections(source: Path | str, options: ReadOptions) -> RawScan:
     keys, own, unit = None, None, None
     if options.image_key is not None:
         keys, own, unit = read_image_key(options.image_key)
+        frames.notes += notes_of_key(options.image_key)
     angles = chosen_angles(options, source, len(frames), own, unit)
     kinds = {PROJECTION_KEY: np.arange(len(frames))}
     if keys is not None:
