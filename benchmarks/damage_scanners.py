@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ct_pd_files import Scanner, write_scan
+from ole_files import write_ole
 
 VIEWS = 3
 
@@ -94,9 +95,27 @@ def write_walnut(home: Path) -> Path:
     return folder
 
 
+def write_zeiss(home: Path) -> Path:
+    """An OLE file with a stream for every view."""
+    whole = {"NoOfImages": VIEWS, "ImagesTaken": VIEWS, "ImageHeight": 6, "ImageWidth": 8}
+    whole |= {"DataType": 5, "XrayGeometry": 1}
+    lengths = {"PixelSize": [20.0], "StoRADistance": [-50.0] * VIEWS, "DtoRADistance": [90.0] * VIEWS}
+    lengths["Angles"] = [120.0 * view for view in range(VIEWS)]
+    streams = {f"ImageInfo/{name}": np.int32(value).tobytes() for name, value in whole.items()}
+    streams |= {f"ImageInfo/{name}": np.float32(v).tobytes() for name, v in lengths.items()}
+    streams["Alignment/X-Shifts"] = np.zeros(VIEWS, np.float32).tobytes()
+    streams["ReferenceData/DataType"] = np.int32(10).tobytes()
+    streams["ReferenceData/Image"] = np.full((6, 8), 6e4, np.float32).tobytes()
+    for view in range(VIEWS):
+        frame = (40_000 - 100 * np.arange(48) + view).astype(np.uint16)
+        streams[f"ImageData1/Image{view + 1}"] = frame.tobytes()
+    return write_ole(home / "ball.txrm", streams)
+
+
 SCANNERS: dict[str, Callable[[Path], Path]] = {
     "ct-pd": write_ct_pd,
     "nikon": write_nikon,
     "skyscan": write_skyscan,
+    "zeiss": write_zeiss,
     "walnut": write_walnut,
 }

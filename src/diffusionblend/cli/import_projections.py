@@ -32,7 +32,7 @@ class ImportProjections:
     source: Annotated[Path, tyro.conf.Positional]
     """Data Exchange or NeXus HDF5, a folder of TIFF frames or one TIFF file, a folder of
     DICOM-CT-PD, a MATLAB file of the Helsinki Tomography Challenge 2022, Nikon's .xtekct,
-    SkyScan's .log, or NumPy's .npy or .npz."""
+    SkyScan's .log, Zeiss's .txrm, or NumPy's .npy or .npz."""
     output: Output
     """Projections file to write (.h5)."""
     read: Annotated[ReadOptions, tyro.conf.arg(name="")] = field(default_factory=ReadOptions)

@@ -36,6 +36,7 @@ UNIMPORTED = (".nxs", ".nx", ".nexus", ".hdf", ".he5", ".npz", ".npy", ".mat", "
     ".mha",
     ".mhd",
     ".xtekct",
+    ".txrm",
 )
 """What may be a scan in a folder, but has to be imported first."""
 FILES, RUN = "input and output", "run"

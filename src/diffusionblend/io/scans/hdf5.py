@@ -72,7 +72,7 @@ def open_hdf5(path: Path | str, expected: str, *, own: bool = False) -> Iterator
         ) from error
 
 
-OTHER_SCANS = (".npz", ".npy", ".mat", ".tif", ".tiff", ".mha", ".mhd", ".xtekct")
+OTHER_SCANS = (".npz", ".npy", ".mat", ".tif", ".tiff", ".mha", ".mhd", ".xtekct", ".txrm")
 
 
 def find_dataset(group: h5py.Group, name: str, dimensions: tuple[int, ...]) -> h5py.Dataset | None:

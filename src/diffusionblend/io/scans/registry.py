@@ -30,6 +30,7 @@ from diffusionblend.io.scans.skyscan import SKYSCAN_SUFFIX, read_skyscan
 from diffusionblend.io.scans.tiff import read_frames, read_tiff_projections, settled_white
 from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
 from diffusionblend.io.scans.vectors import read_vectors, with_vectors
+from diffusionblend.io.scans.zeiss import TXRM_SUFFIX, read_txrm
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".nexus")
 TURN_DEGREES = 360.0
@@ -37,6 +38,7 @@ READERS = {
     ".mat": read_htc2022,
     NIKON_SUFFIX: read_nikon,
     SKYSCAN_SUFFIX: read_skyscan,
+    TXRM_SUFFIX: read_txrm,
     ".npy": read_numpy_scan,
     ".npz": read_numpy_scan,
     **dict.fromkeys(TIFF_SUFFIXES, read_tiff_projections),
@@ -44,8 +46,18 @@ READERS = {
 KNOWN = (
     "Data Exchange or NeXus HDF5, a TIFF file or folder of frames, a MATLAB file of the Helsinki "
     "Tomography Challenge 2022, RTK's projections with their geometry, Nikon's .xtekct, "
-    "SkyScan's .log, a folder of DICOM-CT-PD, or NumPy's .npy or .npz"
+    "SkyScan's .log, Zeiss's .txrm, a folder of DICOM-CT-PD, or NumPy's .npy or .npz"
 )
+NOT_READ = {
+    **dict.fromkeys(
+        (".xim", ".hnd", ".his"),
+        "itk-rtk: rtkprojections writes .mha; rtkvarianprobeamgeometry, rtkvarianobigeometry or "
+        "rtkelektasynergygeometry the .xml for --rtk-geometry",
+    ),
+    ".xrm": "the .txrm of all views",
+    ".txm": "the .txrm of the projections; this is a volume reconstructed from them",
+}
+"""Formats of projections that are known by name and not read, and the way here."""
 
 
 @reads_foreign
@@ -78,7 +90,7 @@ def _check_used(source: Path, options: ReadOptions) -> None:
     tiff = reader is read_tiff_projections or suffix in TIFF_SUFFIXES
     nexus = suffix in HDF5_SUFFIXES and source.is_file() and is_nexus_tomography(source)
     header = suffix in (NIKON_SUFFIX, SKYSCAN_SUFFIX)
-    whole = header or suffix in (*META_IMAGE_SUFFIXES, ".mat")
+    whole = header or suffix in (*META_IMAGE_SUFFIXES, ".mat", TXRM_SUFFIX)
     own_angles = whole or reader not in (None, read_tiff_projections)
     unused = {
         "--views": options.views is not None
@@ -122,6 +134,8 @@ def _read(source: Path, options: ReadOptions) -> RawScan:
     if suffix in READERS:
         return READERS[suffix](source, options)
     check_readable(source)
+    if suffix in NOT_READ:
+        raise InputError(f"{source} is of a kind that is not read.", KNOWN, NOT_READ[suffix])
     raise InputError(f"{source} is of an unknown kind by its name.", KNOWN)
 
 
