@@ -99,7 +99,11 @@ def write_zeiss(home: Path) -> Path:
     """An OLE file with a stream for every view."""
     whole = {"NoOfImages": VIEWS, "ImagesTaken": VIEWS, "ImageHeight": 6, "ImageWidth": 8}
     whole |= {"DataType": 5, "XrayGeometry": 1}
-    lengths = {"PixelSize": [20.0], "StoRADistance": [-50.0] * VIEWS, "DtoRADistance": [90.0] * VIEWS}
+    lengths = {
+        "PixelSize": [20.0],
+        "StoRADistance": [-50.0] * VIEWS,
+        "DtoRADistance": [90.0] * VIEWS,
+    }
     lengths["Angles"] = [120.0 * view for view in range(VIEWS)]
     streams = {f"ImageInfo/{name}": np.int32(value).tobytes() for name, value in whole.items()}
     streams |= {f"ImageInfo/{name}": np.float32(v).tobytes() for name, v in lengths.items()}
