@@ -120,6 +120,13 @@ def test_zero_counts_stay_finite():
     assert np.isfinite(found.values).all()
 
 
+def test_projections_beyond_the_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("diffusionblend.simulation.available_memory_bytes", lambda: 10**6)
+    volume = synthetic_chest(0, shape=(4, 16, 16))
+    with pytest.raises(InputError, match=r"of 9999 views would take .* 0\.001 GB are free"):
+        simulate(volume, ParallelBeam.fitting(volume.grid, 9999))
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "priors": VALUES | {"io", "phantom"},
     "phantom": VALUES,
     "preprocessing": VALUES,
-    "simulation": VALUES | {"operators"},
+    "simulation": VALUES | {"operators", "memory"},
     "solvers": VALUES | {"operators"},
     "methods": VALUES | {"operators", "solvers", "priors", "ranks", "devices", "memory"},
     "adapters": VALUES | {"operators", "methods", "priors"},

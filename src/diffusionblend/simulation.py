@@ -13,6 +13,7 @@ from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry import Geometry
 from diffusionblend.geometry.base import fields_of
+from diffusionblend.memory import available_memory_bytes
 from diffusionblend.units import MU_WATER_PER_MM, hu_to_mu
 
 PAPER_PHOTONS = 1.11e6
@@ -25,7 +26,9 @@ FIRST_TIMED_VIEWS, MORE_TIMED_VIEWS = 4, 4
 TIMED_SECONDS = 0.3
 """Views that are tried to estimate the time of all: so many, and so many times as many again until
 they take so long, since few views may be projected in another way than many."""
+MOST_VIEWS = 1_000_000
 LIBRARIES_BYTES = 420e6
+LEAST_HELD = 2
 VOLUMES_HELD, PROJECTIONS_HELD = 5, 12
 """Float32 volumes and projections alive at once; noise is drawn in double precision."""
 
@@ -61,6 +64,7 @@ def simulate(
     check_kind(volume, Volume, "The volume to simulate projections of")
     check_kind(geometry, Geometry, "The geometry to simulate")
     check_noise(photons, electronic_counts)
+    _check_memory(volume, geometry)
     mu = hu_to_mu(volume.values, mu_water_per_mm).clip(min=0)
     grid = volume.grid if oversample == 1 else volume.grid.coarser(oversample)
     operator = XRayTransform(with_more_rays(geometry, oversample), volume.grid)
@@ -168,6 +172,19 @@ def planned_seconds(
         tried = min(MORE_TIMED_VIEWS * tried, geometry.n_views)
     a_view = max(0.0, seconds - before) / (tried - fewer)
     return seconds + a_view * (geometry.n_views - tried)
+
+
+def _check_memory(volume: Volume, geometry: Geometry) -> None:
+    """Raises InputError where the projections of a volume cannot fit into the free memory."""
+    lines = geometry.n_views * geometry.detector_rows(volume.grid) * geometry.n_columns
+    needed, free = 4 * LEAST_HELD * lines, available_memory_bytes()
+    if free is not None and needed > free:
+        raise InputError(
+            f"Projections of {geometry.n_views} views would take at least {needed / 1e9:.3g} GB of "
+            f"memory, and {free / 1e9:.3g} GB are free.",
+            "what fits into the memory",
+            "fewer views or slices",
+        )
 
 
 def planned_bytes(volume: Volume, geometry: Geometry) -> int:

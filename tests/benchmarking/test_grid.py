@@ -105,6 +105,7 @@ def test_what_the_line_says_replaces_what_the_file_says(tmp_path: Path) -> None:
         ('views = 4\n[[cell]]\nmethod = "fbp"\nsamples = 4', "asked for 4 samples"),
         ('views = 4\nseeds = "3"\n[[cell]]\nmethod = "fbp"', "seeds is '3'"),
         ('views = "4"\n[[cell]]\nmethod = "fbp"', "views is '4'"),
+        ('views = 2000000000\n[[cell]]\nmethod = "fbp"', "at most 1e.06"),
         ('views = 4\ngeometry = "spiral"\n[[cell]]\nmethod = "fbp"', "geometry is 'spiral'"),
         (
             '[[cell]]\nmethod = "fbp"\n[[setup]]\ngeometry = "helix"\narc_degrees = 90',

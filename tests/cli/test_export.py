@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pydicom
@@ -9,6 +10,7 @@ import pytest
 from command_line import assert_refused, assert_succeeded
 from dicom_series import write_series
 from diffusionblend.io.volumes import read_volume
+from diffusionblend.runs.record import RunRecord, run_record_path
 
 
 @pytest.fixture
@@ -32,6 +34,15 @@ def test_a_volume_goes_out_as_dicom_and_comes_back(cli, tmp_path, series):
     first = pydicom.dcmread(out / "slice-0001.dcm")
     assert first.PatientID == "SECRET-ID" and "8 views" in first.SeriesDescription
     assert "SECRET" not in (tmp_path / "out.run.json").read_text()
+
+
+@pytest.mark.parametrize(("recorded", "words"), [({"views": 8}, " from 8 views"), ({}, None)])
+def test_the_views_are_those_of_the_record(cli, tmp_path, chest_file, recorded, words):
+    chest = shutil.copy(chest_file, tmp_path / "a.nii.gz")
+    RunRecord(command="reconstruct", settings={}, results=recorded).write(run_record_path(chest))
+    assert_succeeded(cli("export", chest, "-o", tmp_path / "out"))
+    description = pydicom.dcmread(tmp_path / "out" / "slice-0001.dcm").SeriesDescription
+    assert words in description if words else "views" not in description
 
 
 def test_an_export_is_repeated_from_its_record(cli, tmp_path, series):

@@ -196,9 +196,10 @@ def test_a_folder_run_makes_a_volume_without_record_anew(cli, tmp_path, scan_fil
     assert_succeeded(cli(*command))
     before = (out / "one.nii.gz").stat().st_mtime_ns
     (out / "two.nii.gz.run.json").unlink()
+    (out / ".one.nii.gz.lock").write_text("of the run that was killed")
     time.sleep(0.01)
     result = cli(*command)
     assert_succeeded(result)
     assert "two.nii.gz has no record of its run; it is made anew" in result.out
-    assert (out / "two.nii.gz.run.json").exists()
+    assert (out / "two.nii.gz.run.json").exists() and not list(out.glob(".*"))
     assert (out / "one.nii.gz").stat().st_mtime_ns == before

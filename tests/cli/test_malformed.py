@@ -70,6 +70,7 @@ def test_data_in_another_folders_file(reconstruct, scan, tmp_path):
         ({"layers": 1_000_000}, "describes a network of at least"),
         ({"channels": [8000, 8000]}, "describes a network of at least"),
         ({"block_slices": 1_000_000_000}, "describes a network of at least"),
+        ({"image_size": None}, "image_size=None"),
         (None, "nested too deeply"),
     ],
 )

@@ -62,6 +62,15 @@ def test_a_long_task_goes_on_from_the_step_it_has_reached(stderr):
     assert "7/7" in stderr.getvalue()
 
 
+def test_a_long_first_step_is_announced(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", DELAY_SECONDS)
+    stderr = io.StringIO()
+    with redirect_stderr(stderr), progress("fbp") as on_step:
+        wait_until(lambda: stderr.getvalue() == "fbp ...\n")
+        on_step(1, 1)
+    assert stderr.getvalue().splitlines()[1].startswith("fbp: 1/1")
+
+
 def test_an_error_in_a_task_ends_its_progress(stderr):
     with (
         pytest.raises(KeyboardInterrupt),

@@ -76,6 +76,7 @@ def test_the_record_reports_residual_cost_versions_and_inputs(cli, tmp_path, sca
     by_hand = residual_by_hand(read_projections(scan_file), read_volume(output))
     assert record["results"]["relative_residual"] == pytest.approx(by_hand, rel=1e-3)
     assert record["results"]["network_evaluations"] == 4
+    assert record["results"]["views"] == len(read_projections(scan_file))
     share = record["seconds"]["network"] / record["seconds"]["total"]
     assert record["results"]["network_share"] == pytest.approx(share)
     assert 0 < share < 1

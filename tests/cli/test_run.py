@@ -177,6 +177,8 @@ def test_a_run_killed_between_its_pictures_goes_on(cli, tmp_path):
     assert_succeeded(cli(*command))
     names = names_in(out)
     killed_behind([out / "picture.png", out / "report.html"], [out / "picture.png"])
+    for name in (".scan.h5.lock", ".volume.nii.gz.lock", ".report.html.lock"):
+        (out / name).write_text("of the run that was killed")
     again = cli(*command)
     assert_succeeded(again)
     assert again.out.count("is there already") == 3 and names_in(out) == names

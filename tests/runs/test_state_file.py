@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,14 @@ def test_the_state_before_is_taken_with_a_note(path: Path) -> None:
         read_state(path, {"method": "other"})
     remove_state(path)
     assert read_state(path, IDENTITY) is None and not previous_path(path).exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_a_state_that_is_no_file_is_refused(path: Path, make) -> None:
+    path.unlink()
+    make(path)
+    with pytest.raises(InputError, match="it is no plain file"):
+        read_state(path, IDENTITY)
 
 
 def test_a_state_that_cannot_be_written_is_a_warning(path: Path, monkeypatch) -> None:

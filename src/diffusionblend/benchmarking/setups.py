@@ -6,7 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from diffusionblend.errors import InputError
-from diffusionblend.methods.validation import AtLeastOne, NotNegative, Positive, check_fields
+from diffusionblend.methods.validation import (
+    AtLeastOne,
+    NotNegative,
+    Positive,
+    Within,
+    check_fields,
+)
+from diffusionblend.simulation import MOST_VIEWS
 
 if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections
@@ -36,7 +43,7 @@ class Setup:
     detector columns of finite width. Raises InputError.
     """
 
-    views: Annotated[int, AtLeastOne] = 8
+    views: Annotated[int, Within(1, MOST_VIEWS)] = 8
     arc_degrees: Annotated[float | None, Positive] = None
     geometry: GeometryName = "parallel"
     photons: Annotated[float | None, Positive] = None

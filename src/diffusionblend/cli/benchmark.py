@@ -106,7 +106,7 @@ class Benchmark:
         with folder_locked(self.output, "benchmark"):
             outcome = engine.run()
         if outcome.tables is not None:
-            say(outcome.tables)
+            _show(outcome.tables)
             say(f"wrote {self.output / TABLE_FILE} and {CSV_FILE}")
         record.results = {"runs": outcome.finished, "failed": outcome.failed}
         write_record(record, self.output)
@@ -212,3 +212,14 @@ class Benchmark:
         say(f"all {counted(sum(plan.runs.values()), 'run')}: about {in_words(total)}")
         report_memory(plan.memory_bytes)
         report_disk(self.output, plan.disk_bytes if self.keep_volumes else 0)
+
+
+def _show(tables: str) -> None:
+    """Print Markdown: drawn on a terminal, as it is elsewhere."""
+    if not sys.stdout.isatty():
+        say(tables)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(printable(tables)))

@@ -46,7 +46,11 @@ def check_early(options: Reconstruct) -> None:
     if not facts:
         return
     try:
-        Reach.of_facts(str(name), facts).working_grid(grid)
+        reach = Reach.of_facts(str(name), facts)
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
+        return  # a prior.json that is refused where the prior is loaded
+    try:
+        reach.working_grid(grid)
     except InputError as error:
         where = OTHER_PIXELS.get(source, OTHER_PIXELS["simulated"])
         raise InputError(

@@ -12,7 +12,7 @@ from diffusionblend.cli.common import Output, prepare_output, recorded, say
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_folder_output, check_outputs_absent
-from diffusionblend.runs.record import RunRecord, run_record_path
+from diffusionblend.runs.record import RunRecord, read_run_record, run_record_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,8 @@ class Export:
     description: str | None = None
     """Series description, at most 64 letters; by default that of a research reconstruction."""
     views: int | None = None
-    """Number of projections that the volume was reconstructed from, stored in the series."""
+    """Number of projections that the volume was reconstructed from, stored in the series; by
+    default that of the run record beside the volume."""
     force: bool = False
     """Replace the output folder, where it contains nothing else."""
 
@@ -90,10 +91,22 @@ class Export:
             template=self.template,
             template_series=self.template_series,
             description=self.description,
-            n_views=self.views,
+            n_views=self.views if self.views is not None else self._recorded_views(),
             force=self.force,
         )
         return len(written)
+
+    def _recorded_views(self) -> int | None:
+        """How many views the record beside the volume says it was reconstructed from."""
+        path = run_record_path(self.volume)
+        if not path.is_file():
+            return None
+        try:
+            views = read_run_record(path).results.get("views")
+        except InputError as error:
+            say(f"note: {error.got} Its number of views is not stored.")
+            return None
+        return views if isinstance(views, int) and views > 0 else None
 
     @property
     def _is_pages(self) -> bool:

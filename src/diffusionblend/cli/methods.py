@@ -25,7 +25,7 @@ NONE_SHIPPED = "none is shipped"
 NOTE = (
     "To train a prior of a type: 'diffusionblend train VOLUMES -o PRIOR --prior-type TYPE'; "
     "'diffusionblend priors' lists the shipped ones.\n'diffusionblend methods NAME' describes a "
-    "method; details: docs/choosing-a-method.md"
+    "method, and the documentation's page 'Choosing a method' compares them."
 )
 
 

@@ -39,7 +39,28 @@ def progress(
         with _bar(task, note) as advance:
             yield advance
     else:
-        yield _plain_lines(task, note=note)
+        with _begun(task) as begin:
+            draw = _plain_lines(task, note=note)
+
+            def advance(done: int, total: int) -> None:
+                begin.cancel()
+                draw(done, total)
+
+            yield advance
+
+
+@contextmanager
+def _begun(task: str) -> Iterator[threading.Timer]:
+    """A timer that names the task where its first step takes long, until it is cancelled."""
+    timer = threading.Timer(
+        PATIENCE_SECONDS, lambda: print(f"{task} ...", file=sys.stderr, flush=True)
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +22,7 @@ from diffusionblend.cli.common import (
 from diffusionblend.cli.early import check_early
 from diffusionblend.data.printable import printable
 from diffusionblend.errors import InputError
-from diffusionblend.io.locks import hold_output
+from diffusionblend.io.locks import output_held
 from diffusionblend.methods.api import check_can_sample, make_method
 from diffusionblend.methods.base import Method
 from diffusionblend.ranks import leave_ranks, rank_and_count
@@ -154,16 +155,17 @@ class Reconstruct:
         failed = []
         for scan in self._share_of(scans):
             output = self.output / scan.with_suffix(VOLUME_SUFFIX).name
-            if run_record_path(output).exists() and not self.force:
-                self._report_finished(output)
-                continue
             try:
-                if self.dry_run:
-                    say(f"{scan}:", every_rank=True)
-                else:
-                    self._remove_without_record(output)
-                single = replace(self, projections=scan, output=output, shard=None)
-                ScanRun(single, alone=True).run()
+                with nullcontext() if self.dry_run else output_held(output):
+                    if run_record_path(output).exists() and not self.force:
+                        self._report_finished(output)
+                        continue
+                    if self.dry_run:
+                        say(f"{scan}:", every_rank=True)
+                    else:
+                        self._remove_without_record(output)
+                    single = replace(self, projections=scan, output=output, shard=None)
+                    ScanRun(single, alone=True).run()
             except InputError as error:
                 failed.append(scan.name)
                 print(f"diffusionblend: {scan}: {printable(str(error))}", file=sys.stderr)
@@ -207,7 +209,6 @@ class Reconstruct:
 
     def _remove_without_record(self, output: Path) -> None:
         """Remove a volume that a run was killed behind: the record alone says that it is whole."""
-        hold_output(output)  # by every process, each of which has scans of its own
         remove_unfinished(output)
         if output.is_file() and not run_record_path(output).exists():
             say(f"note: {output} has no record of its run; it is made anew", every_rank=True)

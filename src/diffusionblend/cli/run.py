@@ -27,6 +27,7 @@ from diffusionblend.cli.results import PICTURE, REPORT, show_results
 from diffusionblend.cli.run_input import Kind, found_beside, is_done, kind_of, lacks_column_mm
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_outputs_absent
+from diffusionblend.io.locks import output_held
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.methods.api import DEFAULT_METHOD, make_method
 from diffusionblend.preprocessing.settings import PrepareSettings
@@ -96,10 +97,10 @@ class Run:
         check_seed(self.seed)
         kind = kind_of(self.source)
         self._check_options(kind)
-        on_gpu = choose_device(self.device) != "cpu"
         prepare_output(self._path(REPORT))
         check_outputs_absent([self._path(n) for n in (PICTURE, REPORT)], self.force)
         say(f"{self.source}: {kind}")
+        on_gpu = choose_device(self.device) != "cpu"
         scan_file = self.source
         if kind == "CT":
             scan_file = self._scan_of_ct(on_gpu)
@@ -167,10 +168,12 @@ class Run:
 
     def _do(self, name: str, command: Command) -> None:
         """Run a command, unless its output is there from the same command on the same inputs."""
-        if self._is_done(name, command):
-            say(f"{command.output} is there already")  # type: ignore[attr-defined]
-        else:
-            command.run()
+        output = command.output  # type: ignore[attr-defined]
+        with output_held(output):
+            if self._is_done(name, command):
+                say(f"{output} is there already")
+            else:
+                command.run()
 
     def _scan_of_ct(self, on_gpu: bool) -> Path:
         """Import a CT and simulate its scan: the projections file."""

@@ -214,7 +214,8 @@ class ScanRun:
 
         record = self.record
         mean, deviation = combine(paths, residual, record)
-        record.results |= {"identity": self._identity(self.method), **self.bands.facts()}
+        facts = {"identity": self._identity(self.method), "views": len(self.scan)}
+        record.results |= {**facts, **self.bands.facts()}
         unlike = record.results.get(UNLIKE)
         familiarity.report(unlike, self.priors, record, every_rank=self.alone)
         beside, band_file = {deviation_file: deviation}, band_path(self.output)
@@ -272,6 +273,7 @@ class ScanRun:
             "network_evaluations": result.network_evaluations,
             "network_share": result.network_share,
             "identity": self._identity(task.method),
+            "views": len(self.scan),
         }
         unlike = familiarity.measure(result.volume, self.work.grid, self.priors, record)
         if not task.label:  # of samples it is said once, of all

@@ -106,7 +106,7 @@ class Simulate:
         from diffusionblend.io.volumes import read_volume
         from diffusionblend.simulation import simulate
 
-        check_output_and_record(self.output, self.force)
+        check_output_and_record(self.output, self.force, hold=not self.dry_run)
         check_outputs_are_no_inputs([self.output], [self.volume])
         check_projections_suffix(self.output)
         self.check_options()
@@ -200,15 +200,15 @@ class Simulate:
 
     def check_options(self) -> None:
         """Raise InputError for options that no scan could have."""
-        from diffusionblend.simulation import check_noise
+        from diffusionblend.simulation import MOST_VIEWS, check_noise
 
         check_noise(self.photons, self.electronic_counts)
         check_seed(self.seed)
         arc = HALF_SCAN_DEGREES if self.arc_degrees is None else self.arc_degrees
-        if self.views < 1 or not 0 < arc <= 2 * HALF_SCAN_DEGREES:
+        if not 1 <= self.views <= MOST_VIEWS or not 0 < arc <= 2 * HALF_SCAN_DEGREES:
             raise InputError(
                 f"Asked for {self.views} views over {arc} degrees.",
-                "at least one view, and an arc above 0 and up to 360 degrees",
+                f"1 to {MOST_VIEWS} views, and an arc above 0 and up to 360 degrees",
                 "--views 8 --arc-degrees 180",
             )
         distances = {name: mm for name, mm in self._distances.items() if mm is not None}

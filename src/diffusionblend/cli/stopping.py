@@ -21,7 +21,7 @@ MOMENT_SECONDS = 0.02
 PACKAGE = "diffusionblend."
 NOT_WITHIN = {
     *("atomic_output", "atomic_folder", "unfinished"),
-    *("_held", "hold_output", "release_outputs"),
+    *("_held", "hold_output", "output_held", "release_outputs"),
 }
 """Functions of this package that begin and end the writing of outputs; what they enclose, which is
 what lasts, is not a part of their frames."""

@@ -78,6 +78,16 @@ def hold_output(output: Path | str) -> None:
         _outputs[path] = stack.pop_all()
 
 
+@contextmanager
+def output_held(output: Path | str) -> Iterator[None]:
+    """Hold an output of several within a block; what a killed run left of its lock goes too."""
+    hold_output(output)
+    try:
+        yield
+    finally:
+        _outputs.pop(Path(output).absolute()).close()
+
+
 def release_outputs() -> None:
     """Let go of all outputs that this process holds."""
     while _outputs:

@@ -89,6 +89,8 @@ def _read(path: Path, identity: Mapping[str, object]) -> tuple[int, dict[str, np
     from safetensors import safe_open
 
     try:
+        if not path.is_file():
+            raise ValueError("it is no plain file")
         with safe_open(path, "np") as file:
             facts = dict(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -245,6 +245,9 @@ def test_vectors_that_do_not_fit_are_refused(tmp_path):
         refused(tmp_path / "lines.npy", said, values="lines", vectors=path)
 
     given(flat[:9], "9 vectors")
+    with path.open("ab") as file:
+        file.truncate(100_000_000)
+    refused(tmp_path / "lines.npy", "100 MB of text", values="lines", vectors=path)
     given(np.where(np.arange(12) < 9, flat, 0), "no area")
     given(np.where(flat == flat.max(), np.nan, flat), "not finite")
     for described, said in (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
@@ -354,3 +357,19 @@ def test_measured_sets_are_read(shared_data):
     assert tooth.data.shape == (181, 2, 640) and len(tooth.flats) == 10
     disc = read_raw_scan(folder / "htc2022" / "htc2022_07c_limited.mat")
     assert np.degrees(disc.angles_rad[[0, -1]]) == pytest.approx([20, 50])
+
+
+def test_an_npz_that_holds_an_array_twice_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", data=np.ones((4, 2, 8)))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("data.npy", archive.read("data.npy"))
+    with pytest.raises(InputError, match="holds an array twice"):
+        read_raw_scan(tmp_path / "a.npz", ReadOptions(arc_degrees=180.0))
+
+
+def test_a_line_of_millions_of_angles_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((4, 2, 8)))
+    (tmp_path / "angles.txt").write_text("1 " * 1_100_000)
+    with pytest.raises(InputError, match="or lines of millions"):
+        read_raw_scan(tmp_path / "a.npy", ReadOptions(angles=tmp_path / "angles.txt"))

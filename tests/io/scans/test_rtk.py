@@ -85,6 +85,9 @@ def test_geometries_that_are_refused(tmp_path):
     wrong = "<Matrix>-529 0 0 0 0 -529 0 0 0 0 1 -500</Matrix>"
     path, read = write_rtk(tmp_path / "d", lines, (0, 0), matrix=wrong)
     refused(path, "contradicts itself", "view 0", **read)
+    twice = "<ProjectionOffsetX>1</ProjectionOffsetX><ProjectionOffsetX>9</ProjectionOffsetX>"
+    path, read = write_rtk(tmp_path / "j", lines, (0, 0), matrix=twice)
+    refused(path, "gives ProjectionOffsetX twice", **read)
     (tmp_path / "e.xml").write_text("<Other/>")
     refused(path, "is not a geometry of RTK", rtk_geometry=tmp_path / "e.xml")
     np.save(tmp_path / "f.npy", lines)

@@ -32,6 +32,7 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 LARGEST = 1e7
 """Larger numbers, as seconds since 1970, are no angles in any unit."""
 MOST_LINES = 500_000
+LONGEST_LINE = 2_000_000
 ENDLESS_WORD = re.compile(r"[^\s;,]{400}")
 EXPECTED = "one number a view in a text file, or a .npy array of numbers"
 BYTE_ORDER_MARKS = {
@@ -61,10 +62,11 @@ def read_angle_list(path: Path | str) -> tuple[np.ndarray, str | None]:
     if path.suffix.lower() == ".npy":
         return _of_array(path), None
     text = _text(path)
-    if text.count("\n") > MOST_LINES or ENDLESS_WORD.search(text):
+    too_long = any(len(line) > LONGEST_LINE for line in text.splitlines())
+    if text.count("\n") > MOST_LINES or too_long or ENDLESS_WORD.search(text):
         raise InputError(
             f"{path} is not a list of angles: it has {text.count(chr(10)) + 1} lines, or words of "
-            "hundreds of letters.",
+            "hundreds of letters, or lines of millions.",
             EXPECTED,
         )
     headings, lines = _lines(_named_column(text) or text, path)

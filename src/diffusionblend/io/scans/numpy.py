@@ -14,6 +14,7 @@ import numpy as np
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.edge import reason_of
 from diffusionblend.io.foreign.limits import check_claim
 from diffusionblend.io.scans.options import ReadOptions, chosen_angles
 
@@ -105,6 +106,9 @@ def read_arrays(path: Path, known: Collection[str]) -> dict[str, np.ndarray]:
 def _check_sizes(path: Path, known: Collection[str]) -> None:
     """Raises InputError where the arrays of an .npz that are wanted claim what it cannot hold."""
     with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(set(names)) < len(names):
+            raise ValueError("it holds an array twice")
         wanted = [i for i in archive.infolist() if i.filename.removesuffix(".npy") in known]
         check_claim(path, sum(member.file_size for member in wanted), what="arrays")
         claims = [_claim(archive, member) for member in wanted]
@@ -129,7 +133,7 @@ def _told_as_numpy(path: Path | str) -> Iterator[None]:
         yield
     except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path} could not be read as NumPy: {error}.",
+            f"{path} could not be read as NumPy: {reason_of(error)}.",
             "a whole .npy or .npz file of numbers",
             "save it again with numpy.save or numpy.savez",
         ) from error

@@ -240,7 +240,10 @@ def _views(path: Path) -> _Views:
 
 
 def _values(root: Any, views: list[Any], name: str) -> np.ndarray:
-    """A parameter's value for each view: its own, else the file's, else 0."""
+    """A parameter's value for each view: its own, else the file's, else 0. Raises ValueError."""
+    for place in (root, *views):
+        if len(place.findall(name)) > 1:
+            raise ValueError(f"it gives {name} twice in one place")
     common = root.findtext(name, "0")
     return np.array([float(view.findtext(name, common)) for view in views])
 

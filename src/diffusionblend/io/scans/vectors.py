@@ -21,10 +21,12 @@ from diffusionblend.geometry import ConeBeam, VectorGeometry
 from diffusionblend.geometry.interop import from_astra
 from diffusionblend.geometry.vectors import PER_VIEW, triples
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.limits import in_bytes
 from diffusionblend.io.scans.numpy import read_array
 from diffusionblend.io.scans.options import ReadOptions
 
 NUMBERS = 12
+MOST_TEXT_BYTES = 64_000_000
 BY_ASTRA = ("cone", "cone_vec", "parallel3d_vec")
 
 
@@ -49,6 +51,9 @@ def _numbers(path: Path) -> np.ndarray:
     """The numbers of a text, a view a line, between blanks, commas or semicolons. Raises
     ValueError.
     """
+    n_bytes = path.stat().st_size
+    if n_bytes > MOST_TEXT_BYTES:  # which would take minutes
+        raise ValueError(f"{in_bytes(n_bytes)} of text; save it as .npy")
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = [line.partition("#")[0] for line in text.splitlines()]
     return np.loadtxt([re.sub("[,;]", " ", line) for line in lines], ndmin=2)
