@@ -15,9 +15,15 @@ from pathlib import Path
 
 import method_tables
 import quality_tables
+import scanner_tables
 import speed_tables
 
-TABLES = {**quality_tables.TABLES, **method_tables.TABLES, **speed_tables.TABLES}
+TABLES = {
+    **quality_tables.TABLES,
+    **method_tables.TABLES,
+    **speed_tables.TABLES,
+    **scanner_tables.TABLES,
+}
 BLOCK = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- end -->", re.DOTALL)
 FOLDER = Path(__file__).resolve().parent
 PAGES = [
