@@ -2,20 +2,25 @@
 
     python benchmarks/posterior_distance.py
     python benchmarks/posterior_distance.py --steps 20 200 --samples 100 --without-data
+    python benchmarks/posterior_distance.py --spectrum 2.75 --views 8 --arc-degrees 90
 
-The prior is Gaussian: pixels independent, each with an AR(1) process along z; every method is given
-its exact score (of blocks, of single slices, of the middle slice among its neighbours). With
-noiseless data y = A x the posterior is Gaussian too: its mean is m + A+ (y - A m), its covariance
-C_z x (I - A+ A). Samples are drawn with many seeds; the table shows how far their mean is from that
-mean, and how their standard deviation and its correlation between neighbouring slices compare. All
-start from noise, and none bounds its estimate: the Gaussian prior has no lowest value. The weight
-that a method's data-consistency step depends on is searched first, on a scan of another draw.
+The prior is Gaussian, an AR(1) process along z; in plane pixels are independent, or their cosine
+transform has a power law (`--spectrum`), as CT does. Every method is given its exact score (of
+blocks, of single slices, of the middle slice among its neighbours). With noiseless data y = A x and
+the covariance C_z x C of the prior the posterior is Gaussian too: its mean is m + K (y - A m), its
+covariance C_z x (C - K A C), K = C A^T (A C A^T)+. Samples are drawn with many seeds; the table
+shows how far their mean is from that mean, what that costs beside the posterior mean's own error,
+and how their standard deviation and their correlations compare. All start from noise, and none
+bounds its estimate: the Gaussian prior has no lowest value. The weight that a method's
+data-consistency step depends on is searched first, on a scan of another draw. Langevin sampling
+takes as many rounds as come closest to so many network evaluations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +28,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
+from scipy.fft import dct
 
 from common import versions_in_words
 from diffusionblend.benchmarking.setups import Setup, simulated
@@ -36,10 +42,17 @@ from diffusionblend.methods import (
     DiffusionBlendPP,
     DiffusionMbir,
     DiffusionMethod,
+    Langevin,
     Problem,
     Tpdm,
 )
 from diffusionblend.methods.api import make_method
+from diffusionblend.methods.diffusion.annealing import (
+    AnnealedLangevin,
+    DataDraw,
+    groups_of,
+    rounds_of,
+)
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.consistency.scaled_state import OnScaledState
 from diffusionblend.methods.diffusion.executor import Executor
@@ -47,7 +60,7 @@ from diffusionblend.methods.diffusion.loop import ReverseLoop
 from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, make_partition
-from gaussian_prior import GaussianPrior, covariance
+from gaussian_prior import GaussianPrior, covariance, power_law
 
 HU_PER_UNIT = 1000.0
 SHAPE = (9, 12, 12)
@@ -60,6 +73,8 @@ COLUMNS = (
     Column(key="sd_ratio", header="Standard deviation over the true one", digits=3),
     Column(key="correlation", header="Correlation of neighbouring slices", digits=3),
     Column(key="residual", header="Residual", digits=4),
+    Column(key="in_plane", header="Correlation of neighbouring pixels", digits=3),
+    Column(key="loss_db", header="Cost of the mean's error (dB)", digits=2),
 )
 
 
@@ -67,9 +82,13 @@ COLUMNS = (
 class Scheme:
     """A method for Gaussian priors, and its prior; whole: the volume is one block."""
 
-    method: DiffusionMethod
+    method: DiffusionMethod | Langevin
     prior: GaussianPrior
     whole: bool = False
+
+    def with_spectrum(self, spectrum: np.ndarray | None) -> Scheme:
+        """The same for slices of such a spectrum."""
+        return replace(self, prior=replace(self.prior, spectrum=spectrum, seen=[]))
 
     def partitions(self) -> Iterator[Partition]:
         """As the method draws them with its seed, or the whole volume."""
@@ -110,7 +129,12 @@ SCHEMES = {
     "one block, noise fraction 0": one_block(**PLAIN, noise_fraction=0.0),
     "one block, ancestral": one_block(**ANCESTRAL),
     "one block, noise fraction 0.85": one_block(**PLAIN, noise_fraction=0.85),
+    "langevin": Scheme(Langevin(), GaussianPrior(clean_neighbours=True)),
 }
+NEEDS_DATA = ("langevin",)
+"""Which do not draw from the prior alone."""
+NO_SPECTRUM = ("tpdm",)
+"""Which have no exact score with a spectrum: that of coronal slices is not written."""
 
 
 TV_WEIGHTS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -134,6 +158,10 @@ class PosteriorDistance:
     """Views of the scan."""
     methods: tuple[str, ...] = field(default_factory=lambda: tuple(SCHEMES))
     """Which; by default all."""
+    arc_degrees: float = 180.0
+    """Arc that the views cover."""
+    spectrum: float | None = None
+    """Exponent of the power law of slices' cosine transform; by default pixels are independent."""
     without_data: bool = False
     """Sample the prior itself."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -142,20 +170,40 @@ class PosteriorDistance:
     def run(self) -> None:
         """Search, draw, compare, print."""
         self._check()
-        problem = Posterior.of(self.views, self.without_data)
+        problem = self._posterior()
         rows = []
-        for name in self.methods:
+        for name in self._chosen():
             scheme, label = self._searched(name)
             for steps in self.steps:
                 samples = [problem.sample(scheme, steps, s) for s in range(self.samples)]
                 rows.append({"method": label, "steps": steps} | problem.compared(samples))
-        data = "no data" if self.without_data else f"{self.views} views, noiseless"
-        title = f"{data}, {SHAPE} voxels, {self.samples} samples; true correlation "
-        title += f"{GaussianPrior().correlation:g}"
+        data = f"{self.views} views over {self.arc_degrees:g} degrees, noiseless"
+        title = "no data" if self.without_data else data
+        title += f", {SHAPE} voxels, {self.samples} samples"
+        title += "" if self.spectrum is None else f", spectrum (1 + f)^-{self.spectrum:g}"
+        title += f"; true correlation {GaussianPrior().correlation:g}"
+        title += f", of neighbouring pixels {problem.in_plane:.3f}"
         table = str(format_table(rows, COLUMNS, "markdown", title=title))
         print(table)
         if self.output is not None:
             self.output.write_text(f"{table}\n{versions_in_words()}\n")
+
+    def _posterior(self, truth_seed: int = TRUTH_SEED) -> Posterior:
+        return Posterior.of(
+            self.views,
+            self.without_data,
+            truth_seed,
+            arc_degrees=self.arc_degrees,
+            exponent=self.spectrum,
+        )
+
+    def _chosen(self) -> list[str]:
+        """The methods that can be compared, and a line of those that cannot."""
+        left_out = NEEDS_DATA if self.without_data else ()
+        left_out += () if self.spectrum is None else NO_SPECTRUM
+        if found := [name for name in self.methods if name in left_out]:
+            print(f"Left out: {', '.join(found)}.")
+        return [name for name in self.methods if name not in left_out]
 
     def _searched(self, name: str) -> tuple[Scheme, str]:
         """A method with the value of SEARCHED whose mean is best on a scan of another draw."""
@@ -163,7 +211,7 @@ class PosteriorDistance:
         if self.without_data or name not in SEARCHED:
             return scheme, name
         setting, values = SEARCHED[name]
-        other = Posterior.of(self.views, truth_seed=TRUTH_SEED + 1)
+        other = self._posterior(TRUTH_SEED + 1)
         errors = {}
         for value in values:
             tried = replace(scheme, method=make_method(scheme.method, **{setting: value}))
@@ -186,35 +234,54 @@ class PosteriorDistance:
 class Posterior:
     """A scan of a draw of the prior, and the posterior of it.
 
-    mean (z, y, x) and sd (z, y, x), network range.
+    mean (z, y, x) and sd (z, y, x), network range. spectrum: of the prior's slices. in_plane: the
+    correlation of neighbouring pixels of the posterior.
     """
 
     problem: Problem
     mean: np.ndarray
     sd: np.ndarray
     without_data: bool
+    spectrum: np.ndarray | None
+    in_plane: float
 
     @classmethod
-    def of(cls, views: int, without_data: bool = False, truth_seed: int = TRUTH_SEED) -> Posterior:
-        """A scan with so many views over 180 degrees."""
+    def of(
+        cls,
+        views: int,
+        without_data: bool = False,
+        truth_seed: int = TRUTH_SEED,
+        *,
+        arc_degrees: float = 180.0,
+        exponent: float | None = None,
+    ) -> Posterior:
+        """A scan of so many views over an arc. exponent: of the spectrum, None for a white one."""
         prior = GaussianPrior()
-        c = covariance(np.arange(SHAPE[0]), prior.variance, prior.correlation)
-        white = np.random.default_rng(truth_seed).normal(size=SHAPE)
-        x = prior.mean + np.einsum("ij,jyx->iyx", np.linalg.cholesky(c), white)
+        spectrum, of_slice = None, prior.variance * np.eye(SHAPE[1] * SHAPE[2])
+        if exponent is not None:
+            spectrum = power_law(SHAPE[1:], exponent, prior.variance)
+            of_slice = covariance_of(spectrum)
+        along = np.linalg.cholesky(covariance(np.arange(SHAPE[0]), 1.0, prior.correlation))
+        white = np.random.default_rng(truth_seed).normal(size=SHAPE).reshape(SHAPE[0], -1)
+        x = prior.mean + (along @ white @ np.linalg.cholesky(of_slice).T).reshape(SHAPE)
         grid = Grid(shape=SHAPE, spacing_mm=(1.0, 1.0, 1.0))
-        problem = Problem.of(simulated(Volume(HU_PER_UNIT * x, grid), Setup(views=views)))
+        setup = Setup(views=views, arc_degrees=arc_degrees)
+        problem = Problem.of(simulated(Volume(HU_PER_UNIT * x, grid), setup))
         y = problem.operator.forward(torch.from_numpy(x).float())  # below no attenuation too
         problem = replace(problem, y=y)
         a = problem.operator.matrix.to_dense().double().numpy()
-        seen = np.zeros((a.shape[1],) * 2) if without_data else np.linalg.pinv(a, rcond=1e-6) @ a
-        columns = x.reshape(SHAPE[0], -1).T
-        mean = prior.mean + seen @ (columns - prior.mean)
-        variance = prior.variance * np.clip(1 - np.diag(seen), 0, None)
-        sd = np.broadcast_to(variance**0.5, (SHAPE[0], len(variance)))
-        return cls(problem, mean.T.reshape(SHAPE), sd.reshape(SHAPE), without_data)
+        gain = of_slice @ a.T @ np.linalg.pinv(a @ of_slice @ a.T, rcond=1e-9, hermitian=True)
+        seen = gain @ a * (not without_data)
+        mean = prior.mean + (x - prior.mean).reshape(SHAPE[0], -1) @ seen.T
+        left = of_slice - seen @ of_slice
+        sd = np.broadcast_to(np.diag(left).clip(0) ** 0.5, mean.shape).reshape(SHAPE)
+        return cls(problem, mean.reshape(SHAPE), sd, without_data, spectrum, of_pixels(left))
 
     def sample(self, scheme: Scheme, steps: int, seed: int) -> np.ndarray:
         """One volume (z, y, x)."""
+        scheme = scheme.with_spectrum(self.spectrum)
+        if isinstance(scheme.method, Langevin):
+            return self._sample_by_langevin(scheme, steps, seed)
         method = make_method(scheme.method, steps=steps, seed=seed).resolved()
         scheme = replace(scheme, method=method)
         times = sampling_timesteps(steps, scheme.prior.schedule.n_timesteps)
@@ -237,8 +304,21 @@ class Posterior:
         with torch.no_grad():
             state = State(0, x, generator.get_state(), dual, total)
             found = loop.run(state, executor, noise, lambda state: None)
-        scheme.prior.seen.clear()
         return found.double().numpy()
+
+    def _sample_by_langevin(self, scheme: Scheme, evaluations: int, seed: int) -> np.ndarray:
+        rounds = rounds_of(with_evaluations(scheme.method, evaluations))
+        parts = groups_of(SHAPE[0], scheme.prior.block_slices)
+        loop = AnnealedLangevin(rounds, scheme.prior.schedule, len(parts), DataDraw(self.problem))
+        executor = loop.executor(scheme.prior, parts, batch_blocks=100)
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(shape: Sequence[int]) -> torch.Tensor:
+            return torch.randn(tuple(shape), generator=generator)
+
+        state = State(0, draw(SHAPE), generator.get_state())
+        with torch.no_grad():
+            return loop.run(state, executor, draw, lambda state: None).double().numpy()
 
     def _loop(
         self, method: DiffusionMethod, prior: GaussianPrior, times: tuple[int, ...]
@@ -261,16 +341,20 @@ class Posterior:
         """The figures of a method: of its mean, standard deviation, correlation and residual."""
         x = np.stack(samples)
         deviations = x - x.mean(0)
+        flat = deviations.reshape(*deviations.shape[:2], -1)
         variance = x.var(0, ddof=1)
         squares = np.square(x.mean(0) - self.mean) - variance / len(x)
         neighbours = (deviations[:, 1:] * deviations[:, :-1]).sum()
         sizes = np.square(deviations[:, 1:]).sum() * np.square(deviations[:, :-1]).sum()
+        mean_square = max(0.0, squares.mean())
         residuals = [self.problem.relative_residual(torch.from_numpy(s).float()) for s in x]
         return {
-            "mean_error": max(0.0, squares.mean()) ** 0.5 / GaussianPrior().variance ** 0.5,
+            "mean_error": (mean_square / GaussianPrior().variance) ** 0.5,
             "sd_ratio": (variance.mean() / np.square(self.sd).mean()) ** 0.5,
             "correlation": neighbours / sizes**0.5,
             "residual": float(np.mean(residuals)),
+            "in_plane": of_pixels(np.einsum("nzi,nzj->ij", *[flat] * 2)),
+            "loss_db": 10 * np.log10(1 + mean_square / np.square(self.sd).mean()),
         }
 
     def _consistency(self, method: DiffusionMethod) -> ConsistencyStep:
@@ -278,6 +362,31 @@ class Posterior:
             return ConsistencyStep()
         step = method.consistency.step(self.problem)
         return OnScaledState(step) if method.on_scaled_state else step
+
+
+@cache
+def with_evaluations(method: Langevin, evaluations: int) -> Langevin:
+    """The method with as many rounds as come closest to so many network evaluations."""
+    tried = [replace(method, rounds=n) for n in range(1, evaluations + 1)]
+    return min(
+        tried, key=lambda one: abs(sum(len(r.evaluations) for r in rounds_of(one)) - evaluations)
+    )
+
+
+def covariance_of(spectrum: np.ndarray) -> np.ndarray:
+    """Of the pixels (y x, y x) of slices whose cosine transform has such variances (y, x)."""
+    rows, columns = (dct(np.eye(n), norm="ortho", axis=0) for n in spectrum.shape)
+    both = np.kron(rows, columns)
+    return both.T @ (spectrum.ravel()[:, None] * both)
+
+
+def of_pixels(covariance: np.ndarray) -> float:
+    """The correlation of neighbouring pixels along y and x by a slice's covariance (y x, y x)."""
+    numbers = np.arange(len(covariance)).reshape(SHAPE[1:])
+    here = np.concatenate([numbers[:-1].ravel(), numbers[:, :-1].ravel()])
+    there = np.concatenate([numbers[1:].ravel(), numbers[:, 1:].ravel()])
+    own = np.diag(covariance)
+    return float(covariance[here, there].sum() / (own[here].sum() * own[there].sum()) ** 0.5)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ from .methods.diffusion.dds import Dds2d as Dds2d
 from .methods.diffusion.diffusion_mbir import DiffusionMbir as DiffusionMbir
 from .methods.diffusion.diffusionblend import DiffusionBlend as DiffusionBlend
 from .methods.diffusion.diffusionblend_pp import DiffusionBlendPP as DiffusionBlendPP
+from .methods.diffusion.langevin import Langevin as Langevin
 from .methods.diffusion.tpdm import Tpdm as Tpdm
 from .methods.fbp import Fbp as Fbp
 from .methods.fbp_unet import FbpUnet as FbpUnet

@@ -79,6 +79,8 @@ CASES = {
     "tpdm": Case("tpdm", {"steps": 6}),
     "tpdm, cg": Case("tpdm", {"steps": 4, "consistency": "cg", "seed": 2}),
     "diffusionblend": Case("diffusionblend", {"steps": 4}),
+    "langevin": Case("langevin", {"rounds": 3}),
+    "langevin, cone beam": Case("langevin", {"rounds": 2, "init": "noise"}, scan="cone"),
     "diffusionblend++, from noise": Case(
         "diffusionblend++", {"consistency": "cg", "steps": 4, "init": "noise"}
     ),

@@ -58,6 +58,10 @@ OTHER_VALUES: dict[str, Any] = {
     "penalty": 1.0,
     "inner_iterations": 1,
     "highest_hu": 100.0,
+    "rounds": 4,
+    "halvings": 1,
+    "first_level": 1.6,
+    "last_level": 0.2,
 }
 """Another value of each option that is no choice; a tuple: more than one."""
 OTHER_DEFAULTS = {"tv_z_keep": {"diffusion-mbir": False}}
@@ -87,7 +91,9 @@ class Context:
 def small(name: str, **settings: Any) -> dict[str, Any]:
     """Settings that make a method quick."""
     names = {f.name for f in fields(METHODS[name])}
-    quick = {"steps": STEPS, "iterations": 6} if name != "cgls" else {"iterations": 3}
+    quick = (
+        {"steps": STEPS, "rounds": STEPS, "iterations": 6} if name != "cgls" else {"iterations": 3}
+    )
     return {n: v for n, v in quick.items() if n in names} | settings
 
 

@@ -105,7 +105,7 @@ def test_a_type_of_another_package_is_trained_saved_and_loaded(tmp_path: Path) -
 def test_without_the_package_its_name_is_refused_with_those_there_are() -> None:
     with pytest.raises(InputError, match="no prior type 'sagittal'") as caught:
         NetworkConfig(prior_type="sagittal")
-    assert "joint, slices, conditional, coronal, fbp-unet" in caught.value.expected
+    assert "joint, slices, conditional, neighbours, coronal, fbp-unet" in caught.value.expected
     with pytest.raises(InputError) as caught:
         NetworkConfig(prior_type="corronal")
     assert caught.value.try_ == "did you mean coronal?"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.priors.card import summarise_prior
 from diffusionblend.priors.config import NetworkConfig
 from diffusionblend.priors.network import apply_unet, build_unet
@@ -22,10 +24,12 @@ from diffusionblend.priors.partition import (
 from diffusionblend.priors.prior import PRIOR_FILE, Prior, load_prior
 from diffusionblend.priors.prior_types.registry import PRIOR_TYPES, prior_type_of
 from diffusionblend.priors.restorer import Restorer
+from diffusionblend.priors.schedule import NoiseSchedule
 from tiny_network import TINY, random_prior
 
 SLICES = {"joint": (3, 3), "slices": (1, 1), "conditional": (3, 1), "coronal": (1, 1)} | {
-    "fbp-unet": (1, 1)
+    "neighbours": (3, 1),
+    "fbp-unet": (1, 1),
 }
 """Slices that go in, and that come out, by prior type."""
 
@@ -64,6 +68,24 @@ def test_the_conditional_prior_gives_the_middle_slice_of_what_it_sees() -> None:
     expected = abar**0.5 * x[:, 1:2] - (1 - abar) ** 0.5 * v
     torch.testing.assert_close(x0, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(abar**0.5 * x0 + (1 - abar) ** 0.5 * eps, x[:, 1:2])
+
+
+def test_the_neighbours_of_a_noisy_slice_are_clean_in_training_and_so_is_their_padding() -> None:
+    kind, schedule = prior_type_of("neighbours"), NoiseSchedule()
+    x, t = blocks(3), torch.tensor([10, 500, 900])
+    seen, times = kind.network_input(SimpleNamespace(x0=x, eps=torch.ones_like(x), t=t), schedule)
+    assert torch.equal(times, t)
+    assert torch.equal(seen[:, ::2], x[:, ::2])
+    abar = schedule.alpha_bar[t][:, None, None].float()
+    torch.testing.assert_close(seen[:, 1], abar**0.5 * x[:, 1] + (1 - abar) ** 0.5)
+    prior = random_prior(config=replace(TINY, prior_type="neighbours", length_codes=4))
+    prior = prior.for_grid(Grid(shape=(3, 16, 15), spacing_mm=(3.0, 2.0, 2.0)))
+    given: list[torch.Tensor] = []
+    handle = prior.unet.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+    prior.denoise(x[..., :15], 900, 1)
+    handle.remove()
+    air = given[0][:, :3, :, 15]
+    assert (air[:, ::2] == -1).all() and (air[:, 1] != -1).all()
 
 
 def test_coronal_slices_are_padded_with_noised_air_and_cut_again() -> None:
@@ -170,7 +192,7 @@ def test_joint_blocks_are_counted_as_partitions_have_them() -> None:
 @pytest.mark.parametrize(
     ("bad", "word"),
     [
-        ({"prior_type": "sagittal"}, "joint, slices, conditional, coronal, fbp-unet"),
+        ({"prior_type": "sagittal"}, "joint, slices, conditional, neighbours, coronal, fbp-unet"),
         ({"prior_type": "conditional", "block_slices": 4}, "odd number"),
         ({"prior_type": "conditional", "block_slices": 1}, "odd number"),
     ],

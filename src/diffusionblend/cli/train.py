@@ -52,7 +52,8 @@ class NetworkOptions(NetworkConfig):
     )
     """What the network sees and returns: joint, blocks of axial slices denoised together; slices,
     axial slices one by one; conditional, the middle slice of a block given its neighbours; coronal,
-    coronal slices one by one; fbp-unet, axial slices of an FBP to be restored."""
+    coronal slices one by one; neighbours, the middle slice of a block given its clean neighbours;
+    fbp-unet, axial slices of an FBP to be restored."""
 
 
 @dataclass(frozen=True, kw_only=True)

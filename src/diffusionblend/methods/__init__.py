@@ -22,6 +22,7 @@ METHODS = Registry(
         "diffusion-mbir": "diffusionblend.methods.diffusion.diffusion_mbir:DiffusionMbir",
         "tpdm": "diffusionblend.methods.diffusion.tpdm:Tpdm",
         "diffusionblend": "diffusionblend.methods.diffusion.diffusionblend:DiffusionBlend",
+        "langevin": "diffusionblend.methods.diffusion.langevin:Langevin",
         "diffusionblend++": "diffusionblend.methods.diffusion.diffusionblend_pp:DiffusionBlendPP",
     },
     base="diffusionblend.methods.base:Method",

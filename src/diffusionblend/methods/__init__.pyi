@@ -27,6 +27,7 @@ from .diffusion.dds import Dds2d as Dds2d
 from .diffusion.diffusion_mbir import DiffusionMbir as DiffusionMbir
 from .diffusion.diffusionblend import DiffusionBlend as DiffusionBlend
 from .diffusion.diffusionblend_pp import DiffusionBlendPP as DiffusionBlendPP
+from .diffusion.langevin import Langevin as Langevin
 from .diffusion.tpdm import Tpdm as Tpdm
 from .fbp import Fbp as Fbp
 from .fbp_unet import FbpUnet as FbpUnet

@@ -21,7 +21,8 @@ class NetworkConfig:
     prior_type: str = "joint"
     """What the network sees and returns: joint, blocks of axial slices denoised together; slices,
     axial slices one by one; conditional, the middle slice of a block given its neighbours; coronal,
-    coronal slices one by one; fbp-unet, axial slices of an FBP to be restored."""
+    coronal slices one by one; neighbours, the middle slice of a block given its clean neighbours;
+    fbp-unet, axial slices of an FBP to be restored."""
     image_size: int = 128
     """Pixels of a square slice."""
     block_slices: int = 3
@@ -101,6 +102,11 @@ class NetworkConfig:
     def output_slices(self) -> slice:
         """The places within a block of the slices that the network returns."""
         return self.type.output_slices(self.block_slices)
+
+    @property
+    def noisy_slices(self) -> slice:
+        """The places within a block of the slices that are noisy."""
+        return self.type.noisy_slices(self.block_slices)
 
     @property
     def n_output_slices(self) -> int:

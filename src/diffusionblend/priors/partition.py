@@ -49,14 +49,15 @@ class Partition:
     def scatter(self, blocks: torch.Tensor, n_slices: int) -> torch.Tensor:
         """A volume (z, y, x) of `n_slices` along `axis` from what the prior returned of the blocks.
 
-        (n_blocks, output slices, ...); the mean where two cover a slice.
+        (n_blocks, output slices, ...); the mean where two cover a slice, 0 where none does.
         """
         slices = self.blocks[:, self.output_slices].reshape(-1)
         places = slices.to(blocks.device, non_blocking=True)
         flat = blocks.reshape(len(places), *blocks.shape[2:])
         total = flat.new_zeros(n_slices, *flat.shape[1:]).index_add_(0, places, flat)
         # counted on the host, where that waits for nothing
-        count = torch.bincount(slices, minlength=n_slices).to(flat, non_blocking=True)
+        count = torch.bincount(slices, minlength=n_slices).clamp(min=1)
+        count = count.to(flat, non_blocking=True)
         return (total / count[:, None, None]).movedim(0, self.axis)
 
     def slabs(self, most_blocks: int) -> list[Slab]:

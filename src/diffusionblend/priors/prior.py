@@ -69,8 +69,11 @@ class Prior(TrainedNetwork):
         network, unless it is for every pixel size or the prior type pads its slices.
         """
         height, width = x_t.shape[-2:]
-        pad = padded_with_air if self.config.length_codes else self.config.type.padded
-        x_t = pad(x_t, t, self.config.pixel_multiple, self.schedule)
+        multiple = self.config.pixel_multiple
+        if self.config.length_codes:
+            x_t = padded_with_air(x_t, t, multiple, self.schedule, self.config.noisy_slices)
+        else:
+            x_t = self.config.type.padded(x_t, t, multiple, self.schedule)
         times = torch.full((len(x_t),), t, device=x_t.device)
         predicted = self._predicted(x_t, times, code)
         x_t = x_t[:, self.config.output_slices]

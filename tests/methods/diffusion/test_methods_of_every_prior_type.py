@@ -19,10 +19,11 @@ from diffusionblend.methods import (
     DiffusionBlend,
     DiffusionBlendPP,
     DiffusionMbir,
-    DiffusionMethod,
     Dps,
     Execution,
     Hard,
+    Langevin,
+    Method,
     Tpdm,
     TvZ,
 )
@@ -35,17 +36,19 @@ from diffusionblend.priors.store import shipped_of_type
 from small_scan import residual_by_hand, scan, small_volume
 from tiny_network import TINY, random_prior
 
-SETTINGS: dict[str, DiffusionMethod] = {
+SETTINGS: dict[str, Method] = {
     "dds-2d": Dds2d(steps=4),
     "dds": Dds(steps=4, consistency=TvZ(tv_z_keep=True)),
     "diffusion-mbir": DiffusionMbir(steps=4),
     "tpdm": Tpdm(steps=4),
     "diffusionblend": DiffusionBlend(steps=4),
     "diffusionblend++": DiffusionBlendPP(steps=4),
+    "langevin": Langevin(rounds=4),
 }
 """Every method that samples, quick."""
-EVALUATIONS = {"diffusion-mbir": 7}
-"""Network evaluations in 4 steps, where not 4: a corrector after each step but the last."""
+EVALUATIONS = {"diffusion-mbir": 7, "langevin": 6 + 6 + 6 + 4}
+"""Network evaluations in 4 steps, where not 4: a corrector after each step but the last, and two
+for each piece of the way back to the prior."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,7 @@ def run(
 
 
 def test_every_method_that_samples_is_tested_here() -> None:
-    sampling = {n for n in METHODS if issubclass(METHODS[n], DiffusionMethod)}
+    sampling = {n for n in METHODS if METHODS[n].prior and METHODS[n]().is_random}
     assert set(SETTINGS) == sampling
 
 

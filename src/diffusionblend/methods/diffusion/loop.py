@@ -73,7 +73,7 @@ class ReverseLoop:
                 state.total[part] += x0.to(state.total)
             if state.estimate is not None:
                 state.estimate[part] = x0.to(state.estimate)
-            return self._renoised(x0, dual, eps, i, None if z is None else z[part])
+            return self.renoised(x0, dual, eps, i, None if z is None else z[part])
 
         kept = [state.dual, state.total if averaged else None, state.estimate]
         whole = self.consistency.couples_slices
@@ -84,13 +84,13 @@ class ReverseLoop:
         executor.move_whole(state.x, lambda x: self.consistency.moved(x, gradient, misfit.sum()))
 
     def _misfit(self, x0: torch.Tensor, part: slice) -> torch.Tensor:
-        return self.consistency.misfit(self._clipped(x0), part)
+        return self.consistency.misfit(self.clipped(x0), part)
 
     def _consistent(
         self, x0: torch.Tensor, part: slice, dual: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | float]:
         """x0' = C(x0 + u) and u' = d (x0 + u - x0'), scaled ADMM (Boyd et al. 2011, 3.1.1)."""
-        x0 = self._clipped(x0)
+        x0 = self.clipped(x0)
         if dual is None:
             return self.consistency(x0, part), 0.0
         wanted = x0 + dual[part].to(x0.device)
@@ -99,10 +99,11 @@ class ReverseLoop:
         dual[part] = damped
         return consistent, damped
 
-    def _clipped(self, x0: torch.Tensor) -> torch.Tensor:
+    def clipped(self, x0: torch.Tensor) -> torch.Tensor:
+        """x0, not below the lowest value."""
         return x0 if self.lowest is None else x0.clamp(min=self.lowest)
 
-    def _renoised(
+    def renoised(
         self,
         x0: torch.Tensor,
         dual: torch.Tensor | float,

@@ -64,7 +64,7 @@ def sample_volume(
     if execution.on_estimate is not None:
         state.estimate = torch.zeros_like(state.x)
     loop.consistency.restore(state.variables)
-    report = _Reporter(execution, generator, problem, len(loop.abar), executor, state.spent)
+    report = Reporter(execution, generator, problem, len(loop.abar), executor, state.spent)
 
     def noise() -> torch.Tensor:
         return torch.randn(problem.shape, generator=generator).to(state.x)
@@ -77,7 +77,7 @@ def sample_volume(
 
 
 @dataclass
-class _Reporter:
+class Reporter:
     """Passes what a step left behind to those who asked for it.
 
     before: what the run had cost where it goes on from.
@@ -92,6 +92,7 @@ class _Reporter:
     started: float = field(default_factory=time.perf_counter)
 
     def after_step(self, state: State) -> None:
+        """Hand out progress, estimate and state."""
         from diffusionblend.data.volume import Volume
         from diffusionblend.units import network_to_hu
 

@@ -50,6 +50,10 @@ class PriorType:
         """The places within a block of the slices that the network returns."""
         return slice(0, None)
 
+    def noisy_slices(self, block_slices: int) -> slice:
+        """The places within a block of the slices that are noisy; the others are clean."""
+        return slice(0, None)
+
     def check(self, block_slices: int) -> None:
         """Raise InputError where there can be no blocks of so many slices."""
 

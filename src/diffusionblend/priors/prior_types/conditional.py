@@ -34,7 +34,7 @@ class Conditional(PriorType):
         """Raise InputError unless there is a middle slice with a neighbour on either side."""
         if block_slices < 3 or block_slices % 2 == 0:
             raise InputError(
-                f"The prior type conditional was given blocks of {block_slices} slices.",
+                f"The prior type {self.name} was given blocks of {block_slices} slices.",
                 "an odd number from 3, a slice and its neighbours",
             )
 

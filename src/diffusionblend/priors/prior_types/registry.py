@@ -23,6 +23,7 @@ PRIOR_TYPES: Registry[PriorType] = Registry(
         "joint": f"{HERE}.joint:Joint",
         "slices": f"{HERE}.slices:Slices",
         "conditional": f"{HERE}.conditional:Conditional",
+        "neighbours": f"{HERE}.neighbours:Neighbours",
         "coronal": f"{HERE}.coronal:Coronal",
         "fbp-unet": f"{HERE}.fbp_unet:FbpUnet",
     },

@@ -1,0 +1,235 @@
+"""The loop of annealed Langevin sampling: its rounds, the data's part and the prior's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+import torch
+
+from diffusionblend.methods.base import Execution, Solution
+from diffusionblend.methods.cost import batch_that_fits, home_of_volume
+from diffusionblend.methods.diffusion.consistency.prox import ProximalStep, memory_for_factors
+from diffusionblend.methods.diffusion.executor import Executor
+from diffusionblend.methods.diffusion.init import initial_image
+from diffusionblend.methods.diffusion.noise import generator_of
+from diffusionblend.methods.diffusion.run import EVALUATIONS, Reporter
+from diffusionblend.methods.diffusion.state import State
+from diffusionblend.methods.problem import NO_ATTENUATION, Problem
+from diffusionblend.priors.partition import Partition, neighbour_partition
+from diffusionblend.priors.resolve import check_prior_fits
+
+if TYPE_CHECKING:
+    from diffusionblend.methods.diffusion.langevin import Langevin
+    from diffusionblend.priors.prior import BlockDenoiser, Prior
+    from diffusionblend.priors.schedule import NoiseSchedule
+
+Draw = Callable[[Sequence[int]], torch.Tensor]
+"""White noise of a shape, fresh at every call."""
+Clean = Callable[[torch.Tensor], torch.Tensor]
+"""From noisy slices to their denoised estimate, by the next network evaluation."""
+FLOW_SHARE = 2.0
+"""The variance of the data counts so many times: the way back to the prior follows half of its
+gradient and adds no noise, so that the data's gradient has to be halved too (docs/method.md)."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round of a run: its noise level, and the levels at which each group is denoised in it."""
+
+    level: float
+    evaluations: tuple[float, ...]
+    halvings: int
+
+
+def rounds_of(method: Langevin) -> list[Round]:
+    """The rounds of a run, in order."""
+    levels, found = method.levels, []
+    for i in range(method.rounds):
+        place = len(levels) * i // method.rounds
+        level, halvings = levels[place], min(method.halvings, len(levels) - 1 - place)
+        starts = [level * 0.5**n for n in range(halvings)]
+        last = level * 0.5**halvings
+        passed = [at for start in starts for at in (start, 0.75 * start)]
+        found.append(Round(level, (*passed, last, 0.5 * last), halvings))
+    return found
+
+
+def groups_of(n_slices: int, block_slices: int) -> list[Partition]:
+    """Every slice among its neighbours, parted so that no two of a part are in one block.
+
+    For blocks of three: the even slices and the odd ones. Raises InputError for a single slice.
+    """
+    whole = neighbour_partition(n_slices, block_slices)
+    groups = block_slices // 2 + 1
+    return [replace(whole, blocks=whole.blocks[group::groups]) for group in range(groups)]
+
+
+def timestep_of(level: float, schedule: NoiseSchedule) -> int:
+    """The timestep whose noise over signal, sqrt(1 / abar - 1), is nearest to a level."""
+    levels = (1 / schedule.alpha_bar - 1).log() / 2
+    return int((levels - math.log(level)).abs().argmin())
+
+
+@dataclass(frozen=True)
+class AnnealedLangevin:
+    """Rounds of noise, data and prior.
+
+    n_groups: of slices that are renewed one after the other. data: makes volumes fit the data.
+    lowest: denoised slices are clipped at it.
+    """
+
+    rounds: list[Round]
+    schedule: NoiseSchedule
+    n_groups: int
+    data: DataDraw
+    lowest: float | None = None
+
+    def executor(
+        self, prior: BlockDenoiser, partitions: list[Partition], **given: object
+    ) -> Executor:
+        """What denoises at the timesteps of all rounds, group by group."""
+        levels = [(at, p) for r in self.rounds for p in partitions for at in r.evaluations]
+        times = [timestep_of(at, self.schedule) for at, _ in levels]
+        return Executor(prior, times, [p for _, p in levels], **given)  # type: ignore[arg-type]
+
+    def run(
+        self, state: State, executor: Executor, draw: Draw, on_step: Callable[[State], None]
+    ) -> torch.Tensor:
+        """The volume (z, y, x), network range, from a state on, which is changed in place."""
+        done = sum(self.n_groups * len(r.evaluations) for r in self.rounds[: state.done])
+        numbers = count(done)
+        for now in self.rounds[state.done :]:
+            drawn = self._by_data(state.x, now.level, executor, draw)
+            for group in range(self.n_groups):
+                mine = torch.arange(len(state.x)) % self.n_groups == group
+                clean = self._clean(state.x, mine, executor, numbers)
+                state.x[mine] = back_to_prior(drawn[mine], now, clean)
+            state.done += 1
+            on_step(state)
+        return state.x
+
+    def _by_data(
+        self, x: torch.Tensor, level: float, executor: Executor, draw: Draw
+    ) -> torch.Tensor:
+        """A volume given the data, and that it lies a level of noise away from x."""
+        drawn, apart, noise = x.clone(), draw(x.shape), draw(self.data.shape)
+        with executor.stopwatch.part("consistency"):
+            executor.move_slices(
+                drawn,
+                lambda of_x, part: self.data(of_x, part, level, apart[part], noise),
+                whole=self.data.couples_slices,
+            )
+        return drawn
+
+    def _clean(
+        self, x: torch.Tensor, mine: torch.Tensor, executor: Executor, numbers: Iterator[int]
+    ) -> Clean:
+        """The denoiser of a group's slices among the others of x, which are clean."""
+
+        def clean(noisy: torch.Tensor) -> torch.Tensor:
+            i = next(numbers)
+            abar = float(self.schedule.alpha_bar[executor.times[i]])
+            volume = x.clone()
+            volume[mine] = abar**0.5 * noisy
+            executor.denoise(volume, i, lambda x0, eps, part: x0)
+            return volume[mine] if self.lowest is None else volume[mine].clamp(min=self.lowest)
+
+        return clean
+
+
+def back_to_prior(x: torch.Tensor, now: Round, clean: Clean) -> torch.Tensor:
+    """Slices x (z, y, x) = clean + level * noise, carried along the probability flow to no noise.
+
+    dx / dsigma = (x - clean(x)) / sigma (Song et al. 2021, of exploding variance): `halvings` times
+    by the midpoint rule to half of sigma, and from there to 0, where the slope is 0, by Simpson's.
+    """
+    sigma = now.level
+    for _ in range(now.halvings):
+        middle = x - 0.25 * (x - clean(x))
+        x = x - (0.5 / 0.75) * (middle - clean(middle))
+        sigma = 0.5 * sigma
+    slope = x - clean(x)
+    middle = x - 0.5 * slope
+    return x - (slope + 8 * (middle - clean(middle))) / 6
+
+
+class DataDraw:
+    """z given the data y = A z + noise and x = z + level * noise: perturb and solve.
+
+    argmin over z of |A z - y'|^2 + rho |z - x'|^2 with x' = x + level n, y' = y + sd n' and rho =
+    sd^2 / level^2 is such a draw (Papandreou and Yuille 2010). sd is that of the data (see
+    FLOW_SHARE), or more where the solver needs a larger rho.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.step = ProximalStep(problem, None)
+        self.couples_slices = self.step.couples_slices
+        self.shape = tuple(problem.y.shape)
+
+    def __call__(
+        self,
+        x: torch.Tensor,
+        slices: slice,
+        level: float,
+        apart: torch.Tensor,
+        noise: torch.Tensor,
+    ) -> torch.Tensor:
+        """Of the given slices' x (z, y, x). apart: white, of these; noise: of the whole scan."""
+        rho = max(self.step.least, FLOW_SHARE * self.step.variance / level**2)
+        y = self.step.problem.of_slices(slices).y
+        fresh = noise if self.couples_slices else noise[:, slices]
+        return self.step.proximal(x + level * apart.to(x), y + rho**0.5 * level * fresh.to(y), rho)
+
+
+def sample_by_langevin(
+    method: Langevin, problem: Problem, prior: Prior, execution: Execution
+) -> Solution:
+    """A sample of the posterior; it sees no reference.
+
+    Raises InputError where the prior's slice size is not the grid's, and for a single slice.
+    """
+    grid, ranks = problem.operator.grid, execution.ranks
+    check_prior_fits(prior, grid)
+    partitions = groups_of(problem.shape[0], prior.block_slices)
+    memory = ranks.of_first(memory_for_factors(problem.device))
+    loop = AnnealedLangevin(
+        rounds_of(method),
+        prior.schedule,
+        len(partitions),
+        DataDraw(replace(problem, factor_bytes=memory)),
+        NO_ATTENUATION if method.nonnegative else None,
+    )
+    batch = execution.batch_blocks or batch_that_fits(prior, problem.shape)
+    executor = loop.executor(
+        prior.for_grid(grid),
+        partitions,
+        batch_blocks=ranks.of_first(batch),
+        device=prior.device,
+        ranks=ranks,
+        position_unit=grid.spacing_mm[0] if prior.code_unit == "mm" else 1.0,
+    )
+    generator = generator_of(method.seed)
+    state = execution.resume
+    if state is None:
+        x = torch.randn(problem.shape, generator=generator)
+        if method.init != "noise":
+            x = initial_image(method.init, problem).cpu()
+        state = State(0, x, generator.get_state())
+    else:
+        generator.set_state(state.generator.cpu())
+    home = ranks.of_first(str(home_of_volume(prior, problem.shape)))
+    state.move(torch.device(home if torch.device(home).type == "cpu" else prior.device))
+    reporter = Reporter(execution, generator, problem, method.rounds, executor, state.spent)
+
+    def draw(shape: Sequence[int]) -> torch.Tensor:
+        return torch.randn(tuple(shape), generator=generator).to(state.x)
+
+    with executor.stopwatch.part("rest"):
+        x = loop.run(state, executor, draw, reporter.after_step)
+    seconds = reporter.spent()
+    evaluations = int(seconds.pop(EVALUATIONS)) // len(partitions)
+    return Solution(x, evaluations, seconds)
