@@ -213,8 +213,7 @@ def _method_parts(own: Field, chosen: Chosen) -> list[tuple[str, Any, Any]]:
     """The options that stand in place of the field `method`."""
     group = own.metadata.get("group", "options")
     name = {
-        "help": "Each has its own options ('--method NAME --help'): "
-        f"{', '.join(METHODS)}.",
+        "help": f"Each has its own options ('--method NAME --help'): {', '.join(METHODS)}.",
         "group": group,
         "kind": "NAME",
     }

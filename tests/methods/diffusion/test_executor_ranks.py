@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from diffusionblend import reconstruct
+from diffusionblend.methods import Langevin
+from diffusionblend.methods.diffusion.annealing import AnnealedLangevin, groups_of, rounds_of
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
+from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from diffusionblend.priors.partition import Partition, draw_partitions
 from diffusionblend.ranks import Ranks
@@ -71,6 +74,28 @@ def _one_rank(partitions: list[Partition], consistency: Shift, ranks: Ranks) -> 
         **KEEPING,
     )
     return mine.run(mine.start(SHAPE, torch.Generator().manual_seed(5)))
+
+
+@pytest.mark.parametrize("couples_slices", [False, True])
+def test_two_ranks_sample_by_langevin_what_one_does(couples_slices: bool) -> None:
+    def data(x, slices, level, apart, noise):
+        return 0.7 * x + level * apart + 0.1 * noise[slices, None, None]
+
+    data.couples_slices, data.shape = couples_slices, (Z,)
+
+    def volume_of(ranks: Ranks) -> torch.Tensor:
+        prior, parts = GaussianPrior(clean_neighbours=True), groups_of(Z, 3)
+        loop = AnnealedLangevin(rounds_of(Langevin(rounds=2)), prior.schedule, 2, data)
+        generator = torch.Generator().manual_seed(5)
+        draw = lambda shape: torch.randn(shape, generator=generator)  # noqa: E731
+        executor = loop.executor(prior, parts, batch_blocks=1, ranks=ranks)
+        state = State(0, draw(SHAPE), generator.get_state())
+        return loop.run(state, executor, draw, lambda state: None)
+
+    alone, meeting = volume_of(Ranks()), Meeting(2)
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(lambda r: volume_of(meeting.rank(r)), range(2), timeout=60):
+            torch.testing.assert_close(found, alone, atol=1e-6, rtol=0)
 
 
 class Meeting:
