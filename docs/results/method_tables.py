@@ -231,6 +231,13 @@ _DISTANCE = (
     "Spread over the true one",
     "Correlation of neighbouring slices",
 )
+_WITH_SPECTRUM = (
+    "Error of the mean (in sd of the prior)",
+    "Cost of the mean's error (dB)",
+    "Standard deviation over the true one",
+    "Correlation of neighbouring slices",
+    "Correlation of neighbouring pixels",
+)
 
 TABLES: dict[str, Callable[[], str]] = {
     **{f"every-method-{plane}": partial(_plane, plane) for plane in PLANES},
@@ -245,6 +252,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "published-figures": published_figures,
     "posterior-distance": partial(posterior, "posterior_distance.md", _DISTANCE),
     "posterior-no-data": partial(posterior, "posterior_distance_without_data.md", _DISTANCE[1:]),
+    "posterior-spectrum": partial(posterior, "posterior_distance_spectrum.md", _WITH_SPECTRUM),
     "calibration-noise": partial(calibration, "noise"),
     "calibration-fbp": partial(calibration, "fbp, from t = 249"),
 }
