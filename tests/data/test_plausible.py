@@ -103,3 +103,37 @@ def test_a_scan_without_air_is_doubtful_only_where_it_is_dense():
 def test_units_are_recognised_by_the_range():
     assert unit_of(scan()) == "HU"
     assert unit_of((scan() / 1000 + 1) * 0.02) == "1/mm"
+
+
+@pytest.mark.parametrize("noise_hu", [8.0, 40.0])
+@pytest.mark.parametrize(
+    "as_other",
+    [
+        lambda hu: (hu / 1000 + 1) * 20.6,  # 1/m
+        lambda hu: (hu / 1000 + 1) * 206,  # 1000 times 1/cm
+        lambda hu: (hu / 1000 + 1) * 60 - 10,  # grey values
+        lambda hu: hu + 200,
+        lambda hu: hu + 500,
+        lambda hu: padded(hu + 200, -1024),
+    ],
+)
+def test_air_at_another_level_is_reported(noise_hu, as_other):
+    hu = as_other(scan(noise_hu))
+    check_hu(volume_of(hu), "a")
+    assert "no air near -1000 HU" in " ".join(doubts(volume_of(hu), "a"))
+
+
+def test_a_part_cut_out_of_the_body_has_no_air_and_passes():
+    organs = np.full((20, 48, 48), 50.0)
+    organs[:, :10], organs[:, 20:30, 10:20] = -100, 300
+    organs += RNG.normal(0, 15, organs.shape)
+    assert doubts(volume_of(organs), "a") == ()
+
+
+@pytest.mark.parametrize(
+    "other", [lambda hu: hu + 100, lambda hu: hu + RNG.normal(0, 20, hu.shape)]
+)
+def test_slices_that_alternate_are_reported(other):
+    hu = scan(10)
+    hu[1::2] = other(hu[1::2])
+    assert "slices that alternate" in " ".join(doubts(volume_of(hu), "a"))

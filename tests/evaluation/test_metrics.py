@@ -175,3 +175,17 @@ def test_values_that_are_not_finite_are_refused() -> None:
     bad[0, 0, :2] = np.nan
     with pytest.raises(InputError, match="reconstruction holds 2"):
         evaluate(x.with_values(bad), reference)
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [(10.0, "reconstruction is about 10 times"), (0.001, "reference is about 1000 times")],
+)
+def test_a_volume_in_another_unit_is_reported(factor, words):
+    truth = np.random.default_rng(0).uniform(0, 0.03, (8, 12, 12)).astype(np.float32)
+    noisy = truth + np.random.default_rng(1).normal(0, 0.003, truth.shape).astype(np.float32)
+    grid = Grid(shape=truth.shape, spacing_mm=(1.0, 1.0, 1.0))
+    found = evaluate(Volume(factor * noisy, grid), Volume(truth, grid), unit="1/mm")
+    assert words in " ".join(found.notes)
+    same = evaluate(Volume(noisy, grid), Volume(truth, grid), unit="1/mm")
+    assert "times" not in " ".join(same.notes)

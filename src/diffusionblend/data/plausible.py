@@ -39,6 +39,13 @@ PADDED_AS_TISSUE_HU = -500.0
 """Above, one value in every corner of the slices is no air."""
 FEWEST_VOXELS = 10_000
 """In smaller volumes the share of a value says nothing."""
+CORNER, STEADY, FEW_BELOW, AIR_SHARE = 16, 0.15, 0.005, 0.01
+"""The corners of the slices, a sixteenth wide, are one material where their values spread over less
+of the range than this, and the lowest one where few others are below it."""
+LEAST_SCANNED, MOST_RANKED = 8, 200_000
+FEWEST_SLICES, ALTERNATES, LEAST_STEP_HU, LEAST_NOISE_RATIO = 8, 0.95, 2.0, 1.15
+"""From how many slices on, in what share of the steps and by how much their mean or noise must go
+up and down in turn to be those of two reconstructions."""
 
 
 def check_hu(volume: Volume, source: Path | str) -> None:
@@ -92,6 +99,13 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
             f"{source} has {100 * _share(scanned > DENSEST_HU):.1f} % of its values above "
             f"{DENSEST_HU:g} HU, more than bone has: HU that were multiplied, as by 10?"
         )
+    elif (level := _air_elsewhere(values, scanned)) is not None:
+        found.append(
+            f"{source} has no air near {AIR_HU:g} HU: the corners of its slices, which are the "
+            f"lowest of its values, are at {level:.3g}. Are these attenuation times a factor, as "
+            "1/m or 1000 times 1/cm, grey values, or HU with another intercept? HU are 1000 * "
+            "(value - water) / (water - air)."
+        )
     elif low < PADDING_HU and scanned.size and float(scanned.min()) >= 0:
         found.append(f"{source} has no value below 0 HU but for padding of {low:g}.")
     soft = (values > SOFT_TISSUE_HU[0]) & (values < SOFT_TISSUE_HU[1])
@@ -119,7 +133,61 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
             f"{source} is bright at the edges of its slices, where air is to be expected: is it "
             "inverted?"
         )
-    return tuple(found)
+    return (*found, *_alternation(values, source))
+
+
+def _alternation(values: np.ndarray, source: Path | str) -> tuple[str, ...]:
+    """A sentence on slices of which every second is brighter or noisier than its neighbours."""
+    if len(values) < FEWEST_SLICES:
+        return ()
+    means = values.mean(axis=(1, 2), dtype=np.float64)
+    noises = np.array([np.abs(np.diff(v, axis=1)).mean(dtype=np.float64) for v in values])
+    step_hu = float(np.median(np.abs(np.diff(means))))
+    even, odd = float(np.median(noises[::2])), float(np.median(noises[1::2]))
+    ratio = max(even, odd) / max(min(even, odd), 1e-6)
+    if step_hu > LEAST_STEP_HU and _goes_up_and_down(means):
+        how = f"their mean goes up and down by {step_hu:.3g} HU"
+    elif ratio > LEAST_NOISE_RATIO and _goes_up_and_down(noises):
+        how = f"their noise goes up and down by {100 * (ratio - 1):.0f} %"
+    else:
+        return ()
+    return (
+        f"{source} has slices that alternate: {how} from each to the next. Are two reconstructions "
+        "or phases interleaved? Then import each alone (--only).",
+    )
+
+
+def _goes_up_and_down(of_slices: np.ndarray) -> bool:
+    """Whether numbers rise and fall in turn, from slice to slice, nearly all along."""
+    steps = np.sign(np.diff(of_slices))
+    return float(np.mean(steps[1:] * steps[:-1] < 0)) >= ALTERNATES
+
+
+def _air_elsewhere(values: np.ndarray, scanned: np.ndarray) -> float | None:
+    """The level of the corners that seem to be air and are not near -1000; None where none is.
+
+    In a part cut out of a body the corners are of several tissues, or others are below them.
+    """
+    if values.size < FEWEST_VOXELS or _share(np.abs(scanned - AIR_HU) < NEAR_HU) > AIR_SHARE:
+        return None
+    ny, nx = (max(n // CORNER, 1) for n in values.shape[1:])
+    corners = np.concatenate([values[:, :ny], values[:, -ny:]], axis=1)
+    corners = np.concatenate([corners[..., :nx], corners[..., -nx:]], axis=2).ravel()
+    corners = corners[corners > PADDING_HU]
+    if corners.size < LEAST_SCANNED:  # padded beyond a circle, which the edges touch
+        corners = _edges(values)
+        corners = corners[corners > PADDING_HU]
+    if corners.size < LEAST_SCANNED:
+        return None
+    low, level, high = (float(v) for v in np.percentile(corners, (10, 50, 90)))
+    some = scanned[:: max(scanned.size // MOST_RANKED, 1)]
+    bottom, top = np.percentile(some, (0.5, 99.5))
+    spread = high - low
+    is_steady = spread < STEADY * (top - bottom)
+    is_lowest = _share(scanned < level - 2 * spread) < FEW_BELOW
+    is_clipped = _share(scanned == level) > MANY and level == float(scanned.min())
+    bulk = _share(scanned > level + 2 * spread) > MANY
+    return level if is_steady and is_lowest and bulk and not is_clipped else None
 
 
 def _seems_multiplied(values: np.ndarray, scanned: np.ndarray) -> bool:

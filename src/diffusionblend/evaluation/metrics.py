@@ -32,6 +32,10 @@ from diffusionblend.units import Unit
 
 CLIP_HU = (-1000.0, 1000.0)
 SSIM_WINDOW = 7
+FACTORS = (10.0, 100.0, 1000.0, 1e4)
+"""By which volumes in other units than their reference differ: 1/cm, 1/m."""
+NEAR_A_FACTOR, ALIKE = 1.3, 0.8
+"""How near the slope of a regression must be to a factor, and the least correlation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +181,10 @@ def evaluate(
         clip=clip,
         tv_z_ratio=tv_z_ratio,
         relative_residual=None if relative_residual is None else float(relative_residual),
-        notes=_notes(planes, tv_z_ratio, reference.grid),
+        notes=(
+            *_scale_notes(reconstruction.values, reference.values),
+            *_notes(planes, tv_z_ratio, reference.grid),
+        ),
     )
 
 
@@ -243,6 +250,27 @@ def _biases(difference_hu: np.ndarray, reference_hu: np.ndarray) -> dict[str, Hu
             mean_hu=mean, low_hu=tissue.low_hu, high_hu=tissue.high_hu, n_voxels=n_voxels
         )
     return biases
+
+
+def _scale_notes(values: np.ndarray, truth: np.ndarray) -> tuple[str, ...]:
+    """A sentence on a reconstruction that is its reference times a power of ten, (z, y, x) both."""
+    a, b = (v.astype(np.float64) - v.mean(dtype=np.float64) for v in (values, truth))
+    covariance, of_a, of_b = (float(np.vdot(*two)) for two in ((a, b), (a, a), (b, b)))
+    if covariance <= 0 or covariance**2 < ALIKE**2 * of_a * of_b:
+        return ()
+    slope = covariance / of_b
+    larger = max(slope, 1 / slope)
+    factor = next((f for f in FACTORS if 1 / NEAR_A_FACTOR < larger / f < NEAR_A_FACTOR), None)
+    if factor is None:
+        return ()
+    first, second = "reconstruction", "reference"
+    if slope < 1:
+        first, second = second, first
+    return (
+        f"The {first} is about {factor:g} times the {second} everywhere (slope of a regression "
+        f"{larger:.3g}): one of them is in another unit, as 1/cm for 1/mm, and the figures "
+        "compare nothing.",
+    )
 
 
 def _notes(planes: dict[str, PlaneScore], tv_z_ratio: float | None, grid: Grid) -> tuple[str, ...]:
