@@ -9,13 +9,14 @@ import pytest
 
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.centre import (
+    column_of_opposite_views,
     even_half_scan,
     find_centre,
     opposite_pairs,
     pair_centre_column,
     wedge_centre_column,
 )
-from field_scans import parallel_lines
+from field_scans import FULL, parallel_lines
 from measured_scan import half_scan, lines_of
 
 CENTRES = (28.3, 31.5, 36.87)
@@ -165,3 +166,18 @@ def test_a_cut_object_without_opposite_views_is_refused():
         find_centre(lines, angles)
     whole = parallel_lines(angles, 128, 60.3, rows=1)
     assert find_centre(whole, angles).column == pytest.approx(60.3, abs=0.1)
+
+
+@pytest.mark.parametrize("axis", [0.9, 2.6, 3.3, 55.1, 58.0])
+def test_a_detector_that_begins_or_ends_next_to_the_axis(axis):
+    """Opposite views overlap by less than the eight columns that are asked for at first."""
+    lines = noisy(parallel_lines(FULL[::2], 60, axis), 0.002)
+    assert find_centre(lines, FULL[::2]).column == pytest.approx(axis, abs=0.25)
+
+
+def test_an_axis_beyond_the_detector_is_refused():
+    for axis in (-2.0, 62.0):
+        lines = noisy(parallel_lines(FULL[::2], 60, axis), 0.002)
+        with pytest.raises(InputError, match=r"(?s)end of the detector or beyond.*centre_column"):
+            find_centre(lines, FULL[::2])
+        assert column_of_opposite_views(lines, FULL[::2]) is None

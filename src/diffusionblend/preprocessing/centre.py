@@ -16,6 +16,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.correction import subtract_air
+from diffusionblend.preprocessing.overlap import FEWEST_OVERLAPPING, overlap_centre_column, summit
 
 HALF_SCAN_RAD = math.pi
 PAIR_TOLERANCE_STEPS = 1.5
@@ -38,14 +39,8 @@ WEDGE_MARGIN = 3
 """Cycles a turn that are left to the wedge beyond its edge."""
 HIGHEST_FREQUENCY = 0.25
 """Cycles a column; above there is more noise than object."""
-FEWEST_OVERLAPPING, OVERLAP_PART = 8, 10
-"""Mirrored views overlap by at least so many columns, and one in so many."""
 AIR_PERCENT = 1.0
 """The lowest line integrals, which air has if any column sees it."""
-LEAST_HELD = 0.05
-"""Of the most that an overlap holds, below which one says nothing."""
-CLEARLY_BEST = 0.2
-"""Of the median mismatch, below which an overlap decides."""
 CUT_SHARE = 0.12
 """Of the high line integrals, above which an end of the detector lies within the object."""
 EDGE_SHARE = 50
@@ -111,7 +106,8 @@ def _overlap_of_cut(
     lines: np.ndarray, angles_rad: np.ndarray, pairs: list[tuple[int, int]]
 ) -> float | None:
     """Where mirrored opposite views overlap best, of an object that the detector does not see
-    whole; None of others. Raises InputError where no views are opposite each other.
+    whole; None of others. Raises InputError where no views are opposite each other, or the axis
+    lies at the detector's end.
     """
     above_air = _above_air(lines)
     if not _is_cut(above_air):
@@ -132,9 +128,12 @@ def column_of_opposite_views(lines: np.ndarray, angles_rad: np.ndarray) -> float
     if not pairs or lines.shape[2] < FEWEST_OVERLAPPING:
         return None
     above_air = _above_air(lines)
-    if _is_cut(above_air):
+    if not _is_cut(above_air):
+        return pair_centre_column(lines, pairs)
+    try:
         return overlap_centre_column(above_air, opposite_pairs(angles_rad, spread=True))
-    return pair_centre_column(lines, pairs)
+    except InputError:
+        return None
 
 
 def is_cut(lines: np.ndarray) -> bool:
@@ -182,43 +181,9 @@ def pair_centre_column(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float
         other = np.fft.rfft(np.diff(lines[second][:, ::-1], axis=1), length)
         match = np.fft.irfft((one * other.conj()).sum(axis=0), length)
         peak = int(match.argmax())
-        shift = peak + _summit(*match[(peak + np.arange(-1, 2)) % length])
+        shift = peak + summit(*match[(peak + np.arange(-1, 2)) % length])
         found.append((n_columns - 1 + (shift - length if shift > n_columns else shift)) / 2)
     return float(np.median(found))
-
-
-def overlap_centre_column(lines: np.ndarray, pairs: list[tuple[int, int]]) -> float | None:
-    """Where mirrored opposite views agree best over the columns that both have, to 0.1 columns.
-
-    For a detector that does not see all of the object, where registration of whole views goes by
-    their cut ends, and the wedge and the centre of mass are off. The squared difference over the
-    overlap, of what both hold there, is least at the axis (Vo, Atwood, Drakopoulos, Connolley,
-    Optics Express 29, 2021). None where no place is far better than others.
-    """
-    first, second = (lines[[pair[i] for pair in pairs]] for i in (0, 1))
-    n_columns = lines.shape[2]
-    least = max(FEWEST_OVERLAPPING, n_columns // OVERLAP_PART)
-    sums = np.arange(least - 1, 2 * n_columns - least)  # twice the column about which one mirrors
-    missed, held = np.array([_overlap_miss(first, second, int(s)) for s in sums]).T
-    miss = np.where(held > LEAST_HELD * held.max(), missed / np.maximum(held, 1e-30), np.inf)
-    best = int(np.argmin(miss))
-    if not miss[best] < CLEARLY_BEST * np.median(miss):
-        return None
-    part = 0.0
-    if 0 < best < len(sums) - 1:
-        part = float(np.clip(_summit(*miss[best - 1 : best + 2]), -0.5, 0.5))
-    return float(sums[best] + part) / 2
-
-
-def _overlap_miss(first: np.ndarray, second: np.ndarray, mirrored: int) -> tuple[float, float]:
-    """How far views and mirrored opposite ones (pair, row, column) differ where both are, and what
-    is there, squared; `mirrored` is the sum of two columns that belong together.
-    """
-    n_columns = first.shape[2]
-    columns = np.arange(max(0, mirrored - n_columns + 1), min(n_columns - 1, mirrored) + 1)
-    one, other = first[:, :, columns], second[:, :, mirrored - columns]
-    held = float((one**2).sum(dtype=np.float64) + (other**2).sum(dtype=np.float64))
-    return float(((one - other) ** 2).sum(dtype=np.float64)), held
 
 
 def _is_cut(lines: np.ndarray) -> bool:
@@ -312,7 +277,7 @@ def wedge_centre_column(lines: np.ndarray, start_column: float) -> float:
     fine = np.arange(-COARSE_COLUMNS, COARSE_COLUMNS + FINE_COLUMNS / 2, FINE_COLUMNS) + best
     left = [halves.outside_wedge(c) for c in fine]
     i = int(np.clip(np.argmin(left), 1, len(fine) - 2))
-    return float(fine[i] + np.clip(_summit(*left[i - 1 : i + 2]), -1, 1) * FINE_COLUMNS)
+    return float(fine[i] + np.clip(summit(*left[i - 1 : i + 2]), -1, 1) * FINE_COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,9 +308,3 @@ class _Halves:
 def _fullest_rows(lines: np.ndarray) -> np.ndarray:
     """Up to 24 rows in which the views differ most from one another along the columns."""
     return np.sort(np.argsort(lines.var(axis=(0, 2)))[-ROWS:])
-
-
-def _summit(before: float, at: float, after: float) -> float:
-    """Where the parabola through three values has its summit or valley, from the middle one."""
-    curvature = before - 2 * at + after
-    return 0.0 if curvature == 0 else 0.5 * (before - after) / curvature
