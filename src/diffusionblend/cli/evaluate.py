@@ -211,7 +211,10 @@ class Evaluate:
 
         if evaluation.unit != "HU":
             low, high = evaluation.clip
-            say(f"note: Both volumes are taken to be in 1/mm; PSNR and SSIM are of {low:g} to {high:g} per mm.")
+            say(
+                "note: Both volumes are taken to be in 1/mm; PSNR and SSIM are of "
+                f"{low:g} to {high:g} per mm."
+            )
         row = evaluation_row(self.reconstruction.name, evaluation)
         console = Console()
         console.print(format_table([row], METRIC_COLUMNS))
