@@ -152,7 +152,8 @@ class RawScan:
                 raise InputError(
                     f"The {name} have {frames.shape[1:]} rows and columns.",
                     f"{self.data.shape[1:]}, as the views have",
-                    f"{name} of the same scan, with the same binning",
+                    f"{name} of the same scan, with the same binning; --sinograms, if arrays are "
+                    "(row, view, column)",
                 )
 
     def turned(self) -> RawScan:

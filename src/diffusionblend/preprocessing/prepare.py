@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -52,6 +53,7 @@ from diffusionblend.preprocessing.plausibility import (
 )
 from diffusionblend.preprocessing.rings import reduce_rings
 from diffusionblend.preprocessing.settings import PrepareSettings
+from diffusionblend.preprocessing.sinogram_order import check_no_sinograms
 from diffusionblend.preprocessing.turned_panel import panel_turn_notes
 from diffusionblend.units import MU_WATER_PER_MM
 
@@ -100,7 +102,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     correction.notes += assumed
     if not isinstance(scan.geometry, Helix):  # whose views begin and end beside the object
         correction.notes += view_notes(lines, scan)
-        _check_axes(lines, settings, correction)
+        _check_axes(lines, scan.angles_rad, settings, correction)
         correction.notes += order_notes(lines, scan.angles_rad)
     before_air = lines
     if settings.air_columns:
@@ -181,11 +183,18 @@ def _placed(
     return leaning_geometry(scan, geometry, settings.axis_tilt_degrees), grid, centre
 
 
-def _check_axes(lines: np.ndarray, settings: PrepareSettings, correction: Correction) -> None:
+def _check_axes(
+    lines: np.ndarray, angles_rad: np.ndarray, settings: PrepareSettings, correction: Correction
+) -> None:
     """Raises InputError where axes seem to be exchanged; only reported where the axis is stated."""
-    for check in (check_order, check_upright):
+    checks: list[Callable[[], None]] = [
+        lambda: check_order(lines),
+        lambda: check_no_sinograms(lines, angles_rad),
+        lambda: check_upright(lines),
+    ]
+    for check in checks:
         try:
-            check(lines)
+            check()
         except InputError as error:
             if settings.centre_column is None:
                 raise
