@@ -153,7 +153,7 @@ def _alternation(values: np.ndarray, source: Path | str) -> tuple[str, ...]:
         return ()
     return (
         f"{source} has slices that alternate: {how} from each to the next. Are two reconstructions "
-        "or phases interleaved? Then import each alone (--only).",
+        "or phases interleaved? Then import each alone.",
     )
 
 

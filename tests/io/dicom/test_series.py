@@ -283,6 +283,18 @@ def test_enhanced_ct_is_read(tmp_path, order, pack):
     assert_read(tmp_path, "copies")
 
 
+def test_a_missing_part_of_a_split_image_is_reported(tmp_path):
+    write_series(tmp_path)
+    path = enhance(tmp_path)
+    dataset = pydicom.dcmread(path)
+    dataset.ConcatenationUID, dataset.InConcatenationNumber = "1.2.3", 1
+    for total in (1, 3):
+        dataset.InConcatenationTotalNumber = total
+        dataset.save_as(path)
+        notes = " ".join(read_dicom_series(path)[1].warnings)
+        assert ("part 2, 3 is missing" in notes) == (total == 3)
+
+
 def test_each_frames_own_rescaling_is_applied(tmp_path):
     def change(i, groups):
         groups.PixelValueTransformationSequence = [

@@ -11,9 +11,11 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.dicom.acquisition import check_one_acquisition
+from diffusionblend.io.dicom.completeness import completeness_notes
 from diffusionblend.io.dicom.enhanced import frames_of, stray_notes
 from diffusionblend.io.dicom.header import TAGS, Header, check_whole, read_headers
 from diffusionblend.io.dicom.stack import MIN_SLICES, Stack, check_ct_images, sorted_stack
+from diffusionblend.io.dicom.unlisted import alternation_notes
 
 PARALLEL = 0.999
 """Cosine between the normals of slices that belong together."""
@@ -43,16 +45,23 @@ def find_series(
     """
     headers, others = read_headers(folder, on_file)
     n_files = len(headers) + len(others)
-    headers, copies = without_copies(headers)
+    images, copies = without_copies(headers)
+    headers = images
     multi_frame = {h.path: notes for h in headers if (notes := stray_notes(h))}
     headers = [frame for header in headers for frame in frames_of(header)]
     headers, left_out, notes = pick_series(headers, series_uid, folder)
     notes += [n for p, h in multi_frame.items() if any(p == f.path for f in headers) for n in h]
-    headers = _matching(headers, only, folder)
+    whole_series, headers = headers, _matching(headers, only, folder)
     check_whole(headers)
     check_ct_images(headers)
     notes += check_one_acquisition(headers, folder)
     stack = sorted_stack(headers)
+    if not only:
+        uid = whole_series[0].series_uid
+        files = [h for h in images if h.series_uid == uid]
+        n_beside = len({h.path for h in files} - {h.path for h in whole_series})
+        notes += completeness_notes(files, whole_series, n_beside)
+    notes += alternation_notes(stack.headers)
     if copies:
         notes.insert(
             0,
