@@ -77,6 +77,38 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
     values = volume.values
     low, high = float(values.min()), float(values.max())
     scanned = values[values > PADDING_HU]
+    found = _doubts_of_scale(values, scanned, source)
+    soft = (values > SOFT_TISSUE_HU[0]) & (values < SOFT_TISSUE_HU[1])
+    if not found and values.size >= FEWEST_VOXELS and _share(soft) < LEAST_SOFT:
+        found.append(
+            f"{source} has next to nothing between {SOFT_TISSUE_HU[0]:g} and {SOFT_TISSUE_HU[1]:g} "
+            "HU, where water, fat and soft tissue lie: was an intercept applied twice?"
+        )
+    if values.size >= FEWEST_VOXELS and (
+        (low > LOWEST_WINDOW_HU and _share(values == low) > CLIPPED_AT_THE_LOW_END)
+        or (high < HIGHEST_WINDOW_HU and _is_cut_off(values, high))
+    ):
+        found.append(
+            f"{source} seems to be clipped to a display window: many voxels are at the very ends "
+            f"of its range, {low:g} to {high:g} HU."
+        )
+    corners = np.unique(values[:, [0, 0, -1, -1], [0, -1, 0, -1]])
+    if len(corners) == 1 and corners[0] > PADDED_AS_TISSUE_HU and low < corners[0] < high:
+        found.append(
+            f"{source} is {corners[0]:g} HU in every corner of its slices, where air is to be "
+            "expected: is that padding of what was not measured? Then replace it by -1000."
+        )
+    if float(np.median(_edges(values))) > BRIGHT_EDGE_HU:
+        found.append(
+            f"{source} is bright at the edges of its slices, where air is to be expected: is it "
+            "inverted?"
+        )
+    return (*found, *_alternation(values, source))
+
+
+def _doubts_of_scale(values: np.ndarray, scanned: np.ndarray, source: Path | str) -> list[str]:
+    """At most one sentence on a factor or an offset; scanned: the values that are no padding."""
+    low, high = float(values.min()), float(values.max())
     found = []
     if scanned.size and _share(scanned < NO_TISSUE_HU) < FEW and _looks_stored(scanned):
         found.append(
@@ -108,32 +140,7 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
         )
     elif low < PADDING_HU and scanned.size and float(scanned.min()) >= 0:
         found.append(f"{source} has no value below 0 HU but for padding of {low:g}.")
-    soft = (values > SOFT_TISSUE_HU[0]) & (values < SOFT_TISSUE_HU[1])
-    if not found and values.size >= FEWEST_VOXELS and _share(soft) < LEAST_SOFT:
-        found.append(
-            f"{source} has next to nothing between {SOFT_TISSUE_HU[0]:g} and {SOFT_TISSUE_HU[1]:g} "
-            "HU, where water, fat and soft tissue lie: was an intercept applied twice?"
-        )
-    if values.size >= FEWEST_VOXELS and (
-        (low > LOWEST_WINDOW_HU and _share(values == low) > CLIPPED_AT_THE_LOW_END)
-        or (high < HIGHEST_WINDOW_HU and _is_cut_off(values, high))
-    ):
-        found.append(
-            f"{source} seems to be clipped to a display window: many voxels are at the very ends "
-            f"of its range, {low:g} to {high:g} HU."
-        )
-    corners = np.unique(values[:, [0, 0, -1, -1], [0, -1, 0, -1]])
-    if len(corners) == 1 and corners[0] > PADDED_AS_TISSUE_HU and low < corners[0] < high:
-        found.append(
-            f"{source} is {corners[0]:g} HU in every corner of its slices, where air is to be "
-            "expected: is that padding of what was not measured? Then replace it by -1000."
-        )
-    if float(np.median(_edges(values))) > BRIGHT_EDGE_HU:
-        found.append(
-            f"{source} is bright at the edges of its slices, where air is to be expected: is it "
-            "inverted?"
-        )
-    return (*found, *_alternation(values, source))
+    return found
 
 
 def _alternation(values: np.ndarray, source: Path | str) -> tuple[str, ...]:

@@ -288,11 +288,9 @@ def test_a_missing_part_of_a_split_image_is_reported(tmp_path):
     path = enhance(tmp_path)
     dataset = pydicom.dcmread(path)
     dataset.ConcatenationUID, dataset.InConcatenationNumber = "1.2.3", 1
-    for total in (1, 3):
-        dataset.InConcatenationTotalNumber = total
-        dataset.save_as(path)
-        notes = " ".join(read_dicom_series(path)[1].warnings)
-        assert ("part 2, 3 is missing" in notes) == (total == 3)
+    dataset.InConcatenationTotalNumber = 3
+    dataset.save_as(path)
+    assert_read(path, "part 2, 3 is missing")
 
 
 def test_each_frames_own_rescaling_is_applied(tmp_path):
