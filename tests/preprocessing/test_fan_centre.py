@@ -4,11 +4,14 @@ rays that are measured from both sides.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from analytic import Ellipsoid
 from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.prepare import prepare_scan
 from diffusionblend.preprocessing.settings import PrepareSettings
 
@@ -103,6 +106,27 @@ def test_a_stated_axis_is_kept():
     done = prepare_scan(scan_of(33.3), PrepareSettings(centre_column=30.0))
     assert done.centre is None
     assert done.projections.geometry.detector_shift_mm == pytest.approx(1.5 * 1.2)
+
+
+def test_a_stated_axis_that_opposite_rays_contradict_is_reported():
+    (note,) = prepare_scan(scan_of(33.3), PrepareSettings(centre_column=28.0)).correction.notes
+    assert "5.3 columns (as taken) before where opposite rays agree" in note
+    for quiet in ({}, {"centre_column": 33.0}):
+        assert not prepare_scan(scan_of(33.3), PrepareSettings(**quiet)).correction.notes
+
+
+def test_an_axis_that_files_place_at_the_detector_s_end_is_refused():
+    """As where the place of the first pixel was lost; cropping to the axis is no fault."""
+    lost = replace(scan_of(33.3), centre_column=0.0)
+    with pytest.raises(InputError, match=r"(?s)column 0\.00 of 64.*Offset.*centre_column"):
+        prepare_scan(lost)
+    prepare_scan(lost, PrepareSettings(centre_column=33.3))
+    whole = scan_of(33.3)
+    cropped = replace(
+        whole, data=whole.data[:, :, 33:], first_column=33, detector_shape=(ROWS, COLUMNS),
+        centre_column=0.3,
+    )  # fmt: skip
+    assert not prepare_scan(cropped).correction.notes
 
 
 TALL = {"rows": 25, "plane": 11.6, "bodies": UNEVEN}

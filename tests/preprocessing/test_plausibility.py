@@ -105,6 +105,15 @@ def test_the_short_side_of_a_half_acquisition_is_no_air():
     assert edge_notes(lines, short_side=1) and edge_notes(lines)
 
 
+def test_ends_of_a_detector_whose_panels_are_given_view_by_view():
+    """FBP takes no vectors; one end within the object is a detector to one side of the axis."""
+    (aside,) = edge_notes(parallel_lines(FULL, 64, 10.0), by_vectors=True)
+    (both,) = edge_notes(parallel_lines(FULL, 60, 29.5), by_vectors=True)
+    assert "of one end" in aside and "to one side of the axis" in aside and "wider" not in aside
+    assert "wider than the detector" in both
+    assert "fbp" not in aside + both and "size" in aside and "size" in both
+
+
 # ---- the axis
 
 

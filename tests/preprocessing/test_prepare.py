@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,3 +172,13 @@ def test_what_a_detector_does_not_see_is_reported():
     scan = scan_of(lines_of(ANGLES), ANGLES)
     done = prepare_scan(scan, PrepareSettings(size=90, pixel_mm=1))
     assert "does not see" in done.correction.notes[-1]
+
+
+def test_the_default_slices_of_a_good_cone_are_not_called_too_large():
+    """The panel misses some of the first and last slices in any cone; wider ones are reported."""
+    scan = replace(fan_scan("cone"), source_to_axis_mm=60.0, source_to_detector_mm=90.0)
+    tall = replace(scan, data=np.repeat(scan.data, 20, axis=1), row_mm=1.0)
+    settings = PrepareSettings(geometry="cone", centre_row=29.5)
+    assert "does not see" not in " ".join(prepare_scan(tall, settings).correction.notes)
+    wide = replace(settings, size=80, pixel_mm=1.0)
+    assert "does not see" in " ".join(prepare_scan(tall, wide).correction.notes)

@@ -27,7 +27,7 @@ from diffusionblend.data.result import Reconstruction
 from diffusionblend.data.volume import Volume
 from diffusionblend.devices import choose_device
 from diffusionblend.errors import InputError
-from diffusionblend.geometry.checks import check_scan
+from diffusionblend.geometry.checks import SEEN_IN_PART, check_scan
 from diffusionblend.io.atomic import check_outputs_absent
 from diffusionblend.io.foreign.limits import check_memory
 from diffusionblend.io.projections import read_projections
@@ -299,6 +299,8 @@ class ScanRun:
         correction = self.scan.notes.get("correction")
         notes = correction.get("notes") if isinstance(correction, dict) else None
         for note in notes if isinstance(notes, list) else []:
+            if SEEN_IN_PART in note:  # as the warning says, of the volume that is made
+                continue
             say(f"note of the import: {note}", every_rank=self.alone)
 
     def _report_grid(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.base import Geometry
+from diffusionblend.geometry.cone import ConeBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.turning import BY_ANGLES, Turning, turns_wholly
 
@@ -15,6 +16,8 @@ SAMPLES = 21
 """Points along each axis of the volume, and four times as many views, that stand for all."""
 VIEWS = 4 * SAMPLES
 WARNED_FRACTION = 0.01
+SEEN_IN_PART = "the detector does not see"
+"""So begins what an import says of the same."""
 OFF_THE_MIDDLE = 0.8
 """Of the longer side of a detector, below which its shorter side counts as short."""
 AIR_SHARE = 0.12
@@ -55,14 +58,18 @@ def truncated_fraction(geometry: Geometry, grid: Grid) -> float:
     """The share of the volume's cylinder that some view does not see, 0 to 1.
 
     The cylinder is what fits inside the volume about the z axis: corners do not count. A point
-    whose rays are measured from the opposite side, over a whole turn, is seen. Of vectors
-    only the ends of detector rows count, since a helix never sees all along z. A sample of points
-    and of views stands for all.
+    whose rays are measured from the opposite side, over a whole turn, is seen. Of a cone a slice
+    counts as seen along z where its middle is, since what lies towards the source leaves the first
+    and last rows whatever the volume's width. Of vectors only the ends of detector rows count,
+    since a helix never sees all along z. A sample of points and of views stands for all.
     """
     geometry = geometry.with_opposite_rays()
     points = _cylinder_points(grid, in_3d=geometry.couples_slices)
     picked = np.unique(np.linspace(0, geometry.n_views - 1, VIEWS).round().astype(int))
-    return float(1 - geometry.sees(points, picked).mean())
+    if type(geometry) is not ConeBeam:
+        return float(1 - geometry.sees(points, picked).mean())
+    seen = geometry.to_vectors().sees(points, picked)
+    return float(1 - (seen & geometry.sees(points * (0.0, 0.0, 1.0), picked)).mean())
 
 
 def one_sided_reach_mm(lines: np.ndarray, geometry: Geometry) -> tuple[float, float] | None:

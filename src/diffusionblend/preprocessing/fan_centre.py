@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.errors import InputError
 from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.preprocessing.centre import Centre
 
@@ -30,6 +31,10 @@ STEPS = 4
 """To each side of the best column, through whose mismatches a parabola is fitted."""
 LEAST_HELD = 0.2
 """Of the most that columns on both sides of a centre hold, below which they say nothing."""
+NEAREST_KNOWN = 0.02
+"""Share of the columns at either end where no axis that a file states can be."""
+REPORTED_COLUMNS = 2.0
+"""By which opposite rays may disagree with the axis that is stated."""
 
 
 def find_centre_from_source(scan: RawScan, lines: np.ndarray, *, of_plane: bool) -> Centre | None:
@@ -55,6 +60,45 @@ def find_centre_from_source(scan: RawScan, lines: np.ndarray, *, of_plane: bool)
     if column is None:
         return None
     return Centre(column=column, method="opposite rays", pair_column=None, mass_column=None)
+
+
+def check_known_axis(scan: RawScan) -> None:
+    """Raises InputError where the files of a fan or a cone have the axis at the detector's end.
+
+    So it is where the place of the first pixel was lost, which is 0 then.
+    """
+    if scan.centre_column is None or scan.source_to_detector_mm is None:
+        return
+    n_columns = scan.detector_shape[1]
+    column = scan.centre_column + scan.first_column
+    if min(column + 0.5, n_columns - 0.5 - column) >= max(1.0, NEAREST_KNOWN * n_columns):
+        return
+    raise InputError(
+        f"The files place the axis of rotation at column {column:.2f} of {n_columns}, the end of "
+        "the detector.",
+        "an axis within it; a detector to one side of the axis reaches a little beyond that",
+        "the place of the first pixel in the file (Offset in .mha, usually half the detector below "
+        "0), which other programs lose; or --centre-column and --centre-row",
+    )
+
+
+def stated_axis_notes(scan: RawScan, lines: np.ndarray, *, of_plane: bool) -> list[str]:
+    """A sentence on an axis, of the files or a person, that opposite rays place elsewhere.
+
+    lines: (view, row, column), of the scan's pixels, whose axis is known. of_plane: as above.
+    """
+    stated = scan.centre_column
+    if stated is None or scan.axis_shift_mm:
+        return []
+    found = find_centre_from_source(scan, lines, of_plane=of_plane)
+    if found is None or abs(found.column - stated) <= REPORTED_COLUMNS:
+        return []
+    return [
+        f"the centre of rotation is stated to be {abs(found.column - stated):.1f} columns (as "
+        f"taken) {'before' if stated < found.column else 'behind'} where opposite rays agree: "
+        "columns count from 0 on the whole detector, before cropping and binning; or the pixels "
+        "are of another width, or the files' offsets were lost"
+    ]
 
 
 def _coarse(rows: np.ndarray, angles_rad: np.ndarray, step: float, factor: int) -> float | None:

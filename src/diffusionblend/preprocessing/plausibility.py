@@ -90,13 +90,34 @@ def dark_notes(lines: np.ndarray, scan: RawScan) -> list[str]:
     ]
 
 
+WIDE = (
+    "an object wider than the detector, which makes values too high and bright at the rim (fbp "
+    "--extrapolate, or a margin, keeps the inside right); or a beam that became weaker after the "
+    "flats (air_columns)"
+)
+WIDE_BY_VECTORS = (
+    "an object wider than the detector, of which a volume that holds all of it (--size, "
+    "--pixel-mm) keeps the inside right; or a beam that became weaker after the flats (air_columns)"
+)
+BESIDE_THE_AXIS = (
+    "and those of the other end are air: a detector to one side of the axis. Over a whole turn "
+    "that is right in slices that hold the whole object (--size, --pixel-mm); the default ones "
+    "hold what all views see"
+)
+
+
 def edge_notes(
-    lines: np.ndarray, *, air_columns: int = 0, short_side: int | None = None
+    lines: np.ndarray,
+    *,
+    air_columns: int = 0,
+    short_side: int | None = None,
+    by_vectors: bool = False,
 ) -> list[str]:
     """Sentences on line integrals (view, row, column) that are far from 0 at the detector's ends.
 
     air_columns: the line that will be taken off through as many. short_side: 0 or 1, the end that
-    lies within the object by design, of a detector off the middle over a whole turn.
+    lies within the object by design, of a detector off the middle over a whole turn. by_vectors:
+    the panels are given view by view, which FBP does not take.
     """
     n_edge = min(max(2, lines.shape[2] // EDGE_PARTS), lines.shape[2])
     ends = [lines[:, :, :n_edge].mean(axis=2), lines[:, :, -n_edge:].mean(axis=2)]
@@ -113,11 +134,14 @@ def edge_notes(
     steady = max(float(end.std(axis=0).mean()) for end in ends) < STEADY_SHARE * level
     follows = air_columns > 0 and steady and level < MOST_BEAM_LOSS
     if far.mean() > REPORTED_VIEWS and not follows:
+        one_end = min((end > WIDE_SHARE * high[filled]).mean() for end in ends) <= REPORTED_VIEWS
+        cause = WIDE_BY_VECTORS if by_vectors else WIDE
+        if by_vectors and one_end:
+            cause = BESIDE_THE_AXIS
         notes.append(
-            f"the outermost columns read {level:.2f}, and not air, in {100 * far.mean():.0f} % of "
-            "views and rows: an object wider than the detector, which makes values too high and "
-            "bright at the rim (fbp --extrapolate, or a margin, keeps the inside right); or a beam "
-            "that became weaker after the flats (air_columns)"
+            f"the outermost columns {'of one end ' if cause is BESIDE_THE_AXIS else ''}read "
+            f"{level:.2f}, and not air, in {100 * far.mean():.0f} % of views and rows"
+            f"{', ' if cause is BESIDE_THE_AXIS else ': '}{cause}"
         )
     if len(ends) == 2 and not air_columns and not notes:
         both, apart = np.min(ends, axis=0), np.ptp(ends, axis=0)

@@ -11,7 +11,7 @@ from diffusionblend.data.projections import Projections, check_line_integrals
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, Helix, ParallelBeam, truncated_fraction
-from diffusionblend.geometry.checks import WARNED_FRACTION, check_sources
+from diffusionblend.geometry.checks import SEEN_IN_PART, WARNED_FRACTION, check_sources
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.geometry.vectors import VectorGeometry
@@ -34,7 +34,11 @@ from diffusionblend.preprocessing.consistency import (
 )
 from diffusionblend.preprocessing.correction import Correction, subtract_air, to_line_integrals
 from diffusionblend.preprocessing.detector import bin_detector, binned_position
-from diffusionblend.preprocessing.fan_centre import find_centre_from_source
+from diffusionblend.preprocessing.fan_centre import (
+    check_known_axis,
+    find_centre_from_source,
+    stated_axis_notes,
+)
 from diffusionblend.preprocessing.helices import helix_scan
 from diffusionblend.preprocessing.lean import lean_note
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
@@ -90,6 +94,8 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     if scan.geometry is None:
         scan = _with_stated(scan, settings)
         kind = _kind(scan, settings)
+        if settings.centre_column is None:
+            check_known_axis(scan)
         check_distances(scan)
         assumed += _row_notes(scan, kind)
         scan = _with_middle_row(scan)
@@ -115,7 +121,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     missed = truncated_fraction(geometry, grid)
     if missed > WARNED_FRACTION:
         correction.notes.append(
-            f"the detector does not see {100 * missed:.0f} % of the slices' circle in some view; "
+            f"{SEEN_IN_PART} {100 * missed:.0f} % of the slices' circle in some view; "
             "a smaller size is seen whole"
         )
     notes = {
@@ -147,7 +153,10 @@ def _placed(
 ) -> tuple[ParallelBeam | FanBeam | ConeBeam | Helix | VectorGeometry, Grid, Centre | None]:
     """Geometry, volume and how the axis was found; what the lines tell of it enters the notes."""
     if scan.geometry is not None:
-        correction.notes += edge_notes(before_air, air_columns=settings.air_columns)
+        vectors = isinstance(scan.geometry, VectorGeometry)
+        correction.notes += edge_notes(
+            before_air, air_columns=settings.air_columns, by_vectors=vectors
+        )
         volume_of = helix_scan if isinstance(scan.geometry, Helix) else panel_scan
         return *volume_of(scan, settings), None
     centre_column, centre = _centre(scan, kind, lines, settings, correction)
@@ -158,6 +167,8 @@ def _placed(
         row = scan.centre_row if kind == "cone" else (lines.shape[1] - 1) / 2
         step = scan.column_mm / scan.source_to_detector_mm
         correction.notes += distance_notes(lines, scan.angles_rad, centre_column, step, row)
+        if centre is None:
+            correction.notes += stated_axis_notes(scan, lines, of_plane=kind == "cone")
     geometry = circle_geometry(scan, kind, centre_column)
     assert scan.column_mm is not None
     correction.notes += filter(None, [length_note(lines, scan.column_mm)])
