@@ -93,6 +93,13 @@ def test_the_time_left_counts_from_the_beginning(monkeypatch):
     assert stream.getvalue() == "read: 5/10, 40 s, 40 s left\n"
 
 
+def test_the_end_is_shown_once(capsys):
+    advance = module._plain_lines("read")
+    for done in (1, 2, 2, 2):
+        advance(done, 2)
+    assert capsys.readouterr().err.count("read: 2/2") == 1
+
+
 def test_without_a_delay_it_is_shown_at_once(stderr, monkeypatch):
     monkeypatch.setattr(module, "LINE_EVERY_SECONDS", 0.0)
     with redirect_stderr(stderr), progress("train") as on_step:

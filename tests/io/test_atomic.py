@@ -15,6 +15,7 @@ from diffusionblend.io.atomic import (
     atomic_folder,
     atomic_output,
     check_outputs_absent,
+    check_readable,
     file_suffix,
     sha256_of,
 )
@@ -301,3 +302,23 @@ def test_what_a_killed_process_left_of_a_folder_is_removed(tmp_path, at):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["series"]
     assert [p.name for p in folder.iterdir()] == ["old.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS"),
+        (b"\xef\xbb\xbf<HTML><body>log in</body></HTML>", "page of the web"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.h5", "a.nrrd"])
+def test_a_file_that_stands_for_another_is_named(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        check_readable(tmp_path / name)
+
+
+def test_too_long_a_name_is_found_before_any_work(tmp_path):
+    check_outputs_absent([tmp_path / ("a" * 255)], force=False)
+    with pytest.raises(OutputWriteError, match="name is too long"):
+        check_outputs_absent([tmp_path / ("a" * 256)], force=False)

@@ -133,15 +133,17 @@ def _plain_lines(task: str, started: float | None = None, note: Callable[[], str
     """
     last = time.monotonic()
     first_done: int | None = None if started is None else 0
+    ended = False
     started = last if started is None else started
 
     def advance(done: int, total: int) -> None:
-        nonlocal last, first_done
+        nonlocal last, first_done, ended
         now = time.monotonic()
         if first_done is None:
             first_done = done - 1
-        if done < total and now - last < LINE_EVERY_SECONDS:
+        if ended or (done < total and now - last < LINE_EVERY_SECONDS):
             return
+        ended = done >= total
         last, elapsed = now, now - started
         left = elapsed / max(1, done - first_done) * (total - done)
         beside = f", {note()}" if note() else ""

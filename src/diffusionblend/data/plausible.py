@@ -68,7 +68,10 @@ def check_hu(volume: Volume, source: Path | str) -> None:
         raise InputError(
             f"{source} is not in HU: its values go from {low:g} to {high:g}, {problem}.",
             "CT numbers in HU: air near -1000, water 0, bone some hundreds",
-            "apply the rescale slope and intercept of the scan, or import its DICOM folder",
+            "reconstruct with --output-unit hu, where this is a result in 1/mm; else HU are 1000 * "
+            "(value - water) / (water - air)"
+            if max(abs(low), abs(high)) <= MAX_NORMALISED
+            else "apply the rescale slope and intercept of the scan, or import its DICOM folder",
         )
 
 
@@ -216,7 +219,7 @@ def _not_hu(low: float, high: float) -> str:
     if low == high:
         return "a constant"
     if max(abs(low), abs(high)) <= MAX_NORMALISED:
-        return "which look like fractions or attenuation"
+        return "which look like fractions or attenuation (1/mm, 1/cm)"
     if low >= 0:
         return "none below 0, as raw or grey values are"
     if high - low > MAX_HU_RANGE:

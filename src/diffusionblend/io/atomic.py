@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
+from diffusionblend.io.placeholder import check_no_placeholder
 
 STANDARD_ERROR = 2
 """Its file descriptor, which libraries in C++ write to."""
@@ -78,9 +79,16 @@ def check_outputs_absent(paths: Iterable[Path | str], force: bool) -> None:
 
 def check_writable(path: Path | str) -> None:
     """Raises OutputWriteError where an output's folder, or where that is to be made, is no folder,
-    on a read-only disk, or closed to us.
+    on a read-only disk, or closed to us, and for a name that is too long.
     """
     path = Path(path)
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+        why, try_ = _REASONS[errno.ENAMETOOLONG]
+        raise OutputWriteError(
+            f"The output {path} could not be written: {why}.",
+            f"at most {MAX_NAME_BYTES} bytes",
+            try_,
+        )
     place = next((p for p in path.absolute().parents if os.path.lexists(p)), None)
     if place is None or (os.access(place, os.W_OK | os.X_OK) and place.is_dir()):
         return
@@ -324,6 +332,7 @@ def check_readable(path: Path | str) -> None:
         raise InputError(f"{path} may not be read.", "a file with read permission")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes).", "a whole file", "copy it again")
+    check_no_placeholder(path)
 
 
 def _flush_to_disk(temporary: Path) -> None:

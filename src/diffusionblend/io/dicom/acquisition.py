@@ -84,7 +84,7 @@ FEWEST_SLICES = 3
 SAME_PLACE = 0.1
 """Of the spacing, below which two slices lie at one place."""
 NOT_SHOWN = ("PatientID", "StudyInstanceUID")
-"""What concerns patients is compared and not printed."""
+"""What concerns patients is compared and not printed; a number stands for it."""
 MAX_LISTED = 6
 ANONYMISED = 3
 """Where there is more than one value for so many slices, an anonymiser has made them up."""
@@ -253,6 +253,15 @@ def _passes(heights_mm: np.ndarray) -> list[np.ndarray]:
     return np.split(np.arange(len(heights_mm)), ends)
 
 
+def numbered(headers: list[Header], header: Header, tag: str) -> str:
+    """What stands for a value that is not printed: #1, #2, ... in the order of the values."""
+    return _number_of(headers, _value(header, tag), tag)
+
+
+def _number_of(headers: list[Header], value: str, tag: str) -> str:
+    return f"#{1 + sorted({_value(h, tag) for h in headers}).index(value)}"
+
+
 def _several(
     tag: str, headers: list[Header], heights_mm: np.ndarray, differing: list[str], folder: Path
 ) -> InputError:
@@ -264,13 +273,17 @@ def _several(
         heights = heights_mm[[_value(h, tag) == value for h in headers]]
         gaps = np.diff(heights)
         apart = f", {np.median(gaps):g} mm apart" if len(gaps) else ""
-        shown = "(not shown)" if tag in NOT_SHOWN else value or "(none)"
+        shown = value or "(none)"
+        if tag in NOT_SHOWN:
+            shown = _number_of(headers, value, tag)
         parts.append(f"  {tag}={shown}: {len(heights)} slice(s){apart}")
     more = [f"  and {len(values) - MAX_LISTED} more"] if len(values) > MAX_LISTED else []
     others = [t for t in differing if t != tag]
     also = f"\nThey differ in {', '.join(others)} too." if others else ""
     listing = "\n".join([*parts, *more])
-    chosen = next((v for v in values if v and tag not in NOT_SHOWN), "...")
+    chosen = next((v for v in values if v), "...")
+    if tag in NOT_SHOWN:
+        chosen = _number_of(headers, chosen, tag)
     condition = f'"{tag}={chosen}"' if " " in chosen else f"{tag}={chosen}"
     return InputError(
         f"The series in {folder} has {len(values)} {name} and is not one volume:\n{listing}{also}",

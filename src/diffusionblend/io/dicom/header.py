@@ -21,6 +21,7 @@ from diffusionblend.io.dicom.files import (
     is_named_dicom,
 )
 from diffusionblend.io.foreign.limits import check_claim
+from diffusionblend.io.placeholder import check_no_placeholder
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -269,13 +270,26 @@ def _begins_as_dicom(path: Path) -> bool:
 def check_whole(headers: list[Header]) -> None:
     """Raises InputError for the first image whose pixels are not all in its file."""
     for header in headers:
-        if not header.whole:
-            raise truncated(header.path)
+        if header.whole:
+            continue
+        if header.path.stat().st_size <= header.pixel_offset:
+            raise InputError(
+                f"{header.path} is a header without pixels (no PixelData), as "
+                f"{sum(not h.whole for h in headers)} of {len(headers)} images of the series are.",
+                "CT slices with their pixels",
+                "another export of the series: a tool that writes headers alone, or an "
+                "anonymiser, may have left them out",
+            )
+        raise truncated(header.path)
 
 
 def truncated(path: Path) -> InputError:
     """The error for a file that is not whole."""
     size = path.stat().st_size
+    try:
+        check_no_placeholder(path)
+    except InputError as error:
+        return error
     return InputError(
         f"{path} is truncated or not DICOM ({size} bytes).",
         "whole DICOM files",

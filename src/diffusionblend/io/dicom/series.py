@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusionblend.errors import InputError
-from diffusionblend.io.dicom.acquisition import check_one_acquisition
+from diffusionblend.io.dicom.acquisition import NOT_SHOWN, check_one_acquisition, numbered
 from diffusionblend.io.dicom.completeness import completeness_notes
 from diffusionblend.io.dicom.enhanced import frames_of, stray_notes
 from diffusionblend.io.dicom.header import TAGS, Header, check_whole, read_headers
@@ -19,6 +19,8 @@ from diffusionblend.io.dicom.unlisted import alternation_notes
 
 PARALLEL = 0.999
 """Cosine between the normals of slices that belong together."""
+NAMES = {"PT": "PET (PT)", "OT": "another kind (OT)", "SC": "screen captures (SC)"}
+"""Of modalities, where their letters say little."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,14 @@ def without_copies(headers: list[Header]) -> tuple[list[Header], list[str]]:
             continue
         first = kept[key]
         if not _same_content(first, header):
+            if first.whole != header.whole:
+                cut, other = (header, first) if first.whole else (first, header)
+                raise InputError(
+                    f"{cut.path} is truncated ({cut.path.stat().st_size} bytes); {other.path.name} "
+                    "is the same image, whole.",
+                    "each image once, and whole",
+                    f"take {cut.path.name} out of the folder",
+                )
             raise InputError(
                 f"{first.path.name} and {header.path.name} carry one SOP instance UID and differ.",
                 "each image once",
@@ -151,16 +161,21 @@ def pick_series(
     left_out = [h for h in headers if h.series_uid != uid]
     notes = []
     if series_uid is None and (left_out or scouts):
-        what = ", ".join(
-            [
-                f"{_describe(hs)} (series {u or 'without UID'})"
-                for u, hs in series.items()
-                if u != uid
-            ]
-            + ([f"{len(scouts)} localiser(s) of the series itself"] if scouts else [])
-        )
-        notes.append(f"Left out, as no stack of slices: {what}.")
+        notes += _left_out_notes({u: hs for u, hs in series.items() if u != uid}, scouts)
     return slices, [h.name for h in (*left_out, *scouts)], notes
+
+
+def _left_out_notes(others: dict[str, list[Header]], scouts: list[Header]) -> list[str]:
+    """What was left out, and why: series of other modalities, and what is no stack of slices."""
+    of_ct: list[str] = []
+    foreign: list[str] = []
+    for uid, headers in others.items():
+        is_foreign = headers[0].text("Modality") not in ("CT", "")
+        text = f"{_describe(headers)} (series {uid or 'without UID'})"
+        (foreign if is_foreign else of_ct).append(text)
+    of_ct += [f"{len(scouts)} localiser(s) of the series itself"] if scouts else []
+    whys = (("as no CT", foreign), ("as no stack of slices", of_ct))
+    return [f"Left out, {why}: {', '.join(what)}." for why, what in whys if what]
 
 
 def _possible_stacks(series: dict[str, list[Header]]) -> list[str]:
@@ -212,8 +227,13 @@ def _matching(headers: list[Header], only: Sequence[str], folder: Path) -> list[
                 "--only AcquisitionNumber=2",
             )
         found = [h for h in headers if _has(h, tag, value)]
+        if tag in NOT_SHOWN and not found:
+            found = [h for h in headers if value == numbered(headers, h, tag)]
         if not found:
-            present = dict.fromkeys(h.text(tag) or "(none)" for h in headers)
+            present = dict.fromkeys(
+                numbered(headers, h, tag) if tag in NOT_SHOWN else h.text(tag) or "(none)"
+                for h in headers
+            )
             raise InputError(
                 f"No image in {folder} has {tag} {value}.", f"one of {', '.join(present)}"
             )
@@ -235,7 +255,8 @@ def _has(header: Header, tag: str, value: str) -> bool:
 def _describe(headers: list[Header]) -> str:
     """A series in a few words, without patient data."""
     first = headers[0]
-    words = [f"{len(headers)} image(s)", first.text("Modality") or "no modality"]
+    modality = first.text("Modality")
+    words = [f"{len(headers)} image(s)", NAMES.get(modality, modality) or "no modality"]
     if first.is_localiser:
         words.append("localiser")
     if first.text("SliceThickness"):

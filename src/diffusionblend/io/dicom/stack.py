@@ -70,6 +70,15 @@ class Stack:
 
 def check_ct_images(headers: list[Header]) -> None:
     """Raises InputError unless all are single-frame grey CT slices of one size, at least three."""
+    n_ct = sum(h.text("Modality") == "CT" for h in headers)
+    other = next((h for h in headers if h.text("Modality") != "CT"), None)
+    if other is not None and n_ct:
+        raise InputError(
+            f"{other.path} has the modality {other.text('Modality') or '(none)'}, while {n_ct} "
+            "images of its series are CT.",
+            "CT slices",
+            "take it out of the folder",
+        )
     for header in headers:
         _check_ct_image(header)
     first = headers[0]
