@@ -13,6 +13,7 @@ import re
 import sys
 from pathlib import Path
 
+import every_method_tables
 import method_tables
 import quality_tables
 import scanner_tables
@@ -20,6 +21,7 @@ import speed_tables
 
 TABLES = {
     **quality_tables.TABLES,
+    **every_method_tables.TABLES,
     **method_tables.TABLES,
     **speed_tables.TABLES,
     **scanner_tables.TABLES,

@@ -42,9 +42,10 @@ def test_fewer_steps_has_every_run_that_is_stored() -> None:
     assert stored <= asked
 
 
-def test_every_method_is_in_the_grid_of_all() -> None:
+def test_every_method_that_estimates_is_in_the_grid_of_all() -> None:
+    """Samples of langevin are none."""
     cells = grid_of("every-method").cells
-    assert {cell.method.name for cell in cells} == {*METHODS}
+    assert {cell.method.name for cell in cells} == {*METHODS} - {"langevin"}
     published = next(c.method for c in cells if c.label == "dds, as published")
     assert published.steps == 50 and published.averaging["dual_damping"] == 0
     joint = next(c.method for c in cells if c.label == "diffusionblend++, as published")

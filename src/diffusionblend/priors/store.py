@@ -16,7 +16,7 @@ from diffusionblend.priors.reach import Reach
 if TYPE_CHECKING:
     from diffusionblend.geometry.grid import Grid
 
-DEFAULT_ORDER = ("chest", "chest-slices", "chest-conditional")
+DEFAULT_ORDER = ("chest", "chest-slices", "chest-conditional", "chest-coronal", "chest-fbp")
 """Shipped priors of every type, best first: where none is named, a method takes the first of its
 prior type that serves the scan."""
 DEFAULT_PRIOR = DEFAULT_ORDER[0]

@@ -151,7 +151,7 @@ def _scan(streams: _Streams, options: ReadOptions) -> RawScan:
     )
 
 
-def _lengths(streams: _Streams, n_views: int, pixel_mm: float) -> dict[str, float]:
+def _lengths(streams: _Streams, n_views: int, pixel_mm: float) -> dict[str, Any]:
     """Pixel and distances, by the names of a RawScan; without distances of a parallel beam."""
     kind = streams.numbers("ImageInfo/XrayGeometry", 1, "<i4")
     if kind is not None and kind[0] != CONE:

@@ -33,7 +33,7 @@ class Langevin(Method):
 
     name: ClassVar[str] = "langevin"
     summary: ClassVar[str] = "samples of the posterior: noise, data and prior in turn, many rounds"
-    when: ClassVar[str] = "samples whose spread is to be believed; slower, and no best estimate"
+    when: ClassVar[str] = "study of samplers: exact as far as its prior is; none for CT is yet"
     prior: ClassVar[PriorSpec | None] = PriorSpec("neighbours")
     basic: ClassVar[tuple[str, ...]] = ("rounds", "init", "seed")
     highest_residual: ClassVar[tuple[float, int]] = (0.1, 1)
