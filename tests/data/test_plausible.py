@@ -34,6 +34,11 @@ def padded(values, padding):
     return values
 
 
+def within_a_circle(values, beyond):
+    y, x = (np.indices(values.shape[1:]) - 19.5) / 19.5
+    return np.where(np.hypot(y, x) < 1, values, beyond)
+
+
 @pytest.mark.parametrize("noise_hu", [0.0, 20.0, 200.0])
 @pytest.mark.parametrize("padding", [None, -1024, -2000, -3024, -32768])
 def test_an_ordinary_scan_passes_without_a_word(noise_hu, padding):
@@ -115,6 +120,7 @@ def test_units_are_recognised_by_the_range():
         lambda hu: hu + 200,
         lambda hu: hu + 500,
         lambda hu: padded(hu + 200, -1024),
+        lambda hu: within_a_circle((hu / 1000 + 1) * 206, 0),
     ],
 )
 def test_air_at_another_level_is_reported(noise_hu, as_other):

@@ -39,7 +39,7 @@ PADDED_AS_TISSUE_HU = -500.0
 """Above, one value in every corner of the slices is no air."""
 FEWEST_VOXELS = 10_000
 """In smaller volumes the share of a value says nothing."""
-CORNER, STEADY, FEW_BELOW, AIR_SHARE = 16, 0.15, 0.005, 0.01
+CORNER, STEADY, FEW_BELOW, AIR_SHARE, NOISE_OF_AIR = 16, 0.15, 0.005, 0.01, 0.04
 """The corners of the slices, a sixteenth wide, are one material where their values spread over less
 of the range than this, and the lowest one where few others are below it."""
 LEAST_SCANNED, MOST_RANKED = 8, 200_000
@@ -81,6 +81,7 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
     low, high = float(values.min()), float(values.max())
     scanned = values[values > PADDING_HU]
     found = _doubts_of_scale(values, scanned, source)
+    is_scaled = bool(found)
     soft = (values > SOFT_TISSUE_HU[0]) & (values < SOFT_TISSUE_HU[1])
     if not found and values.size >= FEWEST_VOXELS and _share(soft) < LEAST_SOFT:
         found.append(
@@ -96,7 +97,8 @@ def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
             f"of its range, {low:g} to {high:g} HU."
         )
     corners = np.unique(values[:, [0, 0, -1, -1], [0, -1, 0, -1]])
-    if len(corners) == 1 and corners[0] > PADDED_AS_TISSUE_HU and low < corners[0] < high:
+    one = len(corners) == 1 and not is_scaled
+    if one and corners[0] > PADDED_AS_TISSUE_HU and low < corners[0] < high:
         found.append(
             f"{source} is {corners[0]:g} HU in every corner of its slices, where air is to be "
             "expected: is that padding of what was not measured? Then replace it by -1000."
@@ -178,7 +180,8 @@ def _air_elsewhere(values: np.ndarray, scanned: np.ndarray) -> float | None:
 
     In a part cut out of a body the corners are of several tissues, or others are below them.
     """
-    if values.size < FEWEST_VOXELS or _share(np.abs(scanned - AIR_HU) < NEAR_HU) > AIR_SHARE:
+    some = scanned[:: max(scanned.size // MOST_RANKED, 1) | 1]
+    if values.size < FEWEST_VOXELS or _share(np.abs(some - AIR_HU) < NEAR_HU) > AIR_SHARE:
         return None
     ny, nx = (max(n // CORNER, 1) for n in values.shape[1:])
     corners = np.concatenate([values[:, :ny], values[:, -ny:]], axis=1)
@@ -190,13 +193,14 @@ def _air_elsewhere(values: np.ndarray, scanned: np.ndarray) -> float | None:
     if corners.size < LEAST_SCANNED:
         return None
     low, level, high = (float(v) for v in np.percentile(corners, (10, 50, 90)))
-    some = scanned[:: max(scanned.size // MOST_RANKED, 1)]
-    bottom, top = np.percentile(some, (0.5, 99.5))
+    bottom, top = (float(v) for v in np.percentile(some, (0.5, 99.5)))
     spread = high - low
+    if spread == 0:  # set to the value of air beyond a circle, within which air has noise
+        spread = NOISE_OF_AIR * (top - bottom)
     is_steady = spread < STEADY * (top - bottom)
-    is_lowest = _share(scanned < level - 2 * spread) < FEW_BELOW
-    is_clipped = _share(scanned == level) > MANY and level == float(scanned.min())
-    bulk = _share(scanned > level + 2 * spread) > MANY
+    is_lowest = _share(some < level - 2 * spread) < FEW_BELOW
+    is_clipped = _share(some == level) > MANY and level == float(scanned.min())
+    bulk = _share(some > level + 2 * spread) > MANY
     return level if is_steady and is_lowest and bulk and not is_clipped else None
 
 
