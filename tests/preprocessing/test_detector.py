@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diffusionblend.errors import InputError
-from diffusionblend.preprocessing.detector import bin_detector
+from diffusionblend.preprocessing.detector import bin_detector, binning_notes
 from measured_scan import half_scan, lines_of, scan_of
 
 
@@ -21,6 +21,13 @@ def test_pixels_are_averaged_and_lengths_follow():
     # whose column 9 has its middle at 28
     assert binned.centre_column == pytest.approx(9 + 2 / 3)
     assert bin_detector(scan, 1, 1) is scan
+
+
+def test_rows_and_columns_that_make_no_whole_pixel_are_named():
+    scan = scan_of(lines_of(half_scan(3), rows=5), half_scan(3))
+    assert binning_notes(scan, 2, 5) == ["binning leaves out the last 1 row(s) and 4 column(s)"]
+    assert binning_notes(scan, 5, 6)[0].endswith("last 4 column(s)")
+    assert not binning_notes(scan, 1, 4)
 
 
 def test_nan_is_left_out_of_means():

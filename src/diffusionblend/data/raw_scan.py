@@ -131,8 +131,10 @@ class RawScan:
         angles = np.asarray(self.angles_rad, dtype=np.float64).ravel()
         object.__setattr__(self, "angles_rad", angles)
         if len(angles) != len(self.data):
+            frames = (0 if part is None else len(part) for part in (self.flats, self.darks))
             raise InputError(
-                f"There are {len(self.data)} views and {len(angles)} angles.",
+                f"There are {len(self.data)} views and {len(angles)} angles"
+                f"{of_frames_too(len(angles), len(self.data), *frames)}.",
                 "an angle for every view, the views along the first axis",
                 "check the order of the axes; --image-key FILE picks the views out of a list that "
                 "has flat and dark frames too",
@@ -212,3 +214,10 @@ def _frames(frames: np.ndarray, name: str) -> np.ndarray:
     if frames.ndim != 3 or 0 in frames.shape:
         raise InputError(f"The {name} have the shape {frames.shape}.", "(view, row, column)")
     return np.ascontiguousarray(frames, dtype=np.float32)
+
+
+def of_frames_too(n_angles: int, n_views: int, n_flats: int, n_darks: int) -> str:
+    """What to add where a list has angles of flats and darks, too; else nothing."""
+    if n_angles == n_views or n_angles - n_views not in {n_flats, n_darks, n_flats + n_darks}:
+        return ""
+    return f", as many as with those of {n_flats} flats and {n_darks} darks: take these out"

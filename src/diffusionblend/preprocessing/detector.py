@@ -60,6 +60,18 @@ def bin_detector(scan: RawScan, row_factor: int, column_factor: int) -> RawScan:
     )
 
 
+def binning_notes(scan: RawScan, row_factor: int, column_factor: int) -> list[str]:
+    """A sentence on rows and columns at the end that make no whole pixel, and are left out."""
+    left = [
+        f"{n % factor} {name}(s)"
+        for n, factor, name in zip(
+            scan.data.shape[1:], (row_factor, column_factor), ("row", "column"), strict=True
+        )
+        if n % factor
+    ]
+    return [f"binning leaves out the last {' and '.join(left)}"] if left else []
+
+
 def _summed(scan: RawScan, row_factor: int, column_factor: int) -> np.ndarray:
     """The photons of pixels that are taken together, in as few rows as before."""
     assert scan.photons is not None

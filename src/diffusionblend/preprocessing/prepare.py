@@ -33,7 +33,7 @@ from diffusionblend.preprocessing.consistency import (
     water_note,
 )
 from diffusionblend.preprocessing.correction import Correction, subtract_air, to_line_integrals
-from diffusionblend.preprocessing.detector import bin_detector, binned_position
+from diffusionblend.preprocessing.detector import bin_detector, binned_position, binning_notes
 from diffusionblend.preprocessing.fan_centre import (
     check_known_axis,
     find_centre_from_source,
@@ -99,13 +99,14 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
         check_distances(scan)
         assumed += _row_notes(scan, kind)
         scan = _with_middle_row(scan)
+    left_out = binning_notes(scan, *settings.binning)
     scan = bin_detector(scan, *settings.binning)
     lines, correction = to_line_integrals(scan)
     check_line_integrals(lines)
     check_lines(lines, scan)
     reported += dark_notes(lines, scan)
     correction.notes[:0] = reported
-    correction.notes += assumed
+    correction.notes += [*assumed, *left_out]
     if not isinstance(scan.geometry, Helix):  # whose views begin and end beside the object
         correction.notes += view_notes(lines, scan)
         _check_axes(lines, scan.angles_rad, settings, correction)

@@ -100,12 +100,16 @@ def test_a_remark_may_speak_of_a_turn(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "heading", ["angle (grad)", "theta [gon]", "angle_arcmin", "theta (turns)"]
-)
+    "heading",
+    ["angle (grad)", "theta [gon]", "angle_arcmin", "theta (turns)", "# revolutions",
+     "angle [urad]", "# \u00b5deg", "position [steps]"],
+)  # fmt: skip
 def test_another_unit_in_the_heading_is_refused(tmp_path, heading):
     path = tmp_path / "angles.csv"
     path.write_text(f"{heading}\n" + "\n".join(f"{v / 0.9:.6g}" for v in DEGREES))
-    with pytest.raises(InputError, match=r"has the unit '(grad|gon|arcmin|turns)'"):
+    with pytest.raises(
+        InputError, match=r"has the unit '(grad|gon|arcmin|turns|revolutions|urad|\u00b5deg|steps)'"
+    ):
         read_angle_list(path)
 
 

@@ -109,6 +109,42 @@ def test_flats_are_not_among_the_views(tmp_path, counts, named):
     check_discs(prepared(tmp_path, {**ARC, **named}), 0.04)
 
 
+@pytest.mark.parametrize("sample", ["dark-chocolate", "white_mouse", "flatfish"])
+def test_samples_whose_names_have_a_word_of_flats_or_darks(tmp_path, counts, sample):
+    write(tmp_path, counts["data"], f"{sample}_")
+    write(tmp_path, counts["flats"], "flat_")
+    write(tmp_path, counts["darks"], "dark_")
+    scan = read_raw_scan(tmp_path, ReadOptions(**ARC))
+    assert (len(scan.data), len(scan.flats), len(scan.darks)) == (90, 5, 3)
+    np.testing.assert_array_equal(scan.data, counts["data"])
+
+
+def test_patterns_with_a_whole_path(tmp_path, counts):
+    write(tmp_path / "scan", counts["data"], "a_")
+    write(tmp_path / "refs", counts["flats"], "flat_")
+    named = {"views": f"{tmp_path}/scan/a_*.tif", "flats": f"{tmp_path}/refs/flat_*.tif"}
+    scan = read_raw_scan(tmp_path / "scan", ReadOptions(**ARC, **named))
+    assert (len(scan.data), len(scan.flats)) == (90, 5)
+
+
+def test_frames_that_flats_corrected_are_views(tmp_path, counts):
+    write(tmp_path / "Flatfield_corrected", counts["data"], "a_")
+    assert read_raw_scan(tmp_path, ReadOptions(**ARC)).flats is None
+    write(tmp_path / "flats", counts["flats"], "b_")
+    scan = read_raw_scan(tmp_path, ReadOptions(**ARC))
+    assert (len(scan.data), len(scan.flats)) == (90, 5)
+
+
+def test_angles_of_flats_and_darks_in_the_list_are_named(tmp_path, counts):
+    np.savetxt(tmp_path / "all.txt", np.r_[np.zeros(8), np.degrees(HALF[::2])])
+    said = "98 angles, as many as with those of 5 flats and 3 darks"
+    np.savez(tmp_path / "scan.npz", **counts)
+    refused(tmp_path / "scan.npz", said, angles=tmp_path / "all.txt")
+    for kind, frames in counts.items():
+        write(tmp_path / "tiff", frames, f"{kind}_")
+    refused(tmp_path / "tiff", said, angles=tmp_path / "all.txt")
+
+
 def test_names_with_signed_angles(tmp_path, counts):
     for degrees, frame in zip(np.degrees(HALF[::2]) - 90, counts["data"], strict=True):
         tifffile.imwrite(tmp_path / f"p_{degrees:+.1f}.tif", frame)
@@ -167,7 +203,7 @@ def test_missing_double_and_odd_views(tmp_path, counts):
     tifffile.imwrite(tmp_path / "tomo_57.tiff", counts["data"][57])
     refused(tmp_path, "tomo_57.tif and tomo_57.tiff are the same view", **ARC)
     (tmp_path / "tomo_57.tiff").rename(tmp_path / "tomo_0056 (copy).tif")
-    refused(tmp_path, "1 named otherwise, such as tomo_0056 (copy).tif", "views with", **ARC)
+    refused(tmp_path, "1 named otherwise, such as tomo_0056 (copy).tif", "flats and", **ARC)
 
 
 def test_numbers_that_flats_have_between_views_are_not_missing(tmp_path, counts):
@@ -181,7 +217,9 @@ def test_numbers_that_flats_have_between_views_are_not_missing(tmp_path, counts)
 
 def test_frames_of_other_formats_are_named(tmp_path):
     (tmp_path / "view_1.edf").write_bytes(b"x")
-    refused(tmp_path, "has no TIFF frames; it has files .edf", **ARC)
+    refused(tmp_path, "has no TIFF frames; it has files .edf", "convert them to TIFF", **ARC)
+    (tmp_path / "p.nrrd").write_bytes(b"x")
+    refused(tmp_path / "p.nrrd", "as .mha", rtk_geometry=tmp_path / "g.xml")
 
 
 # ---- sinograms

@@ -18,13 +18,16 @@ ANGLE_WORDS = ("angle", "theta", "rotation", "omega", "phi", "deg", "rad")
 UNIT_WORDS = {
     "millidegrees": r"(?<![a-z])m(illi)?deg",
     "milliradians": r"(?<![a-z])m(illi)?rad",
-    "radians": r"(?<![a-z])rad",
-    "degrees": r"(?<![a-z])deg|°",
+    "radians": r"(?<![a-z\u00b5\u03bc])rad",
+    "degrees": r"(?<![a-z\u00b5\u03bc])deg|°",
 }
 """What a heading says of the unit; the first that fits."""
 OTHER_UNITS = re.compile(
     r"(?<![a-z])(gons?|grads?|gradians?|arc ?min\w*|arc ?sec\w*)(?![a-z])"
-    r"|[\[(](turns?|revs?|revolutions?)[\])]"
+    r"|[\[(](turns?|revs?|revolutions?|steps?|counts?|pulses?|ticks?)[\])]"
+    r"|^\s*(?:angles?\s+in\s+)?(turns?|revs?|revolutions?)\s*$"
+    r"|(?<![a-z])((?:[u\u00b5\u03bcnk]|micro|nano|kilo)(?:rad|deg)\w*)",
+    re.MULTILINE,
 )
 """Units of angles in which lists are not read; a remark may speak of a turn."""
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -81,7 +84,7 @@ def read_angle_list(path: Path | str) -> tuple[np.ndarray, str | None]:
     other = OTHER_UNITS.search(headings.lower())
     if stated is None and other is not None:
         raise InputError(
-            f"The heading of {path} has the unit {other[0].strip('[()]')!r}.",
+            f"The heading of {path} has the unit {other[0].strip(' []()')!r}.",
             f"angles in {', '.join(UNIT_WORDS)}",
             "the angles in degrees, with a heading such as 'angle_deg'",
         )

@@ -17,6 +17,7 @@ from diffusionblend.io.scans.tiff_file import TIFF_SUFFIXES
 FLAT_WORDS = ("flat", "white", "open", "bright", "gain", "ff", "ob", "ref", "blank", "empty", "air")
 DARK_WORDS = ("dark", "df", "dc", "di", "offset")
 """A word of a file's name that begins so (two letters: that is so) marks flats and darks."""
+FLAT_CORRECTED = re.compile(r"flat[ _-]?(field)?(ed)?[ _-]?corr", re.IGNORECASE)
 LONG_NUMBER = 1e7
 FEWEST_COUNTED, MOST_GAPS = 3, 1.0
 """Fewer files are in the order of all their numbers, and so are those of which as many are missing
@@ -40,8 +41,10 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def is_flat(path: Path) -> bool:
-    """Whether a file or folder is of flats, by a word of its name."""
-    return _has_word(path, FLAT_WORDS)
+    """Whether a file or folder is of flats, by a word of its name; not what was corrected by
+    them.
+    """
+    return _has_word(path, FLAT_WORDS) and not FLAT_CORRECTED.search(path.name)
 
 
 def is_dark(path: Path) -> bool:
@@ -52,9 +55,17 @@ def is_dark(path: Path) -> bool:
 def sorted_by_kind(paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
     """Views, flats and darks of some files or folders, each in order.
 
-    A word in every name is ignored.
+    A word in every name is ignored, and where none is left as a view, that of most of the files,
+    as in dark-chocolate_0000.tif beside dark_00.tif.
     """
     found = in_order(paths)
+    if found and all(is_flat(p) or is_dark(p) for p in found):
+        usual, count = Counter(_words(p) for p in found).most_common(1)[0]
+        if len(found) / 2 < count < len(found):
+            views = [p for p in found if _words(p) == usual]
+            others = [p for p in found if _words(p) != usual]
+            darks = [p for p in others if is_dark(p)]
+            return views, [p for p in others if p not in set(darks)], darks
     darks = [p for p in found if is_dark(p)]
     darks = [] if len(darks) == len(found) else darks
     flats = [p for p in found if is_flat(p) and p not in set(darks)]
@@ -167,7 +178,8 @@ def check_views(
             f"{next(p.name for p in views if _words(p) == usual)}, and {len(odd)} named "
             f"otherwise, such as {odd[0].name}.",
             "views alone, and flats and darks",
-            "--views with a pattern of the views' names; or take the others out",
+            "--views with a pattern of the views' names, and --flats and --darks with theirs; or "
+            "take the others out",
         )
     if equally_spaced and not odd:
         _check_numbers(views, others)

@@ -270,5 +270,6 @@ def _pixel_sizes(entry: h5py.Group, notes: list[str]) -> dict[str, float]:
             found[name] = value * scale
         else:
             given = "without a unit" if unit is None else f"in {unit!r}"
-            notes.append(f"{where} is {value:g} {given}, which is not used: give --column-mm")
+            option = f"--{name.replace('_', '-')}"
+            notes.append(f"{where} is {value:g} {given}, which is not used: give {option}")
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.data.raw_scan import RawScan, of_frames_too
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
 from diffusionblend.io.foreign.edge import reason_of
@@ -55,10 +55,11 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
     own = next(((arrays[name], unit) for name, unit in ANGLES.items() if name in arrays), None)
     data = _three_axes(arrays[DATA], path, sinograms=options.sinograms)
     angles = chosen_angles(options, path, len(data), *(own or (None, None)))
+    counts = [len(np.atleast_3d(arrays[n])) if n in arrays else 0 for n in (FLATS, DARKS)]
     if len(angles) != len(data):
         raise InputError(
-            f"{path} has {len(data)} views along its first axis, and there are {len(angles)} "
-            f"angles; its shape is {data.shape}.",
+            f"{path} has {len(data)} views along its first axis, its shape being {data.shape}, and "
+            f"there are {len(angles)} angles{of_frames_too(len(angles), len(data), *counts)}.",
             "an angle for every view, the views along the first axis",
             "--sinograms, where the array is (row, view, column); else turn it with numpy.moveaxis",
         )

@@ -48,7 +48,13 @@ KNOWN = (
     "Tomography Challenge 2022, RTK's projections with their geometry, Nikon's .xtekct, "
     "SkyScan's .log, Zeiss's .txrm, a folder of DICOM-CT-PD, or NumPy's .npy or .npz"
 )
+OTHER_IMAGES = (".nrrd", ".nhdr", ".nii", ".gz")
 NOT_READ = {
+    **dict.fromkeys(
+        OTHER_IMAGES,
+        "save projections of RTK as .mha (SimpleITK, 3D Slicer), for --rtk-geometry with their "
+        "geometry .xml; others as .npy",
+    ),
     **dict.fromkeys(
         (".xim", ".hnd", ".his"),
         "itk-rtk: rtkprojections writes .mha; rtkvarianprobeamgeometry, rtkvarianobigeometry or "
@@ -99,7 +105,8 @@ def _check_used(source: Path, options: ReadOptions) -> None:
         "--image-key": options.image_key is not None and not (tiff or nexus),
         "--sinograms": options.sinograms
         and (nexus or not (tiff or suffix in (*HDF5_SUFFIXES, ".npy", ".npz"))),
-        "--rtk-geometry": options.rtk_geometry is not None and suffix not in META_IMAGE_SUFFIXES,
+        "--rtk-geometry": options.rtk_geometry is not None
+        and suffix not in (*META_IMAGE_SUFFIXES, *OTHER_IMAGES),
         "--angles": options.angles is not None and own_angles and suffix != ".mat",
         "--arc-degrees": options.arc_degrees is not None and own_angles and suffix != ".mat",
         "--vectors": options.vectors is not None and own_angles,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffusionblend.data.raw_scan import RawScan
+from diffusionblend.data.raw_scan import RawScan, of_frames_too
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
 from diffusionblend.io.scans.frame_names import (
@@ -69,7 +69,8 @@ def read_tiff_projections(source: Path | str, options: ReadOptions) -> RawScan:
         repeats = n_views // len(paths)  # several exposures of a view in its file
     if len(angles) != n_views // repeats:
         raise InputError(
-            f"{source} has {n_views} view frames, and there are {len(angles)} angles.",
+            f"{source} has {n_views} view frames, and there are {len(angles)} angles"
+            f"{of_frames_too(len(angles), n_views, len(others[0]), len(others[1]))}.",
             "an angle for every view",
             "--image-key FILE, where the list has the angles of flat and dark frames too; "
             "--views 'raw_*.tiff', where the folder has other frames; --sinograms, where a page "
@@ -140,7 +141,7 @@ def view_paths(
         for p in files_of(given, source)
     }
     if options.views is not None:
-        found = [p for p in source.glob(options.views) if p.is_file()]
+        found = [p for p in _matching(source, options.views) if p.is_file()]
         views, flats, darks = in_order(found), *_beside(source)
     else:
         found = tiff_files(source)
@@ -158,7 +159,8 @@ def view_paths(
             f"{source} has no TIFF frames{f' named {options.views}' if options.views else ''}"
             f"{_other_suffixes(source)}.",
             "a file .tif or .tiff for every view",
-            "--views with a pattern of their names",
+            "--views with a pattern of their names; frames of another format, such as PNG, are not "
+            "read: convert them to TIFF (Fiji, ImageMagick), or save them as one array .npy",
         )
     beside = [p for p in tiff_files(source) if p not in kept]
     spaced = options.arc_degrees is not None and not options.sinograms
@@ -198,7 +200,7 @@ def files_of(named: str | Path, folder: Path | None) -> list[Path]:
         path = next(iter(there.values()))
         found = tiff_files(path) if path.is_dir() else [path]
     else:
-        matches = list(folder.glob(str(named))) if folder else []
+        matches = _matching(folder, str(named)) if folder else []
         found = in_order(p for p in matches if p.is_file())
         found += [p for m in matches if m.is_dir() for p in tiff_files(m)]
     if not found:
@@ -208,6 +210,14 @@ def files_of(named: str | Path, folder: Path | None) -> list[Path]:
             "check the path; put a pattern in quotes",
         )
     return found
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """What a pattern names: in a folder, or a whole path."""
+    anchor = Path(pattern).anchor
+    if anchor:
+        return list(Path(anchor).glob(str(Path(pattern).relative_to(anchor))))
+    return list(folder.glob(pattern))
 
 
 def _beside(source: Path) -> tuple[list[Path], list[Path]]:
