@@ -43,6 +43,7 @@ from diffusionblend.preprocessing.helices import helix_scan
 from diffusionblend.preprocessing.lean import lean_note
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
+from diffusionblend.preprocessing.open_beam import check_open_beam, flat_notes
 from diffusionblend.preprocessing.panels import TOLD, panel_scan
 from diffusionblend.preprocessing.parallel_beam import check_parallel, distance_notes
 from diffusionblend.preprocessing.plausibility import (
@@ -89,7 +90,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     where geometry and volume disagree.
     """
     settings = settings or PrepareSettings()
-    reported = [*scan.notes, *saturation_notes(scan)]
+    reported = [*scan.notes, *saturation_notes(scan), *flat_notes(scan)]
     kind, assumed = "whole", [TOLD] if isinstance(scan.geometry, VectorGeometry) else []
     if scan.geometry is None:
         scan = _with_stated(scan, settings)
@@ -109,7 +110,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     correction.notes += [*assumed, *left_out]
     if not isinstance(scan.geometry, Helix):  # whose views begin and end beside the object
         correction.notes += view_notes(lines, scan)
-        _check_axes(lines, scan.angles_rad, settings, correction)
+        _check_axes(lines, scan, settings, correction)
         correction.notes += order_notes(lines, scan.angles_rad)
     before_air = lines
     if settings.air_columns:
@@ -196,12 +197,15 @@ def _placed(
 
 
 def _check_axes(
-    lines: np.ndarray, angles_rad: np.ndarray, settings: PrepareSettings, correction: Correction
+    lines: np.ndarray, scan: RawScan, settings: PrepareSettings, correction: Correction
 ) -> None:
-    """Raises InputError where axes seem to be exchanged; only reported where the axis is stated."""
+    """Raises InputError where axes seem to be exchanged, or flats to show the sample; only reported
+    where the axis is stated.
+    """
     checks: list[Callable[[], None]] = [
+        lambda: check_open_beam(lines, scan),
         lambda: check_order(lines),
-        lambda: check_no_sinograms(lines, angles_rad),
+        lambda: check_no_sinograms(lines, scan.angles_rad),
         lambda: check_upright(lines),
     ]
     for check in checks:
