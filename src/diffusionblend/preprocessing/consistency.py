@@ -22,6 +22,8 @@ FEWEST_VIEWS = 12
 LEAST_OFF_COLUMNS, UNEXPLAINED, SMOOTH = 0.1, 0.05, 0.35
 """A centre of mass off its sine by so many columns, by this share of its variance, and changing
 from view to view by no more than this share, is no noise."""
+FROM_A_SOURCE = (0.3, 0.2)
+"""The same two of the views of a fan or a cone."""
 FAR_OFF_COLUMNS = 2.0
 FEW_STEPS = 2.0
 WATER_FACTOR = 5.0
@@ -94,7 +96,12 @@ def consistency_notes(
 
     stated_column: of the axis, among these columns, where it was not found in them.
     """
-    found = [_mass_note(lines, angles_rad), _arc_note(geometry, grid), _rows_note(geometry, grid)]
+    parallel = isinstance(geometry, ParallelBeam)
+    found = [
+        _mass_note(lines, angles_rad, parallel=parallel),
+        _arc_note(geometry, grid),
+        _rows_note(geometry, grid),
+    ]
     if isinstance(geometry, ParallelBeam) and stated_column is not None:
         found.append(_axis_note(lines, angles_rad, stated_column))
     return [note for note in found if note is not None]
@@ -125,8 +132,11 @@ def length_note(lines: np.ndarray, column_mm: float) -> str | None:
     )
 
 
-def _mass_note(lines: np.ndarray, angles_rad: np.ndarray) -> str | None:
-    """Whether the centre of mass leaves its sine smoothly, as with wrong angles."""
+def _mass_note(lines: np.ndarray, angles_rad: np.ndarray, *, parallel: bool) -> str | None:
+    """Whether the centre of mass leaves its sine smoothly, as with wrong angles.
+
+    From a point source, which sees near parts larger, it leaves it a little in any case.
+    """
     if len(lines) < FEWEST_VIEWS or is_cut(lines):
         return None
     fit = sine_of_mass(lines, angles_rad)
@@ -135,7 +145,8 @@ def _mass_note(lines: np.ndarray, angles_rad: np.ndarray) -> str | None:
     moments, sine = fit
     off = moments - sine
     rough = float(np.diff(off).std()) / max(float(off.std()), 1e-12)
-    if off.std() < LEAST_OFF_COLUMNS or off.var() < UNEXPLAINED * moments.var() or rough > SMOOTH:
+    least, share = (LEAST_OFF_COLUMNS, UNEXPLAINED) if parallel else FROM_A_SOURCE
+    if off.std() < least or off.var() < share * moments.var() or rough > SMOOTH:
         return None
     return (
         f"the object's centre of mass leaves the sine that these angles call for, by up to "

@@ -246,8 +246,9 @@ def _with_stated(scan: RawScan, settings: PrepareSettings) -> RawScan:
     if settings.reverse_angles:
         scan = replace(scan, angles_rad=-scan.angles_rad)
     if scan.column_mm is None:
+        said = next((f" ({note})" for note in scan.notes if "pixel_size" in note), "")
         raise InputError(
-            "The source does not contain the width of its detector columns.",
+            f"The source does not contain the width of its detector columns{said}.",
             "a width in mm",
             "--column-mm; 1 leaves attenuation per column, where it is not known",
         )

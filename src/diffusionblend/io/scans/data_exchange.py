@@ -15,6 +15,7 @@ from diffusionblend.io.scans.hdf5 import (
     open_hdf5,
     text_attribute,
 )
+from diffusionblend.io.scans.hdf5_lengths import exchange_pixel_sizes
 from diffusionblend.io.scans.options import ReadOptions, chosen_angles
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
         own, unit = (None, None) if theta is None else (theta[()], text_attribute(theta, "units"))
         angles = chosen_angles(options, path, n_views, own, unit)
         views = options.window.views
+        sizes, size_notes = exchange_pixel_sizes(file)
         return RawScan(
             data=_part(data, options, views, turned),
             values=options.values or "counts",
@@ -60,7 +62,9 @@ def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
             flats=_frames(file, FLATS, options, shape, turned),
             darks=_frames(file, DARKS, options, shape, turned),
             facts={"format": "Data Exchange", "values_unit": text_attribute(data, "units")},
-            notes=_unread(file),
+            notes=(*_unread(file), *size_notes),
+            column_mm=sizes.get("column_mm"),
+            row_mm=sizes.get("row_mm"),
             **options.window.place(*shape),
         )
 

@@ -15,6 +15,7 @@ from diffusionblend.io.scans.hdf5 import (
     open_hdf5,
     text_attribute,
 )
+from diffusionblend.io.scans.hdf5_lengths import nexus_distances
 from diffusionblend.io.scans.lengths import mm_per_unit
 from diffusionblend.io.scans.nexus_beam import to_one_beam, translation_notes, unused_monitor
 from diffusionblend.io.scans.options import (
@@ -81,7 +82,8 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
         frames = {k: data[i, rows, columns] for k, i in taken.items()}
         frames, beam_notes = to_one_beam(frames, taken, entry, len(data), options)
         sizes = _pixel_sizes(entry, notes)
-        notes += beam_notes
+        distances, distance_notes = nexus_distances(entry) if options.vectors is None else ({}, [])
+        notes += [*beam_notes, *distance_notes]
         if options.vectors is None:
             views = kinds[PROJECTION_KEY]
             notes += translation_notes(entry, views, len(data), sizes.get("column_mm"))
@@ -94,6 +96,8 @@ def read_nexus(path: Path | str, options: ReadOptions) -> RawScan:
             facts={"format": f"NeXus {DEFINITION}"},
             column_mm=sizes.get("column_mm"),
             row_mm=sizes.get("row_mm"),
+            source_to_axis_mm=distances.get("source_to_axis_mm"),
+            source_to_detector_mm=distances.get("source_to_detector_mm"),
             notes=tuple(notes),
             **options.window.place(*data.shape[1:]),
         )
