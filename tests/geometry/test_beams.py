@@ -188,6 +188,11 @@ def test_a_fitted_detector_sees_all_and_a_smaller_one_is_warned_of():
         small = replace(whole, n_columns=whole.n_columns // 2)
         with pytest.warns(UserWarning, match="too small: [0-9]+ %"):
             check_scan(small, GRID)
+    with pytest.warns(UserWarning, match=r"use --margin-mm\.") as told:  # not FBP
+        check_scan(
+            replace(whole, n_columns=whole.n_columns // 2).to_vectors(GRID.shape[0], 1.0), GRID
+        )
+    assert len(told) == 1
     low = replace(ConeBeam.fitting(GRID, angles_rad=angles, **distances), n_rows=3)
     assert truncated_fraction(low, GRID) > 0.4
 

@@ -11,6 +11,7 @@ from diffusionblend.geometry.base import Geometry
 from diffusionblend.geometry.cone import ConeBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.turning import BY_ANGLES, Turning, turns_wholly
+from diffusionblend.geometry.vectors import VectorGeometry
 
 SAMPLES = 21
 """Points along each axis of the volume, and four times as many views, that stand for all."""
@@ -29,10 +30,12 @@ def check_scan(geometry: Geometry, grid: Grid) -> None:
     check_sources(geometry, grid)
     fraction = truncated_fraction(geometry, grid)
     if fraction > WARNED_FRACTION:
+        vectors = isinstance(geometry, VectorGeometry)  # which FBP does not take
+        ways = "--margin-mm" if vectors else "fbp --extrapolate, or --margin-mm with other methods"
         warnings.warn(
             f"The detector is too small: {100 * fraction:.0f} % of the volume's cylinder leaves "
             "it in some view, so whatever attenuates there shows as streaks and shading. If the "
-            "object reaches there, use fbp --extrapolate, or --margin-mm with other methods.",
+            f"object reaches there, use {ways}.",
             stacklevel=3,
         )
 

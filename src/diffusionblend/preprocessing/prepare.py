@@ -47,6 +47,7 @@ from diffusionblend.preprocessing.open_beam import check_open_beam, flat_notes
 from diffusionblend.preprocessing.panels import TOLD, panel_scan
 from diffusionblend.preprocessing.parallel_beam import check_parallel, distance_notes
 from diffusionblend.preprocessing.plausibility import (
+    BESIDE_THE_AXIS,
     check_axis,
     check_order,
     check_upright,
@@ -121,7 +122,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     check_sources(geometry, grid)
     check_lengths(grid)
     missed = truncated_fraction(geometry, grid)
-    if missed > WARNED_FRACTION:
+    if missed > WARNED_FRACTION and not any(BESIDE_THE_AXIS in n for n in correction.notes):
         correction.notes.append(
             f"{SEEN_IN_PART} {100 * missed:.0f} % of the slices' circle in some view; "
             "a smaller size is seen whole"

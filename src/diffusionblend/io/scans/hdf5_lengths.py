@@ -65,8 +65,8 @@ def nexus_distances(entry: h5py.Group) -> tuple[dict[str, float], list[str]]:
     source, detector = length_mm(entry, SOURCE), length_mm(entry, DETECTOR)
     if source is None or detector is None or SOURCE_TYPE not in entry:
         return {}, []
-    kind = np.ravel(entry[SOURCE_TYPE][()])
-    kind = kind[0].decode(errors="replace") if isinstance(kind[0], bytes) else str(kind[0])
+    text = np.ravel(entry[SOURCE_TYPE][()])[0]
+    kind = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
     if not any(word in kind.lower() for word in TUBES):
         return {}, []
     given = f"{SOURCE} ({abs(source):g} mm) and {DETECTOR} ({abs(detector):g} mm)"

@@ -57,11 +57,13 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
     angles = chosen_angles(options, path, len(data), *(own or (None, None)))
     counts = [len(np.atleast_3d(arrays[n])) if n in arrays else 0 for n in (FLATS, DARKS)]
     if len(angles) != len(data):
+        frames_too = of_frames_too(len(angles), len(data), *counts)
+        turned = "--sinograms, where the array is (row, view, column); else numpy.moveaxis turns it"
         raise InputError(
             f"{path} has {len(data)} views along its first axis, its shape being {data.shape}, and "
-            f"there are {len(angles)} angles{of_frames_too(len(angles), len(data), *counts)}.",
+            f"there are {len(angles)} angles{frames_too}.",
             "an angle for every view, the views along the first axis",
-            "--sinograms, where the array is (row, view, column); else turn it with numpy.moveaxis",
+            "the list of the views' angles alone" if frames_too else turned,
         )
     rows, columns = options.window.of_detector(*data.shape[1:])
     views = options.window.views
