@@ -102,6 +102,13 @@ def test_where_it_is_not_determined_the_middle_is_taken_and_said(options):
     assert "middle of the detector, column 31.5" in " ".join(done.correction.notes)
 
 
+@pytest.mark.parametrize("centre", [3.0, 8.5, 57.0])
+def test_the_middle_is_not_taken_of_a_detector_to_one_side(centre):
+    """Where opposite rays are not looked at, within 15 % of either end."""
+    with pytest.raises(InputError, match=r"(?s)not the middle of the detector.*centre_column"):
+        prepare_scan(scan_of(centre))
+
+
 def test_a_stated_axis_is_kept():
     done = prepare_scan(scan_of(33.3), PrepareSettings(centre_column=30.0))
     assert done.centre is None

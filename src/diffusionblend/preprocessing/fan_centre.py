@@ -14,7 +14,7 @@ import numpy as np
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.turning import turns_wholly
-from diffusionblend.preprocessing.centre import Centre
+from diffusionblend.preprocessing.centre import CUT_SHARE, Centre
 
 TURN = 2 * math.pi
 FEWEST_VIEWS = 36
@@ -33,6 +33,8 @@ LEAST_HELD = 0.2
 """Of the most that columns on both sides of a centre hold, below which they say nothing."""
 NEAREST_KNOWN = 0.02
 """Share of the columns at either end where no axis that a file states can be."""
+MUCH_LESS = 0.25
+"""Of what one end of the detector reads, below which the other reads far less."""
 REPORTED_COLUMNS = 2.0
 """By which opposite rays may disagree with the axis that is stated."""
 
@@ -79,6 +81,27 @@ def check_known_axis(scan: RawScan) -> None:
         "an axis within it; a detector to one side of the axis reaches a little beyond that",
         "the place of the first pixel in the file (Offset in .mha, usually half the detector below "
         "0), which other programs lose; or --centre-column and --centre-row",
+    )
+
+
+def check_middle(lines: np.ndarray, angles_rad: np.ndarray) -> None:
+    """Raises InputError where the middle of the detector, for want of better, cannot be the axis.
+
+    Over a whole turn both ends of a detector in the middle see as much of an object that it does
+    not see whole. lines: (view, row, column).
+    """
+    if not turns_wholly(angles_rad):
+        return
+    high = float(np.percentile(lines, 95))
+    parts = (lines[:, :, :2], lines[:, :, -2:])
+    air, cut = sorted(float(np.median(part.mean(axis=(1, 2)))) for part in parts)
+    if high <= 0 or cut < CUT_SHARE * high or air > MUCH_LESS * cut:
+        return
+    raise InputError(
+        "The centre of rotation could not be found, and is not the middle of the detector: over a "
+        f"whole turn one end reads {cut:.2f} and the other {air:.2f}.",
+        "a detector whose axis is known, where it lies to one side",
+        "--centre-column with the column onto which the axis is projected",
     )
 
 

@@ -36,6 +36,7 @@ from diffusionblend.preprocessing.correction import Correction, subtract_air, to
 from diffusionblend.preprocessing.detector import bin_detector, binned_position, binning_notes
 from diffusionblend.preprocessing.fan_centre import (
     check_known_axis,
+    check_middle,
     find_centre_from_source,
     stated_axis_notes,
 )
@@ -375,6 +376,8 @@ def _centre_from_source(
             "columns on both sides of the axis of rotation",
             "--centre-column, if the axis is elsewhere; or other --columns",
         )
+    if scan.first_column == 0 and last + settings.binning[1] >= scan.detector_shape[1]:
+        check_middle(lines, scan.angles_rad)
     return binned_position(middle - scan.first_column, settings.binning[1]), None
 
 
