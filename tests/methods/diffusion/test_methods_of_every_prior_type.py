@@ -173,8 +173,9 @@ def test_a_prior_of_another_type_is_refused_with_the_way_to_one_that_fits(
 
 
 def test_tpdm_without_its_second_prior_says_so(
-    projections: Projections, priors: dict[str, Prior]
+    projections: Projections, priors: dict[str, Prior], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("diffusionblend.priors.store.DEFAULT_ORDER", ("chest",))
     for second in (None, priors["slices"]):
         with pytest.raises(InputError, match='coronal_prior="priors/coronal"'):
             reconstruct(projections, "tpdm", prior=priors["slices"], coronal_prior=second)
