@@ -46,7 +46,7 @@ PHOTONS = 1e6
 METHODS: dict[str, dict[str, object]] = {
     "fbp": {},
     "admm-tv": {"weight": 0.25},
-    "diffusionblend++": {"steps": 20},
+    "diffusionblend++": {},
 }
 KINDS = {
     "fbp": ("all", "interpolated"),

@@ -45,6 +45,16 @@ def test_another_grid_adds_the_misfit_of_the_operator() -> None:
     assert variance - own_variance == pytest.approx(MISFIT_PIXELS**2)
 
 
+def test_rays_that_are_left_out_cast_doubt_on_those_beside_them() -> None:
+    own = noisy(1e4)
+    seen = np.ones(own.values.shape, bool)
+    seen[:, :, 10] = False
+    own_variance, variance = (
+        variance_of_data(Problem.of(s)) for s in (own, replace(own, measured=seen))
+    )
+    assert variance == pytest.approx(own_variance + MISFIT_PIXELS**2, rel=1e-3)
+
+
 def test_a_scan_without_notes_is_judged_by_its_roughness() -> None:
     scan_of_noise = replace(noisy(300.0), notes={})
     clean = replace(noisy(None), notes={})

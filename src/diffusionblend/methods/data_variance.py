@@ -30,7 +30,9 @@ def variance_of_data(problem: Problem) -> float:
     scan = problem.projections
     unit = scan.mu_water_per_mm * scan.grid.spacing_mm[2]
     lines, exact = problem.y + problem.water, is_simulated_on_its_grid(scan)
-    if scan.measured is not None:  # what stands in for the others is as smooth as they are
+    if scan.measured is not None:
+        exact = False  # rays beside metal are hardened, too
+        # what stands in for those left out is as smooth as they are
         lines = lines.new_tensor(scan.values) / unit
     if scan.notes.get("photons") is None and scan.photons is None:
         return 0.0 if exact else ROUGHNESS_SHARE * roughness(lines)
