@@ -48,6 +48,13 @@ def test_a_tag_that_alternates_is_named(tmp_path, give, values, name):
     assert name in notes and "alternate" in notes
 
 
+@pytest.mark.parametrize("tag", ["OperatorsName", "PatientComments"])
+def test_values_that_may_name_a_person_are_not_printed(tmp_path, tag):
+    notes = notes_of(tmp_path, lambda i, d: setattr(d, tag, ("Doe", "Roe")[i % 2]))
+    assert tag in notes and "alternate" in notes
+    assert "Doe" not in notes and "Roe" not in notes
+
+
 @pytest.mark.parametrize(
     ("give", "value_of"),
     [

@@ -28,6 +28,8 @@ ALTERNATES = 0.9
 """In what share of the slices a value must differ from the next one's and return in its turn."""
 LONGEST_BYTES, DEEPEST, MOST_NAMED, MAX_LETTERS = 1024, 3, 3, 24
 """Longer values, such as a scanner's tables, are not compared."""
+PATIENT_GROUP = 0x0010
+"""Of the tags of the patient, whose values are not printed."""
 REGULATED = 1.1
 """Numbers that differ by less are those of a steady tube or clock."""
 
@@ -61,8 +63,17 @@ def _alternating(headers: tuple[Header, ...]) -> list[str]:
         kinds = list(dict.fromkeys(values))
         few = 1 < len(kinds) <= MOST_ALTERNATING and not _are_close(kinds)
         if few and _take_turns(values, len(kinds)):
-            found.append(f"{name} ({', '.join(k[:MAX_LETTERS] or 'none' for k in kinds)})")
+            shown = f" ({', '.join(k[:MAX_LETTERS] or 'none' for k in kinds)})"
+            found.append(name if _may_name_a_person(name) else name + shown)
     return found
+
+
+def _may_name_a_person(name: str) -> bool:
+    """Whether a tag, given by its path, is of the patient's group or holds a person's name."""
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+    tag = tag_for_keyword(name.rpartition(".")[2])
+    return tag is not None and (tag >> 16 == PATIENT_GROUP or dictionary_VR(tag) == "PN")
 
 
 def _take_turns(values: list[str], period: int) -> bool:

@@ -147,11 +147,9 @@ def back_to_prior(x: torch.Tensor, now: Round, clean: Clean) -> torch.Tensor:
     dx / dsigma = (x - clean(x)) / sigma (Song et al. 2021, of exploding variance): `halvings` times
     by the midpoint rule to half of sigma, and from there to 0, where the slope is 0, by Simpson's.
     """
-    sigma = now.level
     for _ in range(now.halvings):
         middle = x - 0.25 * (x - clean(x))
         x = x - (0.5 / 0.75) * (middle - clean(middle))
-        sigma = 0.5 * sigma
     slope = x - clean(x)
     middle = x - 0.5 * slope
     return x - (slope + 8 * (middle - clean(middle))) / 6
