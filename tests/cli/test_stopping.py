@@ -120,9 +120,10 @@ def written_until(moment: int, output: Path) -> int:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # unclosed files
 def test_a_signal_at_any_moment_of_writing_leaves_a_whole_output_or_none(tmp_path, monkeypatch):
     monkeypatch.setattr("diffusionblend.cli.stopping.MOMENT_SECONDS", 1e-4)
+    written_until(0, tmp_path / "first" / "a.txt")  # imports what later ones find imported
     n_lines, whole = written_until(0, tmp_path / "new" / "a.txt"), set()
     assert n_lines > 100
-    for moment in range(1, n_lines, 43):
+    for moment in (*range(1, n_lines, 43), n_lines - 5):  # the last when all is written
         output = tmp_path / str(moment) / "new" / "a.txt"
         written_until(moment, output)
         left = {p.name for p in output.parent.rglob("*")} if output.parent.exists() else set()
