@@ -6,17 +6,42 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
+from diffusionblend.priors import precision
 from diffusionblend.priors.precision import has_bfloat16, precision_used, runs_bfloat16
 from diffusionblend.priors.prior import load_prior
 from tiny_network import random_prior
 
 
-@pytest.mark.parametrize(("amx", "avx512"), [(False, False), (True, False), (False, True)])
-def test_auto_asks_the_processor(monkeypatch, amx, avx512):
+@pytest.mark.parametrize(
+    ("amx", "avx512", "intel", "has_it"),
+    [
+        (False, False, True, False),
+        (False, False, False, False),
+        (True, False, True, True),
+        (True, True, True, True),
+        (False, True, False, True),
+        (False, True, True, False),  # has it, and takes 1.6 times as long as in float32
+    ],
+)
+def test_auto_asks_the_processor(monkeypatch, amx, avx512, intel, has_it):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
-    assert has_bfloat16("cpu") == (amx or avx512)
-    assert runs_bfloat16("auto", "cpu") == (amx or avx512)
+    monkeypatch.setattr("diffusionblend.priors.precision._is_intel", lambda: intel)
+    assert has_bfloat16("cpu") == has_it
+    assert runs_bfloat16("auto", "cpu") == has_it
+
+
+@pytest.mark.parametrize("told_by", ["file", "platform"])
+@pytest.mark.parametrize(("vendor", "intel"), [("GenuineIntel", True), ("AuthenticAMD", False)])
+def test_who_made_the_processor_is_read_from_the_system(
+    monkeypatch, tmp_path, told_by, vendor, intel
+):
+    info = tmp_path / "cpuinfo"
+    if told_by == "file":
+        info.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: 6\n")
+    monkeypatch.setattr(precision, "CPU_INFO", info)
+    monkeypatch.setattr(precision.platform, "processor", lambda: f"x Family 6, {vendor}")
+    assert precision._is_intel.__wrapped__() is intel
 
 
 @pytest.mark.parametrize(("precision", "expected"), [("float32", False), ("bfloat16", True)])

@@ -124,8 +124,8 @@ def _precision_of(device: str) -> str:
     from diffusionblend.priors.precision import has_bfloat16
 
     if has_bfloat16(device):
-        return "bfloat16, which it has in hardware"
-    return "float32 (no bfloat16 in hardware)"
+        return "bfloat16, which is faster on it"
+    return "float32 (bfloat16 is not in its hardware, or slower)"
 
 
 def _integer_of(priors: Mapping[str, Prior | Restorer]) -> str:
