@@ -9,12 +9,12 @@ import pytest
 from skimage.io import imread
 
 from dicom_series import hu_pattern
-from diffusionblend.data.sitk import image_from_volume, volume_from_image
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, OutputExistsError
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.tiff_stack import read_tiff_stack, write_tiff_stack
 from diffusionblend.io.volumes import read_volume
+from simpleitk_volumes import turned_by_simpleitk
 
 C, S = np.cos(0.2), np.sin(0.2)
 OBLIQUE_AND_FLIPPED = (C, -S, 0, S, C, 0, 0, 0, -1)
@@ -36,7 +36,7 @@ def test_values_and_geometry_survive_exactly(tmp_path, volume):
     found = read_tiff_stack(tmp_path / "out")
     np.testing.assert_array_equal(found.values, volume.values)
     assert found.grid == volume.grid
-    upright = volume_from_image(image_from_volume(volume), "memory")
+    upright = turned_by_simpleitk(volume)
     found = read_volume(tmp_path / "out")
     np.testing.assert_array_equal(found.values, upright.values)
     assert found.grid == upright.grid

@@ -6,6 +6,7 @@ within 10 of 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ CORNER, STEADY, FEW_BELOW, AIR_SHARE, NOISE_OF_AIR = 16, 0.15, 0.005, 0.01, 0.04
 """The corners of the slices, a sixteenth wide, are one material where their values spread over less
 of the range than this, and the lowest one where few others are below it."""
 LEAST_SCANNED, MOST_RANKED = 8, 200_000
+AT_ONCE = 1 << 16
+"""Values that are tested together: more of them, and memory for the outcome is the slow part."""
 FEWEST_SLICES, ALTERNATES, LEAST_STEP_HU, LEAST_NOISE_RATIO = 8, 0.95, 2.0, 1.15
 """From how many slices on, in what share of the steps and by how much their mean or noise must go
 up and down in turn to be those of two reconstructions."""
@@ -55,13 +58,7 @@ def check_hu(volume: Volume, source: Path | str) -> None:
     but for padding (raw or grey values), all within 10 of 0 (fractions, 1/mm), values above 32767
     and a range beyond 100 000.
     """
-    bad = int(np.count_nonzero(~np.isfinite(volume.values)))
-    if bad:
-        raise InputError(
-            f"{source} holds {bad} values that are NaN or infinite.",
-            "finite values in HU",
-            "replace them by -1000 (air)",
-        )
+    check_finite(volume.values, source)
     low, high = float(volume.values.min()), float(volume.values.max())
     problem = _not_hu(low, high) or _stored_numbers(volume.values)
     if problem:
@@ -75,21 +72,32 @@ def check_hu(volume: Volume, source: Path | str) -> None:
         )
 
 
+def check_finite(values: np.ndarray, source: Path | str) -> None:
+    """Raises InputError for NaN and infinite values."""
+    if np.isfinite([values.min(), values.max()]).all():  # NaN is the minimum of what holds one
+        return
+    n_bad = values.size - np.count_nonzero(np.isfinite(values))
+    raise InputError(
+        f"{source} holds {n_bad} values that are NaN or infinite.",
+        "finite values in HU",
+        "replace them by -1000 (air)",
+    )
+
+
 def doubts(volume: Volume, source: Path | str) -> tuple[str, ...]:
     """Sentences on what looks odd in a volume that passes `check_hu`; none for an ordinary one."""
     values = volume.values
     low, high = float(values.min()), float(values.max())
-    scanned = values[values > PADDING_HU]
+    scanned = _scanned(values)
     found = _doubts_of_scale(values, scanned, source)
     is_scaled = bool(found)
-    soft = (values > SOFT_TISSUE_HU[0]) & (values < SOFT_TISSUE_HU[1])
-    if not found and values.size >= FEWEST_VOXELS and _share(soft) < LEAST_SOFT:
+    if not found and values.size >= FEWEST_VOXELS and _share(values, _is_soft) < LEAST_SOFT:
         found.append(
             f"{source} has next to nothing between {SOFT_TISSUE_HU[0]:g} and {SOFT_TISSUE_HU[1]:g} "
             "HU, where water, fat and soft tissue lie: was an intercept applied twice?"
         )
     if values.size >= FEWEST_VOXELS and (
-        (low > LOWEST_WINDOW_HU and _share(values == low) > CLIPPED_AT_THE_LOW_END)
+        (low > LOWEST_WINDOW_HU and _share(values, lambda v: v == low) > CLIPPED_AT_THE_LOW_END)
         or (high < HIGHEST_WINDOW_HU and _is_cut_off(values, high))
     ):
         found.append(
@@ -115,7 +123,11 @@ def _doubts_of_scale(values: np.ndarray, scanned: np.ndarray, source: Path | str
     """At most one sentence on a factor or an offset; scanned: the values that are no padding."""
     low, high = float(values.min()), float(values.max())
     found = []
-    if scanned.size and _share(scanned < NO_TISSUE_HU) < FEW and _looks_stored(scanned):
+    if (
+        scanned.size
+        and _share(scanned, lambda v: v < NO_TISSUE_HU) < FEW
+        and _looks_stored(scanned)
+    ):
         found.append(
             f"{source} has next to nothing below {NO_TISSUE_HU:g} HU and much between "
             f"{OFFSET_BAND[0]:g} and {OFFSET_BAND[1]:g}: are these stored numbers, 1000 or 1024 "
@@ -131,9 +143,9 @@ def _doubts_of_scale(values: np.ndarray, scanned: np.ndarray, source: Path | str
             f"{source} has no air near -1000 HU, but {low:g} in much of it and values up to "
             f"{high:g}: HU that were multiplied, as by 10?"
         )
-    elif _share(scanned > DENSEST_HU) > MANY_DENSE:
+    elif (dense := _share(scanned, lambda v: v > DENSEST_HU)) > MANY_DENSE:
         found.append(
-            f"{source} has {100 * _share(scanned > DENSEST_HU):.1f} % of its values above "
+            f"{source} has {100 * dense:.1f} % of its values above "
             f"{DENSEST_HU:g} HU, more than bone has: HU that were multiplied, as by 10?"
         )
     elif (level := _air_elsewhere(values, scanned)) is not None:
@@ -181,7 +193,7 @@ def _air_elsewhere(values: np.ndarray, scanned: np.ndarray) -> float | None:
     In a part cut out of a body the corners are of several tissues, or others are below them.
     """
     some = scanned[:: max(scanned.size // MOST_RANKED, 1) | 1]
-    if values.size < FEWEST_VOXELS or _share(np.abs(some - AIR_HU) < NEAR_HU) > AIR_SHARE:
+    if values.size < FEWEST_VOXELS or _share(some, _is_near_air) > AIR_SHARE:
         return None
     ny, nx = (max(n // CORNER, 1) for n in values.shape[1:])
     corners = np.concatenate([values[:, :ny], values[:, -ny:]], axis=1)
@@ -198,17 +210,16 @@ def _air_elsewhere(values: np.ndarray, scanned: np.ndarray) -> float | None:
     if spread == 0:  # set to the value of air beyond a circle, within which air has noise
         spread = NOISE_OF_AIR * (top - bottom)
     is_steady = spread < STEADY * (top - bottom)
-    is_lowest = _share(some < level - 2 * spread) < FEW_BELOW
-    is_clipped = _share(some == level) > MANY and level == float(scanned.min())
-    bulk = _share(some > level + 2 * spread) > MANY
+    is_lowest = _share(some, lambda v: v < level - 2 * spread) < FEW_BELOW
+    is_clipped = _share(some, lambda v: v == level) > MANY and level == float(scanned.min())
+    bulk = _share(some, lambda v: v > level + 2 * spread) > MANY
     return level if is_steady and is_lowest and bulk and not is_clipped else None
 
 
 def _seems_multiplied(values: np.ndarray, scanned: np.ndarray) -> bool:
     """Whether what should be air lies far below it, and nothing where air should be."""
-    n_far = np.count_nonzero(values < SURELY_PADDED_HU)
-    n_air = np.count_nonzero(np.abs(values - AIR_HU) < NEAR_HU)
-    outside = n_far > MANY * values.size and n_air < FEW * values.size
+    far = _share(values, lambda v: v < SURELY_PADDED_HU)
+    outside = far > MANY and _share(values, _is_near_air) < FEW
     return bool(outside and scanned.size and float(scanned.min()) < 0)
 
 
@@ -240,8 +251,8 @@ def _stored_numbers(values: np.ndarray) -> str:
     """Why values are stored numbers with padding below; empty where they need not be."""
     if float(values.min()) > PADDING_HU:
         return ""
-    scanned = values[values > PADDING_HU]
-    if scanned.size and _share(scanned < 0) < FEW and _looks_stored(scanned):
+    scanned = _scanned(values)
+    if scanned.size and _share(scanned, lambda v: v < 0) < FEW and _looks_stored(scanned):
         return (
             "and but for the padding none lies below 0, while soft tissue seems to lie near "
             f"{float(np.median(scanned[_in_band(scanned)])):.0f}: stored numbers without intercept"
@@ -254,18 +265,35 @@ def _is_cut_off(values: np.ndarray, high: float) -> bool:
 
     The densest material of a phantom without noise has nothing beside it.
     """
-    at_end = values == high
-    near = (values > high - NEAR_HU) & ~at_end
-    return _share(at_end) > CLIPPED_AT_THE_HIGH_END and _share(near) > FEW
+    if _share(values, lambda v: v == high) <= CLIPPED_AT_THE_HIGH_END:
+        return False
+    return _share(values, lambda v: (v > high - NEAR_HU) & (v < high)) > FEW
 
 
 def _looks_stored(scanned: np.ndarray) -> bool:
-    return _share(_in_band(scanned)) > MANY
+    return _share(scanned, _in_band) > MANY
 
 
 def _in_band(values: np.ndarray) -> np.ndarray:
     return (values >= OFFSET_BAND[0]) & (values <= OFFSET_BAND[1])
 
 
-def _share(mask: np.ndarray) -> float:
-    return float(np.count_nonzero(mask)) / max(mask.size, 1)
+def _is_soft(values: np.ndarray) -> np.ndarray:
+    return (values > SOFT_TISSUE_HU[0]) & (values < SOFT_TISSUE_HU[1])
+
+
+def _is_near_air(values: np.ndarray) -> np.ndarray:
+    return np.abs(values - AIR_HU) < NEAR_HU
+
+
+def _scanned(values: np.ndarray) -> np.ndarray:
+    """The values that are no padding, in one row; all of them are not copied."""
+    is_padded = float(values.min()) <= PADDING_HU
+    return values[values > PADDING_HU] if is_padded else values.reshape(-1)
+
+
+def _share(values: np.ndarray, test: Callable[[np.ndarray], np.ndarray]) -> float:
+    """The share of values that pass a test, which looks at so many at once as a cache holds."""
+    row = values.reshape(-1)
+    parts = (row[i : i + AT_ONCE] for i in range(0, row.size, AT_ONCE))
+    return sum(int(np.count_nonzero(test(part))) for part in parts) / max(row.size, 1)

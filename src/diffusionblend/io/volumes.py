@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffusionblend.data.plausible import check_hu, doubts
-from diffusionblend.data.sitk import image_from_volume, volume_from_image
+from diffusionblend.data.sitk import image_from_volume
+from diffusionblend.data.upright import upright
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, check_kind
 from diffusionblend.geometry.grid import Grid
@@ -97,7 +98,7 @@ def volume_and_notes(
     if path.is_dir():
         from diffusionblend.io.tiff_stack import read_tiff_stack
 
-        return volume_from_image(image_from_volume(read_tiff_stack(path)), path), ()
+        return upright(read_tiff_stack(path)), ()
     return volume_of(_reader(path)(path), path)
 
 

@@ -11,13 +11,14 @@ import pytest
 import SimpleITK as sitk
 
 from dicom_series import hu_pattern, write_series
-from diffusionblend.data.sitk import image_from_volume, volume_from_image
+from diffusionblend.data.sitk import image_from_volume
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.dicom.read import read_dicom_series
 from diffusionblend.io.dicom.write import write_dicom_series
 from diffusionblend.io.volumes import read_volume
+from simpleitk_volumes import turned_by_simpleitk, volume_of_image
 
 TURN = np.array(
     [
@@ -48,10 +49,6 @@ def volume_of(direction: np.ndarray = DIRECTIONS["upright"]) -> Volume:
     return Volume(hu_pattern(5, 6, 7) * 0.9 - 300.3, grid)  # to below -1024, not whole
 
 
-def turned_to_lps(volume: Volume) -> Volume:
-    return volume_from_image(image_from_volume(volume), "memory")
-
-
 def assert_round_trip(found: Volume, written: Volume) -> None:
     """Values within half a unit, the geometry equal."""
     assert np.abs(found.values - written.values).max() <= 0.5 + 1e-4
@@ -67,7 +64,7 @@ def read_by_simpleitk(folder) -> Volume:
     reader = sitk.ImageSeriesReader()
     (series,) = reader.GetGDCMSeriesIDs(str(folder))
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series))
-    return volume_from_image(reader.Execute(), folder)
+    return volume_of_image(reader.Execute())
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
@@ -75,8 +72,8 @@ def test_values_and_geometry_survive_in_both_readers(tmp_path, name):
     volume = volume_of(DIRECTIONS[name])
     write_dicom_series(volume, tmp_path / "out", n_views=8)
     found, report = read_dicom_series(tmp_path / "out")
-    assert_round_trip(found, turned_to_lps(volume))
-    assert_round_trip(read_by_simpleitk(tmp_path / "out"), turned_to_lps(volume))
+    assert_round_trip(found, turned_by_simpleitk(volume))
+    assert_round_trip(read_by_simpleitk(tmp_path / "out"), turned_by_simpleitk(volume))
     assert report.padding_voxels == 0 and report.warnings == ()
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from diffusionblend.data.sitk import volume_from_image
+from diffusionblend.data.upright import upright
 from diffusionblend.data.volume import Volume
+from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.dicom.meaning import check_units
 from diffusionblend.io.dicom.pixels import slice_in_hu
 from diffusionblend.io.dicom.series import find_series
@@ -116,15 +117,15 @@ def _read_pixels(
 
 def _volume(values: np.ndarray, stack: Stack, folder: Path) -> tuple[Volume, tuple[str, ...]]:
     """The stack as a volume, resampled where its slices are sheared, and what to say of that."""
-    import SimpleITK as sitk
-
     if stack.sheared_step_mm is not None:
         return volume_of(Placed(values, stack.matrix), folder)
-    image = sitk.GetImageFromArray(values)
-    image.SetSpacing(stack.spacing_mm[::-1])
-    image.SetOrigin(stack.origin_mm)
-    image.SetDirection(stack.direction)
-    return volume_from_image(image, folder), ()
+    grid = Grid(
+        shape=values.shape,
+        spacing_mm=stack.spacing_mm,
+        origin_mm=stack.origin_mm,
+        direction=stack.direction,
+    )
+    return upright(Volume(values, grid)), ()
 
 
 def _report(

@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from diffusionblend.data.plausible import check_finite
 from diffusionblend.errors import InputError
 from diffusionblend.io.foreign.limits import HIGHEST_RATIO, check_claim
 from diffusionblend.io.formats.nifti_header import (
@@ -44,13 +45,8 @@ def read_nifti(path: Path) -> Placed:
     with _opened(path) as file:
         header = _header(file, path)
         stored, size_notes = _voxels(file, header, path)
-    bad = int(np.count_nonzero(~np.isfinite(stored))) if stored.dtype.kind == "f" else 0
-    if bad:
-        raise InputError(
-            f"{path} holds {bad} values that are NaN or infinite.",
-            "finite values in HU",
-            "replace them by -1000 (air)",
-        )
+    if stored.dtype.kind == "f":
+        check_finite(stored, path)
     values, scale_notes = _scaled(stored, header, path)
     matrix, notes = matrix_lps(header, path)
     return Placed(values, matrix, (*notes, *size_notes, *scale_notes))

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffusionblend.data.sitk import image_from_volume, volume_from_image
+from diffusionblend.data.upright import upright
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import (
@@ -23,9 +22,6 @@ from diffusionblend.geometry.grid import (
     Grid,
 )
 from diffusionblend.units import AIR_HU, unit_of
-
-if TYPE_CHECKING:
-    import SimpleITK
 
 MM_PER_UNIT = {
     "": 1.0,
@@ -75,8 +71,7 @@ def volume_of(placed: Placed, source: Path | str) -> tuple[Volume, tuple[str, ..
             f"{source} has sheared axes, {shear:.1f} degrees off perpendicular, as of a tilted "
             "gantry; it was resampled within the plane of its slices."
         )
-    image = _image(placed)
-    return volume_from_image(image, source), tuple(notes)
+    return upright(_volume(placed)), tuple(notes)
 
 
 def lengths_mm(name: str, source: Path | str) -> float:
@@ -178,8 +173,8 @@ def _perpendicular(placed: Placed) -> Placed:
     return replace(placed, values=values, matrix=matrix)
 
 
-def _image(placed: Placed) -> SimpleITK.Image:
-    """The voxels as a SimpleITK image, with axes that are perpendicular to the last digit."""
+def _volume(placed: Placed) -> Volume:
+    """The voxels as a volume, with axes that are perpendicular to the last digit."""
     steps = placed.matrix[:3, :3]
     sizes = np.linalg.norm(steps, axis=0)
     axes = steps / sizes
@@ -191,7 +186,7 @@ def _image(placed: Placed) -> SimpleITK.Image:
         origin_mm=tuple(placed.matrix[:3, 3]),
         direction=tuple(axes.ravel()) if axes.size else IDENTITY_DIRECTION,
     )
-    return image_from_volume(Volume(placed.values, grid))
+    return Volume(placed.values, grid)
 
 
 def _rows(matrix: np.ndarray) -> list[list[float]]:
