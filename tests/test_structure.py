@@ -60,6 +60,7 @@ ROOMS_WITH_TORCH = {"operators", "solvers", "priors", "methods", "training", "ad
 MAY_TOUCH_FILES = {
     "memory.py",
     "priors/integer_engine.py",
+    "priors/precision.py",
     "priors/prior.py",
     "priors/trained_network.py",
     "priors/store.py",

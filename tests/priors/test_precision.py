@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.priors import precision
-from diffusionblend.priors.precision import has_bfloat16, precision_used, runs_bfloat16
+from diffusionblend.priors.precision import _is_intel, has_bfloat16, precision_used, runs_bfloat16
 from diffusionblend.priors.prior import load_prior
 from tiny_network import random_prior
 
@@ -39,9 +38,9 @@ def test_who_made_the_processor_is_read_from_the_system(
     info = tmp_path / "cpuinfo"
     if told_by == "file":
         info.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: 6\n")
-    monkeypatch.setattr(precision, "CPU_INFO", info)
-    monkeypatch.setattr(precision.platform, "processor", lambda: f"x Family 6, {vendor}")
-    assert precision._is_intel.__wrapped__() is intel
+    monkeypatch.setattr("diffusionblend.priors.precision.CPU_INFO", info)
+    monkeypatch.setattr("platform.processor", lambda: f"x Family 6, {vendor}")
+    assert _is_intel.__wrapped__() is intel
 
 
 @pytest.mark.parametrize(("precision", "expected"), [("float32", False), ("bfloat16", True)])

@@ -22,13 +22,14 @@ def upright(volume: Volume) -> Volume:
     cosines = direction[:, axes]
     ends_mm = np.where(signs < 0, steps_mm * (shape - 1), 0.0)
     order = [2 - axis for axis in reversed(axes)]
+    x_mm, y_mm, z_mm = _plain(np.array(grid.origin_mm) + cosines @ ends_mm)
     flips = tuple(slice(None, None, int(sign)) for sign in signs[::-1])
     return Volume(
         volume.values.transpose(order)[flips],
         Grid(
             shape=tuple(shape[::-1]),
             spacing_mm=tuple(steps_mm[::-1]),
-            origin_mm=_plain(np.array(grid.origin_mm) + cosines @ ends_mm),
+            origin_mm=(x_mm, y_mm, z_mm),
             direction=_plain((cosines * signs).ravel()),
         ),
     )
