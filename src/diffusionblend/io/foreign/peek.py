@@ -9,9 +9,18 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from diffusionblend.memory import address_space_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PART_BYTES = 32 << 20
+THREADS = 4
+"""Memory that is touched for the first time comes as fast as they ask for it, up to some."""
 
 
 class _Range(ctypes.Structure):
@@ -40,25 +49,29 @@ def peek(pid: int, places: Sequence[tuple[int, int]]) -> list[memoryview] | None
     held = address_space_bytes(pid)
     if held is not None and sum(n_bytes for _, n_bytes in places) > held:
         return None
-    copied = []
-    for address, n_bytes in places:
-        mine = np.empty(n_bytes, np.uint8)
-        done = 0
-        while done < n_bytes:
-            n = _copied(pid, address + done, mine.ctypes.data + done, n_bytes - done)
-            if n <= 0:
-                return None
-            done += n
-        copied.append(mine.data)
-    return copied
+    copies = [np.empty(n_bytes, np.uint8) for _, n_bytes in places]
+    parts = [
+        (address + start, copy[start : start + PART_BYTES])
+        for (address, n_bytes), copy in zip(places, copies, strict=True)
+        for start in range(0, n_bytes, PART_BYTES)
+    ]
+    with ThreadPoolExecutor(THREADS) as threads:  # the child waits, so its processor is free
+        if not all(threads.map(lambda part: _copy(pid, *part), parts)):
+            return None
+    return [copy.data for copy in copies]
 
 
-def _copied(pid: int, address: int, ours: int, n_bytes: int) -> int:
-    call = _call()
-    if call is None:
-        return -1
-    here, there = _Range(ours, n_bytes), _Range(address, n_bytes)
-    return int(call(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0))
+def _copy(pid: int, address: int, ours: np.ndarray) -> bool:
+    """Fill an array of bytes from an address in the child's memory; whether all of it was there."""
+    call, done = _call(), 0
+    while call is not None and done < len(ours):
+        here = _Range(ours.ctypes.data + done, len(ours) - done)
+        there = _Range(address + done, len(ours) - done)
+        n = int(call(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0))
+        if n <= 0:
+            return False
+        done += n
+    return call is not None
 
 
 @functools.cache
