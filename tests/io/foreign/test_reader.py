@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ import pytest
 import foreign_readers as readers
 from diffusionblend.errors import InputError
 from diffusionblend.io.foreign import limits, messages, reader
-from diffusionblend.io.foreign.peek import can_peek, peek
+from diffusionblend.io.foreign import peek as peek_module
+from diffusionblend.io.foreign.peek import address_of, can_peek, give_back, peek
 from diffusionblend.memory import address_space_bytes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="no child process is started here")
@@ -48,8 +51,8 @@ def script(file, more: str = "", **options) -> subprocess.CompletedProcess:
 def test_arrays_come_back_equal_and_as_own_memory(file, monkeypatch, way):
     taken = []
 
-    def peeked(pid, places):
-        taken.append(None if way == "memory refused" else peek(pid, places))
+    def peeked(pid, places, on_part):
+        taken.append(None if way == "memory refused" else peek(pid, places, on_part))
         return taken[-1]
 
     monkeypatch.setattr(messages, "peek", peeked)
@@ -67,6 +70,39 @@ def test_arrays_come_back_equal_and_as_own_memory(file, monkeypatch, way):
         assert len(taken) == 2 and all(taken) == (way == "memory")
 
 
+@pytest.mark.skipif(not can_peek(), reason="no look into another process's memory here")
+@pytest.mark.parametrize("shared", [False, True], ids=["apart", "sharing memory"])
+def test_what_is_copied_is_given_back_but_for_arrays_that_share_memory(monkeypatch, shared):
+    """Sent to this very process: its own memory is looked into, as a child's would be."""
+    monkeypatch.setattr(peek_module, "PART_BYTES", 100_000)  # not whole pages
+    whole = np.arange(200_000, dtype=np.float64) + 1
+    expected = whole.copy()
+    sent = (whole, whole[1000:150_000]) if shared else (whole, np.ones(5))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ThreadPoolExecutor(1) as other:
+        sending = other.submit(messages.send, theirs, messages.RESULT, sent, from_memory=True)
+        kind, found = messages.receive(ours, child=os.getpid())
+        sending.result(timeout=30)
+    assert kind == messages.RESULT
+    assert np.array_equal(found[0], expected) and np.array_equal(
+        found[1], expected[1000:150_000] if shared else np.ones(5)
+    )
+    n_kept = np.count_nonzero(whole == expected)
+    assert n_kept == len(whole) if shared else 0 < n_kept < len(whole) / 2
+
+
+@pytest.mark.skipif(not can_peek(), reason="no memory is given back here")
+def test_no_more_is_given_back_than_what_was_copied():
+    page = mmap.PAGESIZE
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    with mmap.mmap(-1, 8 * page, flags=private) as memory:
+        memory[:] = b"x" * len(memory)
+        start = address_of(memoryview(memory))
+        give_back(start + 10, 3 * page)
+        assert memory[:page] == b"x" * page and memory[3 * page :] == b"x" * 5 * page
+        assert memory[page : 3 * page] == bytes(2 * page)
+
+
 @pytest.mark.parametrize("claim", ["array", "array in two", "message"])
 def test_a_child_that_claims_more_than_it_holds_is_not_believed(file, claim):
     """Nothing of that size is allocated: the address space of this process stays as it is."""
@@ -82,7 +118,7 @@ def test_a_child_that_claims_more_than_it_holds_is_not_believed(file, claim):
             messages.receive(ours, child=pid)
     else:
         places = [(4096, size)] if claim == "array" else [(4096, size // 1024)] * 1024
-        assert peek(pid, places) is None
+        assert peek(pid, places, lambda: None) is None
     assert address_space_bytes() - before < 1 << 30
 
 

@@ -19,17 +19,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
-from diffusionblend.io.foreign.peek import address_of, peek
+from diffusionblend.io.foreign.peek import address_of, give_back, parts_of, peek
 from diffusionblend.memory import address_space_bytes
 
 FRAME = struct.Struct("<cQQ")
 """Kind, bytes of the pickle, number of arrays apart."""
 PLACES = struct.Struct("<QQ")
 """Where an array lies in the file, or in the child's memory, and its bytes."""
-TAKEN, REFUSED = b"t", b"n"
-"""What the parent says of arrays in the child's memory."""
+PART, TAKEN, REFUSED = b"p", b"t", b"n"
+"""What the parent says of arrays in the child's memory: a part is copied, all are, none can be."""
 REQUEST, BEGUN, STEP, WARNING, RESULT, FAILURE = b"q", b"b", b"s", b"w", b"r", b"f"
 LEAST_BYTES_APART = 1 << 16
 """Smaller arrays stay in the pickle."""
@@ -78,9 +79,10 @@ def send(
     body = pickle.dumps(value, protocol=5, buffer_callback=keep_inside)
     head = FRAME.pack(kind, len(body), len(apart))
     if from_memory and apart:
-        table = b"".join(PLACES.pack(address_of(raw), raw.nbytes) for raw in apart)
+        taken_from = [(address_of(raw), raw.nbytes) for raw in apart]
+        table = b"".join(PLACES.pack(*place) for place in taken_from)
         connection.sendall(head + table + body)
-        if bytes(_read(connection, 1)) == TAKEN:
+        if _are_taken(connection, taken_from):
             return
     places, end = [], 0
     for raw in apart:
@@ -99,6 +101,25 @@ def send(
     finally:
         os.close(descriptor)
     connection.sendall(table + body)
+
+
+def _are_taken(connection: socket.socket, places: Sequence[tuple[int, int]]) -> bool:
+    """Give back what the parent copies, as it does; whether it copied all, or could copy nothing.
+
+    Arrays that share memory are kept. Raises OSError where the parent could copy only some.
+    """
+    ends = [(address, address + n_bytes) for address, n_bytes in sorted(places)]
+    are_apart = all(end <= start for (_, end), (start, _) in pairwise(ends))
+    parts = parts_of(places)
+    n_copied = 0
+    while (said := bytes(_read(connection, 1))) == PART:
+        part = next(parts)
+        n_copied += 1
+        if are_apart:
+            give_back(*part)
+    if said != TAKEN and n_copied:
+        raise OSError(f"{n_copied} parts of the arrays were copied, and no more")
+    return said == TAKEN
 
 
 def receive(
@@ -124,7 +145,7 @@ def receive(
             os.close(descriptor)
     body = _read(connection, n_bytes)
     if n_apart and not descriptors:
-        buffers = peek(child, places)
+        buffers = peek(child, places, lambda: connection.sendall(PART))
         connection.sendall(REFUSED if buffers is None else TAKEN)
         if buffers is None:  # it sends the same by a file
             return receive(connection, trusting=trusting)
