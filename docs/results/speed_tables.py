@@ -124,7 +124,12 @@ def child_process() -> str:
     """Files read in the program's own process and by a child."""
     keys = ("own_s", "child_s", "price_s", "allowed_s")
     rows = [
-        [row["file"], f"{row['megabytes']:.0f}", row["read"], *(f"{row[key]:.2f}" for key in keys)]
+        [
+            row["file"],
+            f"{row['megabytes']:.0f}",
+            row["read"],
+            *(f"{row[key]:.2f}" if key in row else "" for key in keys),
+        ]
         for row in rows_of("child_process.jsonl")
     ]
     headers = ("file", "MB", "read", "own process (s)", "child (s)", "price (s)", "allowed (s)")
