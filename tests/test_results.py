@@ -8,9 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+
+from diffusionblend.io.jsonl import read_json_lines
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "docs" / "results"
@@ -34,6 +37,13 @@ def cells_of(page: str, name: str) -> list[list[str]]:
 def test_the_pages_show_what_the_rows_contain():
     found = check(REPOSITORY)
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("file", sorted(p.name for p in ROWS.glob("*.jsonl")))
+def test_every_stored_row_is_whole(file):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as of damaged lines
+        assert read_json_lines(ROWS / file)
 
 
 @pytest.mark.parametrize(
