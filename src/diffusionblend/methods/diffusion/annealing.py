@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from diffusionblend.methods.base import Execution, Solution
-from diffusionblend.methods.cost import batch_that_fits, home_of_volume
 from diffusionblend.methods.diffusion.consistency.prox import ProximalStep, memory_for_factors
 from diffusionblend.methods.diffusion.executor import Executor
 from diffusionblend.methods.diffusion.init import initial_image
-from diffusionblend.methods.diffusion.noise import generator_of
-from diffusionblend.methods.diffusion.run import EVALUATIONS, Reporter
+from diffusionblend.methods.diffusion.run import EVALUATIONS, Reporter, begun, denoising
 from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.problem import NO_ATTENUATION, Problem
 from diffusionblend.priors.partition import Partition, neighbour_partition
@@ -201,26 +199,17 @@ def sample_by_langevin(
         DataDraw(replace(problem, factor_bytes=memory)),
         NO_ATTENUATION if method.nonnegative else None,
     )
-    batch = execution.batch_blocks or batch_that_fits(prior, problem.shape)
     executor = loop.executor(
-        prior.for_grid(grid),
-        partitions,
-        batch_blocks=ranks.of_first(batch),
-        device=prior.device,
-        ranks=ranks,
-        position_unit=grid.spacing_mm[0] if prior.code_unit == "mm" else 1.0,
+        prior.for_grid(grid), partitions, **denoising(problem, prior, execution)
     )
-    generator = generator_of(method.seed)
-    state = execution.resume
-    if state is None:
+
+    def start(generator: torch.Generator) -> State:
         x = torch.randn(problem.shape, generator=generator)
         if method.init != "noise":
             x = initial_image(method.init, problem).cpu()
-        state = State(0, x, generator.get_state())
-    else:
-        generator.set_state(state.generator.cpu())
-    home = ranks.of_first(str(home_of_volume(prior, problem.shape)))
-    state.move(torch.device(home if torch.device(home).type == "cpu" else prior.device))
+        return State(0, x, generator.get_state())
+
+    state, generator = begun(method.seed, problem, prior, execution, start)
     reporter = Reporter(execution, generator, problem, method.rounds, executor, state.spent)
 
     def draw(shape: Sequence[int]) -> torch.Tensor:

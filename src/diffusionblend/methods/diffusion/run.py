@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -51,16 +51,13 @@ def sample_volume(
         check_prior_fits(prior, problem.operator.grid)
     executor = _executor(method, problem, priors, execution)
     loop = _loop(method, problem, priors["prior"], executor)
-    generator = generator_of(method.seed)
-    state = execution.resume
-    if state is None:
-        state = _started(method, loop, problem, generator, start)
-    else:
-        generator.set_state(state.generator.cpu())
-    home = execution.ranks.of_first(str(home_of_volume(priors["prior"], problem.shape)))
-    if torch.device(home).type != "cpu":
-        home = str(priors["prior"].device)  # each process its own card
-    state.move(torch.device(home))
+    state, generator = begun(
+        method.seed,
+        problem,
+        priors["prior"],
+        execution,
+        lambda generator: _started(method, loop, problem, generator, start),
+    )
     if execution.on_estimate is not None:
         state.estimate = torch.zeros_like(state.x)
     loop.consistency.restore(state.variables)
@@ -74,6 +71,39 @@ def sample_volume(
     seconds = added(report.before, _seconds(executor.seconds()))
     evaluations = executor.evaluations + int(seconds.pop(EVALUATIONS, 0))
     return Solution(x, evaluations, seconds)
+
+
+def begun(
+    seed: int,
+    problem: Problem,
+    prior: Prior,
+    execution: Execution,
+    start: Callable[[torch.Generator], State],
+) -> tuple[State, torch.Generator]:
+    """The state from which a run goes on, where its volume lives, and the generator of its noise.
+
+    start: makes the state of a run that begins.
+    """
+    generator = generator_of(seed)
+    state = execution.resume
+    if state is None:
+        state = start(generator)
+    else:
+        generator.set_state(state.generator.cpu())
+    home = torch.device(execution.ranks.of_first(str(home_of_volume(prior, problem.shape))))
+    state.move(home if home.type == "cpu" else prior.device)  # each process its own card
+    return state, generator
+
+
+def denoising(problem: Problem, prior: Prior, execution: Execution) -> dict[str, Any]:
+    """How an `Executor` denoises a problem's blocks: where, and how many together."""
+    batch = execution.batch_blocks or batch_that_fits(prior, problem.shape)
+    return {
+        "batch_blocks": execution.ranks.of_first(batch),
+        "device": prior.device,
+        "ranks": execution.ranks,
+        "position_unit": problem.operator.grid.spacing_mm[0] if prior.code_unit == "mm" else 1.0,
+    }
 
 
 @dataclass
@@ -169,12 +199,7 @@ def _executor(
         prior.for_grid(grid),
         times,
         list(islice(method.partitions(problem.shape, prior), len(times))),
-        batch_blocks=execution.ranks.of_first(
-            execution.batch_blocks or batch_that_fits(prior, problem.shape)
-        ),
-        device=prior.device,
-        ranks=execution.ranks,
-        position_unit=grid.spacing_mm[0] if prior.code_unit == "mm" else 1.0,
+        **denoising(problem, prior, execution),
         coronal_prior=None if coronal is None else coronal.for_grid(grid),
     )
 
