@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from diffusionblend.data.raw_scan import WHITE_LEVEL, RawScan
@@ -11,34 +13,63 @@ PARTS = (16, 32)
 """Rows and columns of parts of the detector whose means are compared."""
 REPORTED_STRUCTURE = 0.1
 """By which parts of a flat, over those of the median flat, differ from one another."""
+MOST_BRIGHTER = 0.05
+"""A flat that is brighter than the median one in some part by more does not just show a sample."""
+FEWEST_FLATS = 3
 BRIGHTER, OF_DARKER = -0.05, 0.25
 """Line integrals above air's that go so far below 0, and so far against what they reach above, are
 brighter than the open beam where the sample is."""
 MOST_VALUES = 4_000_000
 
 
-def flat_notes(scan: RawScan) -> list[str]:
-    """A sentence on flat frames with a structure that the others lack, as a sample in the beam."""
-    if scan.values != "counts" or scan.flats is None or len(scan.flats) < 3:
-        return []
+def without_odd_flats(scan: RawScan) -> tuple[RawScan, list[str]]:
+    """The scan without single flat frames that show the sample, and a sentence on odd ones.
+
+    Odd is a flat with a structure that the median one lacks. One that is darker in places and
+    brighter nowhere shows the sample, and is left out if most flats remain; of another the beam
+    may have moved.
+    """
+    ratios = _over_the_median(scan)
+    if ratios is None:
+        return scan, []
+    low, high = np.percentile(ratios, (1, 99), axis=1)
+    structure = (high - low) / np.median(ratios, axis=1)
+    odd = structure > REPORTED_STRUCTURE
+    shows = odd & (low < 1 - REPORTED_STRUCTURE) & (high < 1 + MOST_BRIGHTER)
+    if shows.sum() >= len(shows) / 2:
+        shows[:] = False
+    notes = []
+    if shows.any():
+        notes.append(
+            f"{_counted(shows)}, left out of the mean: darker than the median one by up to "
+            f"{100 * (1 - low[shows].min()):.0f} % in places and brighter nowhere, as with the "
+            "sample in the beam"
+        )
+    odd &= ~shows
+    if odd.any():
+        notes.append(
+            f"{_counted(odd)}, differ from the median one by up to "
+            f"{100 * structure[odd].max():.0f} % from place to place: the sample was in the beam, "
+            "or the beam moved (flats, without these)"
+        )
+    assert scan.flats is not None
+    return (replace(scan, flats=scan.flats[~shows]) if shows.any() else scan), notes
+
+
+def _over_the_median(scan: RawScan) -> np.ndarray | None:
+    """Parts of each flat over those of the median flat (frame, part); None for fewer than three."""
+    if scan.values != "counts" or scan.flats is None or len(scan.flats) < FEWEST_FLATS:
+        return None
     parts = np.stack([_means(frame) for frame in scan.flats])
     if scan.darks is not None:
         parts -= np.mean([_means(frame) for frame in scan.darks], axis=0)
     usual = np.median(parts, axis=0)
     lit = usual > 0.1 * np.median(usual)
-    if not lit.sum() > 2:
-        return []
-    ratios = parts[:, lit] / usual[lit]
-    ratios /= np.median(ratios, axis=1, keepdims=True)
-    structure = np.subtract(*np.percentile(ratios, (99, 1), axis=1))
-    odd = np.flatnonzero(structure > REPORTED_STRUCTURE)
-    if not len(odd):
-        return []
-    return [
-        f"{len(odd)} of {len(scan.flats)} flat frames, the first is frame {odd[0]}, differ from "
-        f"the median one by up to {100 * structure.max():.0f} % from place to place: the sample "
-        "was in the beam, or the beam moved (flats, without these)"
-    ]
+    return parts[:, lit] / usual[lit] if lit.sum() > 2 else None
+
+
+def _counted(which: np.ndarray) -> str:
+    return f"{which.sum()} of {len(which)} flat frames, the first is frame {which.argmax()}"
 
 
 def check_open_beam(lines: np.ndarray, scan: RawScan) -> None:

@@ -44,7 +44,7 @@ from diffusionblend.preprocessing.helices import helix_scan
 from diffusionblend.preprocessing.lean import lean_note
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
-from diffusionblend.preprocessing.open_beam import check_open_beam, flat_notes
+from diffusionblend.preprocessing.open_beam import check_open_beam, without_odd_flats
 from diffusionblend.preprocessing.panels import TOLD, panel_scan
 from diffusionblend.preprocessing.parallel_beam import check_parallel, distance_notes
 from diffusionblend.preprocessing.plausibility import (
@@ -92,7 +92,8 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     where geometry and volume disagree.
     """
     settings = settings or PrepareSettings()
-    reported = [*scan.notes, *saturation_notes(scan), *flat_notes(scan)]
+    scan, of_flats = without_odd_flats(scan)
+    reported = [*scan.notes, *saturation_notes(scan), *of_flats]
     kind, assumed = "whole", [TOLD] if isinstance(scan.geometry, VectorGeometry) else []
     if scan.geometry is None:
         scan = _with_stated(scan, settings)
@@ -136,8 +137,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     }
     noise = _noise(scan, settings)
     photons = None if settings.photons is not None else scan.photons
-    if noise is not None:
-        notes |= asdict(noise)
+    notes |= {} if noise is None else asdict(noise)
     if centre is not None:
         centre = _in_source_columns(centre, scan.first_column, settings.binning[1])
         notes["centre"] = asdict(centre)

@@ -222,6 +222,22 @@ def test_a_process_that_has_ended_between_two_files_is_replaced(file):
     assert readers.number_of_process(file) != child
 
 
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="no waiting without reaping here")
+def test_a_process_that_ended_being_idle_leaves_no_zombie(file):
+    pid = readers.number_of_process(file)
+    os.kill(pid, signal.SIGTERM)  # it serves nobody
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)  # which a zombie still answers
+        except ProcessLookupError:
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the ended process was not waited for")
+    assert readers.number_of_process(file) != pid
+
+
 def test_a_forked_process_starts_its_own(file):
     here = readers.number_of_process(file)
     out, into = os.pipe()

@@ -107,6 +107,8 @@ class _Child:
                 env=os.environ | QUIET_THREADS | {"MALLOC_ARENA_MAX": "2"},
             )
         self.connection = ours
+        if hasattr(os, "waitid"):
+            threading.Thread(target=_reap, args=[self], daemon=True).start()
 
     def next_message(self, deadline: float, most_bytes: int) -> tuple[bytes, Any]:
         """What the child sends next. Raises messages.Gone, _Silent."""
@@ -141,6 +143,18 @@ def _discard() -> int:
     global _running
     ended, _running = _running, None
     return 0 if ended is None else ended.end()
+
+
+def _reap(child_of_ours: _Child) -> None:
+    """Wait for the end of a child that serves nobody, as an idle one's, so that no zombie is left.
+
+    While a reader runs the lock is not ours, and its own message says what ended the child.
+    """
+    with suppress(ChildProcessError):  # WNOWAIT: until then nobody else gets the number
+        os.waitid(os.P_PID, child_of_ours.process.pid, os.WEXITED | os.WNOWAIT)
+    with _lock:
+        if _running is child_of_ours:
+            _discard()
 
 
 def _forget() -> None:
