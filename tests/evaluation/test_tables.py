@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from diffusionblend.cli.tables import print_table
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.metrics import evaluate
@@ -19,6 +20,7 @@ from diffusionblend.evaluation.tables import (
     evaluation_row,
     format_table,
     format_value,
+    least_width,
 )
 from diffusionblend.geometry.grid import Grid
 
@@ -36,8 +38,8 @@ ROWS = [
 ]
 
 
-def printed(rows: list[dict[str, object]], columns: tuple[Column, ...]) -> str:
-    console = Console(file=io.StringIO(), width=80, color_system=None)
+def printed(rows: list[dict[str, object]], columns: tuple[Column, ...], width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(format_table(rows, columns))
     return console.file.getvalue()
 
@@ -121,6 +123,38 @@ def test_a_row_of_metrics_fits_80_columns_uncut(columns: tuple[Column, ...]) -> 
 )
 def test_values_print_as_a_reader_expects(value: object, text: str) -> None:
     assert format_value(value) == text
+
+
+def test_at_its_least_width_a_table_folds_text_and_cuts_no_number() -> None:
+    """With two letters less, the right edge and one more, the last column would be cut."""
+    rows = [row | {"method": f"reconstruction{i}.nii.gz"} for i, row in enumerate(ROWS)]
+    columns = (*COLUMNS, Column(key="seen", header="Seen by", digits=4))
+    rows = [row | {"seen": 1234.5678 + i} for i, row in enumerate(rows)]
+    numbers = [format_value(row[c.key], c.digits) for row in rows for c in columns[1:4]]
+    numbers += ["1234.5678", "1235.5678", "1236.5678"]
+    width = least_width(rows, columns)
+    text = printed(rows, columns, width)
+    assert all(number in text for number in numbers if number != "–")
+    assert "reconstruc" in text and "reconstruction" not in text
+    assert not all(n in printed(rows, columns, width - 2) for n in numbers if n != "–")
+
+
+def test_facts_a_line_are_exact() -> None:
+    assert format_table(ROWS[::2], COLUMNS, "lines", title="T") == (
+        "T\na|b\n  PSNR (dB): 24.3\n  Bias (HU): -3.0\n  TV: 1.50\n"
+        "d\n  Bias (HU): -40.0\n  TV: 2.00"
+    )
+
+
+@pytest.mark.parametrize("narrower", [0, 1])
+def test_a_terminal_too_narrow_for_the_numbers_gets_facts_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], narrower: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(least_width(ROWS, COLUMNS) - narrower))
+    print_table(ROWS, COLUMNS)
+    text = capsys.readouterr().out
+    assert ("  TV: 0.75" in text) == bool(narrower)
+    assert "[red]c" in text and "-40.0" in text
 
 
 def test_an_unknown_style_is_refused() -> None:

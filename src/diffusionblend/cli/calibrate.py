@@ -22,9 +22,10 @@ from diffusionblend.cli.common import (
     write_text,
 )
 from diffusionblend.cli.progress import progress
+from diffusionblend.cli.tables import print_table
 from diffusionblend.devices import choose_device
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.tables import Column, format_table
+from diffusionblend.evaluation.tables import Column
 from diffusionblend.methods.api import check_can_sample, make_method
 from diffusionblend.methods.base import Method
 from diffusionblend.runs.record import RunRecord
@@ -192,13 +193,11 @@ class Calibrate:
 
     def _print(self, card: dict[str, Any]) -> None:
         """The factors, and what was held of every patient by those of the others."""
-        from rich.console import Console
-
         for scan in card["scans"]:
             for reading, words in READINGS.items():
                 title = f"{scan['name']}: {100 * card['share']:.0f} % bands, {words}"
                 columns, rows = _table(scan, reading)
-                Console().print(format_table(rows, columns, title=title))
+                print_table(rows, columns, title=title)
 
 
 def _table(scan: dict[str, Any], reading: str) -> tuple[tuple[Column, ...], list[dict[str, Any]]]:

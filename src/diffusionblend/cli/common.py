@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from diffusionblend.cli.progress import PATIENCE_SECONDS, Advance, progress
+from diffusionblend.cli.streams import note_output
 from diffusionblend.data.printable import printable
 from diffusionblend.devices import choose_device as choose_device
 from diffusionblend.errors import InputError
@@ -92,15 +93,21 @@ def check_outputs_are_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path])
 
 def add_input(record: RunRecord, path: Path) -> None:
     """Add an input to the record with its hash, which a large one takes a while to make."""
-    with progress(f"hash {path.name} (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
+    with shown(f"hash {path.name} (MB)") as on_step:
         record.add_input(path, on_step)
+
+
+@contextmanager
+def shown(task: str) -> Iterator[Advance]:
+    """Show the progress of what is usually short, where it lasts."""
+    with progress(task, after_seconds=PATIENCE_SECONDS) as on_step:
+        yield on_step
 
 
 @contextmanager
 def timed_part(record: RunRecord, part: str, what: object = "") -> Iterator[Advance]:
     """Time a part of a run for its record, and show its progress where it lasts."""
-    task = f"{part} {what}".strip()
-    with record.timed(part), progress(task, after_seconds=PATIENCE_SECONDS) as on_step:
+    with record.timed(part), shown(f"{part} {what}".strip()) as on_step:
         yield on_step
 
 
@@ -132,4 +139,5 @@ def say(text: str, *, every_rank: bool = False) -> None:
     What is not printable in it, such as control characters of a file's tags, is escaped.
     """
     if every_rank or rank_and_count()[0] == 0:
+        note_output()
         print(printable(text), flush=True)

@@ -20,11 +20,13 @@ from diffusionblend.cli.common import (
     prepare_output,
     recorded,
     say,
+    shown,
 )
 from diffusionblend.cli.plan import Files, plan_and_report
-from diffusionblend.cli.progress import PATIENCE_SECONDS, progress
+from diffusionblend.cli.progress import progress
+from diffusionblend.cli.tables import print_table
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.tables import METRIC_COLUMNS, evaluation_row, format_table
+from diffusionblend.evaluation.tables import METRIC_COLUMNS, evaluation_row
 from diffusionblend.io.atomic import check_outputs_absent
 from diffusionblend.methods.diffusion.diffusionblend_pp import DiffusionBlendPP
 from diffusionblend.priors.store import DEFAULT_PRIOR
@@ -96,7 +98,8 @@ class Demo:
                 return
             check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
         device = choose_device(self.device)
-        loaded = load_prior(self.prior, device, precision=self.precision)
+        with shown("load the prior"):
+            loaded = load_prior(self.prior, device, precision=self.precision)
         prior = cast("Prior", loaded)  # load_priors refuses others
         record = RunRecord(command="demo", settings=asdict(self), seed=self.seed, device=device)
         with record.timed("reference"):
@@ -112,14 +115,15 @@ class Demo:
             record.seconds[name] = result.seconds["total"]
         report = paths.pop("report")
         with recorded(record, report, *paths.values()):
-            write_volume(truth, paths["reference"], force=self.force)
-            write_projections(projections, paths["projections"], force=self.force)
-            for name, result in results.items():
-                write_volume(result.volume, paths[name], force=self.force)
+            with shown("write the volumes"):
+                write_volume(truth, paths["reference"], force=self.force)
+                write_projections(projections, paths["projections"], force=self.force)
+                for name, result in results.items():
+                    write_volume(result.volume, paths[name], force=self.force)
             self._report(truth, projections, results, record, report)
         say(f"volumes in {self.output}, pictures in {report}")
-        shown = ("diffusionblend++", "admm-tv", "fbp")
-        seen = " ".join(shlex.quote(str(paths[name])) for name in shown)
+        names = ("diffusionblend++", "admm-tv", "fbp")
+        seen = " ".join(shlex.quote(str(paths[name])) for name in names)
         reference = shlex.quote(str(paths["reference"]))
         say(f"look:  diffusionblend view {seen} --reference {reference}")
         scan, best = (
@@ -147,9 +151,10 @@ class Demo:
         size = prior.config.image_size
         if self.input is None:
             say(f"synthetic chest {self.seed}: {SLICES} slices of {size} x {size}")
-            return synthetic_chest(self.seed, shape=(SLICES, size, size))
+            with shown("synthetic chest"):
+                return synthetic_chest(self.seed, shape=(SLICES, size, size))
         add_input(record, self.input)
-        with progress(f"read {self.input.name}", after_seconds=PATIENCE_SECONDS) as on_step:
+        with shown(f"read {self.input.name}") as on_step:
             volume = to_square_slices(read_volume(self.input, on_step=on_step), size)
         say(f"{self.input}: {volume.grid.shape[0]} slices, brought to {size} x {size}")
         return volume
@@ -163,7 +168,8 @@ class Demo:
             f"{self.photons:g} photons per detector pixel"
         )
         geometry = ParallelBeam.fitting(truth.grid, self.views)
-        return simulate(truth, geometry, self.photons, PAPER_ELECTRONIC_COUNTS, self.seed)
+        with shown("simulate"):
+            return simulate(truth, geometry, self.photons, PAPER_ELECTRONIC_COUNTS, self.seed)
 
     def _report_plan(
         self, projections: Projections, priors: Mapping[str, Prior], record: RunRecord
@@ -189,7 +195,8 @@ class Demo:
         from diffusionblend.methods.base import Execution, reconstruct_with
         from diffusionblend.methods.fbp import Fbp
 
-        fbp = reconstruct_with(Fbp(), projections, {}, "cpu", Execution())
+        with shown("fbp"):
+            fbp = reconstruct_with(Fbp(), projections, {}, "cpu", Execution())
         with progress("admm-tv") as on_step:
             execution = Execution(on_step=on_step)
             variation = AdmmTv(iterations=TV_ITERATIONS)
@@ -208,19 +215,17 @@ class Demo:
         path: Path,
     ) -> None:
         """Score, print the table, write the page."""
-        from rich.console import Console
-
         from diffusionblend.evaluation.metrics import evaluate
         from diffusionblend.report.html import write_report
 
         evaluations = {}
         for name, r in results.items():
-            with progress(f"evaluate {name}", after_seconds=PATIENCE_SECONDS) as on_step:
+            with shown(f"evaluate {name}") as on_step:
                 evaluations[name] = evaluate(
                     r.volume, truth, relative_residual=r.relative_residual, on_step=on_step
                 )
         rows = [evaluation_row(name, e) for name, e in evaluations.items()]
-        Console().print(format_table(rows, METRIC_COLUMNS))
+        print_table(rows, METRIC_COLUMNS)
         for name, result in results.items():
             say(
                 f"{name}: {result.seconds['total']:.1f} s, {result.network_evaluations} network "
@@ -228,25 +233,27 @@ class Demo:
             )
         record.results |= {name: e.to_dict() for name, e in evaluations.items()}
         record.results["network_share"] = results["diffusionblend++"].network_share
+        scanned = self.input.name if self.input else "a synthetic chest"
         whole = plain_record(record) | {"peak_memory_mb": peak_memory_mb()}
         del whole["seconds"]  # the methods' own are finer
-        write_report(
-            path,
-            title=f"{self.views} views of {self.input.name if self.input else 'a synthetic chest'}",
-            volumes={"reference": truth, **{n: r.volume for n, r in results.items()}},
-            reference="reference",
-            evaluations=evaluations,
-            settings={
-                "diffusionblend++": plain_value(asdict(self)),
-                "admm-tv": {"iterations": TV_ITERATIONS},
-            },
-            run_records={
-                **{name: {"timings": r.seconds} for name, r in results.items()},
-                "demo": whole,
-            },
-            projections=projections.notes,
-            force=self.force,
-        )
+        with shown("draw"):
+            write_report(
+                path,
+                title=f"{self.views} views of {scanned}",
+                volumes={"reference": truth, **{n: r.volume for n, r in results.items()}},
+                reference="reference",
+                evaluations=evaluations,
+                settings={
+                    "diffusionblend++": plain_value(asdict(self)),
+                    "admm-tv": {"iterations": TV_ITERATIONS},
+                },
+                run_records={
+                    **{name: {"timings": r.seconds} for name, r in results.items()},
+                    "demo": whole,
+                },
+                projections=projections.notes,
+                force=self.force,
+            )
 
 
 def _is_done(report: Path) -> bool:

@@ -22,6 +22,7 @@ from diffusionblend.cli.common import (
     timed_part,
     write_text,
 )
+from diffusionblend.cli.tables import print_table
 from diffusionblend.data.plausible import check_hu
 from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
@@ -29,7 +30,6 @@ from diffusionblend.evaluation.tables import (
     DETAIL_COLUMNS,
     METRIC_COLUMNS,
     evaluation_row,
-    format_table,
 )
 from diffusionblend.io.atomic import check_outputs_absent
 from diffusionblend.runs.deviation import (
@@ -207,8 +207,6 @@ class Evaluate:
             check_hu(reference, self.reference)
 
     def _print(self, evaluation: Evaluation, calibration: Calibration | None) -> None:
-        from rich.console import Console
-
         if evaluation.unit != "HU":
             low, high = evaluation.clip
             say(
@@ -216,14 +214,13 @@ class Evaluate:
                 f"{low:g} to {high:g} per mm."
             )
         row = evaluation_row(self.reconstruction.name, evaluation)
-        console = Console()
-        console.print(format_table([row], METRIC_COLUMNS))
-        console.print(format_table([row], DETAIL_COLUMNS))
+        print_table([row], METRIC_COLUMNS)
+        print_table([row], DETAIL_COLUMNS)
         if calibration is not None:
             from diffusionblend.evaluation.calibration import COLUMNS
 
             title = "Reference within the standard deviation, inside the body"
-            console.print(format_table(calibration.rows(), COLUMNS, title=title))
+            print_table(calibration.rows(), COLUMNS, title=title)
         for note in evaluation.notes:
             say(f"note: {note}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from diffusionblend.cli.common import say
+from diffusionblend.cli.common import say, shown
 from diffusionblend.errors import InputError
 from diffusionblend.runs.band_card import card_beside, read_card
 from diffusionblend.runs.samples import UNLIKE
@@ -30,7 +30,7 @@ def measure(
     prior = priors.get("prior")
     if prior is None or not prior.config.type.is_diffusion:
         return None
-    with record.timed("familiarity"):
+    with record.timed("familiarity"), shown("compare with what the prior has seen"):
         here = volume if volume.grid == grid else regridded(volume, grid)
         error = denoising_error(here, prior)
     if error is not None:

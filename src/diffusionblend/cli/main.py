@@ -17,13 +17,20 @@ from contextlib import suppress
 from diffusionblend import __version__
 from diffusionblend.cli.allocator import keep_freed_memory
 from diffusionblend.cli.commands import COMMANDS, first_words, subcommands_of
+from diffusionblend.cli.progress import PATIENCE_SECONDS
 from diffusionblend.cli.recorded import Command
 from diffusionblend.cli.stopping import EXIT_INTERRUPTED, Stopped, Terminated, signals_raised
-from diffusionblend.cli.streams import Tolerant, open_closed_streams
+from diffusionblend.cli.streams import (
+    Tolerant,
+    note_output,
+    open_closed_streams,
+    promise_first_word,
+)
 from diffusionblend.cli.usage import UsageError
 from diffusionblend.data.printable import printable
 from diffusionblend.errors import InputError, did_you_mean, on_the_command_line
 from diffusionblend.io.locks import release_outputs
+from diffusionblend.ranks import rank_and_count
 
 EXIT_BROKEN_PIPE = 141
 """128 and SIGPIPE, which not all systems have."""
@@ -39,11 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     open_closed_streams()
     sys.stderr = Tolerant(sys.stderr)  # type: ignore[assignment]
     keep_freed_memory()
+    if rank_and_count()[0] == 0:
+        promise_first_word("loading ...", PATIENCE_SECONDS)
     code: int | str | None
     try:
         code = run(sys.argv[1:] if arguments is None else list(arguments))
     except SystemExit as wanted:  # of the parser, which has printed wrong usage
         code = wanted.code
+    note_output()
     with suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over; a second Ctrl-C adds nothing
     failed = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusionblend.cli.common import say
+from diffusionblend.cli.common import say, shown
 from diffusionblend.memory import available_memory_bytes
 from diffusionblend.runs.record import RunRecord
 
@@ -68,9 +68,10 @@ def plan_and_report(
         report_memory(planned_bytes(projections, method), every_rank=facts.get("every_rank", False))
         return
     execution = Execution(batch_blocks=batch_blocks)
-    plan = plan_reconstruction(
-        projections, method, priors, device=record.device, execution=execution
-    )
+    with shown("try a few steps"):
+        plan = plan_reconstruction(
+            projections, method, priors, device=record.device, execution=execution
+        )
     record.results["planned"] = report_reconstruction(plan, projections, files, **facts)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from diffusionblend.cli.common import say
+from diffusionblend.cli.tables import print_table
 from diffusionblend.errors import InputError
-from diffusionblend.evaluation.tables import Column, format_table
+from diffusionblend.evaluation.tables import Column
 from diffusionblend.runs.record import plain_value
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _row(summary: PriorSummary) -> dict[str, object]:
     if summary.told_lengths:
         slice_size = "any"
     if summary.pixel_range_mm is not None:
-        slice_size = "any, {:g} to {:g} mm".format(*summary.pixel_range_mm)
+        slice_size = "any, {:.3g} to {:.3g} mm".format(*summary.pixel_range_mm)
     known = summary.prior_type is not None
     prior_type = f"{summary.prior_type}, {summary.block_slices}" if known else None
     shown = {"slice": slice_size, "millions": millions, "state": state, "type": prior_type}
@@ -80,12 +81,10 @@ def _row(summary: PriorSummary) -> dict[str, object]:
 
 
 def _print_table(summaries: list[PriorSummary]) -> None:
-    from rich.console import Console
-
     if not summaries:
         say("no prior is in the package")
         return
-    Console().print(format_table([_row(s) for s in summaries], COLUMNS))
+    print_table([_row(s) for s in summaries], COLUMNS)
     for summary in summaries:
         if summary.trained_on is not None:
             say(f"{summary.name}: trained on {summary.trained_on}")

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffusionblend.cli.common import add_input, recorded, timed_part
-from diffusionblend.cli.progress import PATIENCE_SECONDS, progress
+from diffusionblend.cli.common import add_input, recorded, shown, timed_part
 from diffusionblend.runs.record import RunRecord, plain_record, read_run_record, run_record_path
 
 if TYPE_CHECKING:
@@ -25,15 +24,14 @@ def show_results(
 
     The volume named "reference" is the truth; the last one is what was asked for.
     """
-    from rich.console import Console
-
-    from diffusionblend.evaluation.tables import METRIC_COLUMNS, evaluation_row, format_table
-    from diffusionblend.io.projections import read_projections
-    from diffusionblend.io.volumes import read_volume
-    from diffusionblend.report.figures import save_figure, three_planes_figure
-    from diffusionblend.report.html import write_report
-
     with timed_part(record, "read", "results"):
+        from diffusionblend.cli.tables import print_table
+        from diffusionblend.evaluation.tables import METRIC_COLUMNS, evaluation_row
+        from diffusionblend.io.projections import read_projections
+        from diffusionblend.io.volumes import read_volume
+        from diffusionblend.report.figures import save_figure, three_planes_figure
+        from diffusionblend.report.html import write_report
+
         volumes = {name: read_volume(path, check=False) for name, path in files.items()}
         scan = read_projections(scan_file)
     for path in files.values():
@@ -48,7 +46,7 @@ def show_results(
     record.results |= {name: score.to_dict() for name, score in scores.items()}
     if scores:
         rows = [evaluation_row(name, score) for name, score in scores.items()]
-        Console().print(format_table(rows, METRIC_COLUMNS))
+        print_table(rows, METRIC_COLUMNS)
     picture, report = output / PICTURE, output / REPORT
     with recorded(record, report, picture), timed_part(record, "draw"):
         figure = three_planes_figure(volumes, truth, evaluations=scores)
@@ -75,7 +73,7 @@ def _evaluated(volumes: Mapping[str, Volume], made_by: Mapping[str, dict]) -> di
 
     scores = {}
     for name in made_by if TRUTH in volumes else ():
-        with progress(f"evaluate {name}", after_seconds=PATIENCE_SECONDS) as on_step:
+        with shown(f"evaluate {name}") as on_step:
             scores[name] = evaluate(
                 volumes[name],
                 volumes[TRUTH],

@@ -21,6 +21,7 @@ from diffusionblend.cli.common import (
     choose_device,
     prepare_output,
     say,
+    shown,
     timed_part,
 )
 from diffusionblend.cli.results import PICTURE, REPORT, show_results
@@ -100,7 +101,8 @@ class Run:
         prepare_output(self._path(REPORT))
         check_outputs_absent([self._path(n) for n in (PICTURE, REPORT)], self.force)
         say(f"{self.source}: {kind}")
-        on_gpu = choose_device(self.device) != "cpu"
+        with shown("look for a GPU"):  # which loads PyTorch
+            on_gpu = choose_device(self.device) != "cpu"
         scan_file = self.source
         if kind == "CT":
             scan_file = self._scan_of_ct(on_gpu)
@@ -218,8 +220,10 @@ class Run:
         if read != given:
             say(f"angles from {read.angles}" + f", key {read.image_key}" * bool(read.image_key))
         column_mm = self.column_mm
-        if column_mm is None and lacks_column_mm(self.source, read):
-            column_mm = 1.0
+        if column_mm is None:
+            with shown(f"look into {self.source.name}"):
+                column_mm = 1.0 if lacks_column_mm(self.source, read) else None
+        if column_mm != self.column_mm:
             say("columns taken to be 1 mm wide, since the files lack their width (--column-mm)")
         done = ImportProjections(
             source=self.source,
@@ -236,11 +240,12 @@ class Run:
         from diffusionblend.io.projections import read_projections
         from diffusionblend.methods.advice import Advice, advise
 
-        scan = read_projections(scan_file)
         patient = {"auto": None, "patient": True, "object": False}[self.subject]
         if patient is None and self.prior is not None:
             patient = True
-        best, *others = advise(scan, patient=patient, on_gpu=on_gpu)
+        with shown("choose a method"):
+            scan = read_projections(scan_file)
+            best, *others = advise(scan, patient=patient, on_gpu=on_gpu)
         asked = self.method or (DEFAULT_METHOD if self.preset or self.prior else best.method)
         if asked != best.method:
             known = next((one for one in others if one.method == asked), None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextlib import suppress
 from typing import Any, TextIO
 
 STANDARD = (0, 1, 2)
+_spoken = threading.Event()
 
 
 def open_closed_streams() -> None:
@@ -30,6 +32,27 @@ def open_closed_streams() -> None:
             setattr(sys, name, stream)
 
 
+def note_output() -> None:
+    """Remember that this command has printed something."""
+    _spoken.set()
+
+
+def promise_first_word(text: str, after_seconds: float) -> None:
+    """Print a line at a terminal, unless something else has been printed until then.
+
+    What a command needs is loaded before its own first line, which can take seconds.
+    """
+    if not sys.stderr.isatty():
+        return
+    _spoken.clear()
+
+    def speak() -> None:
+        if not _spoken.wait(after_seconds):
+            print(text, file=sys.stderr, flush=True)
+
+    threading.Thread(target=speak, daemon=True).start()
+
+
 class Tolerant:
     """Standard error of a program that goes on when its terminal is gone."""
 
@@ -38,6 +61,7 @@ class Tolerant:
 
     def write(self, text: str) -> int:
         """Write what can be written."""
+        note_output()
         with suppress(OSError, ValueError):
             self._stream.write(text)
         return len(text)

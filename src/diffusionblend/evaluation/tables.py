@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MISSING = "–"
+LEAST_TEXT = 10
+"""Letters of a column of text from which on it is folded where space is short; numbers are not."""
+EDGES = 1
+"""Letters at the edges of a table, beside one for each column."""
 
 Row = Mapping[str, object]
 """One row: values by column key. A key that is absent or None prints as a dash."""
@@ -86,11 +90,11 @@ def evaluation_row(method: str, evaluation: Evaluation) -> dict[str, object]:
 def format_table(
     rows: Sequence[Row],
     columns: Sequence[Column],
-    style: Literal["rich", "markdown"] = "rich",
+    style: Literal["rich", "markdown", "lines"] = "rich",
     *,
     title: str | None = None,
 ) -> Table | str:
-    """A `rich.table.Table` to print on a console, or the text of a Markdown table.
+    """A `rich.table.Table` to print on a console, or text: a Markdown table, or a fact a line.
 
     The best number of a column is bold where the column says so and more than one row has a
     number. Raises InputError for an unknown style.
@@ -100,7 +104,9 @@ def format_table(
         return _markdown(rows, columns, title)
     if style == "rich":
         return _rich(rows, columns, title)
-    raise InputError(f"The table style is {style!r}.", "'rich' or 'markdown'")
+    if style == "lines":
+        return _lines(rows, columns, title)
+    raise InputError(f"The table style is {style!r}.", "'rich', 'markdown' or 'lines'")
 
 
 def shown_columns(rows: Sequence[Row], columns: Sequence[Column]) -> list[Column]:
@@ -171,6 +177,29 @@ def _markdown(rows: Sequence[Row], columns: Sequence[Column], title: str | None)
     return "\n".join([f"**{title}**", "", *lines] if title else lines) + "\n"
 
 
+def least_width(rows: Sequence[Row], columns: Sequence[Column]) -> int:
+    """Letters across that a table needs on a console to cut no number."""
+    widths = [_least_width(rows, column) for column in shown_columns(rows, columns)]
+    return sum(widths) + len(widths) + EDGES
+
+
+def _least_width(rows: Sequence[Row], column: Column) -> int:
+    """Of a column; words of its header are not broken, and longer text than LEAST_TEXT is."""
+    longest = max((len(text) for text, _ in cells(rows, column)), default=0)
+    shown = longest if is_numeric(rows, column) else min(longest, LEAST_TEXT)
+    return max(shown, *(len(word) for word in column.header.split()))
+
+
+def _lines(rows: Sequence[Row], columns: Sequence[Column], title: str | None) -> str:
+    """Each row as its first value with the others below it, a line each, for narrow terminals."""
+    body = [[text for text, _ in cells(rows, column)] for column in columns]
+    lines = [title] if title else []
+    for first, *texts in zip(*body, strict=True):
+        named = zip(columns[1:], texts, strict=True)
+        lines += [first, *(f"  {c.header}: {text}" for c, text in named if text != MISSING)]
+    return "\n".join(lines)
+
+
 def _rich(rows: Sequence[Row], columns: Sequence[Column], title: str | None) -> Table:
     """The table for a console; text is taken as it is, never as rich markup."""
     from rich.box import SIMPLE_HEAD
@@ -180,12 +209,13 @@ def _rich(rows: Sequence[Row], columns: Sequence[Column], title: str | None) -> 
     heading = Text(title, style="bold") if title else None
     table = Table(title=heading, title_justify="left", box=SIMPLE_HEAD, padding=0)
     for column in columns:
-        numeric = is_numeric(rows, column)
+        numeric, least = is_numeric(rows, column), _least_width(rows, column)
         table.add_column(
             Text(column.header),
             justify="right" if numeric else "left",
-            no_wrap=not numeric,
-            min_width=max(len(word) for word in column.header.split()),
+            overflow="fold",
+            min_width=least,
+            max_width=least if numeric else None,
         )
     body = [
         [Text(text, style="bold" if best else "") for text, best in cells(rows, column)]

@@ -1,0 +1,50 @@
+"""The first word at a terminal, before what a command loads."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from contextlib import redirect_stderr
+
+import pytest
+
+from diffusionblend.cli.common import say
+from diffusionblend.cli.streams import Tolerant, note_output, promise_first_word
+
+DELAY_SECONDS = 0.05
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def promised(stream, *outputs) -> str:
+    """What a stream shows once the promise was kept, or was not needed."""
+    before = set(threading.enumerate())
+    with redirect_stderr(stream):
+        promise_first_word("loading ...", DELAY_SECONDS)
+        for output in outputs:
+            output()
+        for thread in set(threading.enumerate()) - before:
+            thread.join(timeout=20)
+            assert not thread.is_alive()
+    return stream.getvalue()
+
+
+def test_a_silent_start_is_spoken_for_at_a_terminal_alone():
+    assert promised(Terminal()) == "loading ...\n"
+    assert promised(io.StringIO()) == ""
+
+
+@pytest.mark.parametrize("way", ["say", "error", "end"])
+def test_what_has_spoken_needs_no_first_word(way, capsys):
+    stream = Terminal()
+    outputs = {
+        "say": lambda: say("read a.nii.gz"),
+        "error": lambda: Tolerant(stream).write("note\n"),
+        "end": note_output,
+    }
+    shown = promised(stream, outputs[way], lambda: time.sleep(2 * DELAY_SECONDS))
+    assert "loading" not in shown
