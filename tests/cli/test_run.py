@@ -125,6 +125,13 @@ def test_another_volume_is_refused_before_the_first_look(cli, tmp_path):
     assert [p.name for p in out.iterdir()] == ["volume.nii.gz"]
 
 
+def test_too_few_slices_for_the_prior_are_refused_before_the_first_look(cli, tmp_path):
+    write_projections(scan(small_volume((2, 16, 16)), 6), tmp_path / "scan.h5")
+    result = cli("run", tmp_path / "scan.h5", "-o", tmp_path / "out", "--preset", "fast")
+    assert_refused(result, "2 slice(s)", "blocks of 3", "--method admm-tv")
+    assert not list((tmp_path / "out").glob("fbp*"))
+
+
 def test_bad_input_is_refused_before_anything_is_written(cli, tmp_path, chest_file):
     out = tmp_path / "out"
     for arguments, words in {

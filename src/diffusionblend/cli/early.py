@@ -1,10 +1,11 @@
-"""What `reconstruct` can refuse at once: grids that its prior does not reach.
+"""What `reconstruct` can refuse at once: grids that its prior does not reach, and too few slices.
 
 Only the head of the scan and the description of the prior are read; nothing heavy is imported.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ def check_early(options: Reconstruct) -> None:
     facts = {} if name is None else _facts_of(name)
     if not facts:
         return
+    _check_block(grid.shape[0], str(name), facts["network"])
     try:
         reach = Reach.of_facts(str(name), facts)
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
@@ -56,6 +58,19 @@ def check_early(options: Reconstruct) -> None:
         raise InputError(
             error.got, error.expected, f"{where}; or a method without a prior (--method admm-tv)"
         ) from error
+
+
+def _check_block(n_slices: int, name: str, network: object) -> None:
+    """Raise InputError for fewer slices than a joint prior denoises at once."""
+    if not isinstance(network, Mapping):
+        return
+    block = network.get("block_slices")
+    if network.get("prior_type") == "joint" and isinstance(block, int) and n_slices < block:
+        raise InputError(
+            f"The volume has {n_slices} slice(s), and the prior {name} denoises blocks of {block}.",
+            f"at least {block} slices",
+            "a scan of more detector rows, or a method without a prior (--method admm-tv)",
+        )
 
 
 def _facts_of(name: str) -> dict:

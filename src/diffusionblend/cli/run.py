@@ -24,6 +24,7 @@ from diffusionblend.cli.common import (
     shown,
     timed_part,
 )
+from diffusionblend.cli.early import check_early
 from diffusionblend.cli.results import PICTURE, REPORT, show_results
 from diffusionblend.cli.run_input import Kind, found_beside, is_done, kind_of, lacks_column_mm
 from diffusionblend.errors import InputError
@@ -117,6 +118,7 @@ class Run:
         commands = [self._reconstruction(scan_file, each, path) for path, each in advice]
         for command in commands:
             self._check_absent("reconstruct", command)
+            check_early(command)
         for command in commands:
             self._do("reconstruct", command)
             files[command.method.name] = command.output
