@@ -23,7 +23,7 @@ from diffusionblend.cli.common import (
     shown,
 )
 from diffusionblend.cli.plan import Files, plan_and_report
-from diffusionblend.cli.progress import progress
+from diffusionblend.cli.progress import Advance, progress
 from diffusionblend.cli.tables import print_table
 from diffusionblend.errors import InputError
 from diffusionblend.evaluation.tables import METRIC_COLUMNS, evaluation_row
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from diffusionblend.data.projections import Projections
     from diffusionblend.data.result import Reconstruction
     from diffusionblend.data.volume import Volume
+    from diffusionblend.evaluation.metrics import Evaluation
     from diffusionblend.priors.prior import Prior
 
 DEFAULT_OUTPUT, REPORT = Path("demo-output"), "report.html"
@@ -85,7 +86,6 @@ class Demo:
         """Make or read the volume, scan it, reconstruct it, score, and write."""
         from diffusionblend.io.projections import write_projections
         from diffusionblend.io.volumes import write_volume
-        from diffusionblend.priors.prior import load_prior
 
         check_seed(self.seed)
         if self.views < 1:
@@ -97,8 +97,10 @@ class Demo:
                 replace(self, output=_next_free(self.output)).run()
                 return
             check_outputs_absent([*paths.values(), run_record_path(paths["report"])], self.force)
-        device = choose_device(self.device)
         with shown("load the prior"):
+            from diffusionblend.priors.prior import load_prior
+
+            device = choose_device(self.device)
             loaded = load_prior(self.prior, device, precision=self.precision)
         prior = cast("Prior", loaded)  # load_priors refuses others
         record = RunRecord(command="demo", settings=asdict(self), seed=self.seed, device=device)
@@ -115,12 +117,13 @@ class Demo:
             record.seconds[name] = result.seconds["total"]
         report = paths.pop("report")
         with recorded(record, report, *paths.values()):
-            with shown("write the volumes"):
+            with shown("write and score the volumes") as on_step:
                 write_volume(truth, paths["reference"], force=self.force)
                 write_projections(projections, paths["projections"], force=self.force)
                 for name, result in results.items():
                     write_volume(result.volume, paths[name], force=self.force)
-            self._report(truth, projections, results, record, report)
+                scores = _scores(truth, results, on_step)
+            self._report(truth, projections, results, scores, record, report)
         say(f"volumes in {self.output}, pictures in {report}")
         names = ("diffusionblend++", "admm-tv", "fbp")
         seen = " ".join(shlex.quote(str(paths[name])) for name in names)
@@ -211,19 +214,13 @@ class Demo:
         truth: Volume,
         projections: Projections,
         results: dict[str, Reconstruction],
+        evaluations: dict[str, Evaluation],
         record: RunRecord,
         path: Path,
     ) -> None:
-        """Score, print the table, write the page."""
-        from diffusionblend.evaluation.metrics import evaluate
+        """Print the table, write the page."""
         from diffusionblend.report.html import write_report
 
-        evaluations = {}
-        for name, r in results.items():
-            with shown(f"evaluate {name}") as on_step:
-                evaluations[name] = evaluate(
-                    r.volume, truth, relative_residual=r.relative_residual, on_step=on_step
-                )
         rows = [evaluation_row(name, e) for name, e in evaluations.items()]
         print_table(rows, METRIC_COLUMNS)
         for name, result in results.items():
@@ -254,6 +251,18 @@ class Demo:
                 projections=projections.notes,
                 force=self.force,
             )
+
+
+def _scores(
+    truth: Volume, results: Mapping[str, Reconstruction], on_step: Advance
+) -> dict[str, Evaluation]:
+    """Every result against the truth."""
+    from diffusionblend.evaluation.metrics import evaluate
+
+    return {
+        name: evaluate(r.volume, truth, relative_residual=r.relative_residual, on_step=on_step)
+        for name, r in results.items()
+    }
 
 
 def _is_done(report: Path) -> bool:
