@@ -145,4 +145,4 @@ def test_less_than_a_turn_is_no_whole_one(tmp_path):
     path = saved(tmp_path / "arc.npz", parallel_lines(angles, 64, 15.0, rows=1), angles)
     done = prepared(path, T, {"column_mm": 1.0, "centre_column": 15, "size": 90, "pixel_mm": 1.0})
     assert any("does not see" in note for note in done.correction.notes)
-    assert any("to one side of the axis" in note for note in done.correction.notes)
+    assert any("beside the axis" in note for note in done.correction.notes)

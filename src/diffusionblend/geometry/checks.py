@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from typing import TypeGuard
 
 import numpy as np
 
@@ -10,7 +12,14 @@ from diffusionblend.errors import InputError
 from diffusionblend.geometry.base import Geometry
 from diffusionblend.geometry.cone import ConeBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.geometry.turning import BY_ANGLES, Turning, turns_wholly
+from diffusionblend.geometry.turning import (
+    BY_ANGLES,
+    FromSource,
+    Turning,
+    measured_directions,
+    missing_arcs,
+    turns_wholly,
+)
 from diffusionblend.geometry.vectors import VectorGeometry
 
 SAMPLES = 21
@@ -23,6 +32,13 @@ OFF_THE_MIDDLE = 0.8
 """Of the longer side of a detector, below which its shorter side counts as short."""
 AIR_SHARE = 0.12
 """Of the high line integrals, below which the ends of a detector see air."""
+HIGH_VIEWS, HIGH_ROWS = 75, 90
+"""Percentiles: of the views' highest lines, and in a view of the rows' ends. A small object off the
+axis fills few rows, and leaves the detector in few views."""
+LEFT_SHARE = 0.5
+"""Of what most views attenuate in all, below which the object has left the detector."""
+MISSED_VIEWS = 0.02
+"""Share of the views that may lack lines, which costs as much of the values."""
 
 
 def check_scan(geometry: Geometry, grid: Grid) -> None:
@@ -32,10 +48,14 @@ def check_scan(geometry: Geometry, grid: Grid) -> None:
     if fraction > WARNED_FRACTION:
         vectors = isinstance(geometry, VectorGeometry)  # which FBP does not take
         ways = "--margin-mm" if vectors else "fbp --extrapolate, or --margin-mm with other methods"
+        why = ""
+        if is_one_sided(geometry) and not turns_wholly(geometry.angles_rad):
+            why = f" ({one_sided_words(geometry)}; over 360 the opposite views would see it)"
+            ways = "an iterative method, admm-tv or cgls, on slices that hold the whole object"
         warnings.warn(
             f"The detector is too small: {100 * fraction:.0f} % of the volume's cylinder leaves "
-            "it in some view, so whatever attenuates there shows as streaks and shading. If the "
-            f"object reaches there, use {ways}.",
+            f"it in some view{why}, so whatever attenuates there shows as streaks and shading. If "
+            f"the object reaches there, use {ways}.",
             stacklevel=3,
         )
 
@@ -75,25 +95,89 @@ def truncated_fraction(geometry: Geometry, grid: Grid) -> float:
     return float(1 - (seen & geometry.sees(points * (0.0, 0.0, 1.0), picked)).mean())
 
 
-def one_sided_reach_mm(lines: np.ndarray, geometry: Geometry) -> tuple[float, float] | None:
-    """How far a detector reaches to either side of the axis, the shorter first, where lines are
-    missing for that: views go less than once around, and the short end lies within the object.
+def lacks_opposite_rays(lines: np.ndarray, geometry: Geometry) -> bool:
+    """Whether lines are missing since a detector reaches farther to one side of the axis: the
+    object leaves its short end in views whose opposite ones were not taken.
 
-    lines: line integrals (view, row, column). None where lines are complete, since the object is
-    seen whole or opposite rays of a whole turn measure it, and for geometries of other classes.
+    lines: line integrals (view, row, column). Not where the object is seen whole or its rays are
+    measured from the opposite side, nor for geometries of other classes.
+    """
+    if not isinstance(geometry, Turning) or not leaves_short_side(lines, geometry):
+        return False
+    cut = _cut_views(lines, geometry)
+    angles, fan_rad = np.array(geometry.angles_rad), _short_end_rad(geometry)
+    alone = cut & ~measured_directions(angles, angles + np.pi - 2 * fan_rad)
+    return bool(alone.mean() > MISSED_VIEWS)
+
+
+def covered_degrees(geometry: Geometry) -> float:
+    """The arc that views cover, at most 180 degrees of a parallel beam and 360 of others.
+
+    Of a geometry without angles it is the whole.
+    """
+    whole = 180.0 if geometry.source_positions_mm() is None else 360.0
+    angles = getattr(geometry, "angles_rad", None)
+    if angles is None:
+        return whole
+    directions = np.unique(np.round(np.mod(np.degrees(angles), whole), 6))
+    if len(directions) == 1:
+        return 0.0
+    gaps = np.diff(directions, append=directions[0] + whole)
+    missing = missing_arcs(gaps)
+    return whole - float((gaps[missing] - np.median(gaps)).sum())
+
+
+def one_sided_words(geometry: Geometry) -> str:
+    """What to know of a detector beside the axis: its offset, its reach, and the views' arc."""
+    assert isinstance(geometry, Turning)
+    short, long = sorted(geometry.reach_mm)
+    return (
+        f"the detector's middle lies {(long - short) / 2:.4g} mm beside the axis (it reaches "
+        f"{short:.4g} mm to one side and {long:.4g} mm to the other), and the views cover "
+        f"{covered_degrees(geometry):.4g} degrees"
+    )
+
+
+def leaves_short_side(lines: np.ndarray, geometry: Geometry) -> bool:
+    """Whether, over less than a turn, the object leaves the short side of such a detector."""
+    if is_one_sided(geometry) and not turns_wholly(geometry.angles_rad):
+        return bool(_cut_views(lines, geometry).mean() > MISSED_VIEWS)
+    return False
+
+
+def is_one_sided(geometry: Geometry) -> TypeGuard[Turning]:
+    """Whether a parallel, fan or cone beam's detector reaches clearly farther to one side of the
+    axis.
     """
     if not isinstance(geometry, Turning) or geometry.registered_name not in BY_ANGLES:
-        return None
-    place = geometry.column_positions_mm - geometry.axis_position_mm
-    half_mm = geometry.column_mm / 2
-    reach = np.array((half_mm - place.min(), half_mm + place.max()))
-    short, long = float(reach.min()), float(reach.max())
-    if turns_wholly(geometry.angles_rad) or not 0 < short < OFF_THE_MIDDLE * long:
-        return None
-    end = slice(0, 2) if reach[0] < reach[1] else slice(-2, None)
-    high = np.percentile(lines, 95)
-    cut = float(np.median(lines[:, :, end].mean(axis=2))) > AIR_SHARE * high > 0
-    return (short, long) if cut else None
+        return False
+    short, long = sorted(geometry.reach_mm)
+    return 0 < short < OFF_THE_MIDDLE * long
+
+
+def _cut_views(lines: np.ndarray, geometry: Turning) -> np.ndarray:
+    """In which views the object leaves the detector on its short side, (view,)."""
+    end = slice(0, 2) if geometry.reach_mm[0] < geometry.reach_mm[1] else slice(-2, None)
+    of_rows = lines[:, :, end].mean(axis=2)
+    high = np.percentile(lines.max(axis=(1, 2)), HIGH_VIEWS)
+    reached = np.percentile(of_rows, HIGH_ROWS, axis=1) > AIR_SHARE * max(high, 0.0)
+    totals = lines.sum(axis=(1, 2), dtype=np.float64)
+    return reached | (totals < LEFT_SHARE * np.percentile(totals, HIGH_VIEWS))
+
+
+def _short_end_rad(geometry: Turning) -> float:
+    """The angle between the axis and the end of the detector that is nearer to it, 0 if parallel.
+
+    Positive towards higher columns.
+    """
+    if not isinstance(geometry, FromSource):
+        return 0.0
+    before, after = geometry.reach_mm
+    place = geometry.axis_position_mm + (-before if before < after else after)
+    distance = geometry.source_to_detector_mm
+    to_axis = math.atan2(geometry.axis_shift_mm, geometry.source_to_axis_mm)
+    curved = getattr(geometry, "curved", False)
+    return (place / distance if curved else math.atan(place / distance)) - to_axis
 
 
 def _cylinder_points(grid: Grid, *, in_3d: bool) -> np.ndarray:

@@ -98,16 +98,30 @@ class Turning(Geometry):
         opposite side, so that its views are known where those of the scan are. Itself for an arc,
         and where the axis is seen beyond the detector.
         """
+        return self.reaching_both_sides() if turns_wholly(self.angles_rad) else self
+
+    @property
+    def reach_mm(self) -> tuple[float, float]:
+        """How far the detector reaches from the axis to lower and to higher columns, in mm along
+        it; below 0 where it does not see the axis.
+        """
         half_mm = self.column_mm / 2
-        ends = self.column_positions_mm[[0, -1]] - self.axis_position_mm + (-half_mm, half_mm)
-        if self.registered_name not in BY_ANGLES:
+        ends = self.column_positions_mm[[0, -1]] - self.axis_position_mm
+        return half_mm - float(ends[0]), half_mm + float(ends[1])
+
+    def reaching_both_sides(self) -> Self:
+        """The scan with columns added on the shorter side of the axis until both are as long.
+
+        Itself where the axis is seen beyond the detector, and for other geometries than parallel,
+        fan and cone.
+        """
+        before, after = self.reach_mm
+        if self.registered_name not in BY_ANGLES or min(before, after) <= 0:
             return self
-        if not (ends[0] < 0 < ends[1]) or not turns_wholly(self.angles_rad):
-            return self
-        added = math.floor(abs(ends.sum()) / self.column_mm + LEAST_PART)
+        added = math.floor(abs(after - before) / self.column_mm + LEAST_PART)
         if not added:
             return self
-        towards = -1 if ends[1] > -ends[0] else 1
+        towards = -1 if after > before else 1
         return replace(
             self,
             n_columns=self.n_columns + added,
@@ -186,6 +200,19 @@ def missing_arcs(gaps: np.ndarray) -> np.ndarray:
             missing[largest[:count]] = True
             break
     return missing
+
+
+def measured_directions(angles_rad: Sequence[float] | np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Which of some directions, rad of any shape, lie within the arcs that views cover, bool."""
+    turn = 2 * math.pi
+    angles = np.unique(np.mod(np.asarray(angles_rad, dtype=float), turn))
+    gaps = np.diff(angles, append=angles[0] + turn)
+    missing = missing_arcs(gaps) if len(angles) > 2 else gaps > 0
+    half_step = float(np.median(gaps)) / 2
+    before = np.searchsorted(angles, np.mod(wanted, turn), side="right") - 1
+    from_view = np.mod(wanted - angles[before], turn)
+    near = np.minimum(from_view, gaps[before] - from_view) <= half_step
+    return ~missing[before] | near
 
 
 def turns_wholly(angles_rad: Sequence[float] | np.ndarray) -> bool:

@@ -13,8 +13,7 @@ import numpy as np
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.geometry.base import Geometry
-from diffusionblend.geometry.checks import one_sided_reach_mm
-from diffusionblend.geometry.turning import missing_arcs
+from diffusionblend.geometry.checks import covered_degrees, lacks_opposite_rays
 from diffusionblend.units import Unit
 
 ENOUGH_VIEWS, ENOUGH_WITHOUT_A_PRIOR = 0.5, 0.25
@@ -62,7 +61,7 @@ def advise(
     unit: Unit = "HU" if is_patient else "1/mm"
     fbp = Advice("fbp", f"{views}: a first look, in seconds", unit=unit)
     enough = ENOUGH_VIEWS if is_patient else ENOUGH_WITHOUT_A_PRIOR
-    one_sided = one_sided_reach_mm(scan.values, scan.geometry) is not None
+    one_sided = lacks_opposite_rays(scan.values, scan.geometry)
     if one_sided:
         fbp = replace(fbp, settings={"extrapolate": True})
     if n_views >= enough * across and not short and not one_sided:
@@ -113,20 +112,3 @@ def views_of_a_turn(geometry: Geometry) -> int:
     if not getattr(geometry, "turns_often", False) or turns <= 1:
         return geometry.n_views
     return max(1, round((geometry.n_views - 1) / turns))
-
-
-def covered_degrees(geometry: Geometry) -> float:
-    """The arc that views cover, at most 180 degrees of a parallel beam and 360 of others.
-
-    Of a geometry without angles it is the whole.
-    """
-    whole = 180.0 if geometry.source_positions_mm() is None else 360.0
-    angles = getattr(geometry, "angles_rad", None)
-    if angles is None:
-        return whole
-    directions = np.unique(np.round(np.mod(np.degrees(angles), whole), 6))
-    if len(directions) == 1:
-        return 0.0
-    gaps = np.diff(directions, append=directions[0] + whole)
-    missing = missing_arcs(gaps)
-    return whole - float((gaps[missing] - np.median(gaps)).sum())

@@ -59,14 +59,15 @@ def check_complete(scan: Projections) -> None:
     """Raise InputError where lines are missing that no filter can do without: a detector to one
     side of the axis, of an object that it does not see whole, over less than a whole turn.
     """
-    from diffusionblend.geometry.checks import one_sided_reach_mm
+    from diffusionblend.geometry.checks import lacks_opposite_rays, one_sided_words
 
-    reach = one_sided_reach_mm(scan.values, scan.geometry)
-    if reach is not None:
+    geometry = scan.geometry
+    if lacks_opposite_rays(scan.values, geometry):
+        words = one_sided_words(geometry)
         raise InputError(
-            f"The detector reaches {reach[0]:.4g} mm to one side of the axis and {reach[1]:.4g} mm "
-            "to the other, the object is wider, and the views go less than once around: filtered "
-            "back-projection lacks lines, and its values would be wrong by tens of per cent.",
+            f"{words[0].upper()}{words[1:]}: the object leaves the short side in views whose "
+            "opposite ones were not taken, so that filtered back-projection lacks lines and its "
+            "values would be wrong by up to tens of per cent.",
             "views over 360 degrees, or a detector that sees the whole object",
             "--method admm-tv (or cgls, sirt) with a --size that holds the whole object; or "
             "--extrapolate, for a rough picture",

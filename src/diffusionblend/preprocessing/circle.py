@@ -9,6 +9,7 @@ import math
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, VectorGeometry
+from diffusionblend.geometry.checks import is_one_sided
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.preprocessing.settings import PrepareSettings
 
@@ -84,8 +85,12 @@ def axis_column(geometry: ParallelBeam | FanBeam | ConeBeam) -> float | None:
 
 
 def short_side(geometry: ParallelBeam | FanBeam | ConeBeam) -> int | None:
-    """The end (0, 1) of the detector beyond which opposite rays measure, over a whole turn."""
+    """The end (0, 1) of the detector that is nearer to the axis: over a whole turn by a column or
+    more, over an arc clearly.
+    """
     wide = geometry.with_opposite_rays()
+    if is_one_sided(geometry):
+        wide = geometry.reaching_both_sides()
     if wide is geometry:
         return None
     return 0 if wide.detector_shift_mm < geometry.detector_shift_mm else 1

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
-from diffusionblend.geometry.checks import one_sided_reach_mm
+from diffusionblend.geometry.checks import lacks_opposite_rays, one_sided_words
 
 UNEVEN_STEPS = 0.1
 """Steps that differ by more of their median are not even."""
@@ -44,16 +44,13 @@ def angle_notes(
 def offset_note(lines: np.ndarray, geometry: ParallelBeam | FanBeam | ConeBeam) -> str | None:
     """A sentence on a detector to one side of the axis, of an object that it does not see whole.
 
-    None over a whole turn, where the opposite rays measure what one side does not see.
+    None where the opposite rays measure what one side does not see, as over a whole turn.
     """
-    reach = one_sided_reach_mm(lines, geometry)
-    if reach is None:
+    if not lacks_opposite_rays(lines, geometry):
         return None
-    short, long = reach
     return (
-        f"the detector reaches {short:.4g} mm to one side of the axis and {long:.4g} mm to the "
-        "other, the object is wider, and the views go less than once around: lines beyond the "
-        "short side are measured from one side or not at all. Views over 360 degrees complete "
+        f"{one_sided_words(geometry)}, in some of which the object leaves the short side: those "
+        "lines are not measured from the opposite side either. Views over 360 degrees complete "
         "them; else take admm-tv, cgls or sirt with slices that hold the whole object, since fbp "
         "refuses"
     )

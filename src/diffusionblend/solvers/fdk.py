@@ -37,7 +37,7 @@ def feldkamp_davis_kress(
             "an iterative method, such as --method admm-tv",
         )
     weights = ray_weights(geometry)
-    views = views_in_voxels(geometry.with_opposite_rays().panels(), grid)
+    views = views_in_voxels(geometry.reaching_both_sides().panels(), grid)
     volume = np.zeros(grid.shape, np.float32)
     for first in range(0, geometry.n_views, VIEWS_AT_ONCE):
         part = slice(first, first + VIEWS_AT_ONCE)

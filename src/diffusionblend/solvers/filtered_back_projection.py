@@ -10,7 +10,7 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, Helix, ParallelBeam
-from diffusionblend.geometry.checks import check_sources
+from diffusionblend.geometry.checks import check_sources, is_one_sided
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.kernels.threads import in_parts
 from diffusionblend.operators.sparse import csr_matrix
@@ -66,14 +66,21 @@ def filtered_back_projection(
 def _from_parallel(
     y: torch.Tensor, geometry: ParallelBeam, grid: Grid, window: str
 ) -> torch.Tensor:
-    if geometry.with_opposite_rays() is geometry:
-        weights = angular_weights(geometry.angles_rad)[:, None]
+    place = geometry.column_positions_mm
+    if geometry.with_opposite_rays() is not geometry or _is_one_sided_arc(geometry):
+        weights = turn_weights(geometry.angles_rad, np.zeros(len(place)), place)
     else:
-        weights = turn_weights(geometry.angles_rad, geometry.column_positions_mm)
+        weights = angular_weights(geometry.angles_rad)[:, None]
     weighted = y * torch.as_tensor(weights).to(y)[:, None]
     weighted, geometry = with_opposite_columns(weighted, geometry)
     filtered = ramp_filter(weighted, geometry.column_mm, window)
     return back_projection(filtered, parallel_planes(geometry, grid), grid)
+
+
+def _is_one_sided_arc(geometry: ParallelBeam) -> bool:
+    """Whether opposite views of more than half a turn complete each other."""
+    arc = angular_weights(geometry.angles_rad, 2 * np.pi)
+    return is_one_sided(geometry) and arc.sum() > np.pi + arc.max()
 
 
 def _from_fan(y: torch.Tensor, geometry: FanBeam, grid: Grid, window: str) -> torch.Tensor:

@@ -74,25 +74,32 @@ def angular_weights(angles_rad: tuple[float, ...], period_rad: float = math.pi) 
     return ((gaps + np.roll(gaps, 1)) / 2 / copies)[view]
 
 
-def turn_weights(angles_rad: tuple[float, ...], fan_rad: np.ndarray) -> np.ndarray:
+def turn_weights(
+    angles_rad: tuple[float, ...], fan_rad: np.ndarray, place: np.ndarray | None = None
+) -> np.ndarray:
     """Weights (view, column) of a turning source's rays: the view's arc times the ray's share of
     its line, so that both measurements of a line together count once.
 
-    fan_rad: angle of each column's ray to the line from the source through the axis, (column,); of
-    parallel rays over a whole turn their distance. A full scan shares evenly, or by Wang 2002 where
-    the detector lies off the middle; from 180° and the fan on, Parker 1982 (Med. Phys. 9), widened
-    to the arc as by Silver 2000 (Med. Phys. 27); a shorter arc shares smoothly what it has measured
-    twice (Noo et al. 2002, Phys. Med. Biol. 47, eq. 25).
+    fan_rad: angle of each column's ray to the line from the source through the axis, (column,).
+    place: of every column from the axis, by default those angles; of parallel rays, whose angles
+    are 0, their distance. A full scan shares evenly, or by Wang 2002 where the detector lies off
+    the middle; from 180° and the fan on, Parker 1982 (Med. Phys. 9), widened to the arc as by
+    Silver 2000 (Med. Phys. 27); a shorter arc shares smoothly what it has measured twice (Noo et
+    al. 2002, Phys. Med. Biol. 47, eq. 25). Over an arc too a ray whose line ends beyond the short
+    side of a detector off the middle counts by itself.
     """
+    place = fan_rad if place is None else place
     arcs = angular_weights(angles_rad, 2 * math.pi)
     arc = arcs.sum()
     turned = _along_arc(angles_rad, arcs)
     if arc > 2 * math.pi - arcs.min() / 2:
-        share = np.broadcast_to(_full_scan_shares(fan_rad), (len(arcs), len(fan_rad)))
+        share = np.broadcast_to(_full_scan_shares(place), (len(arcs), len(place)))
     elif arc >= math.pi + 2 * np.abs(fan_rad).max():
         share = _parker_shares(turned[:, None], fan_rad, arc)
     else:
         share = _short_shares(turned[:, None], fan_rad, arc)
+    if arc <= 2 * math.pi - arcs.min() / 2:
+        share = _one_sided_shares(share, place)
     return arcs[:, None] * share
 
 
@@ -116,17 +123,40 @@ def _full_scan_shares(place: np.ndarray) -> np.ndarray:
     much as is seen once, and those of g and -g sum to 1: Wang 2002 (Med. Phys. 29), who has it grow
     over the whole of what both see; a narrower one keeps more of both rays, and so of the photons.
     """
+    grown = _seen_once(place)
+    if grown is None:
+        return np.ones(len(place))
+    return (1 + grown) / 2
+
+
+def _one_sided_shares(share: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Shares (view, column) of an arc with the columns' own: a ray fades out towards the end of a
+    detector's short side, as far as its line was measured from the opposite side.
+
+    share: by the arc alone, those of a line's two measurements summing to 1.
+    """
+    grown = _seen_once(place)
+    if grown is None:
+        return share
+    own, others = share * (1 + np.minimum(grown, 0)), (1 - share) * (1 - np.maximum(grown, 0))
+    return np.where(others > 0, own / np.maximum(own + others, 1e-12), 1.0)
+
+
+def _seen_once(place: np.ndarray) -> np.ndarray | None:
+    """How far columns lie towards where a detector off the middle sees each line once, (column,): 1
+    there, -1 at the end of its short side, 0 about the axis. None where it does not see the axis.
+    """
     reach = np.array((-place.min(), place.max()))
     short, long = reach.min(), reach.max()
     if short <= 0:
-        return np.ones(len(place))
+        return None
     once = long - short
     if once <= SAME_REACH * long:
-        return np.full(len(place), 0.5)
+        return np.zeros(len(place))
     width = min(short, max(once, NARROWEST_SHARE * short))
     towards = place if reach[1] > reach[0] else -place
     grown = np.clip((np.abs(towards) - (short - width)) / width, 0, 1)
-    return (1 + np.sign(towards) * np.sin(np.pi / 2 * grown) ** 2) / 2
+    return np.sign(towards) * np.sin(np.pi / 2 * grown) ** 2
 
 
 SAME_REACH = 1e-6
@@ -138,7 +168,7 @@ def with_opposite_columns(y: torch.Tensor, geometry: OnAxis) -> tuple[torch.Tens
     Where a detector off the middle ends, on its short side, filtering leaves values beyond, which
     pixels there need. With the geometry of that many columns.
     """
-    wide = geometry.with_opposite_rays()
+    wide = geometry.reaching_both_sides()
     added = wide.n_columns - geometry.n_columns
     if not added:
         return y, geometry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry.checks import one_sided_reach_mm
+from diffusionblend.geometry.checks import lacks_opposite_rays
 from diffusionblend.methods.admm_tv import AdmmTv
 from diffusionblend.methods.base import Execution
 from diffusionblend.methods.diffusion.consistency.cg import ConjugateGradientStep
@@ -27,7 +27,7 @@ def initial_image(name: str, problem: Problem) -> torch.Tensor:
     if name == "fbp":
         scan = problem.projections
         if has_filtered_back_projection(scan.geometry):
-            cut = one_sided_reach_mm(scan.values, scan.geometry) is not None
+            cut = lacks_opposite_rays(scan.values, scan.geometry)
             with one_thread():  # so that the same volume comes of any number of processes
                 return Fbp(window="hann", extrapolate=cut).run(problem, {}, Execution()).x
         name = "cg"
