@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import diffusionblend as db
+from analytic import Ellipsoid, rays_of_helix
 from diffusionblend.data.projections import Projections
-from diffusionblend.geometry import ParallelBeam
+from diffusionblend.geometry import ConeBeam, Helix, ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.methods.residual import residual_note
+from diffusionblend.methods.residual import residual_note, shown_photons
 from field_scans import HALF, parallel_lines
 from tiny_network import TINY, random_prior
 
@@ -19,8 +20,8 @@ ANGLES = HALF[::4]
 DISC = ((3, 2, 20, 0.02), (8, -4, 6, 0.02))
 
 
-def scan_of(*, size=48, shift=0.0, order=None, photons=None):
-    lines = parallel_lines(ANGLES, 64, 31.5, rows=1, discs=DISC)
+def scan_of(*, size=48, shift=0.0, order=None, photons=None, thinner=1):
+    lines = parallel_lines(ANGLES, 64, 31.5, rows=1, discs=DISC) / thinner
     if photons is not None:
         rng = np.random.default_rng(3)
         lines = -np.log(rng.poisson(photons * np.exp(-lines)) / photons)
@@ -82,8 +83,8 @@ def test_unknown_noise_of_a_measured_scan():
     made = db.make_method("sirt")
     assert residual_note(made, unknown, 0.15) is None
     assert residual_note(made, unknown, 0.5) is not None
-    faint = replace(unknown, values=scan.values / 10)
-    assert residual_note(made, faint, 0.5) is None
+    faint = replace(scan_of(photons=300, thinner=10), notes={"source": "measured"})
+    assert residual_note(made, faint, 0.9) is None
     assert residual_note(db.make_method("dds"), unknown, 0.15) is None
     assert residual_note(db.make_method("dds", consistency="none"), unknown, 0.9) is None
     assert residual_note(db.make_method("dds", consistency="dps"), unknown, 0.9) is None
@@ -94,3 +95,68 @@ def test_a_short_arc_is_named_as_the_cause():
     short = scan_of()[: len(ANGLES) // 2]
     assert "views cover only 88 degrees" in note(short, "fbp")
     assert note(short, "cgls") is None
+
+
+def test_photons_are_counted_by_the_views_alone():
+    assert shown_photons(scan_of().values) > 1e5  # the edges of two discs are no noise
+    for photons in (100, 3e3):
+        assert shown_photons(scan_of(photons=photons).values) == pytest.approx(photons, rel=0.2)
+
+
+# ---- a small ball, whose line integrals of 0.2 and less once passed for noise
+
+BALL = Ellipsoid(centre_mm=(7, -3, 1), semi_axes_mm=(5, 5, 5), value=0.02)
+VOLUME = Grid(shape=(8, 24, 24), spacing_mm=(1.5, 1.5, 1.5))
+SOURCE = {"source_to_axis_mm": 120.0, "source_to_detector_mm": 180.0}
+HELIX = Helix.fitting(VOLUME, 60, n_rows=8, **SOURCE)
+CONE = ConeBeam.fitting(VOLUME, 60, arc_degrees=360.0, **SOURCE)
+LEANING = CONE.to_vectors().tilted(0.5)
+
+
+def lines_of(geometry) -> np.ndarray:
+    """Exact line integrals of the ball along the rays of vectors or a helix."""
+    if isinstance(geometry, Helix):
+        return BALL.line_integrals(*rays_of_helix(geometry))
+    vectors = geometry.to_vectors()
+    source, middle, u, v = (
+        place[:, None, None] for place in np.moveaxis(vectors.panels().places_mm, 1, 0)
+    )
+    rows, columns = (np.arange(n) - (n - 1) / 2 for n in (vectors.n_rows, vectors.n_columns))
+    pixels = middle + rows[:, None, None] * v + columns[:, None] * u
+    return BALL.line_integrals(np.broadcast_to(source, pixels.shape), pixels - source)
+
+
+def note_of_ball(seen, taken, method, photons=None, **settings):
+    """Of a scan whose geometry is one and is taken for another."""
+    lines = lines_of(seen)
+    if photons is not None:
+        lines = -np.log(np.random.default_rng(0).poisson(photons * np.exp(-lines)) / photons)
+    scan = Projections(lines.astype(np.float32), taken, VOLUME, 0.02, {"source": "measured"})
+    return note(scan, method, **settings)
+
+
+@pytest.mark.filterwarnings("ignore:The detector is too small", "ignore:.*over half a turn")
+@pytest.mark.parametrize(
+    ("seen", "wrong", "method"),
+    [
+        (HELIX, replace(HELIX, pitch_mm=HELIX.pitch_mm * 0.6), "fbp"),
+        (HELIX, replace(HELIX, pitch_mm=HELIX.pitch_mm * 1.5), "sirt"),
+        (LEANING, LEANING.tilted(-0.5), "sirt"),
+        (CONE, replace(CONE, detector_shift_mm=7.0), "fbp"),
+        (CONE, replace(CONE, angles_rad=tuple(np.array(CONE.angles_rad) / 12)), "sirt"),
+    ],
+    ids=["pitch", "pitch, sirt", "tilt", "axis", "step"],
+)
+def test_a_wrong_geometry_of_a_small_ball_is_reported(seen, wrong, method):
+    assert "tilt or pitch" in note_of_ball(seen, wrong, method)
+    assert note_of_ball(seen, seen, method) is None
+    assert note_of_ball(seen, seen, method, photons=500) is None
+
+
+def test_an_object_that_leaves_the_detector():
+    """Without extrapolation the inside is wrong and the residual low; with it, the reverse."""
+    lines = parallel_lines(ANGLES, 30, 14.5, rows=1, discs=DISC)
+    geometry = ParallelBeam(angles_rad=tuple(ANGLES), n_columns=30, column_mm=1.0)
+    scan = Projections(lines, geometry, Grid(shape=(1, 28, 28), spacing_mm=(1.0,) * 3), 0.02, {})
+    assert "leaves the detector in 100 % of the views" in note(scan, "fbp")
+    assert note(scan, "fbp", extrapolate=True) is None

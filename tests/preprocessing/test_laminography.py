@@ -88,6 +88,13 @@ def test_what_a_leaning_axis_needs():
         PrepareSettings(axis_tilt_degrees=90.0)
 
 
+@pytest.mark.parametrize("radians", [30.0, -np.pi / 2, np.nan])
+def test_degrees_that_are_taken_for_radians(radians):
+    vectors = ConeBeam(angles_rad=(0.0,), n_columns=4, column_mm=1.0, n_rows=2, row_mm=1.0, **CONE)
+    with pytest.raises(InputError, match=r"(?s)radians, which is .* degrees.*-1\.571 and 1\.571"):
+        vectors.to_vectors().tilted(radians)
+
+
 def test_no_tilt_leaves_the_vectors():
     cone = ConeBeam(angles_rad=(0.3, 2.0), n_columns=4, column_mm=1.0, n_rows=3, row_mm=2.0, **CONE)
     vectors = cone.to_vectors()

@@ -35,6 +35,10 @@ AIR_SHARE = 0.12
 HIGH_VIEWS, HIGH_ROWS = 75, 90
 """Percentiles: of the views' highest lines, and in a view of the rows' ends. A small object off the
 axis fills few rows, and leaves the detector in few views."""
+ABOVE_NOISE = 2.5
+"""Deviations of the noise by which ends must be above that too."""
+NORMAL_MEDIAN = 0.6745
+"""Median of the absolute value of a normal variable of variance 1."""
 LEFT_SHARE = 0.5
 """Of what most views attenuate in all, below which the object has left the detector."""
 MISSED_VIEWS = 0.02
@@ -155,12 +159,32 @@ def is_one_sided(geometry: Geometry) -> TypeGuard[Turning]:
     return 0 < short < OFF_THE_MIDDLE * long
 
 
+def cut_share(lines: np.ndarray, geometry: Geometry) -> float:
+    """The share of the views in which the object leaves the detector and no opposite rays measure
+    it, as they do beyond the short side over a whole turn.
+    """
+    ends = [slice(0, 2), slice(-2, None)]
+    if isinstance(geometry, Turning) and geometry.with_opposite_rays() is not geometry:
+        ends.pop(int(geometry.reach_mm[0] > geometry.reach_mm[1]))
+    return float(np.any([_reached_views(lines, end) for end in ends], axis=0).mean())
+
+
+def _reached_views(lines: np.ndarray, end: slice) -> np.ndarray:
+    """In which views the object reaches the columns of an end of the detector, (view,)."""
+    of_rows = lines[:, :, end].mean(axis=2)
+    high = np.percentile(lines.max(axis=(1, 2)), HIGH_VIEWS)
+    noise = 0.0
+    if len(of_rows) > 2:  # by second differences between views, of variance 1.5
+        bent = of_rows[1:-1] - (of_rows[:-2] + of_rows[2:]) / 2
+        noise = float(np.median(np.abs(bent))) / (NORMAL_MEDIAN * math.sqrt(1.5))
+    least = AIR_SHARE * max(high, 0.0) + ABOVE_NOISE * noise
+    return np.percentile(of_rows, HIGH_ROWS, axis=1) > least
+
+
 def _cut_views(lines: np.ndarray, geometry: Turning) -> np.ndarray:
     """In which views the object leaves the detector on its short side, (view,)."""
     end = slice(0, 2) if geometry.reach_mm[0] < geometry.reach_mm[1] else slice(-2, None)
-    of_rows = lines[:, :, end].mean(axis=2)
-    high = np.percentile(lines.max(axis=(1, 2)), HIGH_VIEWS)
-    reached = np.percentile(of_rows, HIGH_ROWS, axis=1) > AIR_SHARE * max(high, 0.0)
+    reached = _reached_views(lines, end)
     totals = lines.sum(axis=(1, 2), dtype=np.float64)
     return reached | (totals < LEFT_SHARE * np.percentile(totals, HIGH_VIEWS))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -129,7 +130,15 @@ class VectorGeometry(Geometry, name="vectors"):
 
         Source and panel of every view turn about the direction of its columns through the volume's
         centre; with a positive angle the beam of a scan about z travels towards higher z.
+        tilt_rad: in radians, less than a right angle. Raises InputError.
         """
+        if not abs(tilt_rad) < math.pi / 2:
+            raise InputError(
+                f"The axis was to lean by {tilt_rad:g} radians, "
+                f"which is {math.degrees(tilt_rad):.5g} degrees.",
+                f"radians, between -{math.pi / 2:.4g} and {math.pi / 2:.4g}",
+                f"math.radians({tilt_rad:g}), where these are degrees",
+            )
         columns = np.array(self.column_steps_mm)
         about = columns / np.linalg.norm(columns, axis=1, keepdims=True)
 

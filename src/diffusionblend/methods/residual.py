@@ -7,42 +7,62 @@ import math
 import numpy as np
 
 from diffusionblend.data.projections import Projections
-from diffusionblend.methods.advice import covered_degrees
+from diffusionblend.geometry.checks import covered_degrees, cut_share
+from diffusionblend.methods.advice import views_of_a_turn
 from diffusionblend.methods.base import Method
 
 NOISE_FACTOR = 4.0
 """A residual so many times that of the photons' noise is far above it."""
-OF_UNKNOWN_NOISE = 0.2
-"""The least that is far above, where the photons of a measured scan are not known."""
-EMPTY_LINE = 0.3
-"""Where the high line integrals stay below, noise of unknown size may be all there is."""
+SHOWN_FACTOR = 2.5
+"""The same of noise that the views show, which is about half as much where a detector blurs it."""
+OF_MEASURED = 0.2
+"""The least that is far above of a measured scan: finite voxels leave 0.03 to 0.1 of exact rays of
+balls, and hardening and scatter some more."""
+OF_MANY_VIEWS = 0.2
+"""What filtered back-projection leaves at most, where streaks are no cause of it."""
+MANY_VIEWS = 0.5
+"""Views of a turn for each pixel across a slice from which on they are none."""
+MOST_VALUES = 4_000_000
+MEDIAN_OF_SQUARE = 0.4549
+"""Median of the square of a normal variable of variance 1."""
+CUT_VIEWS = 0.1
+"""Views in which the object leaves the detector, from which on the inside is wrong."""
 
 SHORT_ARC_DEGREES = 175.0
 """A shorter arc is itself a cause of what filtered back-projection leaves."""
+WIDEST_FAN_DEGREES = 45.0
+"""So much more of a source's than of a parallel beam's views for every line."""
 
 
 def residual_note(method: Method, scan: Projections, relative_residual: float) -> str | None:
-    """A sentence where |Ax - y| / |y| is far above what the method leaves of a scan that fits.
+    """A sentence where |Ax - y| / |y| is far above what the method leaves of a scan that fits, and
+    where filtered back-projection takes an object that leaves the detector as if it did not.
 
-    Methods say by `usual_residual` what they leave at most; the noise of known photons is added.
+    Methods say by `usual_residual` what they leave at most; the noise of the photons is added, by
+    their number where it is known, and else as the views show it.
     """
+    cut = cut_share(scan.values, scan.geometry) if method.name == "fbp" else 0.0
+    if cut > CUT_VIEWS:
+        return None if getattr(method, "extrapolate", False) else _cut_note(cut)
     usual, fewest_views = method.usual_residual
-    photons = scan.notes.get("photons")
     if len(scan) < fewest_views or not math.isfinite(usual):
         return None
-    if isinstance(photons, int | float) and photons > 0:
-        usual = max(usual, NOISE_FACTOR * _noise_of(scan.values, float(photons)))
-    elif scan.notes.get("source") == "measured":
-        usual = max(usual, OF_UNKNOWN_NOISE)
-        if np.percentile(scan.values, 99) < EMPTY_LINE:
-            return None
+    arc = covered_degrees(scan.geometry)
+    if method.name == "fbp" and _streaks_are_no_cause(scan, arc):
+        usual = min(usual, OF_MANY_VIEWS)
+    measured = scan.notes.get("source") == "measured"
+    photons = scan.notes.get("photons")
+    known = isinstance(photons, int | float) and photons > 0
+    if known or measured:
+        count = float(str(photons)) if known else shown_photons(scan.values)
+        noise = (NOISE_FACTOR if known else SHOWN_FACTOR) * _noise_of(scan.values, count)
+        usual = max(usual, OF_MEASURED if measured else 0.0, noise)
     if relative_residual <= usual:
         return None
     causes = (
-        "an object larger than the volume, a wrong centre of rotation, angles in another order or "
-        "unit, or a changed beam"
+        "an object larger than the volume, a wrong centre of rotation, tilt or pitch, angles in "
+        "another order, step or unit, or a changed beam"
     )
-    arc = covered_degrees(scan.geometry)
     if method.name == "fbp" and arc < SHORT_ARC_DEGREES:
         causes = f"its views cover only {arc:.0f} degrees, which an iterative method can fit; or "
         causes += "a wrong centre of rotation, or angles in another order or unit"
@@ -50,6 +70,42 @@ def residual_note(method: Method, scan: Projections, relative_residual: float) -
         f"the residual, {relative_residual:.2f}, is far above what {method.name} leaves of a scan "
         f"that fits its geometry: {causes}"
     )
+
+
+def _cut_note(share: float) -> str:
+    return (
+        f"the object leaves the detector in {100 * share:.0f} % of the views, which filtered "
+        "back-projection takes for air there, so that values inside are wrong whatever the "
+        "residual: --extrapolate, or an iterative method with --margin-mm"
+    )
+
+
+def _streaks_are_no_cause(scan: Projections, arc_degrees: float) -> bool:
+    """Whether views are so many, over such an arc, that every line is measured densely."""
+    needed = SHORT_ARC_DEGREES
+    if scan.geometry.source_positions_mm() is not None:
+        needed += WIDEST_FAN_DEGREES
+    across = max(scan.grid.in_plane_shape)
+    return arc_degrees >= needed and views_of_a_turn(scan.geometry) >= MANY_VIEWS * across
+
+
+def shown_photons(lines: np.ndarray) -> float:
+    """About how many photons a pixel of the open beam counts, by line integrals (view, row, column)
+    alone; infinite where they show no noise.
+
+    By second differences between neighbouring columns, and between views, of variance 1.5 exp(line)
+    / photons: their median, since the object's edges are few, and the larger of both numbers, since
+    the object turns.
+    """
+    stride = max(1, math.ceil(math.sqrt(lines.size / MOST_VALUES)))
+    found = [0.0]
+    for some in (lines[::stride, ::stride], lines[:, ::stride, ::stride].swapaxes(0, 2)):
+        if some.shape[2] < 3:
+            continue
+        bent = some[..., 1:-1] - (some[..., :-2] + some[..., 2:]) / 2
+        square = np.median(np.square(bent, dtype=np.float64) * np.exp(-some[..., 1:-1]))
+        found.append(1.5 * MEDIAN_OF_SQUARE / square if square > 0 else math.inf)
+    return max(found) or math.inf
 
 
 def _noise_of(lines: np.ndarray, photons: float) -> float:
