@@ -336,3 +336,5 @@ def test_a_margin_is_reconstructed_and_cut_off(cli, tmp_path, scan_file):
     assert read_run_record(tmp_path / "margin.nii.gz.run.json").settings["margin_mm"] == 20
     refused = cli(*command, "-o", tmp_path / "a.nii.gz", "--margin-mm", -1)
     assert_refused(refused, "margin is -1")
+    fbp = ("reconstruct", scan_file, "--method", "fbp", "--margin-mm", 20)
+    assert_refused(cli(*fbp, "-o", tmp_path / "a.nii.gz"), "--margin-mm 20 was given with fbp")

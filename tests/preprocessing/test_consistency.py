@@ -98,6 +98,16 @@ def test_distances_that_opposite_rays_contradict(factor):
         assert ("opposite rays agree far better" in notes) == is_told
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_a_rotation_in_the_other_sense(noise):
+    lines = fan_lines(FULL, 128, 60.3)
+    lines = lines + np.random.default_rng(0).normal(0, noise, lines.shape).astype(np.float32)
+    told = "turns the other way than the angles say (--reverse-angles)"
+    for reverse in (False, True):
+        notes = notes_of(lines, FULL, centre_column=60.3, reverse_angles=reverse, **DISTANCES)
+        assert (told in notes) == reverse
+
+
 def test_columns_that_make_the_object_attenuate_as_nothing_does():
     for column_mm, is_told in ((1.0, False), (0.02, False), (90.0, True), (0.0001, True)):
         notes = notes_of(column_mm=column_mm)

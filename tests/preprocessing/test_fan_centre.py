@@ -136,6 +136,10 @@ def test_an_axis_that_files_place_at_the_detector_s_end_is_refused():
     assert not prepare_scan(cropped).correction.notes
 
 
+THREE_BALLS = tuple(
+    Ellipsoid(centre_mm=place, semi_axes_mm=(radius, radius, radius), value=0.02)
+    for place, radius in (((9, -3, 5), 4), ((-8, 4, -4), 5), ((2, 9, 1), 3))
+)
 TALL = {"rows": 25, "plane": 11.6, "bodies": UNEVEN}
 
 
@@ -145,11 +149,14 @@ TALL = {"rows": 25, "plane": 11.6, "bodies": UNEVEN}
         (1.4, {}),
         (-1.2, {"photons": 1e5}),
         (2.1, {"centre": 29.8, "views": 200}),
+        (3.0, {}),
+        (-5.0, {"photons": 1e5}),
+        (2.0, {"bodies": THREE_BALLS}),
     ],
 )
 def test_a_panel_turned_in_its_plane_is_reported_with_its_turn(turn, options):
     centre = options.pop("centre", 33.3)
-    done = prepare_scan(scan_of(centre, turn=turn, **TALL, **options))
+    done = prepare_scan(scan_of(centre, turn=turn, **(TALL | options)))
     assert done.centre.column == pytest.approx(centre, abs=0.05)
     (note,) = [note for note in done.correction.notes if "turned in its plane" in note]
     found = float(note.partition("by ")[2].split()[0])

@@ -98,6 +98,7 @@ class ScanRun:
         with timed_part(self.record, "read", options.projections.name):
             scan = read_projections(options.projections)
             scan = scan.with_pixels(size=options.size, pixel_mm=options.pixel_mm)
+            _check_margin(options)
             self.scan, self.inside = scan.with_margin(options.margin_mm)
             if options.margin_mm:  # wider than the detector on purpose
                 check_scan(scan.geometry, scan.grid)
@@ -361,6 +362,17 @@ class ScanRun:
         """The state file of a run, known by all that decides its result."""
         seconds = MINUTE_SECONDS * self.options.checkpoint_minutes
         return KeptState(state_path(output), self._identity(method), seconds, ranks.rank == 0)
+
+
+def _check_margin(options: Reconstruct) -> None:
+    """Raise InputError for a margin with a method that it does not change."""
+    if options.margin_mm and options.method.name == "fbp":
+        raise InputError(
+            f"--margin-mm {options.margin_mm:g} was given with fbp, which computes every voxel by "
+            "itself: what lies around the volume does not change it.",
+            "a method that fits the volume to the scan, or no margin",
+            "--extrapolate with fbp, or --method admm-tv",
+        )
 
 
 def arrays_of(state: State) -> dict[str, np.ndarray]:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam, VectorGeometry
-from diffusionblend.geometry.checks import is_one_sided
+from diffusionblend.geometry.checks import is_one_sided, leaves_short_side
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.preprocessing.settings import PrepareSettings
 
@@ -100,20 +102,20 @@ def circle_grid(
     scan: RawScan,
     geometry: ParallelBeam | FanBeam | ConeBeam,
     settings: PrepareSettings,
-    *,
-    to_far_side: bool,
+    lines: np.ndarray,
 ) -> Grid:
     """Square slices about the axis, one for every detector row, as wide as is measured.
 
-    That is what every view sees, or over a whole turn it or its opposite; to_far_side: what some
-    views see. The slices' heights count from the plane of the source, or from the middle of the
-    whole detector, however it is cropped.
+    That is what every view sees, or over a whole turn it or its opposite; over an arc what some
+    views see, where by its lines (view, row, column) the object leaves a detector beside the axis.
+    The slices' heights count from the plane of the source, or from the middle of the whole
+    detector, however it is cropped.
     """
     n_rows = scan.data.shape[1]
     wide = geometry.with_opposite_rays()
     ends_mm = wide.column_positions_mm[[0, -1]] - wide.axis_position_mm
     column_mm = _known(scan.column_mm)
-    reach = max if to_far_side else min
+    reach = max if leaves_short_side(lines, geometry) else min
     half_mm = max(reach(-ends_mm[0], ends_mm[1]) + column_mm / 2, 0.0)
     magnification = 1.0
     if geometry.source_positions_mm() is not None:

@@ -47,11 +47,17 @@ def check_parallel(lines: np.ndarray, angles_rad: np.ndarray, column: float) -> 
 def distance_notes(
     lines: np.ndarray, angles_rad: np.ndarray, column: float, step: float, row: float
 ) -> list[str]:
-    """A sentence on a fan or a cone whose opposite rays agree for another distance far better.
+    """A sentence on a fan or a cone whose opposite rays agree far better for another distance, or
+    for angles of the other sign.
 
     step: of a column, over the detector's distance from the source. row: of the source's plane.
     """
     found = _mismatches(lines, angles_rad, column, row, [step, 0.0])
+    if found is not None and found.least(-step) < CLEARLY_BETTER * min(found.fans):
+        return [
+            "opposite rays agree far better where the object turns the other way than the angles "
+            "say (--reverse-angles)"
+        ]
     if found is None or found.fans[found.best] > CLEARLY_BETTER * found.least(step):
         return []
     seen = found.steps[found.best]

@@ -11,12 +11,7 @@ from diffusionblend.data.projections import Projections, check_line_integrals
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, FanBeam, Helix, ParallelBeam, truncated_fraction
-from diffusionblend.geometry.checks import (
-    SEEN_IN_PART,
-    WARNED_FRACTION,
-    check_sources,
-    leaves_short_side,
-)
+from diffusionblend.geometry.checks import SEEN_IN_PART, WARNED_FRACTION, check_sources
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.geometry.vectors import VectorGeometry
@@ -194,9 +189,7 @@ def _placed(
         )
     else:
         correction.notes.append(offset)
-    grid = circle_grid(
-        scan, geometry, settings, to_far_side=leaves_short_side(before_air, geometry)
-    )
+    grid = circle_grid(scan, geometry, settings, before_air)
     if not settings.axis_tilt_degrees:
         stated = centre_column if centre is None else None
         correction.notes += consistency_notes(lines, scan.angles_rad, geometry, grid, stated)

@@ -15,7 +15,9 @@ from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.preprocessing.fan_centre import FEWEST_COLUMNS, FEWEST_VIEWS, Mismatch
 
-MOST_DEGREES, COARSE_DEGREES, FINE_DEGREES = 3.0, 0.5, 0.25
+COARSE_DEGREES, FINE_DEGREES = 0.5, 0.25
+MOST_DEGREES = (3.0, 8.0)
+"""The second where the first has no best turn: steeper lines leave the panel sooner."""
 CLEARLY_BEST = 0.5
 """Of the median mismatch of all turns, below which the best one counts."""
 AGREEING_DEGREES = 0.1
@@ -39,13 +41,15 @@ def panel_turn_degrees(scan: RawScan, lines: np.ndarray, column: float) -> float
     reach = min(scan.centre_row, n_rows - 1 - scan.centre_row)
     if reach < 1:
         return None
-    found = []
-    for first in (0, 1):
-        turn = _best_turn(scan, lines[first::2], scan.angles_rad[first::2], column, reach)
-        if turn is None:
-            return None
-        found.append(turn)
-    return sum(found) / 2 if abs(found[0] - found[1]) <= AGREEING_DEGREES else None
+    for most in MOST_DEGREES:
+        found = [
+            _best_turn(scan, lines[first::2], scan.angles_rad[first::2], column, reach, most)
+            for first in (0, 1)
+        ]
+        one, other = found
+        if one is not None and other is not None and abs(one - other) <= AGREEING_DEGREES:
+            return (one + other) / 2
+    return None
 
 
 def panel_turn_notes(scan: RawScan, lines: np.ndarray, column: float) -> list[str]:
@@ -66,16 +70,21 @@ def panel_turn_notes(scan: RawScan, lines: np.ndarray, column: float) -> list[st
 
 
 def _best_turn(
-    scan: RawScan, lines: np.ndarray, angles_rad: np.ndarray, column: float, reach: float
+    scan: RawScan,
+    lines: np.ndarray,
+    angles_rad: np.ndarray,
+    column: float,
+    reach: float,
+    most_degrees: float,
 ) -> float | None:
-    """The turn along whose line rays and their opposites agree best, in degrees."""
+    """The turn along whose line rays and their opposites agree best, in degrees; none at an end."""
     assert scan.column_mm is not None and scan.row_mm is not None
     assert scan.source_to_detector_mm is not None and scan.centre_row is not None
     step = scan.column_mm / scan.source_to_detector_mm
     ratio = scan.column_mm / scan.row_mm
     width = min(column, lines.shape[2] - 1 - column)
     # columns so far out that the steepest line stays on the panel
-    width = min(width - 1, (reach - 1e-6) / (math.tan(math.radians(MOST_DEGREES)) * ratio))
+    width = min(width - 1, (reach - 1e-6) / (math.tan(math.radians(most_degrees)) * ratio))
     if width < FEWEST_COLUMNS / 2:
         return None
 
@@ -85,7 +94,7 @@ def _best_turn(
         different, held = Mismatch(rows, angles_rad, step).of_one(column, width)
         return different / held if held > 0 else math.inf
 
-    tried = np.arange(-MOST_DEGREES, MOST_DEGREES + COARSE_DEGREES / 2, COARSE_DEGREES)
+    tried = np.arange(-most_degrees, most_degrees + COARSE_DEGREES / 2, COARSE_DEGREES)
     values = np.array([mismatch(float(degrees)) for degrees in tried])
     best = int(np.argmin(values))
     if not values[best] < CLEARLY_BEST * np.median(values) or best in (0, len(tried) - 1):

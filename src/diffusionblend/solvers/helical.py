@@ -140,11 +140,23 @@ def _spots_of(geometry: Helix) -> list[tuple[np.ndarray, np.ndarray]]:
         if len(views) < 2 or steps.max() > UNEVEN_STEPS * np.median(steps) or steps.min() <= 0:
             raise InputError(
                 f"The {len(views)} views of a helix (with one focal spot) do not follow each "
-                "other in even steps.",
+                f"other in even steps{_widest_step(views, steps)}.",
                 "views in even steps, none twice, for filtered back-projection",
                 "an iterative method, such as --method admm-tv",
             )
     return found
+
+
+def _widest_step(views: np.ndarray, steps: np.ndarray) -> str:
+    """Where the widest of the steps between views is, in words; nothing of equal angles."""
+    if not len(steps) or steps.min() <= 0:
+        return ""
+    widest, usual = int(steps.argmax()), float(np.median(steps))
+    return (
+        f": view {views[widest + 1]} is {math.degrees(steps[widest]):.3g} degrees behind view "
+        f"{views[widest]}, others {math.degrees(usual):.3g}, so that some "
+        f"{round(steps[widest] / usual) - 1} are missing"
+    )
 
 
 def _layout(geometry: Helix) -> _Layout:

@@ -145,12 +145,36 @@ def test_bad_headers_are_refused_in_words(tmp_path, tags, changed, said):
         read_raw_scan(path)
 
 
+def test_views_that_are_missing_are_named_and_refused_by_fbp(tmp_path):
+    """The others keep their places, so that an iterative method has the ball right."""
+    some = [i for i in range(SCANNER.views) if not 20 <= i < 30]
+    scan = read_raw_scan(write_scan(tmp_path / "scan", SCANNER, BALL, views=some))
+    told = " ".join(scan.notes)
+    assert "10 views between the first and the last are missing (InstanceNumber 21 to 30)" in told
+    done = prepare_scan(scan).projections
+    with pytest.raises(InputError, match=r"view 20 is .* degrees behind view 19.*some 10 are miss"):
+        reconstruct(done, "fbp")
+    steep = [0, 1, 2, 3, 40, 41]
+    with pytest.raises(InputError, match=r"36 views between .*InstanceNumber 5 to 40"):
+        read_raw_scan(write_scan(tmp_path / "steep", SCANNER, BALL, views=steep))
+
+
+def test_what_is_taken_for_water_is_told(tmp_path):
+    tags = {"WaterAttenuationCoefficient": None}
+    scan = read_raw_scan(write_scan(tmp_path / "a", SCANNER, BALL, views=FEW, tags=tags))
+    assert scan.mu_water_per_mm is None
+    assert "attenuation of water" in " ".join(scan.notes) and "0.02059" in " ".join(scan.notes)
+    stated = read_raw_scan(write_scan(tmp_path / "b", SCANNER, BALL, views=FEW))
+    assert stated.mu_water_per_mm and "of water" not in " ".join(stated.notes)
+
+
 def test_what_else_is_reported_and_refused(tmp_path):
     changes = {"PatientPosition": "HFDR", "PhotonStatistics": [0.0] * SCANNER.n_columns}
     path = write_scan(tmp_path / "a", SCANNER, BALL, views=range(0, 8, 2), tags=changes)
     scan = read_raw_scan(path)
     told = " ".join(scan.notes)
     assert "HFDR: taken as head first" in told and "3 views between" in told
+    assert "(InstanceNumber 2, 4, 6)" in told
     assert "photon numbers are not used" in told and scan.photons is None
     with pytest.raises(InputError, match="measures no slice over half a turn"):
         prepare_scan(scan)

@@ -119,7 +119,7 @@ def skyscan(tmp_path_factory):
 
 
 def test_a_ball_comes_back_from_a_log_of_skyscan(skyscan):
-    scan = read_raw_scan(write_log(skyscan))
+    scan = read_raw_scan(write_log(skyscan, **{"Use 360 Rotation": "YES"}))
     assert scan.data.shape == (VIEWS, ROWS, COLUMNS)
     np.testing.assert_allclose(scan.angles_rad, ANGLES, atol=1e-9)
     assert (scan.centre_row, scan.centre_column) == (PLANE_ROW, AXIS_COLUMN)
@@ -146,7 +146,7 @@ def test_what_a_log_of_skyscan_leaves_open(skyscan):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"Object to Source (mm)": None}, "'no' for Object to Source"),
+        ({"Object to Source (mm)": None}, "no value for Object to Source"),
         ({"Rotation Step (deg)": "none"}, "'none' for Rotation Step"),
         ({"Number Of Files": VIEWS - 4}, "56 views"),
         ({"Number Of Columns": 44}, "44 columns"),
@@ -157,6 +157,10 @@ def test_what_a_log_of_skyscan_leaves_open(skyscan):
         ({"Optical Axis (line)": 1e9}, "Optical Axis at line 1e"),
         ({"Comment": "a" * 3_000_000}, "has 3 MB"),
         ({"Image Pixel Size (um)": 0}, "Image Pixel Size .um. 0"),
+        (
+            {"Use 360 Rotation": "YES", "Rotation Step (deg)": 0.5},
+            r"360 degrees .*61 frames in steps of 0\.5 degrees, which cover 30\.5",
+        ),
     ],
 )
 def test_bad_logs_are_refused_in_words(skyscan, changes, said):

@@ -97,6 +97,18 @@ def test_its_ball_comes_back_where_it_is_to_one_percent(folder):
     assert np.abs(mu[outside]).mean() < 0.02 * 0.03
 
 
+@pytest.mark.filterwarnings("ignore:The detector is too small")
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_sample_that_turns_the_other_way_is_told(folder, reverse):
+    """By opposite rays, which one sense of rotation alone makes agree."""
+    write_header(folder / "ball.xtekct")
+    scan = read_raw_scan(folder / "ball.xtekct")
+    assert "--reverse-angles" in " ".join(scan.notes)  # of an arc nothing else tells
+    notes = prepare_scan(scan, PrepareSettings(reverse_angles=reverse)).correction.notes
+    told = [note for note in notes if "turns the other way" in note]
+    assert len(told) == reverse and all("--reverse-angles" in note for note in told)
+
+
 def test_a_part_and_the_older_centre_of_rotation_are_read(folder):
     shift = OFFSET_MM * DETECTOR_MM / SOURCE_MM
     changes = {"ObjectOffsetX": None, "ObjectRoll": None}
@@ -143,7 +155,11 @@ def test_decimal_commas_are_read_where_no_number_has_a_point(folder):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"SrcToObject": None}, "has 'no' for SrcToObject"),
+        ({"SrcToObject": None}, "(?s)has no value for SrcToObject.*line SrcToObject=NUMBER"),
+        (
+            {"SrcToObject": None, "SrcToObjekt": 90.0},
+            "(?s)for SrcToObject.*did you mean srctoobjekt",
+        ),
         ({"AngularStep": "three"}, "'three' for AngularStep"),
         ({"WhiteLevel": 0}, "WhiteLevel 0"),
         ({"Projections": VIEWS + 1}, "121 views"),

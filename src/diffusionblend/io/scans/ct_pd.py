@@ -27,6 +27,7 @@ from diffusionblend.io.foreign.limits import check_claim
 from diffusionblend.io.scans import ct_pd_header as tag
 from diffusionblend.io.scans.ct_pd_header import ViewHeader, read_view_header, same
 from diffusionblend.io.scans.options import ReadOptions
+from diffusionblend.units import MU_WATER_PER_MM
 
 CYLINDER, FLAT = "CYLINDRICAL", "FLAT"
 SAME_MM = 0.05
@@ -35,6 +36,8 @@ HEIGHT_ROWS = 0.1
 """Share of a row's height at the axis by which heights may lie off a line."""
 SPOT_STEP_MM = 1e-4
 """Positions of the focal spot are rounded to this."""
+MOST_GAPS = 4
+"""Of missing views that a note names."""
 STEEPEST_STEP_RAD = 0.5
 """Views farther apart than this do not follow each other."""
 
@@ -75,8 +78,11 @@ def read_ct_pd(folder: Path | str, options: ReadOptions) -> RawScan:
     rows, columns = options.window.of_detector(n_rows, n_columns)
     turned = (slice(None, None, -lie.along), slice(None, None, -lie.sense))
     data = _data(picked, (n_rows, n_columns), turned, (rows, columns))
-    helix = _helix(folder, picked, lie).of_detector((rows.start, columns.start), data.shape[1:])
-    notes += _missing_notes(views)
+    missing = _missing_notes(views)
+    helix = _helix(folder, picked, lie, missing).of_detector(
+        (rows.start, columns.start), data.shape[1:]
+    )
+    notes += [*missing, *_water_notes(shared)]
     photons, more = _photons(picked, columns, turned[1])
     return RawScan(
         data=data,
@@ -215,7 +221,7 @@ def _data(
     return data
 
 
-def _helix(folder: Path, views: list[ViewHeader], lie: Lie) -> Helix:
+def _helix(folder: Path, views: list[ViewHeader], lie: Lie, missing: list[str]) -> Helix:
     """The geometry of the whole detector. Raises InputError where it is no helix."""
     shared = views[0].shared
     own = np.unwrap([view.angle_rad for view in views])
@@ -225,7 +231,8 @@ def _helix(folder: Path, views: list[ViewHeader], lie: Lie) -> Helix:
     if widest > STEEPEST_STEP_RAD or len(senses) > 1 or senses[0] == 0 or np.ptp(to_axis) > SAME_MM:
         raise InputError(
             f"{folder} has steps of up to {math.degrees(widest):.3g} degrees between its views, "
-            f"and focal centres {to_axis.min():g} to {to_axis.max():g} mm from the axis.",
+            f"and focal centres {to_axis.min():g} to {to_axis.max():g} mm from the axis."
+            + "".join(f" {note.partition(':')[0]}." for note in missing),
             "views that follow each other in one sense, at one distance",
             "all views of the scan; a smaller --every",
         )
@@ -301,10 +308,29 @@ def _photons(
 
 def _missing_notes(views: list[ViewHeader]) -> list[str]:
     """What to know where the numbers of the views leave some out."""
-    missing = views[-1].number - views[0].number + 1 - len(views)
+    numbers = [view.number for view in views]
+    gaps = [(one + 1, other - 1) for one, other in pairwise(numbers) if other > one + 1]
+    missing = sum(last - first + 1 for first, last in gaps)
     if not missing:
         return []
-    return [f"{missing} views between the first and the last are missing"]
+    named = [f"{first}" if first == last else f"{first} to {last}" for first, last in gaps]
+    shown = ", ".join(named[:MOST_GAPS]) + (" ..." if len(gaps) > MOST_GAPS else "")
+    return [
+        f"{missing} views between the first and the last are missing (InstanceNumber {shown}): the "
+        "others keep their angles and heights; fbp refuses gaps above three steps in a helix, "
+        "which iterative methods take"
+    ]
+
+
+def _water_notes(shared: dict[str, Any]) -> list[str]:
+    """What is taken where the files do not say how water attenuates."""
+    if shared[tag.WATER.name]:
+        return []
+    return [
+        f"the files do not state the attenuation of water ({tag.WATER.name}): 0 HU is "
+        f"{MU_WATER_PER_MM} per mm, that of 60 keV, unless mu_water_per_mm is given, and HU of "
+        "another spectrum are off by a factor"
+    ]
 
 
 def _facts(shared: dict[str, Any]) -> dict[str, object]:

@@ -24,6 +24,10 @@ NIKON_SUFFIX = ".xtekct"
 SECTION = "XTekCT"
 LENGTHS = ("SrcToObject", "SrcToDetector", "DetectorPixelSizeX", "DetectorPixelSizeY")
 COUNTS = ("Projections", "DetectorPixelsX", "DetectorPixelsY")
+TURNS = (
+    "the header does not say which way the sample turns: taken as clockwise, seen from above "
+    "(--reverse-angles for the other way)"
+)
 LEAST_TILT_PIXELS = 1.0
 """By how much a tilted axis leaves its column, or row, before it is refused."""
 
@@ -68,6 +72,7 @@ def read_nikon(path: Path | str, options: ReadOptions) -> RawScan:
         source_to_axis_mm=lengths["SrcToObject"],
         source_to_detector_mm=lengths["SrcToDetector"],
         facts={"format": "Nikon XTekCT", WHITE_LEVEL: white},
+        notes=(*scan.notes, TURNS),
     )
 
 

@@ -121,6 +121,7 @@ def _angles(
     step = found.number("Rotation Step (deg)", positive=True)
     first = "Scanning Start Angle"
     start = found.number(first) if first in found else 0.0
+    _check_arc(found, step)
     direction = found.text("Rotation Direction").upper()
     if direction not in SENSES:
         raise InputError(f"{found.path} has the Rotation Direction {direction}.", "CC or CW")
@@ -133,6 +134,21 @@ def _angles(
     if found.text("Random Movement").upper().startswith("ON"):
         moved = ("the camera was moved at random between views, which is not undone here",)
     return np.radians(degrees), (note, *moved)
+
+
+def _check_arc(found: TextHeader, step: float) -> None:
+    """Raise InputError where the log's steps do not make the whole turn that it tells of."""
+    n_files, arc = found.whole("Number of Files"), 360.0
+    short = abs(n_files * step - arc)
+    if found.text("Use 360 Rotation").upper() != "YES" or short <= max(2 * step, ROUNDED * arc):
+        return
+    raise InputError(
+        f"{found.path} tells of a rotation over 360 degrees (Use 360 Rotation=YES), and of "
+        f"{n_files} frames in steps of {step:g} degrees, which cover {n_files * step:g}.",
+        "steps that make the rotation",
+        f"a Rotation Step of {arc / n_files:.4g} degrees in a copy of the log, or Use 360 "
+        "Rotation=NO, whichever is right",
+    )
 
 
 def _plane(found: TextHeader, n_rows: int) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffusionblend.data.raw_scan import RawScan
-from diffusionblend.errors import InputError
+from diffusionblend.errors import InputError, did_you_mean
 from diffusionblend.io.atomic import check_readable
 from diffusionblend.io.foreign.limits import in_bytes
 from diffusionblend.io.scans.options import ReadOptions
@@ -64,14 +64,19 @@ class TextHeader:
     def number(self, name: str, *, positive: bool = False) -> float:
         """A number. Raises InputError where it is missing or none that it could be."""
         text = self.text(name)
+        if not text:
+            near = did_you_mean(name, self.values)
+            raise InputError(
+                f"{self.path} has no value for {name}.",
+                f"a line {name}=NUMBER, as the machine writes it",
+                near or "the header as the machine wrote it",
+            )
         if re.fullmatch(r"[-+]?\d+,\d+", text) and not self._has_points:
             text = text.replace(",", ".")
         try:
             value = float(text)
         except ValueError:
-            raise InputError(
-                f"{self.path} has {self.text(name) or 'no'!r} for {name}.", "a number"
-            ) from None
+            raise InputError(f"{self.path} has {text!r} for {name}.", "a number") from None
         if not math.isfinite(value) or (positive and value <= 0):
             raise InputError(f"{self.path} has {name} {value:g}.", "a positive, finite number")
         return value
