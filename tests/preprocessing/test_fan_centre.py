@@ -157,7 +157,7 @@ TALL = {"rows": 25, "plane": 11.6, "bodies": UNEVEN}
 def test_a_panel_turned_in_its_plane_is_reported_with_its_turn(turn, options):
     centre = options.pop("centre", 33.3)
     done = prepare_scan(scan_of(centre, turn=turn, **(TALL | options)))
-    assert done.centre.column == pytest.approx(centre, abs=0.05)
+    assert done.centre.column == pytest.approx(centre, abs=0.1)
     (note,) = [note for note in done.correction.notes if "turned in its plane" in note]
     found = float(note.partition("by ")[2].split()[0])
     assert found == pytest.approx(turn, abs=0.12)  # a tenth of a row over the detector
