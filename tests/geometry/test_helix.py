@@ -134,6 +134,7 @@ def test_astra_gets_its_vectors_and_what_has_no_flat_panels_is_refused():
         ({"pitch_mm": 1e-9}, "views was asked for"),
         ({"start_mm": 500.0}, "starts at 500 mm"),
         ({"n_rows": 0, "pitch_mm": 5.0}, "0 rows"),
+        ({"n_rows": 0}, "0 rows"),
         ({"source_to_axis_mm": 10.0}, "from the axis"),
         ({"spots_mm": ((100.0, 0.0, 0.0),)}, "focal spot moves"),
     ],

@@ -202,5 +202,7 @@ def test_vectors_have_no_filtered_back_projection():
         source_to_detector_mm=60,
     )
     grid = Grid(shape=(1, 4, 4), spacing_mm=(1, 1, 1))
-    with pytest.raises(InputError, match="VectorGeometry"):
+    with pytest.raises(InputError, match=r"(?s)VectorGeometry.*is a circle.*cone_of"):
         filtered_back_projection(torch.zeros(1, 1, 8), cone.to_vectors(), grid)
+    with pytest.raises(InputError, match=r"(?s)VectorGeometry\.\n.*admm"):
+        filtered_back_projection(torch.zeros(1, 1, 8), cone.to_vectors().tilted(0.3), grid)

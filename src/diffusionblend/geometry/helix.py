@@ -118,6 +118,8 @@ class Helix(FromSource, name="helix"):
         focal spot takes in turn, view by view. Raises InputError as `FanBeam.fitting`, and for a
         pitch of 0.
         """
+        if n_rows < 1:  # of which a pitch of 0 would follow
+            raise InputError(f"A helix with {n_rows} rows was asked for.", "a detector row or more")
         magnification = source_to_detector_mm / source_to_axis_mm
         fan_rad = half_fan_rad(grid, source_to_axis_mm)
         column_mm = square_pixel_mm(grid) * magnification

@@ -72,7 +72,7 @@ def to_line_integrals(scan: RawScan) -> tuple[np.ndarray, Correction]:
     _check_bad(bad, dead, found)
     if bad.any():
         lines = fill_from_neighbours(np.where(bad, np.nan, lines), bad)
-    return np.ascontiguousarray(lines, dtype=np.float32), found
+    return np.require(lines, np.float32, ["C", "W"]), found
 
 
 def subtract_air(lines: np.ndarray, air_columns: int) -> np.ndarray:

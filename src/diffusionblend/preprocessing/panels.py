@@ -8,6 +8,9 @@ import numpy as np
 
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.base import Geometry
+from diffusionblend.geometry.circles import cone_of
+from diffusionblend.geometry.cone import ConeBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.vectors import VectorGeometry
 from diffusionblend.preprocessing.settings import PrepareSettings
@@ -24,6 +27,11 @@ TOLD = (
     "the panels are given view by view, as no circle with an upright panel describes them: FBP and "
     "FDK cannot take that; cgls, sirt, admm-tv and the diffusion methods can"
 )
+TOLD_PARALLEL = (
+    "the panels of a parallel beam are given view by view: FBP cannot take that, but cgls, sirt, "
+    "admm-tv and the diffusion methods can; of a circle about z give --angles in place of the "
+    "vectors, which fbp takes"
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,25 @@ class Middles:
     height_mm: float
 
 
-def panel_scan(scan: RawScan, settings: PrepareSettings) -> tuple[VectorGeometry, Grid]:
+def panel_notes(geometry: Geometry | None) -> list[str]:
+    """What methods are left for a geometry of vectors; nothing of others."""
+    if not isinstance(geometry, VectorGeometry):
+        return []
+    cone = cone_of(geometry)
+    if cone is None:
+        return [TOLD_PARALLEL if geometry.parallel else TOLD]
+    return [
+        f"the panels, given view by view, lie on one circle: a cone beam with its source "
+        f"{cone.source_to_axis_mm:.5g} mm from the axis and {cone.source_to_detector_mm:.5g} mm "
+        "from the detector is taken, which fbp (FDK) and all other methods take"
+    ]
+
+
+def panel_scan(scan: RawScan, settings: PrepareSettings) -> tuple[VectorGeometry | ConeBeam, Grid]:
     """The geometry about the volume's middle, and the volume: square slices about the axis, one for
-    each row, as wide as all views see. Raises InputError for settings that the panels decide.
+    each row, as wide as all views see.
+
+    Panels on a circle become a cone beam. Raises InputError for settings that the panels decide.
     """
     check_not_stated(settings, ("auto", "cone"))
     panels = scan.geometry
@@ -60,7 +84,8 @@ def panel_scan(scan: RawScan, settings: PrepareSettings) -> tuple[VectorGeometry
         spacing_mm=spacing_mm,
         origin_mm=(half[2], half[1], half[0]),
     )
-    return panels.moved(0.0, 0.0, seen.height_mm), grid
+    placed = panels.moved(0.0, 0.0, seen.height_mm)
+    return cone_of(placed) or placed, grid
 
 
 def check_not_stated(settings: PrepareSettings, kinds: tuple[str, ...]) -> None:

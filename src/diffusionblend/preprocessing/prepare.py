@@ -45,7 +45,7 @@ from diffusionblend.preprocessing.lean import lean_note
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
 from diffusionblend.preprocessing.open_beam import check_open_beam, without_odd_flats
-from diffusionblend.preprocessing.panels import TOLD, panel_scan
+from diffusionblend.preprocessing.panels import panel_notes, panel_scan
 from diffusionblend.preprocessing.parallel_beam import check_parallel, distance_notes
 from diffusionblend.preprocessing.plausibility import (
     BESIDE_THE_AXIS,
@@ -94,7 +94,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     settings = settings or PrepareSettings()
     scan, of_flats = without_odd_flats(scan)
     reported = [*scan.notes, *saturation_notes(scan), *of_flats]
-    kind, assumed = "whole", [TOLD] if isinstance(scan.geometry, VectorGeometry) else []
+    kind, assumed = "whole", panel_notes(scan.geometry)
     if scan.geometry is None:
         scan = _with_stated(scan, settings)
         kind = _kind(scan, settings)

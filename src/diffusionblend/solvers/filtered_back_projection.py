@@ -9,8 +9,16 @@ import numpy as np
 import torch
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry import ConeBeam, FanBeam, Geometry, Helix, ParallelBeam
+from diffusionblend.geometry import (
+    ConeBeam,
+    FanBeam,
+    Geometry,
+    Helix,
+    ParallelBeam,
+    VectorGeometry,
+)
 from diffusionblend.geometry.checks import check_sources, is_one_sided
+from diffusionblend.geometry.circles import cone_of
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.operators.kernels.threads import in_parts
 from diffusionblend.operators.sparse import csr_matrix
@@ -54,10 +62,14 @@ def filtered_back_projection(
     reconstruct = _BY_GEOMETRY.get(type(geometry))
     if reconstruct is None:
         known = ", ".join(cls.__name__ for cls in _BY_GEOMETRY)
+        circle = cone_of(geometry) if isinstance(geometry, VectorGeometry) else None
         raise InputError(
-            f"There is no filtered back-projection of a {type(geometry).__name__}.",
+            f"There is no filtered back-projection of a {type(geometry).__name__}"
+            f"{', though this one is a circle about z' if circle else ''}.",
             f"one of {known}",
-            "an iterative method, such as --method admm-tv",
+            "the ConeBeam of the same rays, by diffusionblend.geometry.circles.cone_of"
+            if circle
+            else "an iterative method, such as --method admm-tv",
         )
     check_sources(geometry, grid)
     return reconstruct(y, geometry, grid, window)

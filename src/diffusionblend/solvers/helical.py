@@ -152,10 +152,10 @@ def _widest_step(views: np.ndarray, steps: np.ndarray) -> str:
     if not len(steps) or steps.min() <= 0:
         return ""
     widest, usual = int(steps.argmax()), float(np.median(steps))
+    before, after = sorted(views[widest : widest + 2])
     return (
-        f": view {views[widest + 1]} is {math.degrees(steps[widest]):.3g} degrees behind view "
-        f"{views[widest]}, others {math.degrees(usual):.3g}, so that some "
-        f"{round(steps[widest] / usual) - 1} are missing"
+        f": views {before} and {after} are {math.degrees(steps[widest]):.3g} degrees apart, others "
+        f"{math.degrees(usual):.3g}, so that some {round(steps[widest] / usual) - 1} are missing"
     )
 
 

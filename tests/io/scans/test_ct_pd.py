@@ -135,6 +135,7 @@ FEW = range(4)
         ({"TypeofProjectionGeometry": "PARALLEL"}, {}, "type PARALLEL"),
         ({"LogFlag": "NO"}, {}, "before the logarithm"),
         ({"NumberofDetectorColumns": 50}, {}, "detector of 10 rows and 50 columns"),
+        ({"NumberofDetectorRows": 0}, {}, "(?s)0 for NumberofDetectorRows.*whole number from 1"),
         ({"DetectorElementAxialSpacing": None}, {}, "0 values for DetectorElementAxialSpacing"),
         ({"DetectorElementAxialSpacing": float("nan")}, {}, "not finite"),
     ],
@@ -155,7 +156,7 @@ def test_views_that_are_missing_are_named_and_refused_by_fbp(tmp_path):
     told = " ".join(scan.notes)
     assert "3 views between the first and the last are missing (InstanceNumber 21 to 23)" in told
     done = prepare_scan(scan).projections
-    words = r"view 20 is 24 degrees behind view 19, others 6, so that some 3 are missing"
+    words = r"views 19 and 20 are 24 degrees apart, others 6, so that some 3 are missing"
     with pytest.raises(InputError, match=words):
         reconstruct(done, "fbp")
     with pytest.raises(InputError, match=r"up to 66 degrees.*10 views .*InstanceNumber 21 to 30"):

@@ -239,6 +239,24 @@ def test_vectors_take_the_place_of_angles(tmp_path):
     check_ball(prepare_scan(found[0], WATER).projections, "sirt", iterations=60)
 
 
+def test_vectors_on_a_circle_are_a_cone(tmp_path):
+    """Written by the convention, and reconstructed by FDK."""
+    u, n = (np.stack(a, axis=1) for a in (
+        (np.cos(ANGLES), np.sin(ANGLES), 0 * ANGLES), (-np.sin(ANGLES), np.cos(ANGLES), 0 * ANGLES)
+    ))  # fmt: skip
+    aside = ((COLUMNS - 1) / 2 - AXIS_COLUMN) * PIXEL_MM
+    above = np.array((0.0, 0.0, ((ROWS - 1) / 2 - PLANE_ROW) * PIXEL_MM))
+    middle = (DETECTOR_MM - SOURCE_MM) * n + aside * u + above
+    rows = np.tile((0.0, 0.0, PIXEL_MM), (VIEWS, 1))
+    np.savetxt(tmp_path / "v.txt", np.hstack([-SOURCE_MM * n, middle, PIXEL_MM * u, rows]))
+    np.save(tmp_path / "lines.npy", LINES.astype(np.float32))
+    read = ReadOptions(vectors=tmp_path / "v.txt", values="lines")
+    done = prepare_scan(read_raw_scan(tmp_path / "lines.npy", read), WATER)
+    told = " ".join(done.correction.notes)
+    assert f"{SOURCE_MM:g} mm from the axis and {DETECTOR_MM:g} mm from the detector" in told
+    check_ball(done.projections, "fbp")
+
+
 def test_vectors_that_do_not_fit_are_refused(tmp_path):
     flat = VECTORS.reshape(VIEWS, 12)
     np.save(tmp_path / "lines.npy", LINES)

@@ -128,6 +128,12 @@ def _view(header: Header, tags: Dataset) -> ViewHeader:
             raise _wrong(path, tag, f"{found:g}", "a positive length in mm")
         return found
 
+    def count(tag: Tag) -> int:
+        found = number(tag)
+        if found < 1 or found != int(found):
+            raise _wrong(path, tag, f"{found:g}", "a whole number from 1")
+        return int(found)
+
     centre = _numbers(tags, CENTRE, path)
     if centre.size != 2:
         raise _wrong(path, CENTRE, f"{centre.size} values", "the column and the row, from 1")
@@ -136,7 +142,7 @@ def _view(header: Header, tags: Dataset) -> ViewHeader:
     shared: dict[str, Any] = {
         tag.name: _text(tags, tag) for tag in (*texts, SERIES, MANUFACTURER, POSITION)
     }
-    shared |= {tag.name: int(length(tag)) for tag in (ROWS, COLUMNS)}
+    shared |= {tag.name: count(tag) for tag in (ROWS, COLUMNS)}
     shared |= {tag.name: length(tag) for tag in (COLUMN_MM, ROW_MM, TO_DETECTOR)}
     shared |= {CENTRE.name: (float(centre[0]), float(centre[1])), WATER.name: water}
     shared |= {SPECTRUM.name: int(number(SPECTRUM, 0.0))}
