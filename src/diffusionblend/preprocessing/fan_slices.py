@@ -116,7 +116,7 @@ def _lengths(helix: Helix) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rows_met(helix: Helix, above_mm: np.ndarray) -> np.ndarray:
-    """Where the rays meet the detector that come to a slice at their foot, (height, column), in rows
+    """Where rays that come to a slice at their foot meet the detector, (height, column), in rows
     from the first one. above_mm: how far the slice lies above the source, (height,).
     """
     to_panel, to_foot = _lengths(helix)
