@@ -15,6 +15,8 @@ from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import FanBeam, Helix
 
+__all__ = ["fan_slices"]
+
 TURN = 2 * math.pi
 BEYOND_ROWS = 0.5
 """Of a row, by which rays may pass the middle of the first or last one."""
