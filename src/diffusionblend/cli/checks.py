@@ -18,7 +18,11 @@ ANY_NUMBER = "..."
 MEANT = {"gpu": "cuda", "quick": "fast", "quickest": "fast", "slow": "best"}
 """Choices by what they are called elsewhere."""
 RENAMED = {
+    "--air-bins": "--air-columns",
     "--average-below": "--tail-average-below",
+    "--bin-mm": "--column-mm",
+    "--bins": "--columns",
+    "--centre-bin": "--centre-column",
     "--coarse-start": "--coarse-init",
     "--data-step": "--consistency",
     "--dual-decay": "--dual-damping",
@@ -26,6 +30,7 @@ RENAMED = {
     "--first-timestep": "--init-timestep",
     "--layout": "--prior-type",
     "--perpendicular-prior": "--coronal-prior",
+    "--ring-bins": "--ring-columns",
     "--share": "--shard",
     "--start": "--init",
 }

@@ -112,7 +112,8 @@ def _held(path: Path, name: Path | str, state: str) -> Iterator[None]:
             raise InputError(
                 f"{name} {state}{_owner(file)}.",
                 "one run at a time",
-                f"wait until it ends, or another output; remove {path} where it was killed",
+                f"wait until it ends, or another output; of a run killed on another machine {path} "
+                f"may be removed, and expires in {STALE_SECONDS / 60:.0f} minutes",
             )
         ended = Event()
         try:

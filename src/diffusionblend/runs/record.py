@@ -167,6 +167,9 @@ def run_record_path(output: Path | str) -> Path:
     return output.with_name(output.name + RECORD_SUFFIX)
 
 
+AS_WRITTEN = "a record as a run wrote it"
+
+
 def read_run_record(path: Path | str) -> RunRecord:
     """Read a record; raises InputError for another kind of file or a newer version of it."""
     path = Path(path)
@@ -189,7 +192,7 @@ def read_run_record(path: Path | str) -> RunRecord:
     if not all(map(_is_text, _texts(entries))):
         raise InputError(
             f"{path} is not a run record: it has texts that are none of a file's or a setting's.",
-            expected,
+            AS_WRITTEN,
         )
     record = RunRecord(**entries)
     wrong = [name for name, kind in _KINDS.items() if not isinstance(getattr(record, name), kind)]
@@ -200,7 +203,7 @@ def read_run_record(path: Path | str) -> RunRecord:
         raise InputError(
             f"{path} is not a run record: {wrong[0] if wrong else 'an input or prior'} is not what "
             "a run writes.",
-            expected,
+            AS_WRITTEN,
         )
     return record
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="no child process is 
 
 SCRIPT = """
 import sys
+import threading
 sys.path.insert(0, sys.argv[1])
 import foreign_readers as readers
 print("read:", readers.read_text(sys.argv[2]))  # and no `if __name__ == "__main__"`
@@ -214,6 +216,41 @@ def test_ctrl_c_ends_the_reading_at_once(file):
     assert time.monotonic() - started < 10
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+def test_a_child_that_was_killed_is_no_fault_of_the_file(file):
+    pid = readers.number_of_process(file)
+    timer = threading.Timer(1.0, os.kill, (pid, signal.SIGKILL))
+    timer.start()
+    with pytest.raises(InputError, match="was killed, as systems do where memory runs out"):
+        readers.sleep(file)
+    timer.join()
+
+
+def test_a_reader_within_a_reader_runs_here(file):
+    """As one that its progress calls: the child is busy with the outer one."""
+    found = []
+    assert readers.report(file, on_step=lambda *_: found.append(readers.read_text(file))) == "done"
+    assert found and set(found) == {"content"}
+    assert readers.number_of_process(file) != os.getpid()
+
+
+def test_closed_standard_streams_leave_the_child_its_connection(file):
+    """As in a daemon: what is opened next gets their numbers."""
+    out = file.with_name("out.txt")
+    more = f"""
+import os
+from pathlib import Path
+reader_of = readers.number_of_process
+from diffusionblend.io.foreign.reader import close_child
+close_child()
+for stream in (0, 1, 2):
+    os.close(stream)
+number = reader_of(sys.argv[2])
+Path({str(out)!r}).write_text(str(number != os.getpid()))
+"""
+    script(file, more)
+    assert out.read_text() == "True"
 
 
 def test_a_process_that_has_ended_between_two_files_is_replaced(file):

@@ -47,6 +47,7 @@ REPORTER = "on_"
 START_SECONDS = 60.0
 """A child that has not begun by then never will; a busy machine may need some of them."""
 LOOK_EVERY_SECONDS = 0.5
+STREAMS = (0, 1, 2)
 WATCHED_BY_US = not sys.platform.startswith("linux")
 """Where the system does not enforce the limit on memory, we look."""
 QUIET_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
@@ -71,7 +72,7 @@ def reads_foreign(function: Callable[P, R]) -> Callable[P, R]:
                 return function(*args, **kwargs)
         name = f"{function.__module__}:{function.__qualname__}"
         with _lock:
-            found, result = _ask(name, source, arguments)
+            found, result = _asked(name, source, arguments)
         if not found:
             with foreign_edge(source):
                 return function(*args, **kwargs)
@@ -90,11 +91,24 @@ class _Silent(Exception):
     """The child took longer than it may, or more memory."""
 
 
+def _beside_streams(connection: socket.socket) -> socket.socket:
+    """The connection under a number that is none of a standard stream's, which a program that has
+    closed those may give it: they are set to nothing in the child.
+    """
+    import fcntl
+
+    if connection.fileno() > max(STREAMS):
+        return connection
+    with connection:
+        number = fcntl.fcntl(connection, fcntl.F_DUPFD_CLOEXEC, max(STREAMS) + 1)
+    return socket.socket(fileno=number)
+
+
 class _Child:
     """A started child and the connection to it."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
+        ours, theirs = map(_beside_streams, socket.socketpair())
         with theirs:
             root = str(Path(errors.__file__).parents[1])
             self.process = subprocess.Popen(  # noqa: S603
@@ -130,6 +144,8 @@ class _Child:
 
 _lock = threading.RLock()
 _running: _Child | None = None
+_asking = False
+"""Whether the thread that holds the lock waits for the child."""
 
 
 def _can_start() -> bool:
@@ -159,8 +175,8 @@ def _reap(child_of_ours: _Child) -> None:
 
 def _forget() -> None:
     """In a process that was forked: the child is the other process's, and so may the lock be."""
-    global _running, _lock
-    inherited, _running, _lock = _running, None, threading.RLock()
+    global _running, _lock, _asking
+    inherited, _running, _lock, _asking = _running, None, threading.RLock(), False
     if inherited is not None:
         inherited.connection.close()
         inherited.process.returncode = 0
@@ -169,6 +185,18 @@ def _forget() -> None:
 atexit.register(_discard)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
+
+
+def _asked(name: str, source: object, arguments: dict[str, Any]) -> tuple[bool, Any]:
+    """As `_ask`; (False, None) within another reader of this thread, as `on_step` may call one."""
+    global _asking
+    if _asking:
+        return False, None
+    _asking = True
+    try:
+        return _ask(name, source, arguments)
+    finally:
+        _asking = False
 
 
 def _ask(name: str, source: object, arguments: dict[str, Any]) -> tuple[bool, Any]:
@@ -251,6 +279,13 @@ def _ended(code: int, source: object, limits: Limits) -> InputError:
     if -code == getattr(signal, "SIGXCPU", 0):
         return _too_slow(source, limits)
     how = f"ended with {code}"
+    if -code == getattr(signal, "SIGKILL", 0):
+        return InputError(
+            f"{source} could not be read: the process that reads it was killed, as systems do "
+            "where memory runs out.",
+            "enough free memory",
+            "the same again, with fewer other programs running",
+        )
     if code < 0:
         with suppress(ValueError):
             how = f"was ended by {signal.Signals(-code).name}"
