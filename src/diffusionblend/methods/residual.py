@@ -63,6 +63,8 @@ def residual_note(method: Method, scan: Projections, relative_residual: float) -
         "an object larger than the volume, a wrong centre of rotation, tilt or pitch, angles in "
         "another order, step or unit, or a changed beam"
     )
+    if getattr(method, "nonnegative", False):
+        causes += "; or values that had to be below zero (--no-nonnegative keeps them)"
     if method.name == "fbp" and arc < SHORT_ARC_DEGREES:
         causes = f"its views cover only {arc:.0f} degrees, which an iterative method can fit; or "
         causes += "a wrong centre of rotation, or angles in another order or unit"
