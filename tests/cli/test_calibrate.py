@@ -35,6 +35,23 @@ def fitted(tmp_path_factory, tiny_prior) -> Path:
     return folder
 
 
+def test_stopped_between_card_and_samples_it_goes_on(
+    cli, fitted, tiny_prior, tmp_path, monkeypatch
+):
+    """As killed in that moment: no card without its samples' end, so no --force is asked for."""
+    fit = ("calibrate", fitted / "patients", "-o", tmp_path / "bands.json", "--views", 6, *STEPS)
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("diffusionblend.benchmarking.calibrating.Calibrator.remove_samples", stop)
+        assert cli(*fit, "--prior", tiny_prior).code == 130
+    assert_succeeded(cli(*fit, "--prior", tiny_prior))
+    assert (tmp_path / "bands.json").read_text() == (fitted / "bands.json").read_text()
+    assert {p.name for p in tmp_path.iterdir()} == {"bands.json", "bands.json.run.json"}
+
+
 def test_the_card_says_on_whom_for_what_and_how_well(fitted, tiny_prior):
     card = json.loads((fitted / "bands.json").read_text())
     assert card["patients"] == ["1.nii.gz", "2.nii.gz"] and card["samples"] == 2

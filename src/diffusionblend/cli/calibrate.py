@@ -130,7 +130,7 @@ class Calibrate:
         record.results = {"scans": [scan["name"] for scan in card["scans"]]}
         with recorded(record, self.output):
             write_text(self.output, json.dumps(card, indent=1) + "\n", self.force)
-        calibrator.remove_samples()
+            calibrator.remove_samples()  # before the record, so that a kill leaves none for good
         self._print(card)
         say(f"wrote {self.output}")
 
