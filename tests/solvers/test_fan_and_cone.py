@@ -150,6 +150,24 @@ def test_a_detector_aside_over_an_arc_is_right_or_refused(kind, start_degrees):
     assert len(right) == {0.0: 0, 90.0: 0, 180.0: 1, 270.0: 3}[start_degrees]
 
 
+@pytest.mark.parametrize("reach_mm", [22.9, 23.8, 24.6, 25.3, 27.5])
+def test_an_object_that_ends_just_within_a_detector_aside_is_seen(reach_mm):
+    """The last column is 24 to 25.6 mm from the axis."""
+    place_mm = math.hypot(6, 4)
+    radius_mm = 100 * math.sin(math.atan(reach_mm / 160)) - place_mm
+    ball = Ellipsoid(centre_mm=(6, -4, 0), semi_axes_mm=(radius_mm,) * 3, value=VALUE)
+    geometry = FanBeam(
+        angles_rad=tuple(np.radians(np.arange(0, 270, 3.0))),
+        n_columns=64,
+        column_mm=1.6,
+        detector_shift_mm=25.6,
+        source_to_axis_mm=100.0,
+        source_to_detector_mm=160.0,
+    )
+    lines = column_means(ball, geometry).numpy()
+    assert lacks_opposite_rays(lines, geometry) == (reach_mm > 25.6)
+
+
 def test_an_irregular_turn():
     turns = np.linspace(0, 1, 400, endpoint=False)
     geometry = fan(n_views=400)

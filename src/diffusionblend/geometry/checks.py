@@ -30,6 +30,8 @@ SEEN_IN_PART = "the detector does not see"
 """So begins what an import says of the same."""
 OFF_THE_MIDDLE = 0.8
 """Of the longer side of a detector, below which its shorter side counts as short."""
+FIRST_COLUMNS, LAST_COLUMNS = slice(0, 2), slice(None, -3, -1)
+"""Columns of the ends of a detector, the outermost first."""
 AIR_SHARE = 0.12
 """Of the high line integrals, below which the ends of a detector see air."""
 HIGH_VIEWS, HIGH_ROWS = 75, 90
@@ -39,6 +41,10 @@ ABOVE_NOISE = 2.5
 """Deviations of the noise by which ends must be above that too."""
 NORMAL_MEDIAN = 0.6745
 """Median of the absolute value of a normal variable of variance 1."""
+GRAZING = 0.55
+"""Of the second column from an end, below which the outermost one holds the object's rim: chords
+grow with the root of the depth, so that means over columns are 1 to 2^1.5 - 1 where it just ends
+there."""
 LEFT_SHARE = 0.5
 """Of what most views attenuate in all, below which the object has left the detector."""
 MISSED_VIEWS = 0.02
@@ -163,27 +169,32 @@ def cut_share(lines: np.ndarray, geometry: Geometry) -> float:
     """The share of the views in which the object leaves the detector and no opposite rays measure
     it, as they do beyond the short side over a whole turn.
     """
-    ends = [slice(0, 2), slice(-2, None)]
+    ends = [FIRST_COLUMNS, LAST_COLUMNS]
     if isinstance(geometry, Turning) and geometry.with_opposite_rays() is not geometry:
         ends.pop(int(geometry.reach_mm[0] > geometry.reach_mm[1]))
     return float(np.any([_reached_views(lines, end) for end in ends], axis=0).mean())
 
 
 def _reached_views(lines: np.ndarray, end: slice) -> np.ndarray:
-    """In which views the object reaches the columns of an end of the detector, (view,)."""
-    of_rows = lines[:, :, end].mean(axis=2)
+    """In which views the object reaches beyond an end of the detector, (view,).
+
+    end: its columns, the outermost first.
+    """
+    columns = lines[:, :, end]
+    of_rows = columns.mean(axis=2)
     high = np.percentile(lines.max(axis=(1, 2)), HIGH_VIEWS)
     noise = 0.0
     if len(of_rows) > 2:  # by second differences between views, of variance 1.5
         bent = of_rows[1:-1] - (of_rows[:-2] + of_rows[2:]) / 2
         noise = float(np.median(np.abs(bent))) / (NORMAL_MEDIAN * math.sqrt(1.5))
     least = AIR_SHARE * max(high, 0.0) + ABOVE_NOISE * noise
-    return np.percentile(of_rows, HIGH_ROWS, axis=1) > least
+    beyond = columns[:, :, 0] > GRAZING * columns[:, :, -1]
+    return np.percentile(np.where(beyond, of_rows, 0.0), HIGH_ROWS, axis=1) > least
 
 
 def _cut_views(lines: np.ndarray, geometry: Turning) -> np.ndarray:
     """In which views the object leaves the detector on its short side, (view,)."""
-    end = slice(0, 2) if geometry.reach_mm[0] < geometry.reach_mm[1] else slice(-2, None)
+    end = FIRST_COLUMNS if geometry.reach_mm[0] < geometry.reach_mm[1] else LAST_COLUMNS
     reached = _reached_views(lines, end)
     totals = lines.sum(axis=(1, 2), dtype=np.float64)
     return reached | (totals < LEFT_SHARE * np.percentile(totals, HIGH_VIEWS))

@@ -65,9 +65,9 @@ def check_complete(scan: Projections) -> None:
     if lacks_opposite_rays(scan.values, geometry):
         words = one_sided_words(geometry)
         raise InputError(
-            f"{words[0].upper()}{words[1:]}: the object leaves the short side in views whose "
-            "opposite ones were not taken, so that filtered back-projection lacks lines and its "
-            "values would be wrong by up to tens of per cent.",
+            f"{words[0].upper()}{words[1:]}: the object seems to leave the short side in views "
+            "whose opposite ones were not taken, so that filtered back-projection lacks lines and "
+            "its values would be wrong by up to tens of per cent.",
             "views over 360 degrees, or a detector that sees the whole object",
             "--method admm-tv (or cgls, sirt) with a --size that holds the whole object; or "
             "--extrapolate, for a rough picture",

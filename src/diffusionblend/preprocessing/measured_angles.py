@@ -49,10 +49,10 @@ def offset_note(lines: np.ndarray, geometry: ParallelBeam | FanBeam | ConeBeam) 
     if not lacks_opposite_rays(lines, geometry):
         return None
     return (
-        f"{one_sided_words(geometry)}, in some of which the object leaves the short side: those "
-        "lines are not measured from the opposite side either. Views over 360 degrees complete "
-        "them; else take admm-tv, cgls or sirt with slices that hold the whole object, since fbp "
-        "refuses"
+        f"{one_sided_words(geometry)}, in some of which the object seems to leave the short "
+        "side: those lines are not measured from the opposite side either. Views over 360 degrees "
+        "complete them; else take admm-tv, cgls or sirt with slices that hold the whole object, "
+        "since fbp refuses"
     )
 
 
