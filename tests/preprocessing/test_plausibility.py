@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,24 @@ def test_a_beam_that_changed():
     dimmer = prepare_scan(scan_of(flats=counts_of(LINES, 26000)["flats"]))
     assert "or a beam that became weaker" in " ".join(dimmer.correction.notes)
     assert not edge_notes(LINES + 0.26, air_columns=3)
+
+
+@pytest.mark.parametrize("level", [19000, 12000])
+def test_an_open_beam_that_is_brighter_or_far_too_weak(level):
+    """Of 20000; at 12000 even the object, of up to 0.44, reads below 0."""
+    thin = parallel_lines(HALF[::3], discs=((4, -3, 20, 0.011),))
+    scan = scan_of(thin, **counts_of(thin) | {"flats": counts_of(thin, level)["flats"]})
+    if level < 15000:
+        with pytest.raises(InputError, match=r"(?s)brighter than the open beam every.*white_level"):
+            prepare_scan(scan)
+    wanted = "everywhere" if level < 15000 else "the outermost columns are brighter"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stated = prepare_scan(scan, PrepareSettings(centre_column=60.3))
+    told = " ".join(stated.correction.notes)
+    assert wanted in told and "the outermost columns are brighter" in told
+    followed = prepare_scan(scan, PrepareSettings(air_columns=4)).projections.values
+    assert np.abs(followed - thin).max() < 0.08
 
 
 def test_a_beam_that_becomes_weaker_during_the_scan():

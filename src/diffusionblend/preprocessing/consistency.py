@@ -121,9 +121,11 @@ def water_note(mu_water_per_mm: float) -> str | None:
 def length_note(lines: np.ndarray, column_mm: float) -> str | None:
     """A sentence on columns of such a width that the object attenuates as nothing does."""
     filled = lines > 0.5 * max(float(np.percentile(lines, 99)), 1e-9)
+    if column_mm == NO_LENGTH_MM or not filled.any():
+        return None
     width_mm = float(np.median(filled.sum(axis=2)[filled.any(axis=2)])) * column_mm
-    mu = float(np.median(lines[filled])) / max(width_mm, 1e-12) if filled.any() else 0.0
-    if column_mm == NO_LENGTH_MM or mu == 0 or ODD_MU_PER_MM[0] < mu < ODD_MU_PER_MM[1]:
+    mu = float(np.median(lines[filled])) / max(width_mm, 1e-12)
+    if ODD_MU_PER_MM[0] < mu < ODD_MU_PER_MM[1]:
         return None
     return (
         f"the object attenuates about {mu:.2g} per mm, as columns of {column_mm:g} mm make it: "

@@ -19,6 +19,8 @@ FEWEST_FLATS = 3
 BRIGHTER, OF_DARKER = -0.05, 0.25
 """Line integrals above air's that go so far below 0, and so far against what they reach above, are
 brighter than the open beam where the sample is."""
+ALL_BUT_FAULTS = 99.9
+"""Percentile of the lines that stands for the highest."""
 MOST_VALUES = 4_000_000
 
 
@@ -95,6 +97,27 @@ def check_open_beam(lines: np.ndarray, scan: RawScan) -> None:
         "flats of the open beam, without the sample",
         "--flats with other frames; --white-level, if the views are corrected; or --centre-column, "
         "to insist",
+    )
+
+
+def check_beam_level(lines: np.ndarray, scan: RawScan) -> None:
+    """Raises InputError where no line of the scan's counts attenuates: an open beam far too weak.
+
+    lines: (view, row, column).
+    """
+    if scan.values != "counts" or scan.flats is None:
+        return
+    some = lines[:: max(1, lines.size // MOST_VALUES)]
+    usual, highest = np.percentile(some, (50, ALL_BUT_FAULTS))
+    if usual > BRIGHTER or highest > 0:
+        return
+    raise InputError(
+        f"The views are brighter than the open beam everywhere (line integrals of {usual:.2f} in "
+        f"the median, and up to {highest:.2f}): the open beam is at most "
+        f"{100 * np.exp(usual):.0f} % of the scan's own.",
+        "an open beam as bright as air is in the views",
+        "--flats of this exposure, the level of air in the views as --white-level, or "
+        "--air-columns, which follows the beam",
     )
 
 

@@ -124,7 +124,8 @@ def edge_notes(
     if short_side is not None:
         ends.pop(short_side)
     high = np.percentile(lines[:: max(1, lines.size // MOST_VALUES)], 95, axis=(0, 2))
-    filled = high > EMPTY_LINE
+    air = np.min([np.median(end, axis=0) for end in ends], axis=0)
+    filled = high - np.minimum(air, 0.0) > EMPTY_LINE
     if not filled.any():
         return []
     ends = [end[:, filled] for end in ends]
@@ -152,7 +153,7 @@ def edge_notes(
                 f"{100 * dim.mean():.0f} % of views and rows: the beam became weaker than in the "
                 "flats (air_columns follows it), or the object reaches both ends"
             )
-    bright = np.min([np.median(end, axis=0) for end in ends], axis=0) < BRIGHT_LINE
+    bright = air[filled] < BRIGHT_LINE
     if bright.mean() > REPORTED_VIEWS and not air_columns:
         lowest = min(float(np.median(end)) for end in ends)
         notes.append(
