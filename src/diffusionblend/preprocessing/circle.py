@@ -112,16 +112,9 @@ def circle_grid(
     detector, however it is cropped.
     """
     n_rows = scan.data.shape[1]
-    wide = geometry.with_opposite_rays()
-    ends_mm = wide.column_positions_mm[[0, -1]] - wide.axis_position_mm
     column_mm = _known(scan.column_mm)
-    reach = max if leaves_short_side(lines, geometry) else min
-    half_mm = max(reach(-ends_mm[0], ends_mm[1]) + column_mm / 2, 0.0)
-    magnification = 1.0
-    if geometry.source_positions_mm() is not None:
-        magnification = _magnification(scan)
-        fan_rad = math.atan(half_mm / _known(scan.source_to_detector_mm))
-        half_mm = _known(scan.source_to_axis_mm) * math.sin(fan_rad)
+    half_mm = seen_half_mm(geometry, partly=leaves_short_side(lines, geometry))
+    magnification = 1.0 if isinstance(geometry, ParallelBeam) else _magnification(scan)
     pixel_mm = settings.pixel_mm
     if pixel_mm is None:
         own_mm = column_mm / magnification
@@ -131,6 +124,21 @@ def circle_grid(
     half = [-(n - 1) / 2 * s for n, s in zip((n_rows, size, size), spacing_mm, strict=True)]
     half[0] += middle_above_plane_mm(scan) / magnification
     return Grid(shape=(n_rows, size, size), spacing_mm=spacing_mm, origin_mm=tuple(half[::-1]))
+
+
+def seen_half_mm(geometry: ParallelBeam | FanBeam | ConeBeam, *, partly: bool = False) -> float:
+    """The radius about the axis that every view or, over a whole turn, its opposite sees.
+
+    partly: what some view sees.
+    """
+    wide = geometry.with_opposite_rays()
+    ends_mm = wide.column_positions_mm[[0, -1]] - wide.axis_position_mm
+    reach = max if partly else min
+    half_mm = max(float(reach(-ends_mm[0], ends_mm[1])) + geometry.column_mm / 2, 0.0)
+    if isinstance(geometry, ParallelBeam):
+        return half_mm
+    fan_rad = math.atan(half_mm / geometry.source_to_detector_mm)
+    return geometry.source_to_axis_mm * math.sin(fan_rad)
 
 
 def leaning_geometry(

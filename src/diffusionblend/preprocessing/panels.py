@@ -13,6 +13,7 @@ from diffusionblend.geometry.circles import cone_of
 from diffusionblend.geometry.cone import ConeBeam
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.vectors import VectorGeometry
+from diffusionblend.preprocessing.circle import seen_half_mm
 from diffusionblend.preprocessing.settings import PrepareSettings
 
 STATED = (
@@ -63,19 +64,21 @@ def panel_scan(scan: RawScan, settings: PrepareSettings) -> tuple[VectorGeometry
     """The geometry about the volume's middle, and the volume: square slices about the axis, one for
     each row, as wide as all views see.
 
-    Panels on a circle become a cone beam. Raises InputError for settings that the panels decide.
+    Panels on a circle become a cone beam, of which opposite views count too. Raises InputError for
+    settings that the panels decide.
     """
     check_not_stated(settings, ("auto", "cone"))
     panels = scan.geometry
     assert isinstance(panels, VectorGeometry)
-    seen = _middles(panels)
+    seen, cone = _middles(panels), cone_of(panels)
+    half_mm = seen.half_mm if cone is None else seen_half_mm(cone)
     u, v = (np.linalg.norm(s, axis=1).mean() for s in (panels.column_steps_mm, panels.row_steps_mm))
     pixel_mm = settings.pixel_mm
     if pixel_mm is None:
         pixel_mm = u / seen.magnification
         if settings.size is not None:
-            pixel_mm = 2 * seen.half_mm / settings.size
-    size = settings.size or max(1, int(2 * seen.half_mm / pixel_mm + 1e-6))
+            pixel_mm = 2 * half_mm / settings.size
+    size = settings.size or max(1, int(2 * half_mm / pixel_mm + 1e-6))
     spacing_mm = (float(v / seen.magnification), float(pixel_mm), float(pixel_mm))
     half = [-(n - 1) / 2 * s for n, s in zip((panels.n_rows, size, size), spacing_mm, strict=True)]
     half[0] += seen.height_mm

@@ -44,7 +44,11 @@ from diffusionblend.preprocessing.helices import helix_scan
 from diffusionblend.preprocessing.lean import lean_note
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
-from diffusionblend.preprocessing.open_beam import check_open_beam, without_odd_flats
+from diffusionblend.preprocessing.open_beam import (
+    check_beam_level,
+    check_open_beam,
+    without_odd_flats,
+)
 from diffusionblend.preprocessing.panels import panel_notes, panel_scan
 from diffusionblend.preprocessing.parallel_beam import check_parallel, distance_notes
 from diffusionblend.preprocessing.plausibility import (
@@ -157,12 +161,15 @@ def _placed(
 ) -> tuple[ParallelBeam | FanBeam | ConeBeam | Helix | VectorGeometry, Grid, Centre | None]:
     """Geometry, volume and how the axis was found; what the lines tell of it enters the notes."""
     if scan.geometry is not None:
-        vectors = isinstance(scan.geometry, VectorGeometry)
-        correction.notes += edge_notes(
-            before_air, air_columns=settings.air_columns, by_vectors=vectors
-        )
         volume_of = helix_scan if isinstance(scan.geometry, Helix) else panel_scan
-        return *volume_of(scan, settings), None
+        placed, grid = volume_of(scan, settings)
+        correction.notes += edge_notes(
+            before_air,
+            air_columns=settings.air_columns,
+            short_side=short_side(placed) if isinstance(placed, ConeBeam) else None,
+            by_vectors=isinstance(placed, VectorGeometry),
+        )
+        return placed, grid, None
     centre_column, centre = _centre(scan, kind, lines, settings, correction)
     if kind == "parallel" and not settings.axis_tilt_degrees:
         _check_beam(lines, scan, centre_column, settings, correction)
@@ -210,6 +217,8 @@ def _check_axes(
         lambda: check_no_sinograms(lines, scan.angles_rad),
         lambda: check_upright(lines),
     ]
+    if not settings.air_columns:
+        checks.insert(0, lambda: check_beam_level(lines, scan))
     for check in checks:
         try:
             check()

@@ -66,6 +66,34 @@ def test_a_circle(tmp_path, offset, source):
         assert value_at(done, 20, 12, z=5) == pytest.approx(0.04, rel=0.05)
 
 
+def test_heights_count_from_the_isocentre_where_the_source_lies_above_it(tmp_path):
+    columns, rows = np.arange(100) - 52.0, np.arange(60) - 28.0
+    lifted = [(x, y, z - 6, radius, mu) for x, y, z, radius, mu in SPHERES]
+    lines = spheres_from_source(FULL[::4], columns, rows - 2, lifted)
+    path, read = write_rtk(
+        tmp_path / "p", lines, (-52.0, -28.0), SourceOffsetY=6, ProjectionOffsetY=4
+    )
+    done = prepared(path, read, {})
+    assert isinstance(done.projections.geometry, ConeBeam)
+    assert value_at(done, 0, 0, z=-3) == pytest.approx(0.02, rel=0.05)
+    assert value_at(done, 0, 0, z=12) == pytest.approx(0.04, rel=0.05)
+    assert value_at(done, 20, 12, z=5) == pytest.approx(0.04, rel=0.05)
+
+
+@pytest.mark.parametrize("height", [0, 6])
+def test_slices_are_as_wide_as_the_far_side_of_a_half_fan_measures(tmp_path, height):
+    """The panel reaches from -10 to 50 mm, of which the axis' plane sees 40.55 mm at 431 / 529."""
+    columns, rows = np.arange(60) - 9.5, np.arange(20) - 9.5
+    lines = spheres_from_source(FULL[::4], columns, rows, ((0, 0, 0, 30, 0.02),))
+    path, read = write_rtk(
+        tmp_path / "p", lines, (-29.5, -9.5),
+        ProjectionOffsetX=20, SourceOffsetY=height, ProjectionOffsetY=height,
+    )  # fmt: skip
+    done = prepared(path, read, {})
+    assert done.projections.grid.in_plane_shape == (99, 99)
+    assert not any("outermost columns" in note for note in done.correction.notes)
+
+
 def test_geometries_that_are_refused(tmp_path):
     lines = np.ones((60, 4, 8), np.float32)
     path, read = write_rtk(tmp_path / "a", lines, (0, 0))

@@ -40,9 +40,9 @@ def read_rtk_projections(path: Path | str, options: ReadOptions) -> RawScan:
     """A cone-beam scan of RTK: its projections and the geometry that `options` name.
 
     Floats are line integrals, whole numbers counts, unless `options.values` says. A circle with a
-    flat panel that stands still has its distances and centres; where the panel is tilted, or
-    anything but the angle varies over the views, `geometry` has all. Raises InputError for curved
-    detectors and parallel beams.
+    flat panel that stands still has its distances and centres; where the panel is tilted, the
+    source lies above the isocentre, or anything but the angle varies, `geometry` has all. Raises
+    InputError for curved detectors and parallel beams.
     """
     path = Path(path)
     data, spacing_mm, origin_mm = _image(path)
@@ -92,10 +92,13 @@ class _Views:
 
     @property
     def is_circle(self) -> bool:
-        """Whether nothing but the gantry's angle varies, and the panel is not tilted."""
+        """Whether nothing but the gantry's angle varies, the panel is not tilted, and the source
+        turns in the isocentre's plane, from which a circle's heights count.
+        """
         still = all(np.ptp(self.of[name]) <= SAME_MM for name in (*DISTANCES, *OFFSETS))
         tilts = [(self.of[name] + 180) % 360 - 180 for name in TURNS]
-        return still and all(np.abs(tilt).max() <= SAME_DEGREES for tilt in tilts)
+        in_plane = np.abs(self.of["SourceOffsetY"]).max() <= SAME_MM
+        return still and in_plane and all(np.abs(tilt).max() <= SAME_DEGREES for tilt in tilts)
 
     def rotations(self) -> np.ndarray:
         """From RTK's frame to that of the panel of each view, (view, 3, 3)."""
