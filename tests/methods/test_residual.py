@@ -90,6 +90,17 @@ def test_unknown_noise_of_a_measured_scan():
     assert residual_note(db.make_method("dds", consistency="dps"), unknown, 0.9) is None
 
 
+@pytest.mark.parametrize("photons", [100, 1e3])
+def test_unknown_noise_of_a_scan_made_in_python(photons):
+    """Of discs that attenuate by 0.13 at most, nearly all of what FBP leaves is noise."""
+    scan = replace(scan_of(photons=photons, thinner=8), notes={})
+    assert db.reconstruct(scan, "fbp").relative_residual > 0.25
+    assert note(scan, "fbp") is None
+    assert note(scan, "sirt") is None
+    shuffled = np.random.default_rng(0).permutation(len(ANGLES))
+    assert note(replace(scan_of(order=shuffled), notes={}), "sirt")
+
+
 def test_a_short_arc_is_named_as_the_cause():
     """Of 90 degrees filtered back-projection leaves much, though nothing is wrong."""
     short = scan_of()[: len(ANGLES) // 2]

@@ -53,10 +53,9 @@ def residual_note(method: Method, scan: Projections, relative_residual: float) -
     measured = scan.notes.get("source") == "measured"
     photons = scan.notes.get("photons")
     known = isinstance(photons, int | float) and photons > 0
-    if known or measured:
-        count = float(str(photons)) if known else shown_photons(scan.values)
-        noise = (NOISE_FACTOR if known else SHOWN_FACTOR) * _noise_of(scan.values, count)
-        usual = max(usual, OF_MEASURED if measured else 0.0, noise)
+    count = float(str(photons)) if known else shown_photons(scan.values)
+    noise = (NOISE_FACTOR if known else SHOWN_FACTOR) * _noise_of(scan.values, count)
+    usual = max(usual, OF_MEASURED if measured else 0.0, noise)
     if relative_residual <= usual:
         return None
     causes = (
