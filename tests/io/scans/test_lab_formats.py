@@ -158,6 +158,10 @@ def test_what_a_log_of_skyscan_leaves_open(skyscan):
         ({"Comment": "a" * 3_000_000}, "has 3 MB"),
         ({"Image Pixel Size (um)": 0}, "Image Pixel Size .um. 0"),
         (
+            {"Image Pixel Size (um)": 2.3},
+            r"(?s)Image Pixel Size .um. 2\.3, and Camera Pixel Size .um. 7\.4.*of 4\.625, or more",
+        ),
+        (
             {"Use 360 Rotation": "YES", "Rotation Step (deg)": 0.5},
             r"360 degrees .*61 frames in steps of 0\.5 degrees, which cover 30\.5",
         ),

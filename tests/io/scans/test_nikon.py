@@ -155,7 +155,7 @@ def test_decimal_commas_are_read_where_no_number_has_a_point(folder):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"SrcToObject": None}, "(?s)has no value for SrcToObject.*line SrcToObject=NUMBER"),
+        ({"SrcToObject": None}, "(?s)has no value for SrcToObject.*Try: the header as the"),
         (
             {"SrcToObject": None, "SrcToObjekt": 90.0},
             "(?s)for SrcToObject.*did you mean srctoobjekt",

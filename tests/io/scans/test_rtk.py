@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -108,6 +109,10 @@ def test_geometries_that_are_refused(tmp_path):
     refused(path, "not finite", **read)
     path, read = write_rtk(tmp_path / "g", lines, (0, 0), SourceToDetectorDistance=0)
     refused(path, "distances 431 and 0 mm", **read)
+    path, read = write_rtk(tmp_path / "k", lines, (0, 0))
+    bare = re.sub("<SourceToI.*tance>431</.*?>", "", read["rtk_geometry"].read_text())
+    read["rtk_geometry"].write_text(bare)
+    refused(path, "lacks SourceToIsocenterDistance.", **read)
     path, read = write_rtk(tmp_path / "c", lines[:9], (0, 0), angles=FULL[::4])
     refused(path, "has 9 views", "60", **read)
     wrong = "<Matrix>-529 0 0 0 0 -529 0 0 0 0 1 -500</Matrix>"

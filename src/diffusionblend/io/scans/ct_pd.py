@@ -124,10 +124,11 @@ def _views(folder: Path) -> list[ViewHeader]:
     found = [(path, read_view_header(path)) for path in paths]
     views = [view for _, view in found if view is not None]
     if len(views) < 2 or len(views) != len(found):
-        other = next((p.name for p, view in found if view is None), "none")
+        others = [path.name for path, view in found if view is None]
+        lacking = f" ({others[0]} lacks {tag.ANGLE})" if others else ""
         raise InputError(
             f"{folder} has {len(views)} views of projections among {len(found)} DICOM files"
-            f"{'' if other == 'none' else f', and others such as {other}'}.",
+            f"{lacking}.",
             "a folder with a DICOM-CT-PD file for every view, and nothing else",
             "'diffusionblend import' reads a series of slices" if not views else "sort the files",
         )

@@ -30,6 +30,9 @@ class Tag(NamedTuple):
     kind: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.group:04X},{self.element:04X})"
+
 
 ROWS = Tag(0x7029, 0x1010, "US", "NumberofDetectorRows")
 COLUMNS = Tag(0x7029, 0x1011, "US", "NumberofDetectorColumns")
@@ -119,7 +122,7 @@ def _view(header: Header, tags: Dataset) -> ViewHeader:
         if found.size == 0 and default is not None:
             return default
         if found.size != 1:
-            raise _wrong(path, tag, f"{found.size} values", "one number")
+            raise _wrong(path, tag, _counted(found), "one number")
         return float(found[0])
 
     def length(tag: Tag) -> float:
@@ -136,7 +139,7 @@ def _view(header: Header, tags: Dataset) -> ViewHeader:
 
     centre = _numbers(tags, CENTRE, path)
     if centre.size != 2:
-        raise _wrong(path, CENTRE, f"{centre.size} values", "the column and the row, from 1")
+        raise _wrong(path, CENTRE, _counted(centre), "the column and the row, from 1")
     water = number(WATER, 0.0) or number(OLD_WATER, 0.0)
     texts = (SHAPE, SPOT_MODE, SCAN_TYPE, BEAM_TYPE, HARDENING, SCATTER, LOGARITHM)
     shared: dict[str, Any] = {
@@ -181,6 +184,11 @@ def _numbers(tags: Dataset, tag: Tag, path: Path) -> np.ndarray:
     return found
 
 
+def _counted(found: np.ndarray) -> str:
+    """How many values a tag has, as `_wrong` takes it."""
+    return f"{found.size} values" if found.size else ""
+
+
 def _text(tags: Dataset, tag: Tag) -> str:
     """A tag as printable text in capitals; empty where it is absent."""
     value = _value(tags, tag)
@@ -195,10 +203,9 @@ def _value(tags: Dataset, tag: Tag) -> Any:
 
 
 def _wrong(path: Path, tag: Tag, found: str, expected: str) -> InputError:
-    """The error for a value of a tag."""
-    place = f"({tag.group:04X},{tag.element:04X})"
+    """The error for a value of a tag; for its lack where nothing was found."""
     return InputError(
-        f"{path} has {found} for {tag.name} {place}.",
+        f"{path} {f'has {found} for' if found else 'lacks'} {tag}.",
         f"{expected}, as the DICOM-CT-PD manual says",
         "copy it again, or another export of the scan",
     )

@@ -39,7 +39,7 @@ def read_nikon(path: Path | str, options: ReadOptions) -> RawScan:
     that lacks a part or contradicts the frames, and for a tilted axis.
     """
     path = Path(path)
-    found = TextHeader.read(path, "a Nikon header", (SECTION,))
+    found = TextHeader.read(path, "a Nikon header", (SECTION,), LENGTHS)
     n_views, n_columns, n_rows = (found.whole(name) for name in COUNTS)
     lengths = {name: found.number(name, positive=True) for name in LENGTHS}
     if lengths["SrcToDetector"] < lengths["SrcToObject"]:

@@ -231,6 +231,14 @@ def _views(path: Path) -> _Views:
             "0 in all views: a flat panel",
             "a VectorGeometry made view by view, in Python (docs/file-layouts.md)",
         )
+    lacking = [n for n in DISTANCES if any(place.find(n) is None for place in views)]
+    lacking = [n for n in lacking if root.find(n) is None]
+    if lacking:
+        raise InputError(
+            f"{path} lacks {' and '.join(lacking)}.",
+            "both distances, of the whole scan or of every view",
+            "write the geometry again with RTK",
+        )
     if not all((found[name] > 0).all() for name in DISTANCES):
         shown = " and ".join(f"{found[name].min():g}" for name in DISTANCES)
         raise InputError(

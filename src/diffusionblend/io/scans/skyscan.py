@@ -28,6 +28,8 @@ SENSES = {"CC": 1.0, "CCW": 1.0, "": 1.0, "CW": -1.0}
 MICROMETRES = 1e-3
 ROUNDED = 0.01
 """By what part of itself a distance may be off."""
+SMALLER = 0.1
+"""By what part of itself the pixel may be smaller than the camera's and the distances make it."""
 FARTHEST_ROWS = 10
 """The source's plane lies at most so many times the camera's height from its first line."""
 LEAST_TILT_PIXELS = 1.0
@@ -60,6 +62,8 @@ def read_skyscan(path: Path | str, options: ReadOptions) -> RawScan:
     shift = found.number("Postalignment") if "Postalignment" in found else None
     parallel = to_axis > FARTHEST_MM
     to_detector = to_axis if parallel else _to_detector(found, to_axis)
+    if not parallel:
+        _check_pixel(found, pixel_mm, to_axis / to_detector)
     column_mm = pixel_mm if parallel else pixel_mm * to_detector / to_axis
     return replace(
         scan,
@@ -87,6 +91,26 @@ def _to_detector(found: TextHeader, to_axis: float) -> float:
             "the log of this very scan, as the machine wrote it",
         )
     return max(to_axis, to_detector)
+
+
+def _check_pixel(found: TextHeader, pixel_mm: float, demagnified: float) -> None:
+    """Raise InputError for a pixel at the object that is smaller than the camera's own makes it.
+
+    demagnified: what of the camera's pixel is seen at the object. Binning, and fibres that widen
+    towards the object, make it larger.
+    """
+    camera, image = "Camera Pixel Size (um)", "Image Pixel Size (um)"
+    if camera not in found or demagnified == 1:
+        return
+    least_mm = found.number(camera, positive=True) * MICROMETRES * demagnified
+    if pixel_mm < (1 - SMALLER) * least_mm:
+        raise InputError(
+            f"{found.path} has {image} {found.number(image):g}, and {camera} "
+            f"{found.number(camera):g}, which by its distances is {least_mm / MICROMETRES:.4g} at "
+            "the object.",
+            f"an {image} of {least_mm / MICROMETRES:.4g}, or more with binning",
+            "the log as the machine wrote it, or the wrong one corrected in a copy",
+        )
 
 
 def _check_trajectory(found: TextHeader) -> None:

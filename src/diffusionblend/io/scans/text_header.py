@@ -20,13 +20,19 @@ MOST_HEADER_BYTES = 2_000_000
 
 @dataclass(frozen=True)
 class TextHeader:
-    """The values of a header by their names, in small letters, and the file they are from."""
+    """The values of a header by their names, in small letters, and the file they are from.
+
+    known: names of its format, which are no misspelt others.
+    """
 
     path: Path
     values: dict[str, str]
+    known: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: Path, kind: str, sections: tuple[str, ...]) -> TextHeader:
+    def read(
+        cls, path: Path, kind: str, sections: tuple[str, ...], known: tuple[str, ...] = ()
+    ) -> TextHeader:
         """The values of some sections, the first of which must be there. Raises InputError.
 
         kind: of the header, as a message names it.
@@ -47,7 +53,7 @@ class TextHeader:
             ) from error
         for name in sections[1:]:
             values = found.get(name.lower(), {}) | values
-        return cls(path, values)
+        return cls(path, values, known)
 
     def __contains__(self, name: str) -> bool:
         return bool(self.text(name))
@@ -65,7 +71,7 @@ class TextHeader:
         """A number. Raises InputError where it is missing or none that it could be."""
         text = self.text(name)
         if not text:
-            near = did_you_mean(name, self.values)
+            near = did_you_mean(name, self.values.keys() - {n.lower() for n in self.known})
             raise InputError(
                 f"{self.path} has no value for {name}.",
                 f"a line {name}=NUMBER, as the machine writes it",
