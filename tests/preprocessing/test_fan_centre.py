@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import rotate
 
 from analytic import Ellipsoid
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.preprocessing.prepare import prepare_scan
 from diffusionblend.preprocessing.settings import PrepareSettings
+from diffusionblend.preprocessing.turned_panel import panel_turn_degrees
 
 SOURCE_MM, DETECTOR_MM, ROWS, COLUMNS = 150.0, 220.0, 5, 64
 BODIES = (
@@ -160,7 +162,30 @@ def test_a_panel_turned_in_its_plane_is_reported_with_its_turn(turn, options):
     assert done.centre.column == pytest.approx(centre, abs=0.1)
     (note,) = [note for note in done.correction.notes if "turned in its plane" in note]
     found = float(note.partition("by ")[2].split()[0])
-    assert found == pytest.approx(turn, abs=0.12)  # a tenth of a row over the detector
+    assert found == pytest.approx(turn, abs=0.15)  # a sixth of a row over the detector
+
+
+TWO_BALLS = tuple(
+    Ellipsoid(centre_mm=place, semi_axes_mm=(radius,) * 3, value=0.02)
+    for place, radius in (((6, -4, 3), 6), ((-8, 5, -4), 4))
+)
+
+
+@pytest.mark.parametrize("turn", [-3.0, 2.0, 3.0, 6.0])
+def test_a_turn_that_few_bodies_show_is_right_or_not_told(turn):
+    """The column along an untilted row is wrong then, by which 2 and 3 degrees passed for 1.3."""
+    scan = scan_of(33.3, **(TALL | {"turn": turn, "bodies": TWO_BALLS}))
+    scan = replace(scan, row_mm=scan.column_mm)
+    found = panel_turn_degrees(scan, scan.data, 33.3 - 0.05 * turn)
+    assert found is None or found == pytest.approx(turn, abs=0.25)
+    assert found is not None or abs(turn) > 3
+
+
+def test_frames_are_levelled_by_the_turn_as_scipy_counts_it():
+    rows, columns = np.mgrid[:41, :65].astype(float)
+    climbs = np.exp(-((rows - 20 - (columns - 32) * np.tan(np.radians(4))) ** 2) / 8)
+    level = rotate(climbs, 4, reshape=False)
+    assert np.ptp(level[:, 8:-8].argmax(axis=0)) <= 1 < np.ptp(climbs[:, 8:-8].argmax(axis=0))
 
 
 @pytest.mark.parametrize(

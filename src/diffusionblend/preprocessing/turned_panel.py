@@ -8,6 +8,7 @@ columns on either side of the axis look above and below that plane.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,8 +17,16 @@ from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.preprocessing.fan_centre import FEWEST_COLUMNS, FEWEST_VIEWS, Mismatch
 
 COARSE_DEGREES, FINE_DEGREES = 0.5, 0.25
-MOST_DEGREES = (3.0, 8.0)
+FINE_COLUMNS, MOST_COLUMNS = 0.2, 1.0
+"""How far columns of the axis that are compared lie apart, and at most from the first one."""
+MOST_MOVED_DEGREES, MOST_STEPS = 3.0, 8
+"""How far the turn may lie from the best one of a wrong column, and in how many steps."""
+MOST_DEGREES = (3.0, 8.5)
 """The second where the first has no best turn: steeper lines leave the panel sooner."""
+MOST_VIEWS = 720
+"""Of more, some that lie evenly among them stand for all."""
+SMOOTHING = {-2: 1 / 16, -1: 1 / 4, 0: 3 / 8, 1: 1 / 4, 2: 1 / 16}
+"""Weights of rows about a line: binomial, of variance 1."""
 CLEARLY_BEST = 0.5
 """Of the median mismatch of all turns, below which the best one counts."""
 AGREEING_DEGREES = 0.1
@@ -41,10 +50,12 @@ def panel_turn_degrees(scan: RawScan, lines: np.ndarray, column: float) -> float
     reach = min(scan.centre_row, n_rows - 1 - scan.centre_row)
     if reach < 1:
         return None
+    step = max(1, n_views // MOST_VIEWS)
+    halves = [slice(first * step, None, 2 * step) for first in (0, 1)]
     for most in MOST_DEGREES:
         found = [
-            _best_turn(scan, lines[first::2], scan.angles_rad[first::2], column, reach, most)
-            for first in (0, 1)
+            _best_turn(scan, lines[some], scan.angles_rad[some], column, reach, most)
+            for some in halves
         ]
         one, other = found
         if one is not None and other is not None and abs(one - other) <= AGREEING_DEGREES:
@@ -65,7 +76,7 @@ def panel_turn_notes(scan: RawScan, lines: np.ndarray, column: float) -> list[st
     return [
         f"the detector is turned in its plane by {degrees:.2f} degrees against the axis of "
         f"rotation ({rows:.1f} rows from the first to the last column), which blurs the outer "
-        "slices: turn the frames by that before the import"
+        "slices: turn the frames by that, as scipy.ndimage.rotate does, before the import"
     ]
 
 
@@ -77,7 +88,10 @@ def _best_turn(
     reach: float,
     most_degrees: float,
 ) -> float | None:
-    """The turn along whose line rays and their opposites agree best, in degrees; none at an end."""
+    """The turn along whose line rays and their opposites agree best, in degrees; none at an end.
+
+    column: near which the axis is projected.
+    """
     assert scan.column_mm is not None and scan.row_mm is not None
     assert scan.source_to_detector_mm is not None and scan.centre_row is not None
     step = scan.column_mm / scan.source_to_detector_mm
@@ -88,29 +102,69 @@ def _best_turn(
     if width < FEWEST_COLUMNS / 2:
         return None
 
-    def mismatch(degrees: float) -> float:
+    def mismatch(degrees: float, column: float) -> float:
         slope = math.tan(math.radians(degrees)) * ratio
         rows = _along(lines, scan.centre_row or 0.0, column, slope)
-        different, held = Mismatch(rows, angles_rad, step).of_one(column, width)
+        different, held = Mismatch(rows, angles_rad, step).of_one(column, width - MOST_COLUMNS)
         return different / held if held > 0 else math.inf
 
     tried = np.arange(-most_degrees, most_degrees + COARSE_DEGREES / 2, COARSE_DEGREES)
-    values = np.array([mismatch(float(degrees)) for degrees in tried])
+    values = np.array([mismatch(float(degrees), column) for degrees in tried])
     best = int(np.argmin(values))
-    if not values[best] < CLEARLY_BEST * np.median(values) or best in (0, len(tried) - 1):
+    if best in (0, len(tried) - 1):
         return None
-    near = tried[best] + FINE_DEGREES * np.arange(-2, 3)
-    curve, slope, _ = np.polyfit(near - tried[best], [mismatch(float(d)) for d in near], 2)
-    moved = -slope / (2 * curve) if curve > 0 else math.inf
-    return float(tried[best] + moved) if abs(moved) <= COARSE_DEGREES else None
+    found = _lowest_near(mismatch, float(tried[best]), column)
+    if found is None or not mismatch(*found) < CLEARLY_BEST * np.median(values):
+        return None
+    return found[0] if abs(found[0]) < most_degrees else None
+
+
+def _lowest_near(
+    mismatch: Callable[[float, float], float], degrees: float, column: float
+) -> tuple[float, float] | None:
+    """The turn and the column of the axis of the lowest mismatch near some; None where none is.
+
+    Both at once, since a turn displaces the column that was found along a row, and a wrong column
+    the turn: by Newton's steps on quadratics through 5 x 3 places.
+    """
+    turns, sides = (FINE_DEGREES * np.arange(-2, 3), FINE_COLUMNS * np.arange(-1, 2))
+    t, c = (place.ravel() for place in np.meshgrid(turns, sides, indexing="ij"))
+    terms = np.stack([np.ones_like(t), t, c, t * t, t * c, c * c], axis=1)
+    first = np.array((degrees, column))
+    found = first
+    for _ in range(MOST_STEPS):
+        around = [mismatch(found[0] + dt, found[1] + dc) for dt, dc in zip(t, c, strict=True)]
+        if not np.isfinite(around).all():
+            return None
+        _, *slope, tt, tc, cc = np.linalg.lstsq(terms, np.array(around))[0]
+        curvature = np.array(((2 * tt, tc), (tc, 2 * cc)))
+        if np.linalg.eigvalsh(curvature)[0] <= 0:
+            return None
+        step = np.linalg.solve(curvature, -np.array(slope))
+        found = found + step
+        if (np.abs(found - first) > (MOST_MOVED_DEGREES, MOST_COLUMNS)).any():
+            return None
+        if (np.abs(step) < (AGREEING_DEGREES / 4, FINE_COLUMNS / 4)).all():
+            return float(found[0]), float(found[1])
+    return None
 
 
 def _along(lines: np.ndarray, row: float, column: float, slope: float) -> np.ndarray:
-    """What the views hold along a line through a pixel, (view, 1, column); rows a column: slope."""
-    n_rows, n_columns = lines.shape[1:]
-    columns = np.arange(n_columns)
-    rows = np.clip(row + slope * (columns - column), 0, n_rows - 1)
+    """What the views hold along a line through a pixel, (view, 1, column); rows a column: slope.
+
+    Smoothed over rows, since interpolation between them alone differs from one side to the other.
+    """
+    columns = np.arange(lines.shape[2])
+    rows = row + slope * (columns - column)
+    parts = [w * _at(lines, rows + k, columns) for k, w in SMOOTHING.items()]
+    return np.sum(parts, axis=0)[:, None]
+
+
+def _at(lines: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The views between rows, one for each column, (view, column)."""
+    n_rows = lines.shape[1]
+    rows = np.clip(rows, 0, n_rows - 1)
     low = np.clip(np.floor(rows).astype(int), 0, max(n_rows - 2, 0))
     part = rows - low
     high = np.minimum(low + 1, n_rows - 1)
-    return ((1 - part) * lines[:, low, columns] + part * lines[:, high, columns])[:, None]
+    return (1 - part) * lines[:, low, columns] + part * lines[:, high, columns]
