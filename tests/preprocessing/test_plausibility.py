@@ -70,6 +70,16 @@ def test_an_object_wider_than_the_detector():
     assert "wider than the detector" in told
 
 
+@pytest.mark.parametrize("photons", [100, 1000])
+@pytest.mark.parametrize(("n_columns", "mu"), [(64, 0.002), (64, 0.02), (20, 0.02)])
+def test_noise_at_the_ends_is_no_object(photons, n_columns, mu):
+    disc = ((4, -3, 12, mu),)
+    lines = parallel_lines(HALF[::2], n_columns, (n_columns - 1) / 2, rows=2, discs=disc)
+    counted = np.random.default_rng(0).poisson(photons * np.exp(-lines))
+    told = edge_notes(-np.log(np.maximum(counted, 1) / photons))
+    assert ("outermost columns read" in " ".join(told)) == (n_columns == 20)
+
+
 def test_an_object_that_leaves_on_one_side_or_in_some_views():
     assert edge_notes(parallel_lines(HALF[::3], 80, 62.0))
     long_one = ((0, 0, 10, 0.02), (38, 0, 6, 0.05))

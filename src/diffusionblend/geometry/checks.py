@@ -183,13 +183,20 @@ def _reached_views(lines: np.ndarray, end: slice) -> np.ndarray:
     columns = lines[:, :, end]
     of_rows = columns.mean(axis=2)
     high = np.percentile(lines.max(axis=(1, 2)), HIGH_VIEWS)
-    noise = 0.0
-    if len(of_rows) > 2:  # by second differences between views, of variance 1.5
-        bent = of_rows[1:-1] - (of_rows[:-2] + of_rows[2:]) / 2
-        noise = float(np.median(np.abs(bent))) / (NORMAL_MEDIAN * math.sqrt(1.5))
-    least = AIR_SHARE * max(high, 0.0) + ABOVE_NOISE * noise
+    least = AIR_SHARE * max(high, 0.0) + ABOVE_NOISE * noise_between_views(of_rows)
     beyond = columns[:, :, 0] > GRAZING * columns[:, :, -1]
     return np.percentile(np.where(beyond, of_rows, 0.0), HIGH_ROWS, axis=1) > least
+
+
+def noise_between_views(values: np.ndarray) -> float:
+    """The standard deviation that values (view, ...) show from view to view, 0 for two and fewer.
+
+    By second differences, of variance 1.5, in the median, so that edges do not count.
+    """
+    if len(values) <= 2:
+        return 0.0
+    bent = values[1:-1] - (values[:-2] + values[2:]) / 2
+    return float(np.median(np.abs(bent))) / (NORMAL_MEDIAN * math.sqrt(1.5))
 
 
 def _cut_views(lines: np.ndarray, geometry: Turning) -> np.ndarray:

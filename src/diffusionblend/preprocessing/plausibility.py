@@ -6,6 +6,7 @@ import numpy as np
 
 from diffusionblend.data.raw_scan import WHITE_LEVEL, RawScan
 from diffusionblend.errors import InputError
+from diffusionblend.geometry.checks import ABOVE_NOISE, noise_between_views
 
 EDGE_PARTS = 40
 """One column in so many at each end, and at least two, is where air is expected."""
@@ -92,8 +93,8 @@ def dark_notes(lines: np.ndarray, scan: RawScan) -> list[str]:
 
 WIDE = (
     "an object wider than the detector, which makes values too high and bright at the rim (fbp "
-    "--extrapolate, or a margin, keeps the inside right); or a beam that became weaker after the "
-    "flats (air_columns)"
+    "--extrapolate, or a margin, keeps the inside right to some per cent); or a beam that became "
+    "weaker after the flats (air_columns)"
 )
 WIDE_BY_VECTORS = (
     "an object wider than the detector, of which a volume that holds all of it (--size, "
@@ -129,13 +130,15 @@ def edge_notes(
     if not filled.any():
         return []
     ends = [end[:, filled] for end in ends]
-    far = np.max(ends, axis=0) > WIDE_SHARE * high[filled]
+    noise = max(noise_between_views(end) for end in ends)
+    least = WIDE_SHARE * high[filled] + ABOVE_NOISE * noise
+    far = np.max(ends, axis=0) > least
     notes = []
     level = float(np.median(np.max(ends, axis=0)[far])) if far.any() else 0.0
     steady = max(float(end.std(axis=0).mean()) for end in ends) < STEADY_SHARE * level
     follows = air_columns > 0 and steady and level < MOST_BEAM_LOSS
     if far.mean() > REPORTED_VIEWS and not follows:
-        one_end = min((end > WIDE_SHARE * high[filled]).mean() for end in ends) <= REPORTED_VIEWS
+        one_end = min((end > least).mean() for end in ends) <= REPORTED_VIEWS
         cause = WIDE_BY_VECTORS if by_vectors else WIDE
         if by_vectors and one_end:
             cause = BESIDE_THE_AXIS
