@@ -64,7 +64,10 @@ def test_every_shipped_prior_is_whole():
         assert load_prior(folder).weights_sha256 == sha256_of_weights(folder)
 
 
-@pytest.mark.parametrize(("has_it", "told"), [(True, "bfloat16, which"), (False, "float32 (no")])
+@pytest.mark.parametrize(
+    ("has_it", "told"),
+    [(True, "bfloat16, which"), (False, "float32 (bfloat16 is not in its hardware")],
+)
 def test_the_precision_of_the_processor_is_reported(cli, monkeypatch, tiny_prior, has_it, told):
     ship(monkeypatch, {DEFAULT_PRIOR: tiny_prior})
     monkeypatch.setattr("diffusionblend.priors.precision.has_bfloat16", lambda device: has_it)

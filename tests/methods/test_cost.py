@@ -23,6 +23,7 @@ from diffusionblend.methods import (
 )
 from diffusionblend.methods.api import reconstruct
 from diffusionblend.methods.cost import (
+    BATCH_BYTES_IN_BFLOAT16,
     BATCH_BYTES_PER_PIXEL,
     LEAST_SLICES,
     LIBRARIES_BYTES,
@@ -181,7 +182,7 @@ def test_only_long_runs_are_worth_an_estimate() -> None:
     assert not is_long(a_scan(100, 128), Fbp())
 
 
-def test_memory_goes_with_the_method_and_the_views() -> None:
+def test_memory_goes_with_the_method_and_the_views(monkeypatch) -> None:
     volume = 4 * 100 * 16 * 16
     of_fbp, of_tv = (planned_bytes(a_scan(), m) for m in (Fbp(), AdmmTv()))
     assert of_tv - of_fbp == pytest.approx(33 * volume, abs=2)
@@ -192,8 +193,10 @@ def test_memory_goes_with_the_method_and_the_views() -> None:
     cone = a_scan(40, cone=True)
     held = 4 * cone.values.nbytes
     voxels = 40 * 16 * 16
-    parts = BATCH_BYTES_PER_PIXEL * voxels + 5 * 4 * voxels + held
-    assert planned_bytes(cone, sampled) == pytest.approx(LIBRARIES_BYTES + parts, abs=2)
+    for has_it, of_pixel in ((True, BATCH_BYTES_IN_BFLOAT16), (False, BATCH_BYTES_PER_PIXEL)):
+        monkeypatch.setattr("diffusionblend.methods.cost.has_bfloat16", lambda _, has=has_it: has)
+        parts = of_pixel * voxels + 5 * 4 * voxels + held
+        assert planned_bytes(cone, sampled) == pytest.approx(LIBRARIES_BYTES + parts, abs=2)
     assert planned_bytes(cone, Fbp()) < NO_PRIOR_BYTES + 6 * 4 * 40 * 256 + held
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from diffusionblend.cli.reconstruct import Reconstruct
 
 PRIOR_FILE = "prior.json"
+MOST_BLOCK_SLICES = 99
+"""A prior that says more is no sound one, which is told where it is loaded."""
 OTHER_PIXELS = {
     "simulated": "'reconstruct --pixel-mm 2' or '--size', for another grid of the same scan, or "
     "'import --size' before 'simulate'",
@@ -65,7 +67,9 @@ def _check_block(n_slices: int, name: str, network: object) -> None:
     if not isinstance(network, Mapping):
         return
     block = network.get("block_slices")
-    if network.get("prior_type") == "joint" and isinstance(block, int) and n_slices < block:
+    if network.get("prior_type") != "joint" or not isinstance(block, int):
+        return
+    if n_slices < block <= MOST_BLOCK_SLICES:
         raise InputError(
             f"The volume has {n_slices} slice(s), and the prior {name} denoises blocks of {block}.",
             f"at least {block} slices",

@@ -18,6 +18,7 @@ import torch
 
 from diffusionblend.data.projections import Projections
 from diffusionblend.methods.base import Execution, Method, reconstruct_with
+from diffusionblend.priors.precision import has_bfloat16
 from diffusionblend.priors.prior import Prior
 
 CPU_BATCH_PIXELS = 16 * 3 * 128 * 128
@@ -30,8 +31,8 @@ SHARE_OF_FREE = 0.5
 
 LIBRARIES_BYTES = 770e6
 """A process with the libraries, compiled kernels and a network of some ten million parameters."""
-BATCH_BYTES_PER_PIXEL = 180
-"""Of a network's batch on a CPU, over all its slices."""
+BATCH_BYTES_PER_PIXEL, BATCH_BYTES_IN_BFLOAT16 = 400, 180
+"""Of a network's batch on a CPU, over all its slices, in float32 and in bfloat16."""
 PROJECTIONS_HELD = 4
 
 NO_PRIOR_BYTES = 560e6
@@ -88,7 +89,8 @@ def planned_bytes(projections: Projections, method: Method) -> int:
     shape = projections.grid.shape
     held = PROJECTIONS_HELD * projections.values.nbytes  # A has no matrix, or a small one
     if method.prior is not None:
-        batch = BATCH_BYTES_PER_PIXEL * min(CPU_BATCH_PIXELS, math.prod(shape))
+        of_pixel = BATCH_BYTES_IN_BFLOAT16 if has_bfloat16("cpu") else BATCH_BYTES_PER_PIXEL
+        batch = of_pixel * min(CPU_BATCH_PIXELS, math.prod(shape))
         _, setup = method.setup_cost(projections)
         return int(LIBRARIES_BYTES + batch + volume_bytes(shape) + held + setup)
     return int(NO_PRIOR_BYTES + method.volumes_held * 4 * math.prod(shape) + held)

@@ -15,6 +15,7 @@ from diffusionblend.geometry.checks import SEEN_IN_PART, WARNED_FRACTION, check_
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.geometry.turning import turns_wholly
 from diffusionblend.geometry.vectors import VectorGeometry
+from diffusionblend.preprocessing import open_beam
 from diffusionblend.preprocessing.centre import Centre, find_centre
 from diffusionblend.preprocessing.circle import (
     axis_column,
@@ -44,11 +45,6 @@ from diffusionblend.preprocessing.helices import helix_scan
 from diffusionblend.preprocessing.lean import lean_note
 from diffusionblend.preprocessing.measured_angles import angle_notes, offset_note
 from diffusionblend.preprocessing.noise import CountingNoise, counting_noise
-from diffusionblend.preprocessing.open_beam import (
-    check_beam_level,
-    check_open_beam,
-    without_odd_flats,
-)
 from diffusionblend.preprocessing.panels import panel_notes, panel_scan
 from diffusionblend.preprocessing.parallel_beam import check_parallel, distance_notes
 from diffusionblend.preprocessing.plausibility import (
@@ -96,7 +92,7 @@ def prepare_scan(scan: RawScan, settings: PrepareSettings | None = None) -> Prep
     where geometry and volume disagree.
     """
     settings = settings or PrepareSettings()
-    scan, of_flats = without_odd_flats(scan)
+    scan, of_flats = open_beam.without_odd_flats(scan)
     reported = [*scan.notes, *saturation_notes(scan), *of_flats]
     kind, assumed = "whole", panel_notes(scan.geometry)
     if scan.geometry is None:
@@ -212,13 +208,13 @@ def _check_axes(
     where the axis is stated.
     """
     checks: list[Callable[[], None]] = [
-        lambda: check_open_beam(lines, scan),
+        lambda: open_beam.check_open_beam(lines, scan),
         lambda: check_order(lines),
         lambda: check_no_sinograms(lines, scan.angles_rad),
         lambda: check_upright(lines),
     ]
     if not settings.air_columns:
-        checks.insert(0, lambda: check_beam_level(lines, scan))
+        checks.insert(0, lambda: open_beam.check_beam_level(lines, scan))
     for check in checks:
         try:
             check()

@@ -67,7 +67,8 @@ def filtered_back_projection(
             f"There is no filtered back-projection of a {type(geometry).__name__}"
             f"{', though this one is a circle about z' if circle else ''}.",
             f"one of {known}",
-            "the ConeBeam of the same rays, by diffusionblend.geometry.circles.cone_of"
+            "the ConeBeam of the same rays, by diffusionblend.geometry.circles.cone_of, or an "
+            "iterative method, such as --method admm-tv"
             if circle
             else "an iterative method, such as --method admm-tv",
         )
