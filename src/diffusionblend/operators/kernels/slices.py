@@ -22,7 +22,7 @@ LANES = 16
 """Slices carried through each ray: one register of AVX-512 in float32, two of AVX2."""
 PAD = 1
 """Empty pixels at either end of a line."""
-BAND_BYTES = 1 << 18
+BAND_BYTES = 3 << 17
 """Lines that are gone through together: a share of the second-level cache."""
 CONTRACT = ("contract",)
 
