@@ -59,6 +59,7 @@ COMPILED_MODULES = {
 ROOMS_WITH_TORCH = {"operators", "solvers", "priors", "methods", "training", "adapters"}
 MAY_TOUCH_FILES = {
     "memory.py",
+    "priors/description.py",
     "priors/integer_engine.py",
     "priors/precision.py",
     "priors/prior.py",

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from importlib import import_module, metadata
-from typing import Any, Generic, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from diffusionblend.errors import InputError, UnknownNameError, did_you_mean
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 Kind = TypeVar("Kind")
 
@@ -96,6 +99,8 @@ class Registry(Mapping[str, type[Kind]], Generic[Kind]):
         return next((_package_of(e) for e in self._entry_points() if e.name == name), None)
 
     def _entry_points(self) -> tuple[metadata.EntryPoint, ...]:
+        from importlib import metadata
+
         return tuple(metadata.entry_points(group=self.group))
 
     def _load(self, entry: metadata.EntryPoint) -> type[Kind]:

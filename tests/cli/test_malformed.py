@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import subprocess
+import sys
 
 import h5py
 import pytest
 
 from command_line import assert_succeeded
+from diffusionblend.priors.description import CONFIG_FILE, PRIOR_FILE, WEIGHTS_FILE
 
 MANY = 1 << 31
 
@@ -115,3 +119,60 @@ def test_records_that_are_no_runs(cli, scan_file, tiny_prior, tmp_path, change):
     path.write_text("[" * 100_000 if change is None else json.dumps(record))
     refused(cli("repeat", path, "-o", tmp_path / "again.nii.gz"), "")
     assert not (tmp_path / "again.nii.gz").exists()
+
+
+def lying_header(prior, name, shape):
+    """Weights of which one claims another shape, with the digest made right."""
+    content = (prior / WEIGHTS_FILE).read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    facts = json.loads(content[8 : 8 + length])
+    facts[name]["shape"] = shape
+    header = json.dumps(facts).encode()
+    made = len(header).to_bytes(8, "little") + header + content[8 + length :]
+    (prior / WEIGHTS_FILE).write_bytes(made)
+    described = json.loads((prior / PRIOR_FILE).read_text())
+    described["weights_sha256"] = hashlib.sha256(made).hexdigest()
+    (prior / PRIOR_FILE).write_text(json.dumps(described))
+
+
+def other_config(prior, **changes):
+    found = json.loads((prior / CONFIG_FILE).read_text())
+    (prior / CONFIG_FILE).write_text(json.dumps(found | changes))
+
+
+HOSTILE = {
+    "another config.json": (
+        lambda prior: other_config(prior, block_out_channels=[8_000_000, 8_000_000]),
+        "has another block_out_channels than prior.json says",
+    ),
+    "a header of weights that lies": (
+        lambda prior: lying_header(prior, "conv_in.weight", [1 << 40, 3, 3, 3]),
+        "are corrupt",
+    ),
+    "a network that the weights cannot be of": (
+        lambda prior: lying_header(prior, "conv_in.weight", [0, 3, 3, 3]),
+        "are corrupt",
+    ),
+}
+REFUSED_UNLOADED = """
+import sys
+from diffusionblend.cli.main import run
+code = run(sys.argv[1:])
+assert "torch" not in sys.modules and "diffusers" not in sys.modules, "it was loaded"
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_priors_that_lie_are_refused_before_anything_heavy_is_loaded(
+    scan_file, tiny_prior, tmp_path, name
+):
+    prior = shutil.copytree(tiny_prior, tmp_path / "prior")
+    damage, word = HOSTILE[name]
+    damage(prior)
+    words = ("reconstruct", scan_file, "-o", tmp_path / "a.nii.gz", "--prior", prior)
+    command = [sys.executable, "-c", REFUSED_UNLOADED, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1 and word in done.stderr, done.stderr
+    assert "Expected: " in done.stderr and "Try: " in done.stderr
+    assert not list(tmp_path.glob("a.*"))

@@ -1,4 +1,5 @@
-"""What `reconstruct` can refuse at once: grids that its prior does not reach, and too few slices.
+"""What `reconstruct` can refuse at once: grids that its prior does not reach, too few slices, and
+priors whose files contradict each other.
 
 Only the head of the scan and the description of the prior are read; nothing heavy is imported.
 """
@@ -13,13 +14,13 @@ from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import grid_with_pixels
 from diffusionblend.io.json_file import read_json_object
 from diffusionblend.io.projections import read_grid_and_source
+from diffusionblend.priors.description import PRIOR_FILE, WEIGHTS_FILE, network_of, read_facts
 from diffusionblend.priors.reach import Reach
 from diffusionblend.priors.store import shipped_facts, shipped_for
 
 if TYPE_CHECKING:
     from diffusionblend.cli.reconstruct import Reconstruct
 
-PRIOR_FILE = "prior.json"
 MOST_BLOCK_SLICES = 99
 """A prior that says more is no sound one, which is told where it is loaded."""
 OTHER_PIXELS = {
@@ -32,7 +33,8 @@ OTHER_PIXELS = {
 
 
 def check_early(options: Reconstruct) -> None:
-    """Raise InputError for a grid that the prior does not reach, with what to do by its source.
+    """Raise InputError for a grid that the prior does not reach, with what to do by its source, and
+    for a prior that claims what its files do not hold.
 
     A prior that is not at hand, or a scan that cannot be read, is left for those that read them.
     """
@@ -44,6 +46,9 @@ def check_early(options: Reconstruct) -> None:
     grid = grid_with_pixels(grid, size=options.size, pixel_mm=options.pixel_mm)
     if spec is None:
         return
+    for named in options.priors.values():
+        if named is not None and (Path(named) / WEIGHTS_FILE).is_file():
+            network_of(read_facts(Path(named)), Path(named))
     name = options.prior or shipped_for(grid, spec.prior_type)
     facts = {} if name is None else _facts_of(name)
     if not facts:

@@ -8,7 +8,8 @@ import threading
 from contextlib import suppress
 from typing import Any, TextIO
 
-STANDARD = (0, 1, 2)
+from diffusionblend.io.standard_streams import STANDARD_STREAMS
+
 _spoken = threading.Event()
 
 
@@ -17,7 +18,7 @@ def open_closed_streams() -> None:
 
     Else the next file that is opened takes their number, and what is printed goes into it.
     """
-    for number in STANDARD:
+    for number in STANDARD_STREAMS:
         try:
             os.fstat(number)
         except OSError:
@@ -25,7 +26,7 @@ def open_closed_streams() -> None:
             if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)
-    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+    for name, number in zip(("stdin", "stdout", "stderr"), STANDARD_STREAMS, strict=True):
         if getattr(sys, name) is None:
             mode = "r" if number == 0 else "w"
             stream = os.fdopen(os.dup(number), mode, encoding="utf-8", errors="replace")

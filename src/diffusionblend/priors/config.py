@@ -76,7 +76,9 @@ class NetworkConfig:
             if channels % self.attention_head_channels:
                 raise InputError(
                     f"A level's {channels} channels do not divide into attention heads of "
-                    f"{self.attention_head_channels}."
+                    f"{self.attention_head_channels}.",
+                    f"a divisor of {channels}",
+                    "--network.channels or --network.attention-head-channels",
                 )
 
     def _check_whole_numbers(self) -> None:
@@ -112,6 +114,22 @@ class NetworkConfig:
     def n_output_slices(self) -> int:
         """How many those are."""
         return len(range(self.slices_seen)[self.output_slices])
+
+    @property
+    def unet_settings(self) -> dict[str, object]:
+        """What the UNet of diffusers is made with, by its names, but for its output channels."""
+        attended = self.attention_levels
+        plain = len(self.channels) - attended
+        return {
+            "sample_size": self.image_size // self.unshuffle,
+            "in_channels": self.slices_seen * self.unshuffle**2,
+            "block_out_channels": self.channels,
+            "layers_per_block": self.layers,
+            "down_block_types": ("DownBlock2D",) * plain + ("AttnDownBlock2D",) * attended,
+            "up_block_types": ("AttnUpBlock2D",) * attended + ("UpBlock2D",) * plain,
+            "attention_head_dim": self.attention_head_channels,
+            "norm_num_groups": self.norm_groups,
+        }
 
     @property
     def least_weights(self) -> int:

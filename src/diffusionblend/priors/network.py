@@ -20,21 +20,11 @@ def build_unet(config: NetworkConfig) -> torch.nn.Module:
     """
     from diffusers import UNet2DModel
 
-    attended = config.attention_levels
-    plain = len(config.channels) - attended
-    tiles = config.unshuffle**2
     given = config.n_output_slices + (N_FEATURES if config.refine else 0)
     kind: Any = _refined_unet() if config.refine else UNet2DModel
     unet = kind(
-        sample_size=config.image_size // config.unshuffle,
-        in_channels=config.slices_seen * tiles,
-        out_channels=given * tiles,
-        block_out_channels=config.channels,
-        layers_per_block=config.layers,
-        down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",) * attended,
-        up_block_types=("AttnUpBlock2D",) * attended + ("UpBlock2D",) * plain,
-        attention_head_dim=config.attention_head_channels,
-        norm_num_groups=config.norm_groups,
+        **config.unet_settings,
+        out_channels=given * config.unshuffle**2,
         class_embed_type="identity" if config.length_codes else "timestep",
     )
     width = unet.time_embedding.linear_1.out_features

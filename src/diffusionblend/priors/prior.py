@@ -12,22 +12,24 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.foreign.edge import reason_of
-from diffusionblend.io.json_file import read_json_object
-from diffusionblend.priors.config import with_prior_type
+from diffusionblend.priors.description import (
+    AGAIN,
+    CONFIG_FILE,
+    PRIOR_FILE,
+    RANGE,
+    WEIGHTS_FILE,
+    network_of,
+    other_than,
+    read_config,
+    read_facts,
+)
 from diffusionblend.priors.network import NetworkConfig, build_unet
 from diffusionblend.priors.precision import Precision, check_precision
 from diffusionblend.priors.prior_types.padding import padded_with_air
 from diffusionblend.priors.restorer import Restorer
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.priors.store import find_prior
-from diffusionblend.priors.trained_network import (
-    CONFIG_FILE,
-    FORMAT_VERSION,
-    PRIOR_FILE,
-    RANGE,
-    WEIGHTS_FILE,
-    TrainedNetwork,
-)
+from diffusionblend.priors.trained_network import TrainedNetwork
 
 PREDICTIONS = ("v", "eps")
 CODE_UNITS = ("slices", "mm")
@@ -108,29 +110,29 @@ def load_prior(
     check_precision(precision)
     folder = find_prior(name_or_folder)
     facts = read_facts(folder)
-    config = _config_of(facts, folder)
+    config = network_of(facts, folder)
     prediction, code_unit = str(facts.get("prediction")), facts.get("code_unit", CODE_UNITS[0])
     expected = PREDICTIONS if config.type.is_diffusion else (Restorer.prediction,)
     if prediction not in expected or facts.get("range") != RANGE or code_unit not in CODE_UNITS:
         raise InputError(
             f"{folder} predicts {prediction!r} in {facts.get('range')!r}, code in {code_unit!r}.",
             f"one of {expected} in {RANGE!r}, code in one of {CODE_UNITS}",
+            "use the version of diffusionblend that wrote it",
         )
     digest = sha256_of_weights(folder)
     if digest != facts.get("weights_sha256"):
         raise InputError(
             f"The weights in {folder} are corrupt: SHA-256 {digest[:12]}...",
             f"{str(facts.get('weights_sha256'))[:12]}..., as {PRIOR_FILE} says",
-            "fetch or train the prior again",
+            AGAIN,
         )
-    _check_weights_fit(config, folder / WEIGHTS_FILE)
     try:
         unet = build_unet(config)
     except (RuntimeError, MemoryError) as error:
         raise InputError(
             f"{folder / PRIOR_FILE} describes a network that cannot be made: {reason_of(error)}.",
             "the settings of the network, as written by 'diffusionblend train'",
-            "fetch or train the prior again",
+            AGAIN,
         ) from error
     _check_config(unet, folder)
     _load_weights(unet, folder)
@@ -166,18 +168,6 @@ def make_prior(
     return made
 
 
-def _config_of(facts: dict, folder: Path) -> NetworkConfig:
-    """The network of a prior.json, in which the prior type may have its old name, layout."""
-    try:
-        network = {**facts["network"], "channels": tuple(facts["network"]["channels"])}
-        return NetworkConfig(**with_prior_type(network))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{folder / PRIOR_FILE} does not describe a prior: {error}.",
-            "the settings of the network, as written by 'diffusionblend train'",
-        ) from error
-
-
 def _pixel_range_of(facts: dict, folder: Path) -> tuple[float, float] | None:
     """The pixels that a prior.json says the network was trained for. Raises InputError."""
     found = facts.get("pixel_range_mm")
@@ -191,44 +181,9 @@ def _pixel_range_of(facts: dict, folder: Path) -> tuple[float, float] | None:
         raise InputError(
             f"{folder / PRIOR_FILE} gives pixels of {found} mm.",
             "the smallest and the largest pixels, both above 0",
-            "fetch or train the prior again",
+            AGAIN,
         )
     return low, high
-
-
-def read_facts(folder: Path) -> dict:
-    """The content of prior.json, once the folder is known to hold a prior. Raises InputError."""
-    missing = [n for n in (PRIOR_FILE, WEIGHTS_FILE) if not (folder / n).is_file()]
-    if missing:
-        raise InputError(
-            f"{folder} is not a prior: {' and '.join(missing)} not found.",
-            "a folder written by 'diffusionblend train', a shipped prior, or one of the hub",
-        )
-    facts = read_json_object(
-        folder / PRIOR_FILE,
-        "the description of a prior",
-        "the file as 'diffusionblend train' wrote it",
-        "fetch or train the prior again",
-    )
-    if facts.get("format") != FORMAT_VERSION:
-        raise InputError(
-            f"{folder / PRIOR_FILE} has format {facts.get('format')!r}.",
-            f"format {FORMAT_VERSION}",
-            "use the version of diffusionblend that wrote it",
-        )
-    return facts
-
-
-def _check_weights_fit(config: NetworkConfig, weights: Path) -> None:
-    """Raises InputError, before a network is made, where a file is too small for its weights."""
-    held = weights.stat().st_size
-    if config.least_weights > held:
-        raise InputError(
-            f"{weights.with_name(PRIOR_FILE)} describes a network of at least "
-            f"{config.least_weights:.3g} weights, and {weights.name} has {held} bytes.",
-            "the two files of one prior",
-            "fetch or train the prior again",
-        )
 
 
 def _check_config(unet: torch.nn.Module, folder: Path) -> None:
@@ -236,21 +191,12 @@ def _check_config(unet: torch.nn.Module, folder: Path) -> None:
     path = folder / CONFIG_FILE
     if not path.exists():
         return
-    found = read_json_object(
-        path,
-        "the configuration of a network",
-        "the file as 'diffusionblend train' wrote it",
-        "fetch or train the prior again",
-    )
+    found = read_config(path)
     stated = {k: v for k, v in found.items() if not k.startswith("_")}
     own = json.loads(unet.to_json_string())  # type: ignore[operator]
     other = sorted(key for key, value in stated.items() if own.get(key, value) != value)
     if other:
-        raise InputError(
-            f"{path} has another {other[0]} than {PRIOR_FILE} says: {stated[other[0]]}.",
-            "the two files of one prior",
-            "fetch or train the prior again",
-        )
+        raise other_than(path, other[0], stated[other[0]])
 
 
 def _load_weights(unet: torch.nn.Module, folder: Path) -> None:
@@ -262,4 +208,5 @@ def _load_weights(unet: torch.nn.Module, folder: Path) -> None:
         raise InputError(
             f"The weights in {folder} do not fit its network: {str(error).partition(chr(10))[0]}",
             f"weights of the network that {PRIOR_FILE} describes",
+            AGAIN,
         ) from error

@@ -14,6 +14,13 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import atomic_output
+from diffusionblend.priors.description import (
+    CONFIG_FILE,
+    FORMAT_VERSION,
+    PRIOR_FILE,
+    RANGE,
+    WEIGHTS_FILE,
+)
 from diffusionblend.priors.network import NetworkConfig, apply_unet, build_unet
 from diffusionblend.priors.precision import Precision, check_precision, runs_bfloat16
 from diffusionblend.priors.reach import Reach
@@ -24,13 +31,8 @@ if TYPE_CHECKING:
     from diffusionblend.geometry.grid import Grid
     from diffusionblend.priors.integer import IntegerNetwork
 
-PRIOR_FILE = "prior.json"
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 SAFETENSORS_METADATA = {"format": "pt"}
 """What diffusers and transformers want to read in a file of weights."""
-FORMAT_VERSION = 1
-RANGE = "HU / 1000"
 
 
 @dataclass(repr=False)

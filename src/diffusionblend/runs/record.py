@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,6 +45,8 @@ def versions() -> dict[str, str]:
 
     Nothing is imported for it.
     """
+    from importlib import metadata
+
     found = {"diffusionblend": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:

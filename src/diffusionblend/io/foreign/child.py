@@ -19,6 +19,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.foreign import messages
 from diffusionblend.io.foreign.edge import as_input_error
 from diffusionblend.io.foreign.limits import apply_limits
+from diffusionblend.io.standard_streams import STANDARD_STREAMS
 
 IDLE_SECONDS = 60
 FIRST_TO_END = "500"
@@ -56,7 +57,7 @@ def _prepare_process() -> None:
     import resource
 
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
+    for stream in STANDARD_STREAMS:
         os.dup2(nowhere, stream)
     for kind, soft in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, None)):
         _, hard = resource.getrlimit(kind)

@@ -35,6 +35,7 @@ from diffusionblend.io.foreign import child, messages
 from diffusionblend.io.foreign.edge import COPY_AGAIN, WHOLE_FILE, foreign_edge
 from diffusionblend.io.foreign.limits import Limits, in_bytes
 from diffusionblend.io.foreign.peek import can_peek
+from diffusionblend.io.standard_streams import STANDARD_STREAMS
 from diffusionblend.memory import resident_bytes
 
 P = ParamSpec("P")
@@ -47,7 +48,6 @@ REPORTER = "on_"
 START_SECONDS = 60.0
 """A child that has not begun by then never will; a busy machine may need some of them."""
 LOOK_EVERY_SECONDS = 0.5
-STREAMS = (0, 1, 2)
 WATCHED_BY_US = not sys.platform.startswith("linux")
 """Where the system does not enforce the limit on memory, we look."""
 QUIET_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
@@ -97,10 +97,10 @@ def _beside_streams(connection: socket.socket) -> socket.socket:
     """
     import fcntl
 
-    if connection.fileno() > max(STREAMS):
+    if connection.fileno() > max(STANDARD_STREAMS):
         return connection
     with connection:
-        number = fcntl.fcntl(connection, fcntl.F_DUPFD_CLOEXEC, max(STREAMS) + 1)
+        number = fcntl.fcntl(connection, fcntl.F_DUPFD_CLOEXEC, max(STANDARD_STREAMS) + 1)
     return socket.socket(fileno=number)
 
 

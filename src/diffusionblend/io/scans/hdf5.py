@@ -18,6 +18,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
 from diffusionblend.io.foreign.edge import as_input_error, reason_of
 from diffusionblend.io.foreign.limits import check_claim
+from diffusionblend.io.scans.hdf5_heaps import check_heaps
 from diffusionblend.io.scans.links import SAME_FILE, check_links
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def open_hdf5(path: Path | str, expected: str, *, own: bool = False) -> Iterator
         raise InputError(
             f"{path} is not an HDF5 file.", expected, scan if is_scan else "check the path"
         )
+    if own:  # in files of others, parts that are no longer in use may look like heaps
+        check_heaps(path)
     try:
         with h5py.File(path, "r") as file:
             check_links(file, path, allowed=not own)
