@@ -349,3 +349,22 @@ def test_what_others_may_call_has_a_docstring():
             if public and not ast.get_docstring(node):
                 silent.append(f"{relative(path)}: {node.name}")
     assert not silent
+
+
+SENTENCES = 3
+IN_THREE = [p for p in SOURCES if {"io", "runs"} & set(p.relative_to(PACKAGE).parts[:1])]
+
+
+@pytest.mark.parametrize("path", IN_THREE, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_errors_about_files_say_what_was_got_and_expected_and_what_to_try(path):
+    """The errors that are made in the rooms that read files have all three sentences."""
+    made = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "InputError"
+        and not any(isinstance(argument, ast.Starred) for argument in node.args)
+    ]
+    short = [node.lineno for node in made if len(node.args) + len(node.keywords) < SENTENCES]
+    assert not short

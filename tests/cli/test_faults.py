@@ -164,6 +164,7 @@ def test_a_full_standard_output_is_reported(arguments, tmp_path):
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("diffusionblend: the system reports: ") and "\n" in done.stderr
+    assert "Expected: " in done.stderr and "Try: free some space" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -19,7 +19,7 @@ MANY = 1 << 31
 
 def refused(result, *words):
     assert result.code == 1 and "Traceback" not in result.err, result
-    assert "Expected: " in result.err
+    assert "Expected: " in result.err and "Try: " in result.err, result.err
     for word in words:
         assert word in result.err, result.err
 

@@ -6,6 +6,7 @@ Ctrl-C; 143 by SIGTERM, 129 by SIGHUP; 141 where nobody reads the output any mor
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -37,6 +38,9 @@ EXIT_BROKEN_PIPE = 141
 DESCRIPTION = "3D CT volumes from few or limited-angle projections, with a diffusion prior."
 NAME_WIDTH = 20
 LONGEST_REASON, LONGEST_SYSTEM_ERROR = 160, 1000
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ROOM = "free some space, or write, or print, to another place"
+ACCESS = "check the paths and their permissions"
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "could not create a p")
 """What torch says, in lower case, where memory is short: of CUDA, of its allocator, of oneDNN."""
 
@@ -237,14 +241,18 @@ def _system_reports(error: OSError) -> int:
     """Tell of an error of the system; the exit code."""
     text = str(error)
     shown = text if len(text) <= LONGEST_SYSTEM_ERROR else f"{text[:LONGEST_SYSTEM_ERROR]}..."
-    _print_error(f"the system reports: {shown}")
+    _print_error(
+        f"the system reports: {shown}\n"
+        "Expected: files and streams that can be read and written\n"
+        f"Try: {ROOM if error.errno in NO_ROOM else ACCESS}"
+    )
     return InputError.exit_code
 
 
 def _out_of_memory(error: Exception) -> str | None:
     """The message of an error that means too little memory; None for any other."""
     if isinstance(error, RecursionError):
-        return "The input is nested too deeply.\nTry: another input"
+        return "The input is nested too deeply.\nExpected: fewer levels\nTry: another input"
     words = str(error).lower()
     if not isinstance(error, MemoryError) and not any(w in words for w in NO_MEMORY):
         return None

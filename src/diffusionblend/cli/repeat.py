@@ -25,7 +25,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.base import Method
 from diffusionblend.methods.plain import from_plain
-from diffusionblend.runs.record import RunRecord, path_of_portable, read_run_record
+from diffusionblend.runs.record import ONCE_MORE, RunRecord, path_of_portable, read_run_record
 
 OUTPUTS = ("output", "report", "figure", "static")
 """The settings that name outputs; the record lies beside the first of them that is given."""
@@ -52,7 +52,9 @@ class Repeat:
         record = read_run_record(self.record)
         if record.command not in RECORDED:
             raise InputError(
-                f"{self.record} is of {record.command!r}.", f"one of {', '.join(RECORDED)}"
+                f"{self.record} is of {record.command!r}.",
+                f"one of {', '.join(RECORDED)}",
+                ONCE_MORE,
             )
         with progress("hash the inputs (MB)", after_seconds=PATIENCE_SECONDS) as on_step:
             changed = record.changed_inputs(on_step)
@@ -114,7 +116,9 @@ def _redirected(settings: object, output: Path, source: Path) -> dict[str, Any]:
     settings = dict(settings) if isinstance(settings, Mapping) else {}
     named = [name for name in OUTPUTS if settings.get(name) is not None]
     if not named:
-        raise InputError(f"{source} names no output.", "the settings of a run that wrote one")
+        raise InputError(
+            f"{source} names no output.", "the settings of a run that wrote one", ONCE_MORE
+        )
     main, *others = named
     moved = {name: str(output.with_suffix(Path(settings[name]).suffix)) for name in others}
     return settings | moved | {main: str(output)}
@@ -124,7 +128,7 @@ def build(kind: type, values: Mapping[str, Any], source: Path) -> Any:
     """A (nested) dataclass from the plain values of a record. Raises InputError."""
     hints = get_type_hints(kind)
     if not isinstance(values, Mapping):
-        raise InputError(f"{source} has {values!r} for {kind.__name__}.", "its settings")
+        raise InputError(f"{source} has {values!r} for {kind.__name__}.", "its settings", ONCE_MORE)
     values = dict(values)
     if hints.get("method") is Method:
         values["method"] = _method_of(
@@ -136,6 +140,7 @@ def build(kind: type, values: Mapping[str, Any], source: Path) -> Any:
         raise InputError(
             f"{source} has settings that {kind.__name__} lacks, {unknown}, or lacks {missing}.",
             "a record of this version of diffusionblend",
+            "the version that wrote it, or the run once more",
         )
     made = {k: _converted(hints[k], v, source, k) for k, v in values.items()}
     try:
@@ -144,13 +149,16 @@ def build(kind: type, values: Mapping[str, Any], source: Path) -> Any:
         raise InputError(
             f"{source} has settings that {kind.__name__} does not take: {error}.",
             "the record as it was written",
+            ONCE_MORE,
         ) from error
 
 
 def _method_of(name: object, settings: object, source: Path) -> Method:
     """A method from its name and flat settings, as a record contains them. Raises InputError."""
     if not isinstance(settings, Mapping):
-        raise InputError(f"{source} has {settings!r} for the settings of {name}.", "its settings")
+        raise InputError(
+            f"{source} has {settings!r} for the settings of {name}.", "its settings", ONCE_MORE
+        )
     kind = METHODS[str(name)]
     hints = get_type_hints(kind)
     for one, value in settings.items():
@@ -162,6 +170,7 @@ def _method_of(name: object, settings: object, source: Path) -> Method:
         raise InputError(
             f"{source} has settings that {name} does not take: {error}.",
             "the record as it was written",
+            ONCE_MORE,
         ) from error
 
 
@@ -178,7 +187,9 @@ def _converted(hint: Any, value: Any, source: Path, name: str) -> Any:
     _check_kind(hint, value, source, name)
     choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if get_origin(hint) is Literal and value not in get_args(hint):
-        raise InputError(f"{source} has the setting {value!r}.", f"one of {get_args(hint)}")
+        raise InputError(
+            f"{source} has the setting {value!r}.", f"one of {get_args(hint)}", ONCE_MORE
+        )
     if isinstance(value, str) and (Path in choices or value.startswith(HOME_PREFIX)):
         path = path_of_portable(value)
         return path if Path in choices else str(path)
@@ -191,7 +202,9 @@ def _check_kind(hint: Any, value: Any, source: Path, name: str) -> None:
     """Raise InputError where a plain value is none of those that a field takes."""
     if not _fits(hint, value):
         raise InputError(
-            f"{source} has {value!r} for the setting {name}.", "the record as it was written"
+            f"{source} has {value!r} for the setting {name}.",
+            "the record as it was written",
+            ONCE_MORE,
         )
 
 

@@ -325,11 +325,15 @@ def check_readable(path: Path | str) -> None:
     if not path.exists():
         raise InputError(f"There is no {path}.", "an existing file", "check the path")
     if path.is_dir():
-        raise InputError(f"{path} is a folder.", "a file")
+        raise InputError(f"{path} is a folder.", "a file", "a file in it")
     if not path.is_file():
-        raise InputError(f"{path} is a pipe or a device.", "a file")
+        raise InputError(f"{path} is a pipe or a device.", "a file", "write it into a file first")
     if not os.access(path, os.R_OK):
-        raise InputError(f"{path} may not be read.", "a file with read permission")
+        raise InputError(
+            f"{path} may not be read.",
+            "a file with read permission",
+            "'chmod +r', or ask its owner",
+        )
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes).", "a whole file", "copy it again")
     check_no_placeholder(path)

@@ -12,10 +12,10 @@ NO_JSON = (ValueError, RecursionError)
 """What Python raises of text that is no JSON or TOML, of other bytes than UTF-8, deep nesting."""
 
 
-def read_json_object(path: Path | str, what: str, expected: str, try_: str = "") -> dict:
+def read_json_object(path: Path | str, what: str, expected: str, try_: str) -> dict:
     """The one object of a JSON file. Raises InputError for anything else.
 
-    what: what the file should be, such as "a run record", for the message.
+    what: what the file should be, such as "a run record"; expected and try_: for the message.
     """
     path = Path(path)
     check_readable(path)

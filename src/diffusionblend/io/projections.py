@@ -167,7 +167,9 @@ def _as_hdf5(projections: Projections) -> bytes:
         notes = json.dumps(projections.notes, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"The projections' notes cannot be stored: {error}.", "finite plain values (JSON)"
+            f"The projections' notes cannot be stored: {error}.",
+            "finite plain values (JSON)",
+            "lists, mappings, texts and finite numbers",
         ) from error
     geometry, grid = projections.geometry.to_dict(), projections.grid
     kind = geometry.pop(TYPE_KEY)
@@ -217,7 +219,9 @@ def _store(group: h5py.Group, name: str, value: object) -> None:
     values = np.asarray(value)
     if values.dtype.kind not in ("fiub" if values.ndim else "fiubU"):
         raise InputError(
-            f"The geometry's {name} cannot be stored: {value!r}.", "a number, text, or numbers"
+            f"The geometry's {name} cannot be stored: {value!r}.",
+            "a number, text, or numbers",
+            "fields of such values",
         )
     if not values.ndim:
         group.attrs[name] = value
@@ -265,7 +269,9 @@ def _description(
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path} has a field of the wrong kind: {error}.", "the layout of docs/file-layouts.md"
+            f"{path} has a field of the wrong kind: {error}.",
+            "the layout of docs/file-layouts.md",
+            "copy it again (it is truncated or damaged)",
         ) from error
 
 
@@ -280,7 +286,9 @@ def _angles_rad(file: h5py.File, path: Path) -> np.ndarray:
     expected = f"the same angles in /{ANGLES_RAD}, in radians, and /{THETA_DEGREES}, in degrees"
     if theta.shape != angles.shape:
         raise InputError(
-            f"{path} has {len(angles)} angles in radians and {len(theta)} in degrees.", expected
+            f"{path} has {len(angles)} angles in radians and {len(theta)} in degrees.",
+            expected,
+            "copy it again (it is truncated or damaged)",
         )
     apart = np.abs((np.degrees(angles) - theta + 180.0) % 360.0 - 180.0)
     if not (apart <= ANGLE_TOLERANCE_DEGREES).all():  # NaN fails this too
@@ -316,7 +324,11 @@ def _described_geometry(
     group = file[GROUP]
     kind = _attribute(group.attrs, "geometry", path)
     if not isinstance(kind, str):
-        raise InputError(f"{path} has {kind!r} for the name of its geometry.", "text")
+        raise InputError(
+            f"{path} has {kind!r} for the name of its geometry.",
+            "text",
+            "copy it again (it is truncated or damaged)",
+        )
     described: dict[str, object] = {TYPE_KEY: kind}
     old = FIRST_VERSION_NAMES if group.attrs["format_version"] == 1 else {}
     for name, is_required in stored_fields.get(kind, {}).items():
@@ -333,6 +345,7 @@ def _described_geometry(
                 f"{path} lacks {stored} of the geometry, as a data set or an attribute of "
                 f"/{GROUP}.",
                 "the layout of docs/file-layouts.md",
+                "copy it again (it is truncated or damaged)",
             )
     return described
 
@@ -341,7 +354,9 @@ def _attribute(attrs: h5py.AttributeManager, name: str, path: Path) -> Any:
     """An attribute of our group; raises InputError where it is missing."""
     if name not in attrs:
         raise InputError(
-            f"{path} lacks the attribute {name} of /{GROUP}.", "the layout of docs/file-layouts.md"
+            f"{path} lacks the attribute {name} of /{GROUP}.",
+            "the layout of docs/file-layouts.md",
+            "'diffusionblend projections import', where it is a measured scan; or copy it again",
         )
     return attrs[name]
 
@@ -360,6 +375,8 @@ def _numbers(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     found = file.get(name)
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu":
         raise InputError(
-            f"{path} lacks the data set /{name}.", "numbers there (docs/file-layouts.md)"
+            f"{path} lacks the data set /{name}.",
+            "numbers there (docs/file-layouts.md)",
+            "'diffusionblend projections import', where it is a measured scan; or copy it again",
         )
     return found

@@ -40,7 +40,9 @@ def read_received(
                 file.write(part)
                 left -= len(part)
         if left:
-            raise InputError(f"{name} ended {left} bytes early.", "the whole file")
+            raise InputError(
+                f"{name} ended {left} bytes early.", "the whole file", "the same again"
+            )
         return name[: -len(suffix)], _read(path, name, on_note)
 
 

@@ -86,6 +86,7 @@ def read_tiff_stack(folder: Path | str) -> Volume:
             raise InputError(
                 f"{folder / name} has the shape {pixels.shape}.",
                 f"{grid.in_plane_shape}, as {GEOMETRY_FILE} says",
+                "copy the folder again, or write it anew",
             )
         values[k] = pixels
     return Volume(values, grid)
@@ -111,6 +112,7 @@ def _geometry(path: Path) -> tuple[Grid, list[str]]:
         raise InputError(
             f"{path} is not the geometry of a TIFF stack: {error}.",
             "the file that lies beside the slices that this program wrote",
+            "copy it again, or write the stack anew with 'diffusionblend export'",
         ) from error
     return grid, names
 

@@ -211,7 +211,11 @@ def _reader(path: Path) -> Callable[[Path], Placed]:
 def _checked_for(dtype: str, values: np.ndarray) -> np.ndarray:
     """The values to write as `dtype`: as they are, or rounded to whole HU."""
     if dtype not in DTYPES:
-        raise InputError(f"The voxel type is {dtype!r}.", f"one of {', '.join(DTYPES)}")
+        raise InputError(
+            f"The voxel type is {dtype!r}.",
+            f"one of {', '.join(DTYPES)}",
+            "leave it out for the usual one",
+        )
     if dtype == "float32":
         return values
     rounded = np.round(values)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CARD_FILE = "calibration.json"
 """Its name beside a prior's weights."""
+AGAIN = "'diffusionblend calibrate' to make it again"
 FORMAT_VERSION = 1
 UNCOUNTED = ("seed",)
 """Settings of a method on which its bands do not depend."""
@@ -189,19 +190,19 @@ def read_card(path: Path | str) -> BandCard:
     """The card in a file. Raises InputError, also for one that does not name its patients."""
     path = Path(path)
     expected = "a file as 'diffusionblend calibrate' writes it"
-    facts = read_json_object(path, "a calibration of bands", expected)
+    facts = read_json_object(path, "a calibration of bands", expected, AGAIN)
     if facts.get("format") != FORMAT_VERSION:
         raise InputError(
             f"{path} is no calibration of bands, or of format {facts.get('format')!r}.",
             f"format {FORMAT_VERSION}",
-            "'diffusionblend calibrate' to make it again",
+            AGAIN,
         )
     patients = facts.get("patients")
     if not isinstance(patients, list) or not patients or not all(map(_is_name, patients)):
         raise InputError(
             f"{path} does not name the patients that its bands were fitted on.",
             "their file names under 'patients', so that it can be seen whom the bands are for",
-            "'diffusionblend calibrate' to make it again",
+            AGAIN,
         )
     try:
         return _card_of(facts, path)
@@ -209,7 +210,7 @@ def read_card(path: Path | str) -> BandCard:
         raise InputError(
             f"{path} is damaged: {type(error).__name__}, {error}.",
             expected,
-            "'diffusionblend calibrate' to make it again",
+            AGAIN,
         ) from error
 
 

@@ -169,13 +169,14 @@ def run_record_path(output: Path | str) -> Path:
 
 
 AS_WRITTEN = "a record as a run wrote it"
+ONCE_MORE = "copy it again, or the run once more"
 
 
 def read_run_record(path: Path | str) -> RunRecord:
     """Read a record; raises InputError for another kind of file or a newer version of it."""
     path = Path(path)
     expected = f"a file that ends in {RECORD_SUFFIX}"
-    entries = read_json_object(path, "a run record", expected)
+    entries = read_json_object(path, "a run record", expected, ONCE_MORE)
     known = {f.name for f in fields(RunRecord)}
     version = entries.get("record_version")
     if version is not None and (version != RECORD_VERSION or not set(entries) <= known):
@@ -189,11 +190,13 @@ def read_run_record(path: Path | str) -> RunRecord:
         raise InputError(
             f"{path} is not a run record: it has no command and settings.",
             expected,
+            ONCE_MORE,
         )
     if not all(map(_is_text, _texts(entries))):
         raise InputError(
             f"{path} is not a run record: it has texts that are none of a file's or a setting's.",
             AS_WRITTEN,
+            ONCE_MORE,
         )
     record = RunRecord(**entries)
     wrong = [name for name, kind in _KINDS.items() if not isinstance(getattr(record, name), kind)]
@@ -205,6 +208,7 @@ def read_run_record(path: Path | str) -> RunRecord:
             f"{path} is not a run record: {wrong[0] if wrong else 'an input or prior'} is not what "
             "a run writes.",
             AS_WRITTEN,
+            ONCE_MORE,
         )
     return record
 
@@ -319,5 +323,7 @@ def plain_value(value: object) -> object:
     if isinstance(value, list | tuple):
         return [plain_value(v) for v in value]
     raise InputError(
-        f"A run record cannot hold a {type(value).__name__}.", "numbers, text, lists and mappings"
+        f"A run record cannot hold a {type(value).__name__}.",
+        "numbers, text, lists and mappings",
+        "plain values in their place",
     )

@@ -28,7 +28,9 @@ def dicom_paths(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     if not source.is_dir():
-        raise InputError(f"There is no folder {source}.", "a folder of DICOM slices")
+        raise InputError(
+            f"There is no folder {source}.", "a folder of DICOM slices", "check the path"
+        )
     own = sorted(p for p in source.iterdir() if p.is_file())
     directory = next((p for p in own if p.name.upper() == DICOMDIR), None)
     named = [] if directory is None else _named_by(directory)

@@ -113,14 +113,22 @@ class Header:
             many = isinstance(value, list | tuple) or hasattr(value, "append")
             return tuple(float(v) for v in (value if many else [value]))
         except (ValueError, TypeError, OverflowError) as error:
-            raise InputError(f"{self.path} has a {tag} that is not a number.", "numbers") from error
+            raise InputError(
+                f"{self.path} has a {tag} that is not a number.",
+                "numbers",
+                "another export of the series; copy it again if it may be damaged",
+            ) from error
 
     def whole_number(self, tag: str, default: int) -> int:
         """A whole number of the header. Raises InputError for another."""
         numbers = self.numbers(tag) or (default,)
         if len(numbers) > 1 or not math.isfinite(numbers[0]) or numbers[0] != int(numbers[0]):
             found = ", ".join(map(str, numbers))
-            raise InputError(f"{self.path} has the {tag} {found}.", "a whole number")
+            raise InputError(
+                f"{self.path} has the {tag} {found}.",
+                "a whole number",
+                "another export of the series; copy it again if it may be damaged",
+            )
         return int(numbers[0])
 
     def size(self) -> tuple[int, int]:
@@ -180,7 +188,9 @@ def _no_images(folder: Path, others: list[str]) -> InputError:
     """The error for a folder without images, or a file that is none."""
     if folder.is_file():
         return InputError(
-            f"{folder} holds no DICOM image.", "a CT slice, or the folder of a series"
+            f"{folder} holds no DICOM image.",
+            "a CT slice, or the folder of a series",
+            "check the path, or name a folder within it",
         )
     if others and all(file_suffix(name) in IMAGE_SUFFIXES for name in others):
         return InputError(
@@ -228,7 +238,11 @@ def _read_header(path: Path) -> Header | None:
             is_image = tags.get("Rows") is not None
             _convert(tags, path)  # all values now, while the warnings are off
     except PermissionError as error:
-        raise InputError(f"{path} may not be read.", "a file with read permission") from error
+        raise InputError(
+            f"{path} may not be read.",
+            "a file with read permission",
+            "'chmod +r', or ask its owner",
+        ) from error
     except BROKEN_DICOM as error:
         raise truncated(path) from error
     sop_class = str(tags.get("SOPClassUID") or "")
@@ -264,7 +278,11 @@ def _begins_as_dicom(path: Path) -> bool:
             raise truncated(path)
         return begins_as_dicom(path)
     except PermissionError as error:
-        raise InputError(f"{path} may not be read.", "a file with read permission") from error
+        raise InputError(
+            f"{path} may not be read.",
+            "a file with read permission",
+            "'chmod +r', or ask its owner",
+        ) from error
 
 
 def check_whole(headers: list[Header]) -> None:

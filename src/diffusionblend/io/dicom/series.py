@@ -235,7 +235,9 @@ def _matching(headers: list[Header], only: Sequence[str], folder: Path) -> list[
                 for h in headers
             )
             raise InputError(
-                f"No image in {folder} has {tag} {value}.", f"one of {', '.join(present)}"
+                f"No image in {folder} has {tag} {value}.",
+                f"one of {', '.join(present)}",
+                "one of those, or leave the option out",
             )
         headers = found
     return headers

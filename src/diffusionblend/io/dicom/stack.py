@@ -207,6 +207,7 @@ def _check_parallel(headers: list[Header], directions: np.ndarray) -> None:
             f"{bad.path} has an ImageOrientationPatient that is not two perpendicular unit "
             f"vectors: {bad.numbers('ImageOrientationPatient')}.",
             "a valid orientation",
+            "another export of the series; copy it again if it may be damaged",
         )
     usual = np.median(directions, axis=0)
     loss = np.maximum(1 - x @ usual[:3], 1 - y @ usual[3:])

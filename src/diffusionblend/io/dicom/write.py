@@ -145,7 +145,9 @@ def _check_axes(grid: Grid) -> None:
 def _checked_description(description: str | None, n_views: int | None) -> str:
     """The series description, by default from the number of views. Raises InputError."""
     if n_views is not None and n_views < 1:
-        raise InputError(f"The number of views is {n_views}.", "at least 1")
+        raise InputError(
+            f"The number of views is {n_views}.", "at least 1", "leave it out where it is not known"
+        )
     if description is None:
         of_views = "" if n_views is None else f" from {n_views} views"
         return f"Research reconstruction{of_views}"
@@ -153,9 +155,14 @@ def _checked_description(description: str | None, n_views: int | None) -> str:
         raise InputError(
             f"The description has {len(description)} letters: {description!r}.",
             f"one line of at most {MAX_DESCRIPTION_LETTERS} letters",
+            "a shorter one",
         )
     if "\\" in description:
-        raise InputError(f"The description is {description!r}.", "a text without backslashes")
+        raise InputError(
+            f"The description is {description!r}.",
+            "a text without backslashes",
+            "a slash in their place",
+        )
     return description
 
 

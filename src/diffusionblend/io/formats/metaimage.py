@@ -58,7 +58,11 @@ def read_metaimage(path: Path) -> Placed:
         raise InputError(f"{path} has {n_dims} dimensions (NDims).", "3", "copy it again")
     sizes = tuple(int(n) for n in _numbers(fields, "dimsize", path, n_dims))
     if min(sizes) < 1:
-        raise InputError(f"{path} has the size {sizes}.", "at least one voxel along each axis")
+        raise InputError(
+            f"{path} has the size {sizes}.",
+            "at least one voxel along each axis",
+            "copy it again (it is truncated or damaged)",
+        )
     extents = sizes
     while len(extents) > 3 and extents[-1] == 1:
         extents = extents[:-1]
@@ -127,7 +131,11 @@ def _dtype(fields: dict[str, str], path: Path) -> np.dtype:
             "the CT series itself, not a screenshot or a fused image",
         )
     if name.removesuffix("_ARRAY") not in VOXEL_TYPES:
-        raise InputError(f"{path} has voxels of {name}.", f"one of {', '.join(VOXEL_TYPES)}")
+        raise InputError(
+            f"{path} has voxels of {name}.",
+            f"one of {', '.join(VOXEL_TYPES)}",
+            "save it anew with one of these types of voxels",
+        )
     dtype = np.dtype(VOXEL_TYPES[name.removesuffix("_ARRAY")])
     orders = {name: _is_true(fields[name]) for name in BYTE_ORDERS if name in fields}
     if len(set(orders.values())) > 1:
@@ -245,6 +253,10 @@ def _scaled(
     if (slope, offset) == (1.0, 0.0):
         return values, ()
     if slope == 0:
-        raise InputError(f"{path} scales its values by 0.", "a slope other than 0")
+        raise InputError(
+            f"{path} scales its values by 0.",
+            "a slope other than 0",
+            "copy it again, or write it anew",
+        )
     note = f"{path} scales its values by {slope:g} and adds {offset:g}; that was done."
     return (values * slope + offset).astype(np.float32), (note,)

@@ -78,7 +78,11 @@ def read_nrrd(path: Path) -> Placed:
             "save it anew, for instance with 3D Slicer",
         ) from error
     if not sizes or min(sizes) < 1 or len(sizes) > 16:
-        raise InputError(f"{path} has the sizes {sizes}.", "at least one voxel along each axis")
+        raise InputError(
+            f"{path} has the sizes {sizes}.",
+            "at least one voxel along each axis",
+            "copy it again (it is truncated or damaged)",
+        )
     stated = fields.get("dimension", "")[:40]
     if stated not in ("", str(len(sizes))):
         what = f"its dimension is {stated!r}, and it has {len(sizes)} sizes"
@@ -161,7 +165,11 @@ def _skip(fields: dict[str, str], what: str, path: Path) -> int:
     try:
         number = int(value)
     except ValueError as error:
-        raise InputError(f"{path} has the {what} skip {value!r}.", "a whole number") from error
+        raise InputError(
+            f"{path} has the {what} skip {value!r}.",
+            "a whole number",
+            "copy it again (it is truncated or damaged)",
+        ) from error
     return max(number, 0)
 
 
@@ -217,7 +225,9 @@ def _vectors(fields: dict[str, str], name: str, path: Path) -> list[tuple[float,
         ]
     except ValueError as error:
         raise InputError(
-            f"{path} has {name} that are no numbers: {error}.", "vectors such as (1.5,0,0)"
+            f"{path} has {name} that are no numbers: {error}.",
+            "vectors such as (1.5,0,0)",
+            "copy it again, or save it anew with 3D Slicer",
         ) from error
 
 
@@ -262,7 +272,9 @@ def _matrix(
 def _columns(steps: list[tuple[float, ...]], path: Path) -> np.ndarray:
     if any(len(step) < 3 for step in steps):
         raise InputError(
-            f"{path} has space directions of {len(steps[0])} numbers.", "three of each"
+            f"{path} has space directions of {len(steps[0])} numbers.",
+            "three of each",
+            "copy it again, or save it anew with 3D Slicer",
         )
     return np.column_stack([step[:3] for step in steps])
 
@@ -310,7 +322,9 @@ def _each_axis(
         return np.array([float(words[a]) if a < len(words) else np.nan for a in kept])
     except ValueError as error:
         raise InputError(
-            f"{path} has {names[0]} that are no numbers: {error}.", "numbers"
+            f"{path} has {names[0]} that are no numbers: {error}.",
+            "numbers",
+            "copy it again, or save it anew with 3D Slicer",
         ) from error
 
 

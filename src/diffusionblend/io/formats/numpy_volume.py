@@ -32,7 +32,11 @@ def read_numpy_volume(path: Path) -> Placed:
         arrays = read_arrays(path, (*VALUES, SPACING, ORIGIN))
     present = [name for name in VALUES if name in arrays]
     if len(present) != 1:
-        raise InputError(f"{path} holds {', '.join(arrays) or 'nothing'}.", LAYOUT)
+        raise InputError(
+            f"{path} holds {', '.join(arrays) or 'nothing'}.",
+            LAYOUT,
+            "save it anew with numpy.savez",
+        )
     values = arrays[present[0]]
     if values.dtype.kind not in "fiu" or values.ndim != 3 or 0 in values.shape:
         raise InputError(
@@ -63,5 +67,9 @@ def _triple(arrays: dict[str, np.ndarray], name: str, path: Path) -> Any:
         return None
     found = arrays[name]
     if found.shape != (3,) or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
-        raise InputError(f"{path} has {name} {found.tolist()}.", "three numbers in mm")
+        raise InputError(
+            f"{path} has {name} {found.tolist()}.",
+            "three numbers in mm",
+            "save it anew with numpy.savez",
+        )
     return found.astype(float)

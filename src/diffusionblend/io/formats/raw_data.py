@@ -54,7 +54,9 @@ def read_parts(
     count = math.prod(layout.extents)
     if count % len(parts):
         raise InputError(
-            f"{source} names {len(parts)} files for {count} voxels.", "as many voxels in each"
+            f"{source} names {len(parts)} files for {count} voxels.",
+            "as many voxels in each",
+            "put all of the files beside the header; copy them again",
         )
     share = count // len(parts)
     pieces = []
@@ -126,9 +128,14 @@ def names_of_files(named: str, listed: list[str], path: Path) -> list[str]:
             raise InputError(
                 f"{path} names its files by {named!r}: {error}.",
                 "a pattern such as slice%03d.raw, with first, last and step",
+                "copy the header again, or write it anew",
             ) from error
     if not words or not names:
-        raise InputError(f"{path} names no data file.", "the name of a file beside it")
+        raise InputError(
+            f"{path} names no data file.",
+            "the name of a file beside it",
+            "copy the header again, or write it anew",
+        )
     return names
 
 

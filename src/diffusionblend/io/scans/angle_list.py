@@ -71,12 +71,15 @@ def read_angle_list(path: Path | str) -> tuple[np.ndarray, str | None]:
             f"{path} is not a list of angles: it has {text.count(chr(10)) + 1} lines, or words of "
             "hundreds of letters, or lines of millions.",
             EXPECTED,
+            "copy it again, or write the angles anew, one a line",
         )
     headings, lines = _lines(_named_column(text) or text, path)
     if not lines:
         first = next((f"; it begins {line.strip()[:60]!r}" for line in text.splitlines()), "")
         raise InputError(
-            f"{path} is not a list of angles: it has no line of numbers alone{first}.", EXPECTED
+            f"{path} is not a list of angles: it has no line of numbers alone{first}.",
+            EXPECTED,
+            "copy it again, or write the angles anew, one a line",
         )
     stated = next(
         (unit for unit, word in UNIT_WORDS.items() if re.search(word, headings.lower())), None
@@ -115,14 +118,24 @@ def _of_array(path: Path) -> np.ndarray:
     try:
         found = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} is not a list of angles: {error}.", EXPECTED) from error
+        raise InputError(
+            f"{path} is not a list of angles: {error}.",
+            EXPECTED,
+            "copy it again, or write the angles anew, one a line",
+        ) from error
     if found.dtype.kind not in "fiu":
-        raise InputError(f"{path} is not a list of angles: an array of {found.dtype}.", EXPECTED)
+        raise InputError(
+            f"{path} is not a list of angles: an array of {found.dtype}.",
+            EXPECTED,
+            "copy it again, or write the angles anew, one a line",
+        )
     if found.ndim == 2 and min(found.shape) > 1:
         column = _column(found, "")
         if column is None:
             raise InputError(
-                f"{path} is not a list of angles: an array of shape {found.shape}.", EXPECTED
+                f"{path} is not a list of angles: an array of shape {found.shape}.",
+                EXPECTED,
+                "copy it again, or write the angles anew, one a line",
             )
         return column
     return found.ravel()
@@ -174,7 +187,9 @@ def _lines(text: str, path: Path) -> tuple[str, list[_Line]]:
             headings.append(parts[0])
         elif odd:
             raise InputError(
-                f"{path} is not a list of angles: line {number} has {odd[0][:60]!r}.", EXPECTED
+                f"{path} is not a list of angles: line {number} has {odd[0][:60]!r}.",
+                EXPECTED,
+                "copy it again, or write the angles anew, one a line",
             )
     return "\n".join(headings), lines
 

@@ -54,6 +54,7 @@ def angles_in_radians(
         raise InputError(
             f"{source} has {len(angles)} angles, {bad} of them NaN or infinite.",
             "a finite angle for every view",
+            "a list of your own by --angles, or an arc by --arc-degrees",
         )
     unit = insisted or _stated_unit(stated, source)
     if insisted is None:

@@ -173,11 +173,13 @@ def _check_kind(folder: Path, shared: dict[str, Any]) -> None:
         raise InputError(
             f"{folder} has a detector of shape {shared[tag.SHAPE.name] or 'unknown'}.",
             f"{CYLINDER} or {FLAT}",
+            "another export of the scan",
         )
     if shared[tag.BEAM_TYPE.name] not in ("", "FANBEAM"):
         raise InputError(
             f"{folder} has a beam of type {shared[tag.BEAM_TYPE.name]}.",
             "FANBEAM: views of a source and a detector that turn together, not rebinned",
+            "another export of the scan",
         )
     n_rows, n_columns = shared[tag.ROWS.name], shared[tag.COLUMNS.name]
     if sorted(shared["image"]) != sorted((n_rows, n_columns)):
@@ -185,6 +187,7 @@ def _check_kind(folder: Path, shared: dict[str, Any]) -> None:
             f"{folder} has images of {shared['image'][0]} x {shared['image'][1]} pixels, and a "
             f"detector of {n_rows} rows and {n_columns} columns.",
             "the whole detector in every image",
+            "copy it again, or another export of the scan",
         )
 
 

@@ -50,7 +50,11 @@ def read_data_exchange(path: Path | str, options: ReadOptions) -> RawScan:
         shape = (1 if data.ndim == 2 else data.shape[0 if turned else 1], data.shape[-1])
         theta = find_dataset(file, THETA, (1, 2))
         if theta is not None and theta.ndim == 2 and min(theta.shape) > 1:
-            raise InputError(f"{path} has {THETA} of shape {theta.shape}.", "an angle a view")
+            raise InputError(
+                f"{path} has {THETA} of shape {theta.shape}.",
+                "an angle a view",
+                "--angles with a list of them, or --arc-degrees",
+            )
         own, unit = (None, None) if theta is None else (theta[()], text_attribute(theta, "units"))
         angles = chosen_angles(options, path, n_views, own, unit)
         views = options.window.views

@@ -90,11 +90,16 @@ def find_dataset(group: h5py.Group, name: str, dimensions: tuple[int, ...]) -> h
     if found is None:
         return None
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu":
-        raise InputError(f"{group.file.filename} has no numbers in {name}.", "a data set of them")
+        raise InputError(
+            f"{group.file.filename} has no numbers in {name}.",
+            "a data set of them",
+            "copy it again, or write it anew",
+        )
     if found.ndim not in dimensions:
         raise InputError(
             f"{group.file.filename} has {name} of shape {found.shape}.",
             f"{' or '.join(map(str, dimensions))} dimensions",
+            "copy it again, or write it anew",
         )
     _check_filters(found)
     _check_parts(found)

@@ -52,19 +52,26 @@ def read_htc2022(path: Path | str, options: ReadOptions) -> RawScan:
         lengths = {name: float(parameters[key]) for name, key in PARAMETERS.items()}
         own = np.asarray(parameters["angles"], dtype=np.float64)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"{path} lacks a part of {names[0]}: {error}.", LAYOUT) from error
+        raise InputError(
+            f"{path} lacks a part of {names[0]}: {error}.",
+            LAYOUT,
+            "copy it again (it is truncated or damaged)",
+        ) from error
     if sinogram.ndim != 2 or parameters.get("distanceUnit", "mm") != "mm":
         raise InputError(
             f"{path} has a sinogram of shape {sinogram.shape}, lengths in "
             f"{parameters.get('distanceUnit')}.",
             "(view, column), and mm",
+            "copy it again (it is truncated or damaged)",
         )
     angles = chosen_angles(options, path, len(sinogram), own, "degrees")
     _, columns = options.window.of_detector(1, sinogram.shape[1])
     views = options.window.views
     if len(angles) != len(sinogram):
         raise InputError(
-            f"{path} has {len(sinogram)} views and {len(angles)} angles.", "an angle for every view"
+            f"{path} has {len(sinogram)} views and {len(angles)} angles.",
+            "an angle for every view",
+            "copy it again (it is truncated or damaged)",
         )
     return RawScan(
         data=sinogram[views, None, columns],

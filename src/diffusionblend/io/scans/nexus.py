@@ -203,7 +203,11 @@ def _definition(group: h5py.Group) -> str | None:
 def _keys(entry: h5py.Group, path: Path) -> np.ndarray:
     keys = find_dataset(entry, KEY, (1,))
     if keys is None:
-        raise InputError(f"{path} has no {entry.name}/{KEY}.", "a key for every frame")
+        raise InputError(
+            f"{path} has no {entry.name}/{KEY}.",
+            "a key for every frame",
+            "copy it again, or write it anew",
+        )
     return keys[()].round().astype(int)
 
 

@@ -47,6 +47,7 @@ def read_nikon(path: Path | str, options: ReadOptions) -> RawScan:
             f"{path} has its detector {lengths['SrcToDetector']:g} mm from the source, before the "
             f"object at {lengths['SrcToObject']:g} mm.",
             "SrcToDetector of at least SrcToObject",
+            "check the distances in the header",
         )
     _check_tilt(found, n_rows * lengths["DetectorPixelSizeY"], lengths)
     step, first = found.number("AngularStep"), found.number("InitialAngle")
@@ -57,6 +58,7 @@ def read_nikon(path: Path | str, options: ReadOptions) -> RawScan:
             f"{path} tells of {n_rows} rows and {n_columns} columns, its frames have "
             f"{scan.detector_shape[0]} and {scan.detector_shape[1]}.",
             "the frames of this very scan",
+            "the folder of frames that lies beside the header",
         )
     axis_columns = _axis_mm(found, lengths) / lengths["DetectorPixelSizeX"]
     white = found.number("WhiteLevel", positive=True)

@@ -51,7 +51,11 @@ def read_numpy_scan(path: Path | str, options: ReadOptions) -> RawScan:
     arrays = _arrays(path)
     arrays = _by_our_names(arrays)
     if DATA not in arrays:
-        raise InputError(f"{path} holds {_listed(arrays) or 'nothing'}.", LAYOUT)
+        raise InputError(
+            f"{path} holds {_listed(arrays) or 'nothing'}.",
+            LAYOUT,
+            "save it again with numpy.savez",
+        )
     own = next(((arrays[name], unit) for name, unit in ANGLES.items() if name in arrays), None)
     data = _three_axes(arrays[DATA], path, sinograms=options.sinograms)
     angles = chosen_angles(options, path, len(data), *(own or (None, None)))
@@ -164,7 +168,11 @@ def _three_axes(array: np.ndarray, path: Path, *, sinograms: bool = False) -> np
     Raises InputError.
     """
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or 0 in array.shape:
-        raise InputError(f"{path} holds {array.dtype} of shape {array.shape}.", LAYOUT)
+        raise InputError(
+            f"{path} holds {array.dtype} of shape {array.shape}.",
+            LAYOUT,
+            "save it again as numbers, with numpy.save",
+        )
     if array.ndim == 2:
         return array[:, None]
     return array.swapaxes(0, 1) if sinograms else array

@@ -70,18 +70,38 @@ class ReadOptions:
     def __post_init__(self) -> None:
         _ = self.window  # which checks itself
         if self.angles is not None and self.arc_degrees is not None:
-            raise InputError("Both a list of angles and an arc were given.", "one of them")
+            raise InputError(
+                "Both a list of angles and an arc were given.",
+                "one of them",
+                "leave one of them out",
+            )
         if self.vectors is not None and (self.angles, self.arc_degrees) != (None, None):
-            raise InputError("Both vectors and angles, or an arc, were given.", "one of them")
+            raise InputError(
+                "Both vectors and angles, or an arc, were given.",
+                "one of them",
+                "leave one of them out",
+            )
         if self.arc_degrees is not None and not 0 < abs(self.arc_degrees) < np.inf:
-            raise InputError(f"The arc is {self.arc_degrees} degrees.", "degrees other than 0")
+            raise InputError(
+                f"The arc is {self.arc_degrees} degrees.",
+                "degrees other than 0",
+                "--arc-degrees 180, or -180 where it turns the other way",
+            )
         if self.white_level is not None and not 0 < self.white_level < np.inf:
-            raise InputError(f"The white level is {self.white_level}.", "a positive grey value")
+            raise InputError(
+                f"The white level is {self.white_level}.",
+                "a positive grey value",
+                "the grey value of the open beam",
+            )
         if self.white_level is not None and self.flats is not None:
-            raise InputError("Both flats and a white level were given.", "one of them")
+            raise InputError(
+                "Both flats and a white level were given.", "one of them", "leave one of them out"
+            )
         if self.white_level is not None and self.values not in (None, "counts"):
             raise InputError(
-                f"A white level was given for values that are {self.values}.", "counts"
+                f"A white level was given for values that are {self.values}.",
+                "counts",
+                "--values counts, or leave the white level out",
             )
 
 
@@ -134,7 +154,11 @@ def split_by_key(
             "the image key of the same scan, and --views with a pattern of the views' names",
         )
     if not is_view.any():
-        raise InputError(f"The image key of {source} lists no views.", "frames of key 0")
+        raise InputError(
+            f"The image key of {source} lists no views.",
+            "frames of key 0",
+            "check the key; or copy the file again",
+        )
     if len(angles_rad) == len(keys):
         angles_rad = angles_rad[is_view]
     return angles_rad, kinds

@@ -143,7 +143,11 @@ def _read(source: Path, options: ReadOptions) -> RawScan:
     check_readable(source)
     if suffix in NOT_READ:
         raise InputError(f"{source} is of a kind that is not read.", KNOWN, NOT_READ[suffix])
-    raise InputError(f"{source} is of an unknown kind by its name.", KNOWN)
+    raise InputError(
+        f"{source} is of an unknown kind by its name.",
+        KNOWN,
+        "rename it where only its ending is wrong",
+    )
 
 
 def _folder_reader(source: Path) -> Callable[[Path, ReadOptions], RawScan]:

@@ -192,12 +192,14 @@ def _image(path: Path) -> tuple[np.ndarray, tuple[float, ...], tuple[float, ...]
             f"{path} has {image.GetDimension()} axes and {image.GetNumberOfComponentsPerPixel()} "
             "numbers a pixel.",
             "a stack of projections (column, row, view)",
+            "the stack that RTK reads",
         )
     direction = np.array(image.GetDirection()).reshape(3, 3)
     if not np.allclose(direction, np.eye(3), atol=1e-6):
         raise InputError(
             f"{path} has the axes {direction.ravel().round(3).tolist()}.",
             "the identity, as RTK's projections have",
+            "turn the projections, and write them anew",
         )
     return sitk.GetArrayFromImage(image), image.GetSpacing()[:2], image.GetOrigin()[:2]
 
@@ -222,9 +224,14 @@ def _views(path: Path) -> _Views:
         raise InputError(
             f"{path} is not a geometry of RTK: {error}.",
             f"a file of {ROOT}, as rtksimulatedgeometry and others write it",
+            "copy it again, or write it anew",
         ) from error
     if not all(np.isfinite(values).all() for values in (angles, radius, *found.values())):
-        raise InputError(f"{path} has parameters that are not finite.", "finite numbers")
+        raise InputError(
+            f"{path} has parameters that are not finite.",
+            "finite numbers",
+            "copy it again (it is truncated or damaged)",
+        )
     if np.abs(radius).max() > SAME_MM:
         raise InputError(
             f"{path} has {RADIUS} from {radius.min():g} to {radius.max():g}.",
@@ -244,6 +251,7 @@ def _views(path: Path) -> _Views:
         raise InputError(
             f"{path} has the distances {shown} mm.",
             "a cone beam, whose source is before the axis and the detector",
+            "check the distances in the geometry",
         )
     geometry = _Views(angles, found)
     _check_matrices(path, geometry, parsed)

@@ -57,6 +57,7 @@ def read_skyscan(path: Path | str, options: ReadOptions) -> RawScan:
             f"{path} tells of {n_rows} rows and {n_columns} columns, its frames have "
             f"{scan.detector_shape[0]} and {scan.detector_shape[1]}.",
             "the frames of this very scan",
+            "the folder of frames that the log lies in",
         )
     angles, notes = _angles(found, len(scan.data), options)
     shift = found.number("Postalignment") if "Postalignment" in found else None
@@ -148,7 +149,11 @@ def _angles(
     _check_arc(found, step)
     direction = found.text("Rotation Direction").upper()
     if direction not in SENSES:
-        raise InputError(f"{found.path} has the Rotation Direction {direction}.", "CC or CW")
+        raise InputError(
+            f"{found.path} has the Rotation Direction {direction}.",
+            "CC or CW",
+            "copy it again (it is truncated or damaged)",
+        )
     degrees = SENSES[direction] * (start + step * options.every * np.arange(n_views))
     note = (
         "the log does not say from which side frames are seen: if the volume is mirrored, "

@@ -50,6 +50,7 @@ class TextHeader:
             raise InputError(
                 f"{path} could not be read as {kind}: {reason}.",
                 f"text with the section [{sections[0]}], a name = value a line",
+                "copy it again (it is truncated or damaged)",
             ) from error
         for name in sections[1:]:
             values = found.get(name.lower(), {}) | values
@@ -82,16 +83,28 @@ class TextHeader:
         try:
             value = float(text)
         except ValueError:
-            raise InputError(f"{self.path} has {text!r} for {name}.", "a number") from None
+            raise InputError(
+                f"{self.path} has {text!r} for {name}.",
+                "a number",
+                "copy it again, or correct the line",
+            ) from None
         if not math.isfinite(value) or (positive and value <= 0):
-            raise InputError(f"{self.path} has {name} {value:g}.", "a positive, finite number")
+            raise InputError(
+                f"{self.path} has {name} {value:g}.",
+                "a positive, finite number",
+                "copy it again, or correct the line",
+            )
         return value
 
     def whole(self, name: str) -> int:
         """A count. Raises InputError."""
         value = self.number(name, positive=True)
         if value != int(value):
-            raise InputError(f"{self.path} has {name} {value:g}.", "a whole number")
+            raise InputError(
+                f"{self.path} has {name} {value:g}.",
+                "a whole number",
+                "copy it again, or correct the line",
+            )
         return int(value)
 
 

@@ -270,7 +270,11 @@ class Frames:
         self, paths: Sequence[Path], options: ReadOptions, n_rows: int | None = None
     ) -> None:
         if not paths:
-            raise InputError("There are no TIFF frames.", "a file .tif or .tiff for every frame")
+            raise InputError(
+                "There are no TIFF frames.",
+                "a file .tif or .tiff for every frame",
+                "check the folder",
+            )
         self.paths, self.options, self.notes = list(paths), options, list[str]()
         self.read_last: tuple[int, TiffPages] | None = None
         self.highest_if_white_is_zero: int | None = None
@@ -357,5 +361,7 @@ def _check_frames(frames: np.ndarray, path: Path) -> None:
     """Raises InputError for what is no grey frames of numbers."""
     if frames.ndim != 3 or frames.dtype.kind not in "fiu" or 0 in frames.shape:
         raise InputError(
-            f"{path} holds {frames.dtype} of shape {frames.shape}.", "grey frames of numbers"
+            f"{path} holds {frames.dtype} of shape {frames.shape}.",
+            "grey frames of numbers",
+            "grey frames, saved anew",
         )

@@ -59,7 +59,11 @@ def read_tiff(path: Path) -> TiffPages:
     """All frames of a TIFF file. Raises InputError for what is not grey, or is not all there."""
     check_readable(path)
     if path.suffix.lower() not in TIFF_SUFFIXES:
-        raise InputError(f"{path} is not TIFF by its name.", "a file .tif or .tiff")
+        raise InputError(
+            f"{path} is not TIFF by its name.",
+            "a file .tif or .tiff",
+            "rename it where only its ending is wrong",
+        )
     try:
         with _complaints() as complaints, _opened(path) as tif:
             series = _series(tif, path)
@@ -132,9 +136,13 @@ def _check_kind(page: Any, path: Path) -> None:
     photometric = getattr(page.photometric, "name", page.photometric)
     grey = "grey frames, as the detector counted"
     if page.photometric == PALETTE:
-        raise InputError(f"{path} has a table of colours (a palette).", grey)
+        raise InputError(
+            f"{path} has a table of colours (a palette).", grey, "save it anew in grey"
+        )
     if page.photometric not in GREY and not (page.photometric == RGB and samples >= 3):
-        raise InputError(f"{path} is of the photometric kind {photometric}.", grey)
+        raise InputError(
+            f"{path} is of the photometric kind {photometric}.", grey, "save it anew in grey"
+        )
     if page.photometric in GREY and samples > 1 and not planes:
         raise InputError(f"{path} has {samples} numbers a pixel.", grey, "a file for each of them")
     if page.dtype is None or page.dtype.kind not in "fiu":
@@ -142,6 +150,7 @@ def _check_kind(page: Any, path: Path) -> None:
         raise InputError(
             f"{path} has {bits} bits a sample of the format {_tag(page, SAMPLE_FORMAT, 1)}.",
             "whole numbers of 8 to 64 bits, or floats of 16 to 64",
+            "save it anew with one of these",
         )
 
 
@@ -244,7 +253,9 @@ def _without_samples(
     colours = np.moveaxis(array, at, 0)[:3]
     if page.photometric == RGB and (colours == colours[:1]).all():
         return colours[0], left, f"{path.name} is stored as colours that are all grey"
-    raise InputError(f"{path} is in colour.", "grey frames, as the detector counted")
+    raise InputError(
+        f"{path} is in colour.", "grey frames, as the detector counted", "save it anew in grey"
+    )
 
 
 def _upright(frames: np.ndarray, orientation: int, path: Path) -> np.ndarray:
@@ -255,7 +266,11 @@ def _upright(frames: np.ndarray, orientation: int, path: Path) -> np.ndarray:
     flips = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1)}
     flips |= {5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
     if orientation not in flips:
-        raise InputError(f"{path} has the orientation {orientation}.", "a number from 1 to 8")
+        raise InputError(
+            f"{path} has the orientation {orientation}.",
+            "a number from 1 to 8",
+            "copy it again (it is truncated or damaged)",
+        )
     turned = frames.swapaxes(1, 2) if orientation > 4 else frames
     rows, columns = flips[orientation]
     return turned[:, ::rows, ::columns]

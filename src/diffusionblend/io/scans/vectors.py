@@ -66,7 +66,11 @@ def _by_astra(path: Path, shape: tuple[int, int]) -> VectorGeometry:
         described = json.loads(path.read_text(encoding="utf-8"))
         kind = described.get("type")
     except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is no JSON of ASTRA's: {error}.", "its proj_geom") from None
+        raise InputError(
+            f"{path} is no JSON of ASTRA's: {error}.",
+            "its proj_geom",
+            "copy it again, or write it anew",
+        ) from None
     if kind not in BY_ASTRA:
         raise InputError(
             f"{path} has the type {kind!r}.",
@@ -76,7 +80,11 @@ def _by_astra(path: Path, shape: tuple[int, int]) -> VectorGeometry:
     try:
         geometry = from_astra(described)
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path} could not be read: {error}.", "ASTRA's proj_geom") from None
+        raise InputError(
+            f"{path} could not be read: {error}.",
+            "ASTRA's proj_geom",
+            "copy it again, or write it anew",
+        ) from None
     whole = geometry.to_vectors() if isinstance(geometry, ConeBeam) else geometry
     assert isinstance(whole, VectorGeometry)
     if (whole.n_rows, whole.n_columns) != shape:
@@ -84,6 +92,7 @@ def _by_astra(path: Path, shape: tuple[int, int]) -> VectorGeometry:
             f"{path} has a panel of {whole.n_rows} rows and {whole.n_columns} columns, the views "
             f"have {shape[0]} and {shape[1]}.",
             "the geometry of this very scan",
+            "the file of vectors that belongs to the views",
         )
     return whole
 
@@ -103,6 +112,7 @@ def _wrong(path: Path, found: str) -> InputError:
     return InputError(
         f"{path} could not be read as vectors: {found}.",
         "12 numbers in mm for every view: source, panel's middle, steps of a column and of a row",
+        "copy it again, or write it anew",
     )
 
 
