@@ -24,6 +24,7 @@ from typing import Any
 
 from diffusionblend.io.foreign.peek import address_of, give_back, parts_of, peek
 from diffusionblend.memory import address_space_bytes
+from diffusionblend.public_names import importing
 
 FRAME = struct.Struct("<cQQ")
 """Kind, bytes of the pickle, number of arrays apart."""
@@ -176,7 +177,8 @@ class _Careful(pickle.Unpickler):
         if (module, name) in PLAIN or (module == "numpy.dtypes" and name.endswith("DType")):
             return super().find_class(module, name)
         if module.partition(".")[0] == PACKAGE and "." not in name:
-            found = getattr(import_module(module), name, None)
+            with importing():
+                found = getattr(import_module(module), name, None)
             if isinstance(found, type) and is_dataclass(found) and found.__module__ == module:
                 return found
         raise pickle.UnpicklingError(f"a reader returned {module}.{name}")
