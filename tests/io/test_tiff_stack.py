@@ -80,3 +80,14 @@ def test_what_is_missing_or_foreign_is_refused(tmp_path, volume):
     geometry.write_text("{")
     with pytest.raises(InputError, match="TIFF stack"):
         read_volume(tmp_path / "out")
+
+
+@pytest.mark.parametrize("side", [60_000, 1_000_000_000])
+def test_a_geometry_that_claims_what_the_slices_do_not_hold_is_refused(tmp_path, volume, side):
+    write_tiff_stack(volume, tmp_path / "out")
+    geometry = tmp_path / "out" / "geometry.json"
+    facts = json.loads(geometry.read_text())
+    facts["shape_zyx"] = [facts["shape_zyx"][0], side, side]
+    geometry.write_text(json.dumps(facts))
+    with pytest.raises(InputError, match=r"claims .* GB of voxels, and holds"):
+        read_volume(tmp_path / "out")

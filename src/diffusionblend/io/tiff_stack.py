@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from diffusionblend.data.volume import Volume
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_folder, check_readable, silent_libraries
+from diffusionblend.io.foreign.limits import check_claim
 from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.names import plain_path
 from diffusionblend.units import unit_of
@@ -23,6 +25,7 @@ from diffusionblend.units import unit_of
 GEOMETRY_FILE = "geometry.json"
 TIFF_FILES = (".tif", ".json")
 LAYOUT_VERSION = 1
+BYTES_A_VOXEL = 4
 
 
 def write_tiff_stack(volume: Volume, folder: Path | str, *, force: bool = False) -> list[Path]:
@@ -72,6 +75,8 @@ def read_tiff_stack(folder: Path | str) -> Volume:
 
     folder = Path(folder)
     grid, names = _geometry(folder / GEOMETRY_FILE)
+    held = sum((folder / name).stat().st_size for name in names if (folder / name).is_file())
+    check_claim(folder, BYTES_A_VOXEL * math.prod(grid.shape), held_bytes=held)
     values = np.empty(grid.shape, np.float32)
     for k, name in enumerate(names):
         check_readable(folder / name)

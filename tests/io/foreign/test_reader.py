@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import tokenize
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import foreign_readers as readers
 from diffusionblend.errors import InputError
 from diffusionblend.io.foreign import limits, messages, reader
 from diffusionblend.io.foreign import peek as peek_module
+from diffusionblend.io.foreign.edge import reason_of
 from diffusionblend.io.foreign.peek import address_of, can_peek, give_back, peek
 from diffusionblend.memory import address_space_bytes
 
@@ -336,3 +338,17 @@ def test_claims_are_compared_with_the_file_and_the_memory(file, monkeypatch):
         limits.check_claim(file, 5 * 10**9)
     with pytest.raises(InputError, match=r"would take about 1\.2 GB of memory, and 1 GB are free"):
         limits.check_claim(file, 400_000_000, held_bytes=10**9)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (tokenize.TokenError("EOF in multi-line statement", (2, 0)), "EOF in multi-line statement"),
+        (KeyError("data"), "KeyError 'data'"),
+        (OSError(2, "No such file", "a.h5"), "[Errno 2] No such file: 'a.h5'"),
+        (RuntimeError("first line\nthe last line."), "the last line"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_what_a_library_raises_becomes_a_few_words(error, words):
+    assert reason_of(error) == words

@@ -48,7 +48,10 @@ def reason_of(error: Exception) -> str:
     """A library's message in one line: its last, without a full stop; its kind where it is none."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    said = str(error)
+    if said == str(error.args) and isinstance(error.args[0], str):  # of several arguments
+        said = error.args[0]
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     reason = lines[-1].rstrip(".") if lines else ""
     if len(reason) > LONGEST_REASON:
         reason = f"{reason[:LONGEST_REASON]}..."
