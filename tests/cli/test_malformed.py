@@ -140,6 +140,10 @@ def other_config(prior, **changes):
     (prior / CONFIG_FILE).write_text(json.dumps(found | changes))
 
 
+def cut_in_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 HOSTILE = {
     "another config.json": (
         lambda prior: other_config(prior, block_out_channels=[8_000_000, 8_000_000]),
@@ -176,3 +180,11 @@ def test_priors_that_lie_are_refused_before_anything_heavy_is_loaded(
     assert done.returncode == 1 and word in done.stderr, done.stderr
     assert "Expected: " in done.stderr and "Try: " in done.stderr
     assert not list(tmp_path.glob("a.*"))
+
+
+def test_a_damaged_scan_is_refused_before_anything_heavy_is_loaded(scan, tmp_path):
+    cut_in_half(scan)
+    words = ("reconstruct", scan, "-o", tmp_path / "a.nii.gz", "--method", "fbp")
+    command = [sys.executable, "-c", REFUSED_UNLOADED, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1 and "scan.h5 could not be read" in done.stderr, done.stderr

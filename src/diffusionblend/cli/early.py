@@ -33,22 +33,18 @@ OTHER_PIXELS = {
 
 
 def check_early(options: Reconstruct) -> None:
-    """Raise InputError for a grid that the prior does not reach, with what to do by its source, and
-    for a prior that claims what its files do not hold.
+    """Raise InputError for a scan that cannot be read, a prior that claims what its files do not
+    hold, and a grid that the prior does not reach, with what to do by the scan's source.
 
-    A prior that is not at hand, or a scan that cannot be read, is left for those that read them.
+    A prior that is not at hand is left for those that read it.
     """
     spec = options.method.prior
-    try:
-        grid, source = read_grid_and_source(options.projections)
-    except InputError:
-        return
+    grid, source = read_grid_and_source(options.projections)
     grid = grid_with_pixels(grid, size=options.size, pixel_mm=options.pixel_mm)
     if spec is None:
         return
     for named in options.priors.values():
-        if named is not None and (Path(named) / WEIGHTS_FILE).is_file():
-            network_of(read_facts(Path(named)), Path(named))
+        _check_claims(named)
     name = options.prior or shipped_for(grid, spec.prior_type)
     facts = {} if name is None else _facts_of(name)
     if not facts:
@@ -65,6 +61,15 @@ def check_early(options: Reconstruct) -> None:
         raise InputError(
             error.got, error.expected, f"{where}; or a method without a prior (--method admm-tv)"
         ) from error
+
+
+def _check_claims(name: str | None) -> None:
+    """Raise InputError where the files in the folder of a prior contradict each other."""
+    if name is None or name in shipped_facts():
+        return
+    folder = Path(name)
+    if (folder / WEIGHTS_FILE).is_file():
+        network_of(read_facts(folder), folder)
 
 
 def _check_block(n_slices: int, name: str, network: object) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +95,7 @@ def read_projections(path: Path | str) -> Projections:
     stored_fields = {name: _required(cls) for name, cls in registered_geometries().items()}
     found = _described(path, stored_fields)
     kind = found.geometry[TYPE_KEY]
-    try:
+    with _named(path):
         if kind not in stored_fields:  # of a package that nothing has imported yet
             found = _described(path, {str(kind): _required(geometry_class(kind))})
         with foreign_edge(path):
@@ -105,10 +107,6 @@ def read_projections(path: Path | str) -> Projections:
         values, *others = _values(path)
         with foreign_edge(path):
             return Projections(values, geometry, grid, found.mu_water_per_mm, found.notes, *others)
-    except InputError as error:
-        if str(path) in error.got:
-            raise
-        raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
 
 
 def read_grid_and_source(path: Path | str) -> tuple[Grid, str]:
@@ -119,8 +117,19 @@ def read_grid_and_source(path: Path | str) -> tuple[Grid, str]:
     path = Path(path)
     fields_of_known = {name: _required(cls) for name, cls in registered_geometries().items()}
     found = _described(path, fields_of_known)
-    with foreign_edge(path):
+    with _named(path), foreign_edge(path):
         return Grid(**found.grid), str(found.notes.get("source", ""))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of what a file contains with the file's name."""
+    try:
+        yield
+    except InputError as error:
+        if str(path) in error.got:
+            raise
+        raise InputError(f"{path}: {error.got}", error.expected, error.try_) from error
 
 
 def _required(cls: type[Geometry]) -> dict[str, bool]:

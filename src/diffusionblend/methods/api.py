@@ -136,7 +136,7 @@ def sample(
 def check_can_sample(method: Method, n: int) -> None:
     """Raise InputError where n samples cannot be drawn by a method."""
     if not 1 <= n <= MOST_SAMPLES:
-        raise InputError(f"{n} samples were asked for.", f"1 to {MOST_SAMPLES}")
+        raise InputError(f"{n} samples were asked for.", f"1 to {MOST_SAMPLES}", "--samples 4")
     if n > 1 and not method.is_random:
         raise InputError(
             f"{method.name}, which draws nothing at random, was asked for {n} samples.",

@@ -52,6 +52,7 @@ class NetworkConfig:
             raise InputError(
                 f"The Fourier code of a length has {self.length_codes} numbers.",
                 "an even number, of sines and cosines, or 0",
+                "--network.length-codes 32",
             )
         self.type.check(self.block_slices)
         multiple = self.pixel_multiple
@@ -59,6 +60,7 @@ class NetworkConfig:
             raise InputError(
                 f"The network's slices are {self.image_size} pixels wide.",
                 f"a multiple of {multiple} (unshuffle x 2 to the number of levels less one)",
+                "--network.image-size, or fewer --network.channels",
             )
         bad = [c for c in self.channels if c % self.norm_groups]
         if bad:
@@ -71,6 +73,7 @@ class NetworkConfig:
             raise InputError(
                 f"Attention is asked for in {self.attention_levels} levels.",
                 f"0 to {len(self.channels)}, the levels of the network",
+                "--network.attention-levels 1",
             )
         for channels in self.channels[-max(1, self.attention_levels) :]:
             if channels % self.attention_head_channels:
@@ -88,7 +91,11 @@ class NetworkConfig:
         sizes, least = [*sizes, *self.channels], [*least, *(1 for _ in self.channels)]
         bad = any(type(n) is not int or n < m for n, m in zip(sizes, least, strict=True))
         if not self.channels or bad:
-            raise InputError(f"The network is {self}.", "whole numbers from 1, at least one level")
+            raise InputError(
+                f"The network is {self}.",
+                "whole numbers from 1, at least one level",
+                "--network.channels 48 96 160 224; of a prior that was fetched, fetch it again",
+            )
 
     @property
     def type(self) -> PriorType:
