@@ -19,14 +19,20 @@ import pytest
 
 from command_line import TINY_TRAINING, assert_nothing_in, assert_succeeded, working_process
 from diffusionblend.io.locks import folder_locked
+from tiny_network import TINY
 
 FREE_BYTES = 4096
+CHEST_SLICES = 8
 TRAINING = (*TINY_TRAINING, "--steps", 2, "--synthetic-volumes", 0)
 COMMANDS = {
     "sample": ("sample", "counts", "-o", "{disk}/a.npz"),
     "demo": (
         *("demo", "--input", "{volume}", "-o", "{disk}/a", "--prior", "{prior}"),
         *("--steps", 2, "--device", "cpu"),
+    ),
+    "calibrate": (
+        *("calibrate", "{patients}", "-o", "{disk}/a.json", "--views", 6, "--steps", 2),
+        *("--samples", 2, "--prior", "{prior}", "--device", "cpu", "--oversample", 1),
     ),
     "run": ("run", "{scan}", "-o", "{disk}/a", "--method", "fbp", "--device", "cpu"),
     "import": ("import", "{volume}", "-o", "{disk}/a.nii.gz"),
@@ -51,12 +57,18 @@ def arguments(tmp_path, chest_file, scan_file, tiny_prior):
     """The arguments of a command, with an output on the disk that is named."""
     import numpy as np
 
+    from diffusionblend.io.volumes import write_volume
+    from diffusionblend.phantom import synthetic_chest
+
     volumes, counts = tmp_path / "volumes", tmp_path / "counts.npy"
     volumes.mkdir()
     shutil.copy(chest_file, volumes)
+    for seed in (8, 9):
+        shape = (CHEST_SLICES, TINY.image_size, TINY.image_size)
+        write_volume(synthetic_chest(seed, shape=shape), tmp_path / "patients" / f"{seed}.nii.gz")
     np.save(counts, np.random.default_rng(0).uniform(0.5, 1, (24, 8, 20)).astype(np.float32))
     places = {"volume": chest_file, "scan": scan_file, "volumes": volumes}
-    places |= {"counts": counts, "prior": tiny_prior}
+    places |= {"counts": counts, "prior": tiny_prior, "patients": tmp_path / "patients"}
 
     def words(command, disk):
         return [str(word).format(disk=disk, **places) for word in COMMANDS[command]]
@@ -129,6 +141,7 @@ HELD = {
     **dict.fromkeys(("run", "demo"), "a/.report.html.lock"),
     **dict.fromkeys(("export", "export tiff"), ".series.lock"),
     "sample": ".a.npz.lock",
+    "calibrate": ".a.json.lock",
     "reconstruct": ".a.nii.lock",
 }
 """Where the lock of each command's output is."""

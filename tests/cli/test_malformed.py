@@ -38,10 +38,7 @@ def reconstruct(cli, scan, tmp_path):
 
 
 def test_data_that_are_claimed_and_not_there(reconstruct, scan):
-    with h5py.File(scan, "r+") as file:
-        shape = (*file["exchange/data"].shape[:2], MANY)
-        del file["exchange/data"]
-        file.create_dataset("exchange/data", shape, "f4", chunks=(1, 1, 1024))
+    claim_many_columns(scan)
     refused(reconstruct("--method", "fbp"), "The projections have shape", str(MANY))
 
 
@@ -53,9 +50,7 @@ def test_angles_that_are_claimed_and_not_there(reconstruct, scan):
 
 
 def test_a_grid_beyond_the_memory(reconstruct, scan):
-    with h5py.File(scan, "r+") as file:
-        slices = file["diffusionblend"].attrs["grid_shape_zyx"][0]
-        file["diffusionblend"].attrs["grid_shape_zyx"] = [slices, 400_000, 400_000]
+    claim_a_large_grid(scan)
     refused(reconstruct("--method", "fbp"), "would take about 1.02e+04 GB", "are free")
 
 
@@ -182,9 +177,30 @@ def test_priors_that_lie_are_refused_before_anything_heavy_is_loaded(
     assert not list(tmp_path.glob("a.*"))
 
 
-def test_a_damaged_scan_is_refused_before_anything_heavy_is_loaded(scan, tmp_path):
-    cut_in_half(scan)
+def claim_a_large_grid(path):
+    with h5py.File(path, "r+") as file:
+        slices = file["diffusionblend"].attrs["grid_shape_zyx"][0]
+        file["diffusionblend"].attrs["grid_shape_zyx"] = [slices, 400_000, 400_000]
+
+
+def claim_many_columns(path):
+    with h5py.File(path, "r+") as file:
+        shape = (*file["exchange/data"].shape[:2], MANY)
+        del file["exchange/data"]
+        file.create_dataset("exchange/data", shape, "f4", chunks=(1, 1, 1024))
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (cut_in_half, "scan.h5 could not be read"),
+        (claim_many_columns, "The projections have shape"),
+        (claim_a_large_grid, "would take about"),
+    ],
+)
+def test_damaged_scans_are_refused_before_anything_heavy_is_loaded(scan, tmp_path, damage, word):
+    damage(scan)
     words = ("reconstruct", scan, "-o", tmp_path / "a.nii.gz", "--method", "fbp")
     command = [sys.executable, "-c", REFUSED_UNLOADED, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 1 and "scan.h5 could not be read" in done.stderr, done.stderr
+    assert done.returncode == 1 and word in done.stderr and "scan.h5" in done.stderr, done.stderr

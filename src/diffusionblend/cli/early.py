@@ -6,12 +6,14 @@ Only the head of the scan and the description of the prior are read; nothing hea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusionblend.errors import InputError
-from diffusionblend.geometry.grid import grid_with_pixels
+from diffusionblend.geometry.grid import Grid, grid_with_pixels
+from diffusionblend.io.foreign.limits import check_memory
 from diffusionblend.io.json_file import read_json_object
 from diffusionblend.io.projections import read_grid_and_source
 from diffusionblend.priors.description import PRIOR_FILE, WEIGHTS_FILE, network_of, read_facts
@@ -21,6 +23,8 @@ from diffusionblend.priors.store import shipped_facts, shipped_for
 if TYPE_CHECKING:
     from diffusionblend.cli.reconstruct import Reconstruct
 
+LEAST_VOLUMES, BYTES_A_VOXEL = 2, 4
+"""What any method holds at least: the volume, and one beside it."""
 MOST_BLOCK_SLICES = 99
 """A prior that says more is no sound one, which is told where it is loaded."""
 OTHER_PIXELS = {
@@ -41,6 +45,7 @@ def check_early(options: Reconstruct) -> None:
     spec = options.method.prior
     grid, source = read_grid_and_source(options.projections)
     grid = grid_with_pixels(grid, size=options.size, pixel_mm=options.pixel_mm)
+    check_room(options.projections, grid)
     if spec is None:
         return
     for named in options.priors.values():
@@ -61,6 +66,11 @@ def check_early(options: Reconstruct) -> None:
         raise InputError(
             error.got, error.expected, f"{where}; or a method without a prior (--method admm-tv)"
         ) from error
+
+
+def check_room(projections: Path, grid: Grid) -> None:
+    """Raise InputError for a grid whose volumes do not fit into the memory."""
+    check_memory(projections, LEAST_VOLUMES * BYTES_A_VOXEL * math.prod(grid.shape))
 
 
 def _check_claims(name: str | None) -> None:

@@ -20,6 +20,7 @@ from diffusionblend.cli.common import (
     say,
     timed_part,
 )
+from diffusionblend.cli.early import check_room
 from diffusionblend.cli.plan import Files, plan_and_report
 from diffusionblend.cli.progress import Advance, progress
 from diffusionblend.cli.stopping import Stopped, StopRequest, stopped_between_steps
@@ -29,7 +30,6 @@ from diffusionblend.devices import choose_device
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.checks import SEEN_IN_PART, check_scan
 from diffusionblend.io.atomic import check_outputs_absent
-from diffusionblend.io.foreign.limits import check_memory
 from diffusionblend.io.projections import read_projections
 from diffusionblend.io.volumes import check_volume_suffix, write_volume
 from diffusionblend.methods.base import Execution, Method, reconstruct_with
@@ -56,8 +56,6 @@ from diffusionblend.units import hu_difference_to_mu, hu_to_mu, hu_to_network
 if TYPE_CHECKING:
     from diffusionblend.cli.reconstruct import Reconstruct
 
-LEAST_VOLUMES, BYTES_A_VOXEL = 2, 4
-"""What any method holds at least: the volume, and one beside it."""
 STATE_FIELDS = ("x", "generator", "dual", "total")
 VARIABLE, SPENT = "variable.", "spent."
 """Before the names of what the data-consistency step keeps, and of what the steps cost until now,
@@ -134,8 +132,7 @@ class ScanRun:
 
     def run(self) -> None:
         """Report the cost; then one volume, or samples with their mean and standard deviation."""
-        n_voxels = math.prod(self.scan.grid.shape)
-        check_memory(self.options.projections, LEAST_VOLUMES * BYTES_A_VOXEL * n_voxels)
+        check_room(self.options.projections, self.scan.grid)
         ranks = Ranks() if self.alone else Ranks.started(self.device)
         kept = self._kept_state(self.method, self.output, ranks)
         several = self.options.samples > 1

@@ -98,12 +98,7 @@ def read_projections(path: Path | str) -> Projections:
     with _named(path):
         if kind not in stored_fields:  # of a package that nothing has imported yet
             found = _described(path, {str(kind): _required(geometry_class(kind))})
-        with foreign_edge(path):
-            geometry = Geometry.from_dict(found.geometry)
-            grid = Grid(**found.grid)
-            expected = (geometry.n_views, geometry.detector_rows(grid), geometry.n_columns)
-        if found.shape != expected:
-            raise shape_error(found.shape, geometry, grid)
+        geometry, grid = _places_of(found, path)
         values, *others = _values(path)
         with foreign_edge(path):
             return Projections(values, geometry, grid, found.mu_water_per_mm, found.notes, *others)
@@ -118,7 +113,19 @@ def read_grid_and_source(path: Path | str) -> tuple[Grid, str]:
     fields_of_known = {name: _required(cls) for name, cls in registered_geometries().items()}
     found = _described(path, fields_of_known)
     with _named(path), foreign_edge(path):
-        return Grid(**found.grid), str(found.notes.get("source", ""))
+        known = found.geometry[TYPE_KEY] in fields_of_known
+        grid = _places_of(found, path)[1] if known else Grid(**found.grid)
+        return grid, str(found.notes.get("source", ""))
+
+
+def _places_of(found: _Described, path: Path) -> tuple[Geometry, Grid]:
+    """The geometry and the grid of a file. Raises InputError where its values do not fit them."""
+    with foreign_edge(path):
+        geometry, grid = Geometry.from_dict(found.geometry), Grid(**found.grid)
+        expected = (geometry.n_views, geometry.detector_rows(grid), geometry.n_columns)
+    if found.shape != expected:
+        raise shape_error(found.shape, geometry, grid)
+    return geometry, grid
 
 
 @contextmanager
