@@ -181,6 +181,16 @@ def test_a_full_standard_output_is_reported(arguments, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", [("priors",), ("methods",), ("--help",)])
+def test_a_broken_standard_output_ends_with_141(command):
+    out, into = os.pipe()
+    os.close(out)
+    words = [sys.executable, "-m", "diffusionblend", *command]
+    with os.fdopen(into, "wb") as pipe:
+        done = subprocess.run(words, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=240)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_a_broken_standard_error_does_not_end_a_run(arguments, tmp_path):
     words = [sys.executable, "-m", "diffusionblend", *arguments("train", tmp_path)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:

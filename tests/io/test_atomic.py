@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diffusionblend.errors import InputError, OutputExistsError, OutputWriteError
@@ -149,6 +150,15 @@ def test_a_closed_folder_is_an_error(tmp_path):
 def test_a_file_over_the_size_limit_is_an_error(tmp_path, small_files_only):
     with pytest.raises(OutputWriteError, match="larger than allowed"):
         write(tmp_path / "a", "x" * 2_000_000)
+    assert names(tmp_path) == []
+
+
+def test_an_array_over_the_size_limit_is_an_error(tmp_path, small_files_only):
+    """NumPy tells of a disk that takes a part of an array by an error without a number."""
+    array = np.zeros(2_000_000, np.uint8)
+    limit = pytest.raises(OutputWriteError, match=r"larger than allowed|took only a part")
+    with limit, atomic_output(tmp_path / "a.npy") as temporary:
+        np.save(temporary, array)
     assert names(tmp_path) == []
 
 

@@ -219,7 +219,8 @@ def _show(tables: str) -> None:
     if not sys.stdout.isatty():
         say(tables)
         return
-    from rich.console import Console
     from rich.markdown import Markdown
 
-    Console().print(Markdown(printable(tables)))
+    from diffusionblend.cli.tables import console
+
+    console().print(Markdown(printable(tables)))

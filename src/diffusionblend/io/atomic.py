@@ -35,6 +35,8 @@ HASH_PART_BYTES = 8 << 20
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
+NUMPY_WROTE_LESS = " requested and "
+"""Of NumPy's error where a disk takes a part of an array, which has no number."""
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write to another disk"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or write to another disk"),
@@ -358,6 +360,8 @@ def write_error(
         reason = ("the file was not written", "look for an earlier message")
     else:
         number = error.errno if isinstance(error, OSError) and _is_about(error, path) else None
+        if type(error) is OSError and error.errno is None and NUMPY_WROTE_LESS in str(error):
+            number = errno.EIO
         reason = None if number is None else _REASONS.get(number)
         unclear = reason is None or reason is _REASONS[errno.EIO]
         if unclear and _disk_is_full(error, path.parent):
