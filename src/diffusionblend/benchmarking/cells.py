@@ -4,7 +4,7 @@ decides a result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +75,15 @@ class Subject:
         if self.projections is None:
             raise InputError(f"{self.name} is no measured scan.", "a setup to simulate one")
         return self.projections
+
+    def scan_kind(self, setup: Setup | None) -> Hashable:
+        """Scans of one kind take a method the same time, but for their slices: views, pixels,
+        beam and whether there is noise.
+        """
+        if setup is None:
+            return self.sha256
+        pixels = self.truth.grid.in_plane_shape
+        return setup.geometry, setup.views, setup.photons is None, setup.oversample, pixels
 
     def middle(self, n_slices: int) -> Subject:
         """The same of its middle slices; of a volume that is scanned."""

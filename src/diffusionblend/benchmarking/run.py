@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,7 +158,9 @@ class Benchmark:
                         yield Work(
                             setup=subject.setup_name(setup),
                             label=spec.label,
-                            projections=subject.scan(setup),
+                            scan=partial(subject.scan, setup),
+                            scan_kind=subject.scan_kind(setup),
+                            grid_shape=subject.truth.grid.shape,
                             method=left[0].method,
                             priors=left[0].priors,
                             steps=(None,) * len(left),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,10 +64,13 @@ class Searches:
         for name in self._searched(cell):
             if name not in found:
                 values = searched_settings(cell.method)[name]
+                subject = self.subject.middle(SLICES)
                 yield Work(
                     setup=setup.name,
                     label=cell.label,
-                    projections=self._scan(setup),
+                    scan=partial(subject.scan, setup),
+                    scan_kind=subject.scan_kind(setup),
+                    grid_shape=subject.truth.grid.shape,
                     method=cell.method,
                     priors=self._priors(cell, setup),
                     steps=tuple(int(v) if name == "iterations" else None for v in values),

@@ -204,12 +204,15 @@ class Benchmark:
         from diffusionblend.benchmarking.plan import plan_benchmark
 
         say("trying a few steps of each method, to say what the runs cost")
-        plan = plan_benchmark([*engine.work_left()], device=engine.collection.device)
+        work = [*engine.work_left()]
+        with progress("trials") as on_step:
+            plan = plan_benchmark(work, device=engine.collection.device, on_step=on_step)
         for (setup, label), seconds in plan.seconds.items():
             runs = plan.runs[setup, label]
             say(f"{setup}, {label}: about {in_words(seconds)} ({counted(runs, 'run')})")
         total = sum(plan.seconds.values())
-        say(f"all {counted(sum(plan.runs.values()), 'run')}: about {in_words(total)}")
+        trials = f" (tried {counted(plan.trials, 'kind')} of run)" if plan.trials else ""
+        say(f"all {counted(sum(plan.runs.values()), 'run')}: about {in_words(total)}{trials}")
         report_memory(plan.memory_bytes)
         report_disk(self.output, plan.disk_bytes if self.keep_volumes else 0)
 

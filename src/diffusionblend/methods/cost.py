@@ -103,11 +103,13 @@ def plan_reconstruction(
     *,
     device: str = "cpu",
     execution: Execution | None = None,
+    loaded: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Plan:
     """What `reconstruct_with` of the same arguments will cost; takes seconds and writes nothing.
 
-    clock: in seconds. Raises InputError where the method would.
+    loaded: whether the process has run the method in such a beam, so that no trial is needed to
+    load libraries and kernels. clock: in seconds. Raises InputError where the method would.
     """
     resolved = method.resolved(frozenset(priors))
     parts = resolved.cost_parts(projections, priors)
@@ -117,7 +119,13 @@ def plan_reconstruction(
             planned_bytes(projections, method) + start_bytes,
             [
                 plan_reconstruction(
-                    scan, part, with_priors, device=device, execution=execution, clock=clock
+                    scan,
+                    part,
+                    with_priors,
+                    device=device,
+                    execution=execution,
+                    loaded=loaded,
+                    clock=clock,
                 )
                 for scan, part, with_priors in parts
             ],
@@ -132,9 +140,12 @@ def plan_reconstruction(
     run = _Trial(part, method.for_timing(), priors, device, batch, clock)
     if run.cuda:
         torch.cuda.reset_peak_memory_stats()
-    ends, steps = run.step_ends(lambda ends: True)
-    if ends[-1] < PATIENCE_SECONDS:
-        ends, steps = run.step_ends(_are_enough)
+    if loaded:
+        ends, steps = run.step_ends(_are_enough_for_one_trial)
+    else:
+        ends, steps = run.step_ends(lambda ends: True)
+        if ends[-1] < PATIENCE_SECONDS:
+            ends, steps = run.step_ends(_are_enough)
     step = ends[0] if len(ends) == 1 else (ends[-1] - ends[0]) / (len(ends) - 1)
     timed = part.grid.shape[0]
     share = _blocks(n_slices, prior) / _blocks(timed, prior)
@@ -240,6 +251,11 @@ def _are_enough(ends: list[float]) -> bool:
     timed = len(ends) - 1
     long_enough = ends[-1] - ends[0] >= TIMED_SECONDS
     return timed >= TIMED_STEPS and timed % 2 == 0 and long_enough
+
+
+def _are_enough_for_one_trial(ends: list[float]) -> bool:
+    """The same, or one step after the first where patience ends."""
+    return _are_enough(ends) or (len(ends) > 1 and ends[-1] >= PATIENCE_SECONDS)
 
 
 def _blocks(n_slices: int, prior: Prior | None) -> float:
