@@ -1,4 +1,4 @@
-"""What a benchmark will cost: alike runs are timed once, and what is said of each is near the truth."""
+"""What a benchmark will cost: alike runs are timed once, and what is said of each is right."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_alike_runs_are_timed_once_and_told_right(world, tmp_path) -> None:
     work = [*engine.work_left()]
     plan = plan_benchmark(work, device="cpu", on_step=lambda *counts: said.append(counts))
     kinds = {(8, False), (8, True), (30, False)}
-    by_method = {name: 0 for name in STEP_SECONDS_A_VIEW}
+    by_method = dict.fromkeys(STEP_SECONDS_A_VIEW, 0)
     for method in ("tv", "tv, longer", "cgls", "fbp"):  # another weight is no other kind
         by_method[CELLS[method].name] += len(kinds)
     assert {(views, noisy) for _, views, noisy in world.tried} == kinds

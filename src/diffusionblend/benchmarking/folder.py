@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from diffusionblend.data.volume import Volume
 
 ROWS_FILE, TUNED_FILE = "rows.jsonl", "tuned.jsonl"
-TABLE_FILE, CSV_FILE = "table.md", "table.csv"
+TABLE_FILE, CSV_FILE, PAGE_FILE = "table.md", "table.csv", "report.html"
 SLICES_FOLDER, VOLUMES_FOLDER, SAMPLES_FOLDER = "slices", "volumes", "samples"
+CORONAL, ERRORS = "coronal", "error-coronal"
+"""How the files of the figures begin."""
+SAME_OPERATOR = (
+    "Projections without finer pixels in their name were simulated by the operator that "
+    "reconstructs them, which flatters every method; measured projections are harder."
+)
 PUBLISHED_FILE = "published_figures.json"
 
 
@@ -71,21 +77,54 @@ class Folder:
             np.save(stream, volume.values[:, volume.grid.shape[1] // 2])
 
     def write_tables(self, failed: Sequence[str] = ()) -> str | None:
-        """table.md and table.csv of all rows; returns the tables, None where there is no row."""
+        """table.md, table.csv and report.html of all rows; returns the tables, None where there
+        is no row.
+        """
         rows = self.rows()
         if not rows:
             return None
-        shown = tables.markdown_tables(rows)
+        shown = tables.tables_of(rows)
         calibration = tables.calibration_table(rows)
-        shown = shown if calibration is None else f"{shown}\n{calibration}"
+        shown += [] if calibration is None else [calibration]
+        text = "\n".join(table.markdown() for table in shown)
         lines = [*_notes(rows, read_json_lines(self.tuned_file)), *(f"failed: {f}" for f in failed)]
-        parts = [shown, tables.INTERVALS, "\n".join(f"- {line}" for line in lines)]
+        parts = [text, tables.INTERVALS, "\n".join(f"- {line}" for line in lines)]
         if not all(row["measured"] for row in rows):
             published = json.loads(Path(tables.__file__).with_name(PUBLISHED_FILE).read_text())
             parts.append(tables.published_table(published))
         _write_text(self.path / TABLE_FILE, "\n\n".join(parts) + "\n")
         _write_text(self.path / CSV_FILE, tables.csv_table(rows))
-        return shown
+        self._write_page(rows, shown, lines)
+        return text
+
+    def _write_page(
+        self, rows: Sequence[Mapping], shown: Sequence[tables.Table], lines: Sequence[str]
+    ) -> None:
+        """The tables and figures of all rows in one file."""
+        from diffusionblend.report.comparison import write_comparison
+
+        first = tables.whole_volume_table(rows)
+        pairs = dict.fromkeys((str(row["volume"]), str(row["setup"])) for row in rows)
+        every = [first, *(table for table in shown if table.title != tables.WHOLE_TITLE)]
+        write_comparison(
+            self.path / PAGE_FILE,
+            title="Reconstructions compared",
+            subtitle=_counted_words(rows),
+            headline=tables.best_in_words(first),
+            tables={table.title: (table.rows, table.columns) for table in every},
+            pictures={
+                f"{volume}, {setup}": [
+                    self._figure_path(kind, volume, setup) for kind in (CORONAL, ERRORS)
+                ]
+                for volume, setup in pairs
+            },
+            caution=SAME_OPERATOR if any(map(_is_by_the_same_operator, rows)) else "",
+            remarks=[tables.INTERVALS],
+            notes=lines,
+        )
+
+    def _figure_path(self, kind: str, volume: str, setup: str) -> Path:
+        return self.path / f"{kind} {volume} {setup}.png".replace(" ", "-")
 
     def draw(self, subject: Subject) -> None:
         """For each setup a coronal slice of the truth and of the first seed of every label."""
@@ -93,7 +132,7 @@ class Folder:
 
         from diffusionblend.data.planes import plane_slice
         from diffusionblend.report.coronal_figure import coronal_figure
-        from diffusionblend.report.figures import save_figure
+        from diffusionblend.report.figures import error_images, save_figure
 
         truth, rows = subject.truth, self.rows()
         labels = tables.told_apart(rows)
@@ -114,8 +153,30 @@ class Folder:
             )
         for setup, of_setup in images.items():
             title = f"{subject.name}, {setup}, coronal slice {middle}"
-            name = f"coronal {subject.name} {setup}.png".replace(" ", "-")
-            save_figure(coronal_figure(of_setup, title), self.path / name, force=True)
+            errors = error_images(of_setup, "reference")
+            drawn = {
+                CORONAL: coronal_figure(of_setup, title),
+                ERRORS: coronal_figure(errors, f"{title}, errors", errors=True),
+            }
+            for kind, figure in drawn.items():
+                save_figure(figure, self._figure_path(kind, subject.name, setup), force=True)
+
+
+def _counted_words(rows: Sequence[Mapping]) -> str:
+    """How many runs of what: "12 runs, 2 methods, 3 scans of 2 volumes"."""
+    counts = {
+        "run": len(rows),
+        "method": len(set(tables.told_apart(rows))),
+        "scan": len({row["setup"] for row in rows}),
+        "volume": len({tuple(row["volume_sha256"]) for row in rows}),
+    }
+    runs, methods, scans, volumes = (f"{n} {what}" + "s" * (n != 1) for what, n in counts.items())
+    return f"{runs}, {methods}, {scans} of {volumes}"
+
+
+def _is_by_the_same_operator(row: Mapping) -> bool:
+    """Whether the scan was simulated by the operator that reconstructs it."""
+    return not row["measured"] and "finer pixels" not in row["setup"]
 
 
 def _notes(rows: Sequence[Mapping], tuned: Sequence[Mapping]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, variance
 from typing import Any
@@ -20,6 +21,7 @@ FIGURES = {"psnr": ("PSNR (dB)", 2), "ssim": ("SSIM", 3)}
 """Name and decimals of each figure of a plane."""
 WHOLE = {"psnr_volume_db": ("PSNR (dB)", 2)}
 """The same of the whole volume."""
+WHOLE_TITLE = "Whole volume"
 COSTS = {
     "seconds": ("Seconds", 1),
     "network_evaluations": ("Network evaluations", 0),
@@ -33,6 +35,19 @@ INTERVALS = (
 )
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a title, to be shown in any form."""
+
+    title: str
+    rows: list[dict[str, object]]
+    columns: list[Column]
+
+    def markdown(self) -> str:
+        """As Markdown, with its title."""
+        return str(format_table(self.rows, self.columns, "markdown", title=self.title))
 
 
 def scores_of(evaluation: Evaluation) -> dict[str, object]:
@@ -161,10 +176,15 @@ def csv_table(rows: Sequence[Row]) -> str:
 
 
 def markdown_tables(rows: Sequence[Row]) -> str:
+    """The tables of scores and costs as Markdown."""
+    return "\n".join(table.markdown() for table in tables_of(rows))
+
+
+def tables_of(rows: Sequence[Row]) -> list[Table]:
     """For each plane and the whole volume a table of labels by setups, and one of costs."""
     found = summaries(rows)
     setups = list(dict.fromkeys(str(s["setup"]) for s in found))
-    texts = [
+    tables = [
         _by_setup(
             [s for s in found if s["plane"] == plane],
             setups,
@@ -174,13 +194,43 @@ def markdown_tables(rows: Sequence[Row]) -> str:
         for plane in PLANE_AXES
     ]
     one_plane = [s for s in found if s["plane"] == next(iter(PLANE_AXES))]
-    for title, figures in {"Whole volume": WHOLE, "Cost of one volume": COSTS}.items():
+    for title, figures in {WHOLE_TITLE: WHOLE, "Cost of one volume": COSTS}.items():
         plain = {name: (header, digits, None) for name, (header, digits) in figures.items()}
-        texts.append(_by_setup(one_plane, setups, plain, title))
-    return "\n".join(texts)
+        tables.append(_by_setup(one_plane, setups, plain, title))
+    return tables
 
 
-def calibration_table(rows: Sequence[Row]) -> str | None:
+def whole_volume_table(rows: Sequence[Row]) -> Table:
+    """The mean PSNR of the volume of every label in every setup (a column), in numbers."""
+    one_plane = [s for s in summaries(rows) if s["plane"] == next(iter(PLANE_AXES))]
+    by_label: dict[str, dict[str, object]] = {}
+    for entry in one_plane:
+        row = by_label.setdefault(str(entry["label"]), {"label": entry["label"]})
+        row[str(entry["setup"])] = entry["psnr_volume_db"]
+    setups = dict.fromkeys(str(s["setup"]) for s in one_plane)
+    columns = [Column(key="label", header="Method")]
+    columns += [Column(key=s, header=s, digits=2, best="high") for s in setups]
+    return Table("PSNR of the volume (dB), mean over volumes", list(by_label.values()), columns)
+
+
+def best_in_words(table: Table) -> str:
+    """Which rows are best in how many columns, as a sentence."""
+    wins: dict[str, int] = {}
+    columns = [column for column in table.columns if column.best is not None]
+    for column in columns:
+        scored = [row for row in table.rows if row.get(column.key) is not None]
+        if scored:
+            best = max(scored, key=lambda row: float(str(row[column.key])))
+            wins[str(best["label"])] = wins.get(str(best["label"]), 0) + 1
+    if not wins:
+        return "No run has a score."
+    ranked = sorted(wins.items(), key=lambda pair: -pair[1])
+    (first, count), rest = ranked[0], [f"{label} in {n}" for label, n in ranked[1:]]
+    scans = f"{count} of {len(columns)} scans" if len(columns) > 1 else "the scan"
+    return "; ".join([f"{first} has the highest mean PSNR in {scans}", *rest]) + "."
+
+
+def calibration_table(rows: Sequence[Row]) -> Table | None:
     """How often the truth lies within the standard deviation of ensembles, by tissue.
 
     None where no row is of an ensemble.
@@ -206,7 +256,7 @@ def calibration_table(rows: Sequence[Row]) -> str | None:
             found.append(of_row | {"tissue": name} | tissue | shares)
     if not found:
         return None
-    return str(format_table(found, columns, "markdown", title="Truth within the deviation"))
+    return Table("Truth within the deviation", found, columns)
 
 
 def published_table(published: Mapping[str, Any]) -> str:
@@ -231,7 +281,7 @@ def _by_setup(
     setups: Sequence[str],
     figures: Mapping[str, tuple[str, int, str | None]],
     title: str,
-) -> str:
+) -> Table:
     """Labels down, setups and figures across; a figure is (title, decimals, interval's key)."""
     columns = [Column(key="label", header="Method")]
     for setup in setups:
@@ -243,7 +293,7 @@ def _by_setup(
         for name, (_, digits, interval) in figures.items():
             half = None if interval is None else entry[interval]
             row[f"{entry['setup']} {name}"] = _text(entry[name], half, digits)
-    return str(format_table(list(rows.values()), columns, "markdown", title=title))
+    return Table(title, list(rows.values()), columns)
 
 
 def _text(value: Any, half: Any, digits: int) -> str:

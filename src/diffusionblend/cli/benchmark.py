@@ -87,7 +87,7 @@ class Benchmark:
     def run(self) -> None:
         """Run every cell that is not there yet, then write the tables and figures."""
         say(f"benchmark in {self.output}")
-        from diffusionblend.benchmarking.folder import CSV_FILE, TABLE_FILE
+        from diffusionblend.benchmarking.folder import CSV_FILE, PAGE_FILE, TABLE_FILE
 
         paths = self._paths()
         engine = self._engine(paths)
@@ -107,7 +107,7 @@ class Benchmark:
             outcome = engine.run()
         if outcome.tables is not None:
             _show(outcome.tables)
-            say(f"wrote {self.output / TABLE_FILE} and {CSV_FILE}")
+            say(f"wrote {self.output / TABLE_FILE}, {CSV_FILE} and {PAGE_FILE}")
         record.results = {"runs": outcome.finished, "failed": outcome.failed}
         write_record(record, self.output)
         if outcome.failed:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from diffusionblend.data.planes import PlaneImage
+from diffusionblend.data.windows import ERROR_LIMIT_HU
 from diffusionblend.units import WINDOWS_HU
 
 if TYPE_CHECKING:
@@ -19,11 +20,16 @@ DPI = 150
 WINDOW = "full"
 
 
-def coronal_figure(images: Mapping[str, PlaneImage], title: str) -> Figure:
-    """One panel for each image, in order, all in one window and to one scale in mm."""
+def coronal_figure(images: Mapping[str, PlaneImage], title: str, *, errors: bool = False) -> Figure:
+    """One panel for each image, in order, all in one window and to one scale in mm.
+
+    errors: whether the images are of errors, in the colours of reports.
+    """
     from matplotlib.figure import Figure
 
-    low, high = WINDOWS_HU[WINDOW]
+    from diffusionblend.report.figures import ERROR_COLOURS
+
+    low, high = (-ERROR_LIMIT_HU, ERROR_LIMIT_HU) if errors else WINDOWS_HU[WINDOW]
     first = next(iter(images.values()))
     n_rows = math.ceil(len(images) / COLUMNS)
     panel_height = PANEL_INCHES * first.height_mm / first.width_mm + TITLE_INCHES
@@ -35,5 +41,6 @@ def coronal_figure(images: Mapping[str, PlaneImage], title: str) -> Figure:
         axes.set_title(name, fontsize=9, parse_math=False)
         axes.set_axis_off()
         extent = (0, image.width_mm, image.height_mm, 0)
-        axes.imshow(image.values, cmap="gray", vmin=low, vmax=high, extent=extent)
+        colours = ERROR_COLOURS if errors else "gray"
+        axes.imshow(image.values, cmap=colours, vmin=low, vmax=high, extent=extent)
     return figure

@@ -200,18 +200,20 @@ def error_slices(
     if reference is None:
         return {}
     truth = slices[reference]
+    by_plane = {
+        plane: error_images({name: planes[plane] for name, planes in slices.items()}, reference)
+        for plane in truth
+    }
+    others = [name for name in slices if name != reference]
+    return {name: {plane: by_plane[plane][name] for plane in truth} for name in others}
+
+
+def error_images(images: Mapping[str, PlaneImage], reference: str) -> dict[str, PlaneImage]:
+    """Each image of one slice minus the reference's."""
+    truth = images[reference].values
     return {
-        name: {
-            plane: PlaneImage(
-                image.values - truth[plane].values,
-                image.height_mm,
-                image.width_mm,
-                image.sides,
-                image.index,
-            )
-            for plane, image in planes.items()
-        }
-        for name, planes in slices.items()
+        name: replace(image, values=image.values - truth)
+        for name, image in images.items()
         if name != reference
     }
 

@@ -100,9 +100,9 @@ def write_report(
     limit_hu = deviation_limit_hu(d.values for d in deviations.values())
     windows = Windows.of(volumes)
     limit = windows.error_limit if error_limit is None else error_limit
-    page = _template().render(
+    page = template(TEMPLATE).render(
         title=title,
-        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        made=now_in_words(),
         version=diffusionblend.__version__,
         grid=next(iter(volumes.values())).grid,
         reference=reference,
@@ -120,6 +120,11 @@ def write_report(
     with atomic_output(path, force=force) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     return Path(path)
+
+
+def now_in_words() -> str:
+    """When a page is made."""
+    return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _ranges(windows: Windows, error_limit: float) -> dict[str, object]:
@@ -165,8 +170,8 @@ def _check_named(
         check_deviation(band, volumes[name], f"The band of {name}")
 
 
-def _template() -> Template:
-    """The page's template; every value put into it is escaped."""
+def template(name: str) -> Template:
+    """A page's template; every value put into it is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -176,7 +181,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE)
+    return environment.get_template(name)
 
 
 def _pictures(
@@ -259,7 +264,7 @@ def _calibration_tables(
     calibrations: Mapping[str, Calibration],
 ) -> list[tuple[str, dict[str, object] | None]]:
     """(name, its table) of every volume with a calibration."""
-    return [(name, _html_table(c.rows(), calibration.COLUMNS)) for name, c in calibrations.items()]
+    return [(name, html_table(c.rows(), calibration.COLUMNS)) for name, c in calibrations.items()]
 
 
 def _rows(
@@ -289,17 +294,17 @@ def _figures(evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
     return {
         "clip": next((e.clip for e in evaluations.values()), CLIP_HU),
         "tissue_classes": _tissue_sentences(),
-        "metrics": _html_table(rows, METRIC_COLUMNS),
-        "details": _html_table(rows, DETAIL_COLUMNS),
+        "metrics": html_table(rows, METRIC_COLUMNS),
+        "details": html_table(rows, DETAIL_COLUMNS),
         "notes": notes,
     }
 
 
-def _html_table(rows: Sequence[Row], columns: tuple[Column, ...]) -> dict[str, object] | None:
+def html_table(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, object] | None:
     """A table as the template draws it: headers with `numeric`, rows of (text, best, numeric)."""
     if not rows:
         return None
-    columns = tuple(shown_columns(rows, columns))
+    columns = shown_columns(rows, columns)
     numeric = [is_numeric(rows, column) for column in columns]
     body = zip(*(cells(rows, column) for column in columns), strict=True)
     return {
@@ -335,7 +340,7 @@ def _transposed(
         return None
     rows = [{"key": k, **{name: _text(v.get(k)) for name, v in columns.items()}} for k in keys]
     shown = [Column(key=name, header=name) for name in columns]
-    return _html_table(rows, (Column(key="key", header=corner), *shown))
+    return html_table(rows, (Column(key="key", header=corner), *shown))
 
 
 def _text(value: object) -> str | None:
