@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pydicom
 import pytest
+import tifffile
 
 from command_line import assert_refused, assert_succeeded
 from dicom_series import write_series
@@ -74,3 +75,37 @@ def test_an_existing_export_needs_force(cli, tmp_path, series):
     assert_succeeded(cli(*arguments))
     assert_refused(cli(*arguments), "--force")
     assert_succeeded(cli(*arguments, "--force"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "holds"),
+    [
+        ("a.tif", (), None),
+        ("a.zarr", (), ".zgroup"),
+        ("a.ome.zarr", (), ".zgroup"),
+        ("folder", (), "slice-0001.dcm"),
+        ("folder", ("--format", "tiff"), "geometry.json"),
+    ],
+)
+def test_the_name_of_the_output_says_the_format(cli, tmp_path, chest_file, name, options, holds):
+    out = tmp_path / name
+    assert_succeeded(cli("export", chest_file, "-o", out, *options))
+    if holds is None:
+        assert len(tifffile.TiffFile(out).pages) == len(read_volume(chest_file))
+    else:
+        assert (out / holds).is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("a.png", (), "another kind"),
+        ("a.nii.gz", (), "another kind"),
+        ("a.zarr", ("--format", "dicom"), "--format ome-zarr"),
+        ("a.tif", ("--format", "ome-zarr"), "--format tiff"),
+        ("a.tif", ("--views", 8), "--format dicom"),
+    ],
+)
+def test_a_name_of_another_format_is_refused(cli, tmp_path, chest_file, name, options, said):
+    assert_refused(cli("export", chest_file, "-o", tmp_path / name, *options), said)
+    assert not (tmp_path / name).exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from command_line import TINY_TRAINING, assert_refused
 from diffusionblend.methods import METHODS
 
@@ -56,3 +58,11 @@ def test_what_suits_a_scan_is_listed_with_commands(cli, scan_file):
     assert f"diffusionblend reconstruct {scan_file} -o volume.nii.gz" in rows[0]["command"]
     assert_refused(cli("methods", "dds", "--for", scan_file), "Both the method dds and a scan")
     assert_refused(cli("methods", "--for", scan_file.with_name("none.h5")), "none.h5")
+
+
+def test_what_is_no_projections_file_is_sent_to_run(cli, tmp_path, chest_file):
+    counts = tmp_path / "counts.npz"
+    np.savez(counts, data=np.ones((4, 2, 8)))
+    for source in (counts, chest_file, tmp_path):
+        result = cli("methods", "--for", source)
+        assert result.code == 1 and f"diffusionblend run {source}" in result.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 import time
 from contextlib import redirect_stderr
@@ -48,3 +49,15 @@ def test_what_has_spoken_needs_no_first_word(way, capsys):
     }
     shown = promised(stream, outputs[way], lambda: time.sleep(2 * DELAY_SECONDS))
     assert "loading" not in shown
+
+
+def test_the_program_runs_where_output_is_no_terminals(monkeypatch):
+    """As in a notebook, whose streams cannot be told how to print odd letters."""
+    from diffusionblend.cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    with pytest.raises(SystemExit) as ended:
+        main(["methods", "magic"])
+    assert ended.value.code == 1 and "There is no method 'magic'" in err.getvalue()

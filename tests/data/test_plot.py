@@ -56,3 +56,18 @@ def test_the_viewer_in_a_cell_is_the_whole_page():
     assert "<" not in inside and "&lt;script" in inside and "fbp" in inside
     with pytest.raises(InputError, match="no volume"):
         db.show()
+
+
+@pytest.mark.parametrize("window", [7, (1,), (1, 2, 3), ("a", "b"), (None, 5)])
+def test_what_is_no_window_is_refused(window):
+    with pytest.raises(InputError, match="black and white"):
+        small_volume((5, 16, 12)).plot(window=window)
+
+
+@pytest.mark.parametrize("thing", [np.zeros((5, 16, 12)), "chest.nii.gz", None])
+def test_what_is_no_volume_is_refused(thing):
+    with pytest.raises(InputError, match=f"fbp is a {type(thing).__name__}"):
+        db.compare(reference=small_volume((5, 16, 12)), fbp=thing)
+    if thing is not None:
+        with pytest.raises(InputError, match="reference is a"):
+            db.compare(reference=thing, fbp=small_volume((5, 16, 12)))

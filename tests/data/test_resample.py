@@ -116,3 +116,8 @@ def test_nothing_asked_changes_nothing():
 def test_nonsense_is_refused(options):
     with pytest.raises(InputError, match="asked for"):
         resample(ramp_on(grid_like(4, 5, 6)), **options)
+
+
+def test_more_than_the_memory_holds_is_refused():
+    with pytest.raises(InputError, match=r"4 x 7000000 x 7000000 .* takes 1.57e\+06 GB"):
+        resample(ramp_on(grid_like(4, 5, 6)), shape=(4, 7_000_000, 7_000_000))

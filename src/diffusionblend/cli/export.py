@@ -14,6 +14,22 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_folder_output, check_outputs_absent
 from diffusionblend.runs.record import RunRecord, read_run_record, run_record_path
 
+Format = Literal["dicom", "tiff", "ome-zarr"]
+OTHER_FILES = (
+    ".nii",
+    ".gz",
+    ".nrrd",
+    ".mha",
+    ".mhd",
+    ".h5",
+    ".npy",
+    ".npz",
+    ".png",
+    ".jpg",
+    ".pdf",
+)
+"""Ends of names of files, none of which `export` writes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
@@ -22,10 +38,11 @@ class Export:
     volume: Annotated[Path, tyro.conf.Positional]
     """Volume (.nii.gz, .nrrd, .mha ...), or a folder of slices; for DICOM in HU."""
     output: Output
-    """Folder to write, one file a slice; of TIFF also one file of many pages, NAME.tif."""
-    format: Literal["dicom", "tiff", "ome-zarr"] = "dicom"
+    """Folder to write, one file a slice; or NAME.tif, one TIFF file of many pages; or NAME.zarr."""
+    format: Format | None = None
     """DICOM, rounded to whole HU; TIFF of float32, in HU or 1/mm, as slices with geometry.json or
-    as pages for Fiji; or OME-Zarr of float32."""
+    as pages for Fiji; or OME-Zarr of float32. By default what the output's name ends in, and DICOM
+    for a folder."""
     template: Path | None = None
     """DICOM folder that the volume comes from: patient, study and frame of reference are kept."""
     template_series: str | None = None
@@ -45,13 +62,14 @@ class Export:
         from diffusionblend.io.tiff_stack import TIFF_FILES
         from diffusionblend.io.volumes import read_volume, summary
 
-        is_dicom = self.format == "dicom"
+        file_format = self._format()
+        is_dicom = file_format == "dicom"
         prepare_output(self.output)
         if self._is_pages:
             check_outputs_absent([self.output], self.force)
         else:
             kinds = {"dicom": DICOM_FILES, "tiff": TIFF_FILES, "ome-zarr": ZARR_FILES}
-            check_folder_output(self.output, self.force, kinds[self.format])
+            check_folder_output(self.output, self.force, kinds[file_format])
         check_outputs_absent([run_record_path(self.output)], self.force)
         self._check_options()
         record = RunRecord(command="export", settings=asdict(self))
@@ -68,7 +86,7 @@ class Export:
         with recorded(record, self.output), record.timed("write"):
             n_files = self._write(volume)
         unit = "" if is_dicom else f", {record.results['written']['unit']}"
-        say(f"wrote {n_files} slices ({self.format}{unit}) to {self.output}")
+        say(f"wrote {n_files} slices ({file_format}{unit}) to {self.output}")
 
     def _write(self, volume: Volume) -> int:
         """Write the slices; returns how many."""
@@ -80,10 +98,10 @@ class Export:
         if self._is_pages:
             write_tiff_pages(volume, self.output, force=self.force)
             return len(volume)
-        if self.format == "ome-zarr":
+        if self._format() == "ome-zarr":
             write_ome_zarr(volume, self.output, force=self.force)
             return len(volume)
-        if self.format == "tiff":
+        if self._format() == "tiff":
             return len(write_tiff_stack(volume, self.output, force=self.force))
         written = write_dicom_series(
             volume,
@@ -113,15 +131,36 @@ class Export:
         """Whether one TIFF file of many pages is asked for."""
         from diffusionblend.io.tiff_pages import PAGE_SUFFIXES
 
-        return self.format == "tiff" and self.output.suffix.lower() in PAGE_SUFFIXES
+        return self._format() == "tiff" and self.output.suffix.lower() in PAGE_SUFFIXES
+
+    def _format(self) -> Format:
+        """The format that was asked for, or that of the output's name. Raises InputError where
+        they differ, and for the name of a file that is not written.
+        """
+        from diffusionblend.io.tiff_pages import PAGE_SUFFIXES
+
+        named: dict[str, Format] = dict.fromkeys(PAGE_SUFFIXES, "tiff") | {".zarr": "ome-zarr"}
+        of_name = named.get(self.output.suffix.lower())
+        if self.output.name.lower().endswith(OTHER_FILES):
+            raise InputError(
+                f"The output {self.output} is named like a file of another kind.",
+                "a folder, NAME.tif or NAME.zarr",
+                self.output.name.partition(".")[0] or "a folder",
+            )
+        if None not in (of_name, self.format) and self.format != of_name:
+            raise InputError(
+                f"--format {self.format} was given, and {self.output.name} ends as {of_name} does.",
+                f"--format {of_name}, or a name without that ending",
+            )
+        return self.format or of_name or "dicom"
 
     def _check_options(self) -> None:
         """Raise InputError for DICOM's options given to TIFF, and an output inside an input."""
         named = ("template", "template_series", "description", "views")
         given = [f"--{n.replace('_', '-')}" for n in named if getattr(self, n) is not None]
-        if self.format != "dicom" and given:
+        if self._format() != "dicom" and given:
             raise InputError(
-                f"{', '.join(given)} was given with {self.format}.", "--format dicom for these"
+                f"{', '.join(given)} was given with {self._format()}.", "--format dicom for these"
             )
         for source in (self.volume, self.template):
             if source is not None and source.resolve() in (

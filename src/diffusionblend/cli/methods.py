@@ -14,6 +14,7 @@ import tyro
 from diffusionblend.cli.common import choose_device, say
 from diffusionblend.cli.compose import Chosen, chosen_for
 from diffusionblend.cli.options import field_docs
+from diffusionblend.cli.run_input import kind_of
 from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.base import Method
@@ -70,6 +71,12 @@ class Methods:
                 f"Both the method {self.method} and a scan were given.",
                 "one of them",
                 f"diffusionblend methods --for {scan_file}",
+            )
+        if scan_file.exists() and kind_of(scan_file) != "projections":
+            raise InputError(
+                f"{scan_file} is no projections file.",
+                "projections as 'simulate' and 'projections import' write them",
+                f"'diffusionblend run {shlex.quote(str(scan_file))} -o results' chooses too",
             )
         found = advise(read_projections(scan_file), on_gpu=choose_device("auto") != "cpu")
         rows = [

@@ -148,10 +148,11 @@ class Run:
         if self.prior is not None:
             find_prior(self.prior)
         usual = {f.name: f.default for f in fields(self)}
+        named = {"projections": "a file of projections"}.get(kind, f"a {kind}")
         for name, kinds in own.items():
             if getattr(self, name) != usual[name] and kind not in kinds:
                 raise InputError(
-                    f"--{name.replace('_', '-')} was given, and {self.source} is a {kind}.",
+                    f"--{name.replace('_', '-')} was given, and {self.source} is {named}.",
                     f"it with a {' or a '.join(kinds)}",
                     "leave it out, or 'projections import' for a scan with other options",
                 )

@@ -72,5 +72,10 @@ class Tolerant:
         with suppress(OSError, ValueError):
             self._stream.flush()
 
+    def reconfigure(self, **options: Any) -> None:
+        """The same of the stream, where it can be (not that of a notebook)."""
+        with suppress(AttributeError):
+            self._stream.reconfigure(**options)  # type: ignore[attr-defined]
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

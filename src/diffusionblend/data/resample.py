@@ -17,6 +17,7 @@ from diffusionblend.data.sitk import image_from_volume
 from diffusionblend.data.volume import Volume, downsample_in_plane
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.grid import Grid, grids_overlap
+from diffusionblend.memory import total_memory_bytes
 from diffusionblend.units import AIR_HU
 
 SIGMAS_PER_FWHM = 1 / (2 * math.sqrt(2 * math.log(2)))
@@ -25,6 +26,8 @@ SAME_SPACING = 1e-6
 KERNEL_ERROR = 0.005
 """Share of the blur's weight that its kernel may leave out at its ends."""
 MAX_KERNEL_VOXELS = 64
+HELD_BYTES_PER_VOXEL = 8
+"""Of a new volume: float32, and once more while it is taken over."""
 
 
 def resample(
@@ -39,6 +42,7 @@ def resample(
     filled with air (-1000 HU) around its centre. Values are linear in between. Raises InputError.
     """
     grid = resampled_grid(volume.grid, spacing_mm=spacing_mm, shape=shape)
+    _check_fits(grid)
     factors = np.array(grid.spacing_mm) / np.array(volume.grid.spacing_mm)
     whole = _whole_in_plane_factor(volume.grid, factors)
     if whole > 1:
@@ -47,6 +51,18 @@ def resample(
     if _same_grid(volume.grid, grid):
         return Volume(volume.values, grid)
     return _interpolate(volume, grid, factors)
+
+
+def _check_fits(grid: Grid) -> None:
+    """Raises InputError for more voxels than the machine has memory for."""
+    needed, there = HELD_BYTES_PER_VOXEL * math.prod(grid.shape), total_memory_bytes()
+    if there and needed > there:
+        raise InputError(
+            f"A volume of {' x '.join(map(str, grid.shape))} voxels (z, y, x) was asked for, which "
+            f"takes {needed / 1e9:.3g} GB.",
+            f"what fits into {there / 1e9:.3g} GB of memory",
+            "fewer pixels a slice, or larger ones",
+        )
 
 
 def resample_onto(volume: Volume, grid: Grid, *, outside_hu: float = AIR_HU) -> Volume:

@@ -57,10 +57,16 @@ def window_limits(
         if window not in named:
             raise InputError(f"The window is {window!r}.", f"one of {', '.join(named)}")
         return named[window]
-    low, high = window
+    try:
+        low, high = (float(value) for value in window)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"The window is {window!r}.",
+            f"two numbers in {unit}, black and white, or one of {', '.join(named)}",
+        ) from None
     if not low < high:
-        raise InputError(f"The window is {low} to {high} {unit}.", "black below white")
-    return float(low), float(high)
+        raise InputError(f"The window is {low:g} to {high:g} {unit}.", "black below white")
+    return low, high
 
 
 def automatic_windows(

@@ -48,7 +48,8 @@ TIMED_SECONDS = 0.5
 """Steps that are timed: at least so many, and for so long; always an even number, since the kinds
 of a diffusion method's steps alternate."""
 PATIENCE_SECONDS = 5.0
-"""A first step that takes longer is taken for all: nothing is repeated."""
+"""Where the first step takes longer, with what comes before it, one more is timed and nothing is
+repeated."""
 LONG_RUN_VOXEL_STEPS = 1e8
 """Steps times voxels from which on a run is worth an estimate of its own."""
 
@@ -140,12 +141,12 @@ def plan_reconstruction(
     run = _Trial(part, method.for_timing(), priors, device, batch, clock)
     if run.cuda:
         torch.cuda.reset_peak_memory_stats()
-    if loaded:
-        ends, steps = run.step_ends(_are_enough_for_one_trial)
-    else:
-        ends, steps = run.step_ends(lambda ends: True)
-        if ends[-1] < PATIENCE_SECONDS:
-            ends, steps = run.step_ends(_are_enough)
+    again = loaded
+    if not loaded:
+        ends, steps = run.step_ends(_are_slow_or_begun)
+        again = ends[0] < PATIENCE_SECONDS
+    if again:
+        ends, steps = run.step_ends(_are_enough)
     step = ends[0] if len(ends) == 1 else (ends[-1] - ends[0]) / (len(ends) - 1)
     timed = part.grid.shape[0]
     share = _blocks(n_slices, prior) / _blocks(timed, prior)
@@ -246,16 +247,19 @@ class _Trial:
         return ends, steps[-1]
 
 
+def _are_slow_or_begun(ends: list[float]) -> bool:
+    """Whether a first step was quick, or a second one has shown what a step takes."""
+    return len(ends) > 1 or ends[0] < PATIENCE_SECONDS
+
+
 def _are_enough(ends: list[float]) -> bool:
-    """Whether an even number of steps after the first has been timed for long enough."""
-    timed = len(ends) - 1
-    long_enough = ends[-1] - ends[0] >= TIMED_SECONDS
-    return timed >= TIMED_STEPS and timed % 2 == 0 and long_enough
-
-
-def _are_enough_for_one_trial(ends: list[float]) -> bool:
-    """The same, or one step after the first where patience ends."""
-    return _are_enough(ends) or (len(ends) > 1 and ends[-1] >= PATIENCE_SECONDS)
+    """Whether an even number of steps after the first has been timed for long enough, or one where
+    patience ends.
+    """
+    timed, seconds = len(ends) - 1, ends[-1] - ends[0]
+    if timed and ends[-1] >= PATIENCE_SECONDS:
+        return True
+    return timed >= TIMED_STEPS and timed % 2 == 0 and seconds >= TIMED_SECONDS
 
 
 def _blocks(n_slices: int, prior: Prior | None) -> float:

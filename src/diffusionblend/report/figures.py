@@ -183,11 +183,18 @@ def check_figure_suffix(path: Path | str) -> None:
 
 
 def check_volumes(volumes: Mapping[str, Volume], reference: str | None) -> None:
-    """Raises InputError unless there is a volume, the reference is one, and all share a grid."""
+    """Raises InputError unless there are volumes, the reference is one, and all share a grid."""
     if not volumes:
         raise InputError("There is no volume to show.", "at least one")
     if reference is not None and reference not in volumes:
         raise InputError(f"The reference is {reference!r}.", f"one of {', '.join(volumes)}")
+    for name, volume in volumes.items():
+        if not isinstance(volume, Volume):
+            raise InputError(
+                f"{name} is a {type(volume).__name__}.",
+                "a Volume",
+                "result.volume, read_volume(file), or chest.with_values(array) for an array",
+            )
     first = volumes[reference] if reference is not None else next(iter(volumes.values()))
     for volume in volumes.values():
         check_same_grid(volume.grid, first.grid)

@@ -11,7 +11,7 @@ import torch
 from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_matrix
 
-TIMED_SIZE = 1024
+TIMED_SIZE, TIMED_TIMES = 1024, 5
 GRAM_SECONDS = 3.0
 """Of a block of 8192 rays or pixels, by sparse matrices; it grows with their square."""
 TRIAL = 1e8
@@ -29,7 +29,7 @@ def dense_seconds(sizes: Sequence[int], n_factors: int, device: torch.device | s
     """About how long a Gram matrix and so many factors take, by a small factor that is timed."""
     small = torch.eye(TIMED_SIZE, device=device)
     seconds = []
-    for _ in range(2):
+    for _ in range(TIMED_TIMES):
         started = time.perf_counter()
         float(_factor(small, 1.0)[0, 0])
         seconds.append(time.perf_counter() - started)
