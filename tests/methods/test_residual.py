@@ -170,4 +170,8 @@ def test_an_object_that_leaves_the_detector():
     geometry = ParallelBeam(angles_rad=tuple(ANGLES), n_columns=30, column_mm=1.0)
     scan = Projections(lines, geometry, Grid(shape=(1, 28, 28), spacing_mm=(1.0,) * 3), 0.02, {})
     assert "leaves the detector in 100 % of the views" in note(scan, "fbp")
+    assert "--air-columns" not in note(scan, "fbp")
+    measured = replace(scan, notes={"source": "measured"})
+    assert "if the outermost columns see air" in note(measured, "fbp")
+    assert "'projections import --air-columns 5'" in note(measured, "fbp")
     assert note(scan, "fbp", extrapolate=True) is None

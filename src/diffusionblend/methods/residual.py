@@ -41,16 +41,16 @@ def residual_note(method: Method, scan: Projections, relative_residual: float) -
     Methods say by `usual_residual` what they leave at most; the noise of the photons is added, by
     their number where it is known, and else as the views show it.
     """
+    measured = scan.notes.get("source") == "measured"
     cut = cut_share(scan.values, scan.geometry) if method.name == "fbp" else 0.0
     if cut > CUT_VIEWS:
-        return None if getattr(method, "extrapolate", False) else _cut_note(cut)
+        return None if getattr(method, "extrapolate", False) else _cut_note(cut, measured)
     usual, fewest_views = method.usual_residual
     if len(scan) < fewest_views or not math.isfinite(usual):
         return None
     arc = covered_degrees(scan.geometry)
     if method.name == "fbp" and _streaks_are_no_cause(scan, arc):
         usual = min(usual, OF_MANY_VIEWS)
-    measured = scan.notes.get("source") == "measured"
     photons = scan.notes.get("photons")
     known = isinstance(photons, int | float) and photons > 0
     count = float(str(photons)) if known else shown_photons(scan.values)
@@ -73,12 +73,14 @@ def residual_note(method: Method, scan: Projections, relative_residual: float) -
     )
 
 
-def _cut_note(share: float) -> str:
-    return (
+def _cut_note(share: float, measured: bool) -> str:
+    note = (
         f"the object leaves the detector in {100 * share:.0f} % of the views, which filtered "
         "back-projection takes for air there, so that values inside are wrong whatever the "
         "residual: --extrapolate, or an iterative method with --margin-mm"
     )
+    weaker = "; or, if the outermost columns see air, the beam is weaker than its flats were: "
+    return f"{note}{weaker}'projections import --air-columns 5'" if measured else note
 
 
 def _streaks_are_no_cause(scan: Projections, arc_degrees: float) -> bool:
