@@ -150,7 +150,8 @@ class Export:
         if None not in (of_name, self.format) and self.format != of_name:
             raise InputError(
                 f"--format {self.format} was given, and {self.output.name} ends as {of_name} does.",
-                f"--format {of_name}, or a name without that ending",
+                "a format and a name that go together",
+                f"--format {of_name}, or another name",
             )
         return self.format or of_name or "dicom"
 
@@ -160,7 +161,9 @@ class Export:
         given = [f"--{n.replace('_', '-')}" for n in named if getattr(self, n) is not None]
         if self._format() != "dicom" and given:
             raise InputError(
-                f"{', '.join(given)} was given with {self._format()}.", "--format dicom for these"
+                f"{', '.join(given)} was given with {self._format()}.",
+                "them with DICOM",
+                "--format dicom, or leave them out",
             )
         for source in (self.volume, self.template):
             if source is not None and source.resolve() in (

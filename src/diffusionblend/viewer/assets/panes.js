@@ -268,7 +268,8 @@ class Pane {
     at("pointermove", (event) => this.move(event));
     at("pointerup", (event) => this.release(event));
     at("pointercancel", (event) => this.release(event));
-    at("pointerleave", () => this.viewer.hover(null));
+    // It also leaves, without being moved, where planes are arranged anew below it.
+    at("pointerleave", (event) => this.viewer.hover(event.pointerType === "touch" ? null : event));
     at("focus", () => { this.viewer.state.active = this.plane.name; this.viewer.update(); });
     at("dblclick", () => this.viewer.toggleLayout(this.plane.name));
     at("wheel", (event) => this.turn(event), { passive: false });
