@@ -77,7 +77,7 @@ PART_COLUMNS = (
     Column(key="share_percent", header="Share (%)", digits=1),
 )
 RATE_COLUMNS = (
-    Column(key="what", header="bf16"),
+    Column(key="what", header="What"),
     Column(key="gflop", header="GFLOP a call", digits=1),
     Column(key="gflop_per_s", header="GFLOP/s", digits=1),
     Column(key="lowest", header="Lowest", digits=1),

@@ -50,6 +50,27 @@ def step_loops() -> str:
     return table((*headers, "volume PSNR after 10 steps (dB)", "seconds of 10 steps"), rows)
 
 
+def number_formats() -> str:
+    """What a block costs in each number format, by pixels and threads."""
+    by_place: dict[tuple[int, int], dict[str, Row]] = {}
+    for row in rows_of("precisions.jsonl"):
+        place = row["pixels"], row["machine"]["threads"]
+        by_place.setdefault(place, {})[row["precision"]] = row
+    formats = ("float32", "bfloat16", "int8")
+    rows = [
+        [
+            f"{pixels} x {pixels}",
+            threads,
+            *(f"{found[name]['milliseconds']:.0f}" for name in formats),
+            f"{found['int8']['times_faster']:.1f}",
+            f"{found['bfloat16']['milliseconds'] / found['int8']['milliseconds']:.1f}",
+        ]
+        for (pixels, threads), found in sorted(by_place.items())
+    ]
+    headers = ("slices", "threads", *(f"{name} (ms a block)" for name in formats))
+    return table((*headers, "times faster than float32", "than bfloat16"), rows)
+
+
 def convolution_rates() -> str:
     """Rates of the network and of plain convolutions of its widths."""
     rows = [
@@ -349,6 +370,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "step-loops": step_loops,
     "step-scaling": step_scaling,
     "convolution-rates": convolution_rates,
+    "number-formats": number_formats,
     "killed": killed,
     "killed-commands": killed_commands,
     "damaged": damaged,
