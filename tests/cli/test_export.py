@@ -91,7 +91,8 @@ def test_the_name_of_the_output_says_the_format(cli, tmp_path, chest_file, name,
     out = tmp_path / name
     assert_succeeded(cli("export", chest_file, "-o", out, *options))
     if holds is None:
-        assert len(tifffile.TiffFile(out).pages) == len(read_volume(chest_file))
+        with tifffile.TiffFile(out) as pages:
+            assert len(pages.pages) == len(read_volume(chest_file))
     else:
         assert (out / holds).is_file()
 

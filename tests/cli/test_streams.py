@@ -60,4 +60,4 @@ def test_the_program_runs_where_output_is_no_terminals(monkeypatch):
     monkeypatch.setattr(sys, "stderr", err)
     with pytest.raises(SystemExit) as ended:
         main(["methods", "magic"])
-    assert ended.value.code == 1 and "There is no method 'magic'" in err.getvalue()
+    assert ended.value.code == 2 and "There is no method 'magic'" in err.getvalue()
