@@ -139,7 +139,8 @@ class Export:
         """
         from diffusionblend.io.tiff_pages import PAGE_SUFFIXES
 
-        named: dict[str, Format] = dict.fromkeys(PAGE_SUFFIXES, "tiff") | {".zarr": "ome-zarr"}
+        named: dict[str, Format] = {".zarr": "ome-zarr"}
+        named.update((suffix, "tiff") for suffix in PAGE_SUFFIXES)
         of_name = named.get(self.output.suffix.lower())
         if self.output.name.lower().endswith(OTHER_FILES):
             raise InputError(

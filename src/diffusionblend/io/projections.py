@@ -27,7 +27,7 @@ from diffusionblend.geometry.base import (
 )
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.io.atomic import atomic_output
-from diffusionblend.io.foreign.edge import foreign_edge
+from diffusionblend.io.foreign.edge import COPY_AGAIN, foreign_edge
 from diffusionblend.io.foreign.reader import reads_foreign
 from diffusionblend.io.scans.hdf5 import check_dataset, open_hdf5
 
@@ -287,7 +287,7 @@ def _description(
         raise InputError(
             f"{path} has a field of the wrong kind: {error}.",
             "the layout of docs/file-layouts.md",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         ) from error
 
 
@@ -304,7 +304,7 @@ def _angles_rad(file: h5py.File, path: Path) -> np.ndarray:
         raise InputError(
             f"{path} has {len(angles)} angles in radians and {len(theta)} in degrees.",
             expected,
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
     apart = np.abs((np.degrees(angles) - theta + 180.0) % 360.0 - 180.0)
     if not (apart <= ANGLE_TOLERANCE_DEGREES).all():  # NaN fails this too
@@ -343,7 +343,7 @@ def _described_geometry(
         raise InputError(
             f"{path} has {kind!r} for the name of its geometry.",
             "text",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
     described: dict[str, object] = {TYPE_KEY: kind}
     old = FIRST_VERSION_NAMES if group.attrs["format_version"] == 1 else {}
@@ -361,7 +361,7 @@ def _described_geometry(
                 f"{path} lacks {stored} of the geometry, as a data set or an attribute of "
                 f"/{GROUP}.",
                 "the layout of docs/file-layouts.md",
-                "copy it again (it is truncated or damaged)",
+                COPY_AGAIN,
             )
     return described
 

@@ -10,6 +10,7 @@ from diffusionblend.errors import InputError
 
 WHOLE_FILE = "a whole file of the format that its name says"
 COPY_AGAIN = "copy it again (it is truncated or damaged)"
+WRITE_ANEW = "copy it again, or write it anew"
 LONGEST_REASON = 200
 
 

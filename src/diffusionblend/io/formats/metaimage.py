@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.foreign.edge import COPY_AGAIN, WRITE_ANEW
 from diffusionblend.io.formats.placed import Placed, lengths_mm
 from diffusionblend.io.formats.raw_data import (
     MAX_HEADER_BYTES,
@@ -61,7 +62,7 @@ def read_metaimage(path: Path) -> Placed:
         raise InputError(
             f"{path} has the size {sizes}.",
             "at least one voxel along each axis",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
     extents = sizes
     while len(extents) > 3 and extents[-1] == 1:
@@ -256,7 +257,7 @@ def _scaled(
         raise InputError(
             f"{path} scales its values by 0.",
             "a slope other than 0",
-            "copy it again, or write it anew",
+            WRITE_ANEW,
         )
     note = f"{path} scales its values by {slope:g} and adds {offset:g}; that was done."
     return (values * slope + offset).astype(np.float32), (note,)

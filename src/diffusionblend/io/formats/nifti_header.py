@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.foreign.edge import WRITE_ANEW
 
 HEADER_BYTES = 348
 NIFTI_2_HEADER_BYTES = 540
@@ -196,7 +197,7 @@ def _check(header: NiftiHeader, path: Path) -> None:
             f"{path} contradicts itself: its datatype is {header.dtype.name}, of "
             f"{header.dtype.itemsize * 8} bits, and its bitpix {header.bitpix}.",
             "the same in both",
-            "copy it again, or write it anew",
+            WRITE_ANEW,
         )
     least = NIFTI_2_HEADER_BYTES if header.version == 2 else HEADER_BYTES
     if not math.isfinite(header.vox_offset) or not (
@@ -205,7 +206,7 @@ def _check(header: NiftiHeader, path: Path) -> None:
         raise InputError(
             f"{path} has its voxels from byte {header.vox_offset:g} on (vox_offset).",
             f"a whole number from {least + 4}",
-            "copy it again, or write it anew",
+            WRITE_ANEW,
         )
     if len(header.extents) != 3:
         raise InputError(

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.foreign.edge import COPY_AGAIN
 from diffusionblend.io.formats.placed import Placed, lengths_mm
 from diffusionblend.io.formats.raw_data import (
     MAX_HEADER_BYTES,
@@ -24,6 +25,7 @@ from diffusionblend.io.formats.raw_data import (
     read_parts,
 )
 
+SAVE_ANEW = "copy it again, or save it anew with 3D Slicer"
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 TO_LPS = {
     **dict.fromkeys(("right-anterior-superior", "ras"), (-1, -1, 1)),
@@ -81,7 +83,7 @@ def read_nrrd(path: Path) -> Placed:
         raise InputError(
             f"{path} has the sizes {sizes}.",
             "at least one voxel along each axis",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
     stated = fields.get("dimension", "")[:40]
     if stated not in ("", str(len(sizes))):
@@ -101,7 +103,7 @@ def read_nrrd(path: Path) -> Placed:
 
 
 def _contradiction(path: Path, what: str, expected: str) -> InputError:
-    try_ = "copy it again, or save it anew with 3D Slicer"
+    try_ = SAVE_ANEW
     return InputError(f"{path} contradicts itself: {what}.", expected, try_)
 
 
@@ -132,7 +134,7 @@ def _header(path: Path) -> tuple[dict[str, str], int, list[str]]:
             raise InputError(
                 f"{path} has a header line without a colon: {line[:40]!r}.",
                 "an NRRD header, ended by an empty line",
-                "copy it again, or save it anew with 3D Slicer",
+                SAVE_ANEW,
             )
         key, value = " ".join(name.lower().split()), value.strip()
         key = "data file" if key == "datafile" else key
@@ -168,7 +170,7 @@ def _skip(fields: dict[str, str], what: str, path: Path) -> int:
         raise InputError(
             f"{path} has the {what} skip {value!r}.",
             "a whole number",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         ) from error
     return max(number, 0)
 
@@ -227,7 +229,7 @@ def _vectors(fields: dict[str, str], name: str, path: Path) -> list[tuple[float,
         raise InputError(
             f"{path} has {name} that are no numbers: {error}.",
             "vectors such as (1.5,0,0)",
-            "copy it again, or save it anew with 3D Slicer",
+            SAVE_ANEW,
         ) from error
 
 
@@ -274,7 +276,7 @@ def _columns(steps: list[tuple[float, ...]], path: Path) -> np.ndarray:
         raise InputError(
             f"{path} has space directions of {len(steps[0])} numbers.",
             "three of each",
-            "copy it again, or save it anew with 3D Slicer",
+            SAVE_ANEW,
         )
     return np.column_stack([step[:3] for step in steps])
 
@@ -324,7 +326,7 @@ def _each_axis(
         raise InputError(
             f"{path} has {names[0]} that are no numbers: {error}.",
             "numbers",
-            "copy it again, or save it anew with 3D Slicer",
+            SAVE_ANEW,
         ) from error
 
 

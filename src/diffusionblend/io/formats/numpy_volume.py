@@ -11,6 +11,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.formats.placed import Placed
 from diffusionblend.io.scans.numpy import read_array, read_arrays
 
+SAVE_ANEW = "save it anew with numpy.savez"
 NUMPY_SUFFIXES = (".npy", ".npz")
 VALUES = ("values", "volume", "hu", "data", "image", "arr_0")
 SPACING, ORIGIN = "spacing_mm", "origin_mm"
@@ -35,7 +36,7 @@ def read_numpy_volume(path: Path) -> Placed:
         raise InputError(
             f"{path} holds {', '.join(arrays) or 'nothing'}.",
             LAYOUT,
-            "save it anew with numpy.savez",
+            SAVE_ANEW,
         )
     values = arrays[present[0]]
     if values.dtype.kind not in "fiu" or values.ndim != 3 or 0 in values.shape:
@@ -70,6 +71,6 @@ def _triple(arrays: dict[str, np.ndarray], name: str, path: Path) -> Any:
         raise InputError(
             f"{path} has {name} {found.tolist()}.",
             "three numbers in mm",
-            "save it anew with numpy.savez",
+            SAVE_ANEW,
         )
     return found.astype(float)

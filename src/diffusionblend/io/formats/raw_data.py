@@ -18,6 +18,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.io.detached import check_beside
 from diffusionblend.io.foreign.limits import HIGHEST_RATIO, check_claim
 
+HEADER_AGAIN = "copy the header again, or write it anew"
 MAX_HEADER_BYTES = 1 << 20
 HIGHEST_RATIOS = {"gzip": HIGHEST_RATIO, "zlib": HIGHEST_RATIO, "bzip2": 50_000}
 """How far a packing goes at most; 1 where it is none."""
@@ -128,13 +129,13 @@ def names_of_files(named: str, listed: list[str], path: Path) -> list[str]:
             raise InputError(
                 f"{path} names its files by {named!r}: {error}.",
                 "a pattern such as slice%03d.raw, with first, last and step",
-                "copy the header again, or write it anew",
+                HEADER_AGAIN,
             ) from error
     if not words or not names:
         raise InputError(
             f"{path} names no data file.",
             "the name of a file beside it",
-            "copy the header again, or write it anew",
+            HEADER_AGAIN,
         )
     return names
 

@@ -12,6 +12,7 @@ import numpy as np
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
 
+ONE_A_LINE = "copy it again, or write the angles anew, one a line"
 COMMENT = re.compile(r"#|%|//|!")
 ANGLE_WORDS = ("angle", "theta", "rotation", "omega", "phi", "deg", "rad")
 """One of them in the heading of a column marks the angles."""
@@ -71,7 +72,7 @@ def read_angle_list(path: Path | str) -> tuple[np.ndarray, str | None]:
             f"{path} is not a list of angles: it has {text.count(chr(10)) + 1} lines, or words of "
             "hundreds of letters, or lines of millions.",
             EXPECTED,
-            "copy it again, or write the angles anew, one a line",
+            ONE_A_LINE,
         )
     headings, lines = _lines(_named_column(text) or text, path)
     if not lines:
@@ -79,7 +80,7 @@ def read_angle_list(path: Path | str) -> tuple[np.ndarray, str | None]:
         raise InputError(
             f"{path} is not a list of angles: it has no line of numbers alone{first}.",
             EXPECTED,
-            "copy it again, or write the angles anew, one a line",
+            ONE_A_LINE,
         )
     stated = next(
         (unit for unit, word in UNIT_WORDS.items() if re.search(word, headings.lower())), None
@@ -121,13 +122,13 @@ def _of_array(path: Path) -> np.ndarray:
         raise InputError(
             f"{path} is not a list of angles: {error}.",
             EXPECTED,
-            "copy it again, or write the angles anew, one a line",
+            ONE_A_LINE,
         ) from error
     if found.dtype.kind not in "fiu":
         raise InputError(
             f"{path} is not a list of angles: an array of {found.dtype}.",
             EXPECTED,
-            "copy it again, or write the angles anew, one a line",
+            ONE_A_LINE,
         )
     if found.ndim == 2 and min(found.shape) > 1:
         column = _column(found, "")
@@ -135,7 +136,7 @@ def _of_array(path: Path) -> np.ndarray:
             raise InputError(
                 f"{path} is not a list of angles: an array of shape {found.shape}.",
                 EXPECTED,
-                "copy it again, or write the angles anew, one a line",
+                ONE_A_LINE,
             )
         return column
     return found.ravel()
@@ -189,7 +190,7 @@ def _lines(text: str, path: Path) -> tuple[str, list[_Line]]:
             raise InputError(
                 f"{path} is not a list of angles: line {number} has {odd[0][:60]!r}.",
                 EXPECTED,
-                "copy it again, or write the angles anew, one a line",
+                ONE_A_LINE,
             )
     return "\n".join(headings), lines
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
-from diffusionblend.io.foreign.edge import as_input_error, reason_of
+from diffusionblend.io.foreign.edge import COPY_AGAIN, WRITE_ANEW, as_input_error, reason_of
 from diffusionblend.io.foreign.limits import check_claim
 from diffusionblend.io.scans.hdf5_heaps import check_heaps
 from diffusionblend.io.scans.links import SAME_FILE, check_links
@@ -71,7 +71,7 @@ def open_hdf5(path: Path | str, expected: str, *, own: bool = False) -> Iterator
         raise InputError(
             f"{path} could not be read: {reason_of(error)}.",
             "a whole HDF5 file",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         ) from error
 
 
@@ -93,13 +93,13 @@ def find_dataset(group: h5py.Group, name: str, dimensions: tuple[int, ...]) -> h
         raise InputError(
             f"{group.file.filename} has no numbers in {name}.",
             "a data set of them",
-            "copy it again, or write it anew",
+            WRITE_ANEW,
         )
     if found.ndim not in dimensions:
         raise InputError(
             f"{group.file.filename} has {name} of shape {found.shape}.",
             f"{' or '.join(map(str, dimensions))} dimensions",
-            "copy it again, or write it anew",
+            WRITE_ANEW,
         )
     _check_filters(found)
     _check_parts(found)

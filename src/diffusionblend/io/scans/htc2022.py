@@ -15,6 +15,7 @@ import numpy as np
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.edge import COPY_AGAIN
 from diffusionblend.io.scans.options import ReadOptions, chosen_angles
 
 STRUCTS = ("CtDataFull", "CtDataLimited")
@@ -55,14 +56,14 @@ def read_htc2022(path: Path | str, options: ReadOptions) -> RawScan:
         raise InputError(
             f"{path} lacks a part of {names[0]}: {error}.",
             LAYOUT,
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         ) from error
     if sinogram.ndim != 2 or parameters.get("distanceUnit", "mm") != "mm":
         raise InputError(
             f"{path} has a sinogram of shape {sinogram.shape}, lengths in "
             f"{parameters.get('distanceUnit')}.",
             "(view, column), and mm",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
     angles = chosen_angles(options, path, len(sinogram), own, "degrees")
     _, columns = options.window.of_detector(1, sinogram.shape[1])
@@ -71,7 +72,7 @@ def read_htc2022(path: Path | str, options: ReadOptions) -> RawScan:
         raise InputError(
             f"{path} has {len(sinogram)} views and {len(angles)} angles.",
             "an angle for every view",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
     return RawScan(
         data=sinogram[views, None, columns],

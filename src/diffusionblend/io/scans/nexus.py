@@ -9,6 +9,7 @@ import numpy as np
 
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
+from diffusionblend.io.foreign.edge import WRITE_ANEW
 from diffusionblend.io.scans.hdf5 import (
     find_dataset,
     missing_reason,
@@ -206,7 +207,7 @@ def _keys(entry: h5py.Group, path: Path) -> np.ndarray:
         raise InputError(
             f"{path} has no {entry.name}/{KEY}.",
             "a key for every frame",
-            "copy it again, or write it anew",
+            WRITE_ANEW,
         )
     return keys[()].round().astype(int)
 

@@ -21,7 +21,7 @@ from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError
 from diffusionblend.geometry.vectors import Triples, VectorGeometry, triples
 from diffusionblend.io.atomic import check_readable
-from diffusionblend.io.foreign.edge import foreign_edge
+from diffusionblend.io.foreign.edge import COPY_AGAIN, WRITE_ANEW, foreign_edge
 from diffusionblend.io.scans.options import ReadOptions
 
 META_IMAGE_SUFFIXES = (".mha", ".mhd")
@@ -224,13 +224,13 @@ def _views(path: Path) -> _Views:
         raise InputError(
             f"{path} is not a geometry of RTK: {error}.",
             f"a file of {ROOT}, as rtksimulatedgeometry and others write it",
-            "copy it again, or write it anew",
+            WRITE_ANEW,
         ) from error
     if not all(np.isfinite(values).all() for values in (angles, radius, *found.values())):
         raise InputError(
             f"{path} has parameters that are not finite.",
             "finite numbers",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
     if np.abs(radius).max() > SAME_MM:
         raise InputError(

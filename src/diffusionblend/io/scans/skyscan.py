@@ -17,6 +17,7 @@ import numpy as np
 
 from diffusionblend.data.raw_scan import WHITE_LEVEL, RawScan
 from diffusionblend.errors import InputError
+from diffusionblend.io.foreign.edge import COPY_AGAIN
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.scans.text_header import TextHeader, frames_beside
 
@@ -152,7 +153,7 @@ def _angles(
         raise InputError(
             f"{found.path} has the Rotation Direction {direction}.",
             "CC or CW",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
     degrees = SENSES[direction] * (start + step * options.every * np.arange(n_views))
     note = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from diffusionblend.data.raw_scan import RawScan
 from diffusionblend.errors import InputError, did_you_mean
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.edge import COPY_AGAIN
 from diffusionblend.io.foreign.limits import in_bytes
 from diffusionblend.io.scans.options import ReadOptions
 from diffusionblend.io.scans.tiff import read_tiff_projections
@@ -50,7 +51,7 @@ class TextHeader:
             raise InputError(
                 f"{path} could not be read as {kind}: {reason}.",
                 f"text with the section [{sections[0]}], a name = value a line",
-                "copy it again (it is truncated or damaged)",
+                COPY_AGAIN,
             ) from error
         for name in sections[1:]:
             values = found.get(name.lower(), {}) | values

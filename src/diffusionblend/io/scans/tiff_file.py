@@ -19,6 +19,7 @@ import numpy as np
 
 from diffusionblend.errors import InputError
 from diffusionblend.io.atomic import check_readable, silent_libraries
+from diffusionblend.io.foreign.edge import COPY_AGAIN
 from diffusionblend.io.foreign.limits import check_claim
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def read_tiff(path: Path) -> TiffPages:
         raise InputError(
             f"{path} could not be read as TIFF: {error}.",
             "a whole TIFF file",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         ) from error
 
 
@@ -170,7 +171,7 @@ def _check_whole(series: tifffile.TiffPageSeries, path: Path) -> None:
             f"{path} has {size} bytes, and its pages reach to byte {wanted}"
             f"{f'; {empty} of their parts are empty' if empty else ''}.",
             "a whole TIFF file",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
 
 
@@ -269,7 +270,7 @@ def _upright(frames: np.ndarray, orientation: int, path: Path) -> np.ndarray:
         raise InputError(
             f"{path} has the orientation {orientation}.",
             "a number from 1 to 8",
-            "copy it again (it is truncated or damaged)",
+            COPY_AGAIN,
         )
     turned = frames.swapaxes(1, 2) if orientation > 4 else frames
     rows, columns = flips[orientation]

@@ -21,6 +21,7 @@ from diffusionblend.geometry import ConeBeam, VectorGeometry
 from diffusionblend.geometry.interop import from_astra
 from diffusionblend.geometry.vectors import PER_VIEW, triples
 from diffusionblend.io.atomic import check_readable
+from diffusionblend.io.foreign.edge import WRITE_ANEW
 from diffusionblend.io.foreign.limits import in_bytes
 from diffusionblend.io.scans.numpy import read_array
 from diffusionblend.io.scans.options import ReadOptions
@@ -69,7 +70,7 @@ def _by_astra(path: Path, shape: tuple[int, int]) -> VectorGeometry:
         raise InputError(
             f"{path} is no JSON of ASTRA's: {error}.",
             "its proj_geom",
-            "copy it again, or write it anew",
+            WRITE_ANEW,
         ) from None
     if kind not in BY_ASTRA:
         raise InputError(
@@ -83,7 +84,7 @@ def _by_astra(path: Path, shape: tuple[int, int]) -> VectorGeometry:
         raise InputError(
             f"{path} could not be read: {error}.",
             "ASTRA's proj_geom",
-            "copy it again, or write it anew",
+            WRITE_ANEW,
         ) from None
     whole = geometry.to_vectors() if isinstance(geometry, ConeBeam) else geometry
     assert isinstance(whole, VectorGeometry)
@@ -112,7 +113,7 @@ def _wrong(path: Path, found: str) -> InputError:
     return InputError(
         f"{path} could not be read as vectors: {found}.",
         "12 numbers in mm for every view: source, panel's middle, steps of a column and of a row",
-        "copy it again, or write it anew",
+        WRITE_ANEW,
     )
 
 
