@@ -13,6 +13,7 @@ from diffusionblend.methods.data_variance import (
     MISFIT_PIXELS,
     is_simulated_on_its_grid,
     roughness,
+    trust_in_rays,
     variance_of_data,
 )
 from diffusionblend.methods.problem import Problem
@@ -76,3 +77,30 @@ def test_roughness_of_white_noise_is_its_variance_and_of_a_parabola_zero() -> No
     parabola = torch.linspace(-1, 1, 30).square().expand(2, 3, 30)
     assert roughness(parabola) < 1e-12
     assert roughness(torch.ones(2, 3, 3)) == 0.0
+
+
+def test_rays_of_usual_noise_all_count() -> None:
+    problem = Problem.of(noisy(1e5))
+    assert trust_in_rays(problem) == (None, variance_of_data(problem))
+    assert trust_in_rays(Problem.of(noisy(None))) == (None, 0.0)
+
+
+def test_rays_that_no_photon_passed_count_for_less() -> None:
+    own = noisy(1e5)
+    values = own.values.copy()
+    values[3, :, 4:20] = np.log(1e5)  # a count of one
+    problem = Problem.of(replace(own, values=values))
+    trust, variance = trust_in_rays(problem)
+    assert trust is not None and trust.shape == problem.y.shape
+    assert 0.0 < float(trust[3, :, 9:15].max()) < 1e-2
+    assert float(trust[[0, 1, 2, 4, 5]].min()) == 1.0
+    assert variance < variance_of_data(problem) / 10
+
+
+def test_the_variance_of_a_starved_ray_is_by_its_neighbours_counts() -> None:
+    own = noisy(1e5)
+    values = own.values.copy()
+    values[3] = np.log(1e5 / 10)
+    values[3, :, 12] = np.log(1e5 / 1000)  # a hundred times the count of its neighbours
+    trust, _ = trust_in_rays(Problem.of(replace(own, values=values)))
+    assert trust is not None and float(trust[3, :, 12].max()) < 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,3 +135,45 @@ def test_too_little_memory_for_the_factor_is_reported_and_cg_taken(
     with pytest.warns(UserWarning, match="conjugate gradients are run in its place"):
         step = Prox().step(problem)
     assert isinstance(step.proximal, IterativeProximal)
+
+
+@pytest.mark.parametrize(("rounds", "change", "most"), [(6, 0.02, 0.1), (200, 1e-4, 2e-3)])
+def test_rays_that_count_for_less_are_weighed_as_a_direct_solution_weighs_them(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch, rounds: int, change: float, most: float
+) -> None:
+    """The rounds end at the minimiser that the dense normal equations with weights have."""
+    monkeypatch.setattr(prox, "MOST_ROUNDS", rounds)
+    monkeypatch.setattr(prox, "SMALL_CHANGE", change)
+    step = Prox(rho=2.0).step(problem)
+    drawn = torch.Generator().manual_seed(3)
+    trust = torch.rand(problem.y.shape, generator=drawn).clamp(min=0.2)
+    x0 = torch.randn(SHAPE, generator=drawn)
+    found = step._weighed(x0, problem, trust)
+    n_pixels = SHAPE[1] * SHAPE[2]
+    one = problem.operator.with_slices(1)
+    columns = [one.forward(pixel.reshape(1, *SHAPE[1:])).flatten() for pixel in torch.eye(n_pixels)]
+    matrix = torch.stack(columns, dim=1).double()
+    for k in range(SHAPE[0]):
+        weighed = matrix.T * trust[:, k].flatten().double()
+        system = weighed @ matrix + 2.0 * torch.eye(n_pixels, dtype=torch.float64)
+        right_side = weighed @ problem.y[:, k].flatten().double() + 2.0 * x0[k].flatten().double()
+        expected = torch.linalg.solve(system, right_side).reshape(SHAPE[1:])
+        error = (found[k].double() - expected).norm() / (expected - x0[k].double()).norm()
+        assert error < most
+
+
+def test_starved_rays_change_the_step_of_the_scan_that_has_them(problem: Problem) -> None:
+    values = problem.projections.values.copy()
+    values[2] = math.log(1e4)
+    starved = Problem.of(replace(problem.projections, values=values))
+    step = Prox().step(starved)
+    assert step.trust is not None and Prox().step(problem).trust is None
+    step.begin(0.5)
+    estimate = torch.zeros(SHAPE)
+    slices = slice(1, 3)
+    whole, part = step(estimate, slice(0, SHAPE[0])), step(estimate[slices], slices)
+    torch.testing.assert_close(part, whole[slices], rtol=1e-3, atol=1e-3)
+    plain = step.proximal(estimate, starved.y, step.rho)
+    others = [i for i in range(VIEWS) if i != 2]
+    misfits = [(starved.operator.forward(z) - problem.y)[others].norm() for z in (whole, plain)]
+    assert misfits[0] < 0.8 * misfits[1]

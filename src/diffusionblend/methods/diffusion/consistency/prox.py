@@ -28,6 +28,9 @@ LEVELS = 4.0
 SHARE_OF_ALL = 0.5
 TYPICAL_LEVELS = 4
 """Levels that a run with noise passes."""
+MOST_ROUNDS, SMALL_CHANGE = 6, 0.02
+"""Rounds for data of unlike noise: at most so many, and until one changes so much less than the
+first."""
 NORM_ITERATIONS = 8
 """|A|^2 to some percent, which is all that the smallest rho wants."""
 
@@ -78,11 +81,12 @@ class _TrialProx(Prox):
 class ProximalStep(ConsistencyStep):
     """The minimiser of |Az - y|^2 + rho |z - x0|^2.
 
-    rho is given, or the variance of the data over that of x0 (see `weight`).
+    rho is given, or the variance of the data over that of x0 (see `weight`). Rays that hardly any
+    photon passed count for less, where rho is not given.
     """
 
     def __init__(self, problem: Problem, rho: float | None, *, trial: bool = False) -> None:
-        from diffusionblend.methods.data_variance import variance_of_data
+        from diffusionblend.methods.data_variance import trust_in_rays
         from diffusionblend.solvers.proximal import proximal_of
 
         self.problem, self.given = problem, rho
@@ -93,7 +97,7 @@ class ProximalStep(ConsistencyStep):
         self.proximal = proximal_of(problem.operator, memory, trial=trial)
         self.least = self.proximal.least * squared_norm(problem.operator)
         self.rho = self.least if rho is None else rho
-        self.variance = variance_of_data(problem) if rho is None else 0.0
+        self.trust, self.variance = trust_in_rays(problem) if rho is None else (None, 0.0)
         self.worth = WORTH * min(1.0, rays_per_pixel(problem))
 
     def begin(self, abar: float, *, noisy: bool = False) -> None:
@@ -105,7 +109,27 @@ class ProximalStep(ConsistencyStep):
 
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The proximal point of the given slices' estimate (z, y, x)."""
-        return self.proximal(x0, self.problem.of_slices(slices).y, self.rho)
+        part = self.problem.of_slices(slices)
+        if self.trust is None:
+            return self.proximal(x0, part.y, self.rho)
+        return self._weighed(x0, part, self.trust if self.couples_slices else self.trust[:, slices])
+
+    def _weighed(self, x0: torch.Tensor, part: Problem, trust: torch.Tensor) -> torch.Tensor:
+        """argmin over z of (Az - y)* S (Az - y) + rho |z - x0|^2, S = diag(trust) between 0 and 1.
+
+        Each round minimises a majorant that touches it at the last z: data whose misfit is that of
+        z, reduced to S of it (optimisation transfer: Lange, Hunter and Yang 2000, J. Comput. Graph.
+        Stat. 9, 1).
+        """
+        z, first = x0, None
+        for _ in range(MOST_ROUNDS):
+            explained = part.operator.forward(z)
+            found = self.proximal(x0, explained + trust * (part.y - explained), self.rho)
+            change, z = float((found - z).norm()), found
+            first = change if first is None else first
+            if change <= SMALL_CHANGE * first:
+                break
+        return z
 
 
 def weight(variance: float, error: float, least: float) -> float:
