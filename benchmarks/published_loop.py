@@ -138,7 +138,7 @@ def _denoise_block_by_block(
     """x0 and eps (z, y, x), one block a call; a slice of two blocks keeps the later one's."""
     x0, eps = torch.empty_like(x), torch.empty_like(x)
     times = torch.tensor([t], device=x.device)
-    codes = torch.tensor([partition.code], device=x.device)
+    codes = prior.codes(partition.code, 1, x.device)
     factor = prior.config.unshuffle
     for block in partition.blocks.to(x.device):
         noisy = x[block][None]

@@ -156,7 +156,7 @@ def published_run(prior: Prior, scan: PublishedScan, method: DiffusionBlendPP) -
     started = time.perf_counter()
     with torch.inference_mode():
         x, spent = published_loop(
-            prior,
+            prior.for_grid(scan.truth.grid),
             scan.operator,
             scan.y,
             counted(),

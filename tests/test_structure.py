@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "ranks": set(),
     "devices": {"errors", "ranks"},
     "geometry": {"errors", "registry"},
-    "data": {"errors", "public_names", "units", "geometry"},
+    "data": {"errors", "public_names", "units", "geometry", "memory"},
     "io": VALUES | {"memory"},
     "operators": VALUES,
     "priors": VALUES | {"io", "phantom"},
@@ -73,6 +73,7 @@ MAY_TOUCH_FILES = {
     "training/log.py",
     "training/patients.py",
     "report/figures.py",
+    "report/comparison.py",
     "report/html.py",
     "viewer/page.py",
 }

@@ -9,6 +9,7 @@ from itertools import islice
 import pytest
 import torch
 
+from diffusionblend import Grid
 from diffusionblend.geometry import equally_spaced_angles, full_detector
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.executor import Executor
@@ -19,7 +20,7 @@ from diffusionblend.priors.partition import draw_partitions
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 from operator_properties import check_operator
 from published_loop import PAPER_CG_ITERATIONS, RotateAndSum, published_loop
-from tiny_network import random_prior
+from tiny_network import TINY, random_prior
 
 SIZE = 16
 
@@ -70,10 +71,12 @@ def test_rotate_and_sum_gives_the_line_integrals_of_a_gaussian(size):
         torch.testing.assert_close(line, expected, rtol=0, atol=0.01 * math.sqrt(math.pi / k))
 
 
-def test_the_loop_is_the_packages_where_both_do_the_same():
+@pytest.mark.parametrize("lengths", [0, 8])
+def test_the_loop_is_the_packages_where_both_do_the_same(lengths):
     """Written anew, one block a call: with the same consistency it gives the package's volume."""
-    prior, steps, eta = random_prior(), 4, 0.85
-    shape = (6, SIZE, SIZE)
+    shape, steps, eta = (6, SIZE, SIZE), 4, 0.85
+    prior = random_prior(config=replace(TINY, length_codes=lengths))
+    prior = prior.for_grid(Grid(shape=shape, spacing_mm=(2.5, 3.0, 3.0)))
     operator = RotateAndSum(shape[0], SIZE, equally_spaced_angles(4))
     y = operator.forward(torch.rand(shape, generator=torch.Generator().manual_seed(3)))
     with torch.inference_mode():

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -115,21 +116,13 @@ def plan_reconstruction(
     resolved = method.resolved(frozenset(priors))
     parts = resolved.cost_parts(projections, priors)
     if len(parts) > 1:
+        plan = partial(
+            plan_reconstruction, device=device, execution=execution, loaded=loaded, clock=clock
+        )
         start_bytes = 4 * math.prod(projections.grid.shape)
         return _one_after_another(
             planned_bytes(projections, method) + start_bytes,
-            [
-                plan_reconstruction(
-                    scan,
-                    part,
-                    with_priors,
-                    device=device,
-                    execution=execution,
-                    loaded=loaded,
-                    clock=clock,
-                )
-                for scan, part, with_priors in parts
-            ],
+            [plan(*part) for part in parts],
         )
     n_slices = projections.grid.shape[0]
     whole = "coronal_prior" in priors  # which sees slices across all axial ones
