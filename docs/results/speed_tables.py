@@ -9,45 +9,35 @@ from row_files import Row, json_of, only, psnr, rows_of, seconds, ssim, table
 
 
 def step_parts() -> str:
-    """What a reverse step is made of, with CG and with the exact proximal step."""
-    cg, prox = (_sampling("cg"), _sampling("prox"))
-    names = {"network": "network, bf16", "consistency": "data consistency"}
+    """What a reverse step is made of."""
+    names = {"consistency": "data consistency"}
     rows = []
-    for part in ("network", "consistency", "rest", "step"):
-        line: list[object] = [names.get(part, part)]
-        for run in (cg, prox):
-            found = only(run["parts"], part=part)
-            span = f"({found['lowest']:.2f}, {found['highest']:.2f})"
-            line += [f"{found['seconds']:.2f} {span}", f"{found['share_percent']:.1f}"]
-        rows.append(line)
-    headers = ("part", "CG, seconds (lowest, highest)", "share (%)")
-    return table((*headers, "exact prox, seconds (lowest, highest)", "share (%)"), rows)
+    for part in _sampling()["parts"]:
+        span = f"({part['lowest']:.2f}, {part['highest']:.2f})"
+        share = f"{part['share_percent']:.1f}"
+        name = names.get(part["part"], part["part"])
+        rows.append([name, f"{part['seconds']:.2f} {span}", share])
+    return table(("part", "seconds (lowest, highest)", "share (%)"), rows)
 
 
-def _sampling(consistency: str) -> Row:
-    runs = [row for row in rows_of("sampling.jsonl") if row["kind"] == "sampling"]
-    (found,) = (row for row in runs if row["settings"]["consistency"] == consistency)
+def _sampling() -> Row:
+    (found,) = (row for row in rows_of("sampling.jsonl") if row["kind"] == "sampling")
     return found
 
 
 def step_loops() -> str:
     """This loop against the published one."""
-    run = _sampling("cg")
-    rows = []
-    for loop in run["loops"]:
-        quality = only(run["quality"], method=loop["loop"])
-        rows.append(
-            [
-                loop["loop"],
-                f"{loop['seconds']:.2f} ({loop['lowest']:.2f}, {loop['highest']:.2f})",
-                f"{loop['network']:.2f}",
-                f"{loop['consistency']:.2f}",
-                f"{quality['psnr_volume_db']:.2f}",
-                f"{quality['seconds']:.0f}",
-            ]
-        )
+    rows = [
+        [
+            loop["loop"],
+            f"{loop['seconds']:.2f} ({loop['lowest']:.2f}, {loop['highest']:.2f})",
+            f"{loop['network']:.2f}",
+            f"{loop['consistency']:.2f}",
+        ]
+        for loop in _sampling()["loops"]
+    ]
     headers = ("loop", "seconds a step (lowest, highest)", "network", "data consistency")
-    return table((*headers, "volume PSNR after 10 steps (dB)", "seconds of 10 steps"), rows)
+    return table(headers, rows)
 
 
 def number_formats() -> str:
@@ -75,7 +65,7 @@ def convolution_rates() -> str:
     """Rates of the network and of plain convolutions of its widths."""
     rows = [
         [rate["what"], f"{rate['gflop_per_s']:.0f}", _percent(rate.get("network_share_percent"))]
-        for rate in _sampling("cg")["rates"]
+        for rate in _sampling()["rates"]
     ]
     return table(("what", "GFLOP/s", "the network's rate over it (%)"), rows)
 
