@@ -20,6 +20,7 @@ import numpy as np
 from diffusionblend.data.plausible import check_finite
 from diffusionblend.errors import InputError
 from diffusionblend.io.foreign.limits import HIGHEST_RATIO, check_claim
+from diffusionblend.io.foreign.mapped import mapped_in_child
 from diffusionblend.io.formats.nifti_header import (
     HEADER_BYTES,
     NIFTI_2_HEADER_BYTES,
@@ -96,6 +97,17 @@ def _voxels(file: BinaryIO, header: NiftiHeader, path: Path) -> tuple[np.ndarray
     if not packed and n_bytes > size - offset:
         raise truncated(path, f"it holds {max(size - offset, 0)} of {n_bytes} bytes of voxels")
     file.seek(offset)
+    mapped = None if packed else mapped_in_child(file, n_bytes)
+    buffer = _filled(file, n_bytes, path) if mapped is None else mapped
+    surplus = 0
+    while more := len(file.read(CHUNK_BYTES)):  # also for the checksum at the end
+        surplus += more
+    notes = (surplus_note(path, surplus, offset),) if surplus else ()
+    return buffer.view(header.dtype).reshape(header.extents[::-1]), notes
+
+
+def _filled(file: BinaryIO, n_bytes: int, path: Path) -> np.ndarray:
+    """So many bytes of an open file. Raises InputError where it holds fewer."""
     buffer = np.empty(n_bytes, np.uint8)
     view = memoryview(buffer.data)
     found = 0
@@ -104,11 +116,7 @@ def _voxels(file: BinaryIO, header: NiftiHeader, path: Path) -> tuple[np.ndarray
         if not n_read:
             raise truncated(path, f"it holds {found} of {n_bytes} bytes of voxels")
         found += n_read
-    surplus = 0
-    while more := len(file.read(CHUNK_BYTES)):  # also for the checksum at the end
-        surplus += more
-    notes = (surplus_note(path, surplus, offset),) if surplus else ()
-    return buffer.view(header.dtype).reshape(header.extents[::-1]), notes
+    return buffer
 
 
 def _scaled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import math
+import os
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 from diffusionblend.errors import InputError
 from diffusionblend.io.detached import check_beside
 from diffusionblend.io.foreign.limits import HIGHEST_RATIO, check_claim
+from diffusionblend.io.foreign.mapped import mapped_in_child
 
 HEADER_AGAIN = "copy the header again, or write it anew"
 MAX_HEADER_BYTES = 1 << 20
@@ -195,7 +197,7 @@ def _skip_lines(file: BinaryIO, part: Part) -> None:
             )
 
 
-def _bytes_of(file: BinaryIO, layout: Layout, count: int) -> bytes:
+def _bytes_of(file: BinaryIO, layout: Layout, count: int) -> bytes | np.ndarray:
     """As many bytes of voxels as the layout asks for, or as there are."""
     n_bytes = layout.skip_bytes + count * layout.dtype.itemsize
     if layout.packing == "ascii":
@@ -203,8 +205,12 @@ def _bytes_of(file: BinaryIO, layout: Layout, count: int) -> bytes:
         return numbers[:count].astype(layout.dtype).tobytes()
     if layout.packing == "hex":
         return bytes.fromhex(file.read().decode("ascii"))[layout.skip_bytes :]
-    stream = UNPACKERS[layout.packing](file) if layout.packing in UNPACKERS else file
-    return stream.read(n_bytes)[layout.skip_bytes :]
+    if layout.packing not in UNPACKERS:
+        file.seek(layout.skip_bytes, os.SEEK_CUR)
+        n_bytes -= layout.skip_bytes
+        mapped = mapped_in_child(file, n_bytes)
+        return file.read(n_bytes) if mapped is None else mapped
+    return UNPACKERS[layout.packing](file).read(n_bytes)[layout.skip_bytes :]
 
 
 class _ZlibStream:
