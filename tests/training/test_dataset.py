@@ -81,6 +81,36 @@ def test_codes_with_lengths_have_the_volumes_own_and_pixels_as_they_are_zoomed()
     assert codes[:, 1].div(codes[:, 2] / 2.5).std() > 0.03
 
 
+def test_stretched_blocks_keep_their_area_and_change_their_shape() -> None:
+    """An ellipse by its moments: the ratio of its axes is within the stretch, its area stays."""
+    y, x = np.mgrid[:96, :96] - 47.5
+    disc = np.where(np.hypot(y, x) < 24, 1000.0, -1000.0)
+    still = Augmentation(moved=1.0, shift=0.0, log_zoom=0.0, rotation_degrees=0.0)
+    discs = bank_of(volume(np.broadcast_to(disc, (3, 96, 96)).copy()))
+    blocks, _ = draw(discs, 60, augmentation=replace(still, log_stretch=0.3))
+    weights = (blocks[:, 0] + 1).double() / 2
+    area = weights.sum((1, 2))
+    torch.testing.assert_close(area, torch.full_like(area, np.pi * 24**2), rtol=0.01, atol=0)
+    along_x, along_y = ((weights * torch.tensor(a**2)).sum((1, 2)) for a in (x, y))
+    ratio = torch.log(along_x / along_y) / 2
+    assert ratio.abs().max() < 0.31
+    assert ratio.std().item() == pytest.approx(0.3 / np.sqrt(3), rel=0.25)
+
+
+def test_a_warp_moves_every_slice_alike_and_about_as_far_as_it_says() -> None:
+    """A ramp along x shows the displacement itself."""
+    ramp = np.broadcast_to(10.0 * np.arange(64.0), (3, 64, 64)).copy()
+    still = Augmentation(mirror_x=0, mirror_y=0, moved=1.0, shift=0, log_zoom=0, rotation_degrees=0)
+    blocks, _ = draw(bank_of(volume(ramp)), 40, augmentation=replace(still, warp=0.05))
+    inner = (blocks * 1000 - torch.tensor(ramp))[:, :, 12:-12, 12:-12] / 10
+    assert torch.equal(inner[:, 0], inner[:, 2])
+    assert 1.5 < inner.abs().max() < 1.9 * 0.05 * 64  # a cubic overshoots, 1.38 times an axis
+    change = inner[:, 0].diff(dim=2).abs()
+    assert 0.02 < change.mean() < 0.1  # smooth: nodes are 21 pixels apart
+    plain, _ = draw(bank_of(volume(ramp)), 40, augmentation=still)
+    torch.testing.assert_close(plain * 1000, torch.tensor(ramp).float().expand(40, 3, 64, 64))
+
+
 def test_every_part_of_a_volume_is_drawn_evenly() -> None:
     blocks, _ = draw(bank_of(numbered(12)), 2000, strides=(1,))
     counts = torch.bincount((blocks[:, 0, 0, 0] * 1000).round().long(), minlength=10)
@@ -225,7 +255,7 @@ def test_a_share_of_a_batch_is_that_part_of_the_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"moved": 1.5}, {"mirror_x": -0.1}, {"shift": -1}, {"log_zoom": np.nan}]
+    "bad", [{"moved": 1.5}, {"mirror_x": -0.1}, {"shift": -1}, {"log_zoom": np.nan}, {"warp": -0.1}]
 )
 def test_augmentation_that_makes_no_sense_is_refused(bad: dict) -> None:
     with pytest.raises(InputError):

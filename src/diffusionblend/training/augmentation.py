@@ -1,4 +1,4 @@
-"""Random flips, turns, zooms, shifts and noise of a block of slices."""
+"""Random flips, turns, zooms, shifts, stretches, warps and noise of a block of slices."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from diffusionblend.units import hu_to_network
 
 AIR = -1.0
 LOWEST_HU = -1024.0
+WARP_NODES = 4
+"""Of the random field along each axis: its structures are about a third of the width."""
 
 
 @dataclass(frozen=True)
 class BlockChange:
-    """What is done to one block: axes flipped, an affine map of the plane or none, noise or none.
+    """What is done to one block: axes flipped, a map of the plane or none, noise or none.
 
     flips: of the axes (z, y, x). theta: 2 x 3, as `torch.nn.functional.affine_grid` takes it.
-    noise_seed: of the noise.
+    noise_seed: of the noise. warp: (2, n, n), displacements along x and y at n x n places from edge
+    to edge, in halves of the width.
     """
 
     flips: tuple[bool, bool, bool]
     theta: np.ndarray | None
     noise_seed: int | None
+    warp: np.ndarray | None = None
 
     @property
     def zoom(self) -> float:
@@ -39,7 +43,7 @@ def draw_change(settings: Augmentation, rng: np.random.Generator) -> BlockChange
     mirrored_x = bool(rng.random() < settings.mirror_x)
     mirrored_y = bool(rng.random() < settings.mirror_y)
     reversed_z = bool(rng.random() < settings.reverse_z)
-    theta = None
+    theta = warp = None
     if rng.random() < settings.moved:
         limit_rad = np.deg2rad(settings.rotation_degrees)
         angle_rad = rng.uniform(-limit_rad, limit_rad)
@@ -47,8 +51,14 @@ def draw_change(settings: Augmentation, rng: np.random.Generator) -> BlockChange
         shift_x, shift_y = 2 * rng.uniform(-settings.shift, settings.shift, size=2)
         c, s = np.cos(angle_rad) * zoom, np.sin(angle_rad) * zoom
         theta = np.array([[c, -s, shift_x], [s, c, shift_y]])
+        if settings.log_stretch:
+            along_x = np.exp(rng.uniform(-settings.log_stretch, settings.log_stretch) / 2)
+            theta[:, :2] *= (along_x, 1 / along_x)
+        if settings.warp:
+            nodes = (2, WARP_NODES, WARP_NODES)
+            warp = 2 * rng.uniform(-settings.warp, settings.warp, size=nodes)
     noise_seed = int(rng.integers(2**62)) if settings.noise_hu else None
-    return BlockChange((reversed_z, mirrored_y, mirrored_x), theta, noise_seed)
+    return BlockChange((reversed_z, mirrored_y, mirrored_x), theta, noise_seed, warp)
 
 
 def change_block(block: np.ndarray, change: BlockChange, noise_hu: float = 0.0) -> torch.Tensor:
@@ -58,6 +68,10 @@ def change_block(block: np.ndarray, change: BlockChange, noise_hu: float = 0.0) 
     if change.theta is not None:
         theta = torch.tensor(change.theta, dtype=torch.float32)
         sampling = functional.affine_grid(theta[None], [1, *x.shape], align_corners=False)
+        if change.warp is not None:
+            nodes = torch.tensor(change.warp, dtype=torch.float32)[None]
+            field = functional.interpolate(nodes, x.shape[1:], mode="bicubic", align_corners=True)
+            sampling = sampling + field.movedim(1, -1)
         moved = functional.grid_sample(x[None] - AIR, sampling, mode="bicubic", align_corners=False)
         x = (moved[0] + AIR).clamp(min=hu_to_network(LOWEST_HU))
     if change.noise_seed is not None:

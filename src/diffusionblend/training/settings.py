@@ -30,6 +30,12 @@ class Augmentation:
     """Largest natural logarithm of the zoom in either direction; 0.14 is 15 percent."""
     shift: float = 0.06
     """Largest shift along x and y, as a fraction of the width."""
+    log_stretch: float = 0.0
+    """Largest natural logarithm of the stretch of a moved block along x against y, in either
+    direction; 0 for none."""
+    warp: float = 0.0
+    """Largest displacement of a moved block at the 4 x 4 nodes of a smooth random field, along x
+    and y, as a fraction of the width; 0 for none."""
     noise_hu: float = 0.0
     """Standard deviation of white noise added to each block, in HU; 0 for none."""
 
@@ -37,7 +43,8 @@ class Augmentation:
         shares = (self.mirror_x, self.mirror_y, self.reverse_z, self.moved)
         if not all(0 <= share <= 1 for share in shares):
             raise InputError(f"The augmentation is {self}.", "shares from 0 to 1")
-        sizes = (self.rotation_degrees, self.log_zoom, self.shift, self.noise_hu)
+        sizes = [self.rotation_degrees, self.log_zoom, self.shift, self.noise_hu]
+        sizes += [self.log_stretch, self.warp]
         if not all(0 <= size < math.inf for size in sizes):
             raise InputError(f"The augmentation is {self}.", "sizes not below 0")
 
