@@ -51,7 +51,15 @@ def test_the_plan_grows_linearly_with_the_slices() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["diffusionblend++ 12 128 40", "diffusionblend++ 48 128 8", "admm-tv 48 128 30"]
+    "case",
+    [
+        "diffusionblend++ 12 128 40",
+        "diffusionblend++ 48 128 8",
+        "admm-tv 48 128 30",
+        "admm-tv 128 256 8",
+        "cgls 96 256 8",
+        "sirt 64 256 60",
+    ],
 )
 def test_a_process_takes_about_what_is_planned(case: str) -> None:
     """With the shipped prior: loosely, since libraries differ between machines."""

@@ -27,7 +27,8 @@ class AdmmTv(Method):
         "weight": tuple(2.0**n for n in range(-7, 8))
     }
     basic: ClassVar[tuple[str, ...]] = ("weight", "iterations")
-    volumes_held: ClassVar[int] = 38
+    volumes_held: ClassVar[int] = 25
+    volumes_kept: ClassVar[int] = 13
 
     weight: Annotated[float, NotNegative] = 1.0
     """Weight of the total variation, for lengths in pixels and values in HU / 1000; tune it."""

@@ -92,7 +92,8 @@ class Method(Settings, ABC):
     name: on the command line. summary, when: one line each. prior: the priors it needs, None for
     none. tuned: settings that are searched on a training patient, in this order, with the values
     tried. basic: the settings that the short help shows. volumes_held: float32 volumes that it
-    holds at once, without a network. has_estimates: whether its steps hand out a running estimate.
+    holds at once, without a network. volumes_kept: more of them, of small ones alone, that the
+    system's allocator keeps once freed. has_estimates: whether its steps hand out a running estimate.
     highest_residual: the relative residual that it leaves at most of a noiseless scan, and from how
     many views on.
     """
@@ -104,6 +105,7 @@ class Method(Settings, ABC):
     tuned: ClassVar[Mapping[str, tuple[float, ...]]] = {}
     basic: ClassVar[tuple[str, ...]] = ()
     volumes_held: ClassVar[int] = 25
+    volumes_kept: ClassVar[int] = 0
     has_estimates: ClassVar[bool] = False
     highest_residual: ClassVar[tuple[float, int]] = (math.inf, 1)
 

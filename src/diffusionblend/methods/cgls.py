@@ -21,6 +21,7 @@ class Cgls(Method):
     name: ClassVar[str] = "cgls"
     summary: ClassVar[str] = "least squares by conjugate gradients, stopped early"
     when: ClassVar[str] = "noisy data, in fewer iterations than sirt"
+    volumes_held: ClassVar[int] = 8
     highest_residual: ClassVar[tuple[float, int]] = (0.1, 8)
     tuned: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "iterations": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)

@@ -38,6 +38,8 @@ PROJECTIONS_HELD = 4
 
 NO_PRIOR_BYTES = 560e6
 """A process with the libraries that a method without a prior needs, and their compiler."""
+MAPPED_BYTES = 32 << 20
+"""From here on glibc gives an array back to the system once it is freed."""
 
 LEAST_SLICES = 24
 """Slices that are timed, at least (of shorter scans all), so that the two ends count for little."""
@@ -95,7 +97,9 @@ def planned_bytes(projections: Projections, method: Method) -> int:
         batch = of_pixel * min(CPU_BATCH_PIXELS, math.prod(shape))
         _, setup = method.setup_cost(projections)
         return int(LIBRARIES_BYTES + batch + volume_bytes(shape) + held + setup)
-    return int(NO_PRIOR_BYTES + method.volumes_held * 4 * math.prod(shape) + held)
+    volume = 4 * math.prod(shape)
+    volumes = method.volumes_held + method.volumes_kept * (volume < MAPPED_BYTES)
+    return int(NO_PRIOR_BYTES + volumes * volume + held)
 
 
 def plan_reconstruction(

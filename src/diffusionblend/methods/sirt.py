@@ -21,6 +21,7 @@ class Sirt(Method):
     name: ClassVar[str] = "sirt"
     summary: ClassVar[str] = "weighted least squares, stopped early"
     when: ClassVar[str] = "noisy data, no training volumes"
+    volumes_held: ClassVar[int] = 7
     highest_residual: ClassVar[tuple[float, int]] = (0.05, 1)
     tuned: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "iterations": (5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
