@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusionblend.errors import InputError
+from diffusionblend.io.foreign.mapped import mapped_in_child
 from diffusionblend.io.foreign.reader import reads_foreign
 
 LARGE, SMALL = (3, 200, 300), (2, 5)
@@ -38,6 +39,25 @@ def number_of_process(path: Path) -> int:
 @reads_foreign
 def crash(path: Path) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@reads_foreign
+def cut_off_then_read(path: Path) -> float:
+    return float(_mapped_and_cut_off(path).sum())
+
+
+@reads_foreign
+def cut_off_then_return(path: Path) -> np.ndarray:
+    return _mapped_and_cut_off(path)
+
+
+def _mapped_and_cut_off(path: Path) -> np.ndarray:
+    """All bytes of a file, which ends before them meanwhile, as by another program."""
+    with path.open("rb") as file:
+        found = mapped_in_child(file, path.stat().st_size)
+    assert found is not None, "this is the child"
+    os.truncate(path, 0)
+    return found
 
 
 @reads_foreign

@@ -131,6 +131,15 @@ def test_one_process_reads_many_files(file):
     assert len(numbers) == 1 and os.getpid() not in numbers
 
 
+@pytest.mark.parametrize("reader", [readers.cut_off_then_read, readers.cut_off_then_return])
+def test_a_file_that_is_cut_off_while_it_is_mapped_is_told(reader, tmp_path: Path) -> None:
+    path = tmp_path / "voxels.raw"
+    path.write_bytes(bytes(1 << 20))
+    with pytest.raises(InputError, match="voxels.raw"):
+        reader(path)
+    assert readers.read_text(path) == ""
+
+
 @pytest.mark.parametrize(("fault", "word"), [(readers.crash, "SIGSEGV"), (readers.grow, "memory")])
 def test_what_ends_the_library_is_an_error_with_the_files_name(file, fault, word):
     with pytest.raises(InputError) as caught:
