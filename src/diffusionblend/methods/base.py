@@ -93,9 +93,9 @@ class Method(Settings, ABC):
     none. tuned: settings that are searched on a training patient, in this order, with the values
     tried. basic: the settings that the short help shows. volumes_held: float32 volumes that it
     holds at once, without a network. volumes_kept: more of them, of small ones alone, that the
-    system's allocator keeps once freed. has_estimates: whether its steps hand out a running estimate.
-    highest_residual: the relative residual that it leaves at most of a noiseless scan, and from how
-    many views on.
+    system's allocator keeps once freed. has_estimates: whether its steps hand out a running
+    estimate. highest_residual: the relative residual that it leaves at most of a noiseless scan,
+    and from how many views on.
     """
 
     name: ClassVar[str]

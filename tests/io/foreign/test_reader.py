@@ -135,7 +135,7 @@ def test_one_process_reads_many_files(file):
 def test_a_file_that_is_cut_off_while_it_is_mapped_is_told(reader, tmp_path: Path) -> None:
     path = tmp_path / "voxels.raw"
     path.write_bytes(bytes(1 << 20))
-    with pytest.raises(InputError, match="voxels.raw"):
+    with pytest.raises(InputError, match=r"voxels\.raw"):
         reader(path)
     assert readers.read_text(path) == ""
 
