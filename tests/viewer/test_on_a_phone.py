@@ -5,10 +5,16 @@ Pictures of it are kept in a folder of pytest's, to be looked at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
-from browser import chromium
+from browser import Page, chromium
+from diffusionblend.viewer.scene import Scene
 from viewer_page import LOADED, readout, text
+from viewer_scenes import brighter, serving, truth
 
 pytestmark = pytest.mark.browser
 
@@ -36,9 +42,15 @@ SLIDER = """(() => { const b = document.querySelector('.pane .slices').getBoundi
   return [b.left, b.top + b.height / 2, b.width]; })()"""
 
 
-@pytest.fixture
-def phone(server, tmp_path):
-    with chromium(tmp_path, size=(WIDTH, HEIGHT)) as page:
+LONG_NAMES = ("LIDC-IDRI-0001", "diffusionblend-8-views", "admm-tv-8-views-weight-1")
+SLAB = """((field) => { field.value = '10';
+  field.dispatchEvent(new Event('change', {bubbles: true})); })(document.getElementById('slab'))"""
+
+
+@contextmanager
+def on_a_phone(url: str, folder: Path) -> Iterator[Page]:
+    """The viewer's page on a narrow screen that fingers touch."""
+    with chromium(folder, size=(WIDTH, HEIGHT)) as page:
         page.call(
             "Emulation.setDeviceMetricsOverride",
             width=WIDTH,
@@ -47,9 +59,15 @@ def phone(server, tmp_path):
             mobile=True,
         )
         page.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
-        page.go(server.url, LOADED)
+        page.go(url, LOADED)
         yield page
         assert page.errors == []
+
+
+@pytest.fixture
+def phone(server, tmp_path):
+    with on_a_phone(server.url, tmp_path) as page:
+        yield page
 
 
 def touch(page, kind, *points):
@@ -60,10 +78,41 @@ def touch(page, kind, *points):
 
 def test_nothing_lies_beside_the_screen_or_over_another(phone, tmp_path):
     phone.picture(tmp_path / "phone.png")
-    assert phone.evaluate("document.documentElement.scrollWidth") <= WIDTH
-    assert phone.evaluate(BESIDE) == []
-    assert phone.evaluate(OVERLAPS) == []
+    check_nothing_is_hidden(phone)
     assert phone.evaluate("document.querySelector('.pane').clientHeight") > 60
+
+
+def check_nothing_is_hidden(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
+    assert page.evaluate(BESIDE) == []
+    assert page.evaluate(OVERLAPS) == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_long_names_slabs_and_regions_leave_each_other_room(count, tmp_path):
+    volumes = {name: brighter() if i else truth() for i, name in enumerate(LONG_NAMES[:count])}
+    scene = Scene.of(volumes, LONG_NAMES[0] if count > 1 else None)
+    with serving(scene) as server, on_a_phone(server.url, tmp_path) as page:
+        check_nothing_is_hidden(page)
+        shown = page.evaluate("document.querySelector('.pane .name').clientWidth")
+        assert shown > 80, "a name of which something is left"
+        page.evaluate(SLAB)
+        page.settle()
+        assert "mean 10 mm" in text(page, ".pane .place")
+        check_nothing_is_hidden(page)
+        page.evaluate("document.querySelector('[data-tool=region]').click()")
+        x, y = page.evaluate(MIDDLE)
+        touch(page, "Start", (x - 20, y - 10))
+        touch(page, "Move", (x + 10, y + 10))
+        touch(page, "Move", (x + 20, y + 15))
+        touch(page, "End")
+        page.settle()
+        assert "sd" in text(page, ".pane .region")
+        page.picture(tmp_path / f"crowded-{count}.png")
+        check_nothing_is_hidden(page)
+        page.evaluate("document.getElementById('more').click()")
+        page.settle()
+        check_nothing_is_hidden(page)
 
 
 def test_two_fingers_zoom_and_move_the_picture(phone):

@@ -30,11 +30,15 @@ class Pane {
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.values = new Int16Array(this.pixels.length); // what the picture shows, in whole steps
     this.otherValues = new Int16Array(this.pixels.length);
-    this.name = this.label("name", volume.name);
-    this.place = this.label("place", "");
-    this.facts = this.label("region", "");
-    ["left", "right", "top", "bottom"].forEach(
-      (side, i) => this.label(`side ${side}`, plane.sides[i]));
+    const labels = this.part(this.element, "div", "labels");
+    const head = this.part(labels, "div", "head");
+    this.name = this.part(head, "span", "name");
+    this.place = this.part(head, "span", "place");
+    const sides = this.part(labels, "div", "sides");
+    ["left", "right", "top", "bottom"].forEach((side, i) => {
+      this.part(sides, "span", `side ${side}`).textContent = plane.sides[i];
+    });
+    this.facts = this.part(labels, "span", "region");
     this.slider = this.addSlider();
     this.listen();
   }
@@ -47,11 +51,10 @@ class Pane {
     return canvas;
   }
 
-  label(kind, text) {
-    const span = this.element.appendChild(document.createElement("span"));
-    span.className = kind;
-    span.textContent = text;
-    return span;
+  part(parent, tag, kind) {
+    const element = parent.appendChild(document.createElement(tag));
+    element.className = kind;
+    return element;
   }
 
   // The slices of the plane, which fingers and screen readers need, having no wheel.
