@@ -38,7 +38,7 @@ COLUMNS = (
     Column(key="command", header="Command"),
     Column(key="seconds", header="Seconds", digits=1),
     Column(key="silent", header="Longest silence (s)", digits=1),
-    Column(key="computed", header="Most computing in one, but the last (s)", digits=1),
+    Column(key="computed", header="Most computing in one (s)", digits=1),
 )
 CODES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 """What moves the cursor and colours words, beside what is read."""
@@ -94,9 +94,12 @@ class Silences:
         """Names in the table, and words after `diffusionblend`."""
         ct, size = str(self.ct.resolve()), ["--size", str(self.size)]
         recon = ["reconstruct", "scan.h5", "-o"]
-        for source in (self.ct, *self.scans):
+        for number, source in enumerate((self.ct, *self.scans)):
             of_ct = [*size, "--preset", "fast"] if source == self.ct else []
-            yield f"run {source.name}", ["run", str(source.resolve()), "-o", source.name, *of_ct]
+            yield (
+                f"run {source.name}",
+                ["run", str(source.resolve()), "-o", f"results-{number}", *of_ct],
+            )
         yield "import", ["import", ct, "-o", "chest.nii.gz", *size]
         yield "simulate", ["simulate", "chest.nii.gz", "-o", "scan.h5", "--photons", "1e6"]
         yield "reconstruct fbp", [*recon, "fbp.nii.gz", "--method", "fbp"]
@@ -116,10 +119,12 @@ def timed(name: str, words: Sequence[str], folder: Path, longest: float) -> dict
     os.close(theirs)
     try:
         outputs = list(_outputs(ours, child.pid))
+        if hasattr(os, "waitid"):  # ended, but still there, so that its time can be read
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        ended = (time.monotonic(), _computed(child.pid))
     finally:
         os.close(ours)
         code = child.wait()
-    ended = time.monotonic()
     gaps = list(silences([(started, 0.0, b""), *outputs], ended))
     for gap in gaps:
         if gap.seconds > longest:
@@ -131,9 +136,9 @@ def timed(name: str, words: Sequence[str], folder: Path, longest: float) -> dict
         "command": name,
         "words": list(words),
         "exit_code": code,
-        "seconds": ended - started,
+        "seconds": ended[0] - started,
         "silent": max(gap.seconds for gap in gaps),
-        "computed": max((gap.computed for gap in gaps[:-1]), default=0.0),
+        "computed": max(gap.computed for gap in gaps),
         "silences": [asdict(gap) for gap in gaps if gap.seconds > longest],
     }
 
@@ -161,15 +166,17 @@ def _computed(pid: int) -> float:
         return math.nan
 
 
-def silences(outputs: Sequence[tuple[float, float, bytes]], ended: float) -> Iterator[Silence]:
+def silences(
+    outputs: Sequence[tuple[float, float, bytes]], ended: tuple[float, float]
+) -> Iterator[Silence]:
     """The gaps between outputs, the first of which is the start, and the end.
 
-    Each output: its time, the processor time until then, the text.
+    Each output: its time, the processor time until then, the text; the end without a text.
     """
     lines = [lines_of(text) for *_, text in outputs]
     last = accumulate(lines, lambda seen, new: new[-1] if new else seen, initial="(start)")
     onward = accumulate(lines[::-1], lambda seen, new: new[0] if new else seen, initial="(end)")
-    marks = [(moment, computed) for moment, computed, _ in outputs] + [(ended, math.nan)]
+    marks = [(moment, computed) for moment, computed, _ in outputs] + [ended]
     words = zip([*last][1:], [*onward][-2::-1], strict=True)
     for ((then, before), (now, after)), (read, coming) in zip(pairwise(marks), words, strict=True):
         yield Silence(now - then, after - before, read, coming)

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from command_line import assert_refused
 from diffusionblend import AdmmTv, Cgls, InputError, reconstruct
 from diffusionblend.benchmarking.cells import Subject, middle_of
 from diffusionblend.benchmarking.searches import SLICES
@@ -111,13 +112,33 @@ def test_a_plan_counts_the_runs_that_are_left_and_writes_nothing(cli, command, t
     assert "6 views, diffusionblend++: about" in planned.out and "(2 runs)" in planned.out
     assert "all 8 runs: about" in planned.out
     assert f"disk: up to {in_bytes(8 * 4 * 8 * 16 * 16)}," in planned.out
-    assert not out.exists()
+    assert "nothing was run or written" in planned.out and not out.exists()
     assert cli(*command, "-o", out).code == 0
     lines = (out / "rows.jsonl").read_text().splitlines(keepends=True)
     (out / "rows.jsonl").write_text("".join(lines[:-3]))
     planned = cli(*command, "-o", out, "--dry-run")
     assert "all 3 runs: about" in planned.out and "6 views" not in planned.out
     assert len(rows_of(out)) == 5
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_an_output_that_is_no_folder_is_refused_with_and_without_a_dry_run(
+    cli, command, tmp_path, dry
+):
+    file = tmp_path / "notes"
+    file.write_text("mine")
+    assert_refused(cli(*command, "-o", file, *dry), "is a file", "-o results")
+    assert_refused(cli(*command, "-o", file / "deeper", *dry), "is a file, not a folder")
+    assert file.read_text() == "mine"
+    table = tmp_path / "plan.csv"
+    assert_refused(
+        cli(*command, "-o", table, *dry), "named as a file is", f"-o {tmp_path / 'plan'}"
+    )
+    assert not table.exists()
+    table.mkdir()
+    assert cli(*command, "-o", table, "--dry-run").code == 0, (
+        "a folder that is there may be so named"
+    )
 
 
 def test_settings_are_searched_one_after_another(

@@ -149,6 +149,10 @@ def test_bad_input_is_refused_before_anything_is_written(cli, tmp_path, chest_fi
     file = tmp_path / "file"
     file.write_text("x")
     assert_refused(cli("run", chest_file, "-o", file), "is a file")
+    volume = tmp_path / "recon.NII.gz"
+    assert_refused(
+        cli("run", chest_file, "-o", volume), "named as a file", f"-o {tmp_path / 'recon'}"
+    )
 
 
 def test_the_kind_is_recognised_by_name_and_contents(tmp_path, chest_file):

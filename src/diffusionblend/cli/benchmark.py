@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from diffusionblend.cli.allocator import give_back_freed_memory
-from diffusionblend.cli.common import Device, Output, PrecisionChoice, add_input, say, write_record
+from diffusionblend.cli.common import (
+    Device,
+    Output,
+    PrecisionChoice,
+    add_input,
+    check_folder_to_fill,
+    say,
+    write_record,
+)
 from diffusionblend.cli.plan import counted, in_words, report_disk, report_memory
 from diffusionblend.cli.progress import progress
 from diffusionblend.data.printable import printable
@@ -86,6 +94,7 @@ class Benchmark:
 
     def run(self) -> None:
         """Run every cell that is not there yet, then write the tables and figures."""
+        check_folder_to_fill(self.output, "the rows, tables and figures")
         say(f"benchmark in {self.output}")
         from diffusionblend.benchmarking.folder import CSV_FILE, PAGE_FILE, TABLE_FILE
 
@@ -215,6 +224,7 @@ class Benchmark:
         say(f"all {counted(sum(plan.runs.values()), 'run')}: about {in_words(total)}{trials}")
         report_memory(plan.memory_bytes)
         report_disk(self.output, plan.disk_bytes if self.keep_volumes else 0)
+        say(f"nothing was run or written to {self.output}; without --dry-run the runs start")
 
 
 def _show(tables: str) -> None:

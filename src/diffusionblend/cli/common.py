@@ -29,6 +29,11 @@ Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Device = Literal["auto", "cpu", "cuda"]
 PrecisionChoice = Literal["auto", "float32", "bfloat16", "int8"]
 
+FILE_SUFFIXES = (
+    *(".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".npy", ".npz", ".h5", ".hdf5", ".dcm", ".zarr"),
+    *(".csv", ".json", ".jsonl", ".md", ".toml", ".txt", ".html", ".pdf", ".png", ".tif", ".tiff"),
+)
+"""Of names that are not meant for a folder."""
 SEED_BITS = 63
 """What NumPy's and torch's generators both take."""
 
@@ -66,6 +71,25 @@ def prepare_output(output: Path, *, hold: bool = True) -> None:
     if hold and rank_and_count()[0] == 0:
         hold_output(output)
     remove_unfinished(output)
+
+
+def check_folder_to_fill(output: Path, contents: str) -> None:
+    """Refuse an output that is a file, or one to be made that is named as if it were, at once.
+
+    contents: what is put into the folder. Raises InputError, and OutputWriteError where nothing can
+    be written there.
+    """
+    if output.is_dir():
+        return
+    suffix = file_suffix(output)
+    stem = output.name[: -len(suffix)] if suffix in FILE_SUFFIXES else output.name
+    if output.exists() or stem != output.name:
+        raise InputError(
+            f"The output {output} is {'a file' if output.exists() else 'named as a file is'}.",
+            f"a folder, for {contents}",
+            f"-o {output.with_name(stem) if stem not in ('', output.name) else 'results'}",
+        )
+    check_writable(output)
 
 
 def check_suffix(path: Path, what: str, suffixes: tuple[str, ...]) -> None:

@@ -16,6 +16,7 @@ import tyro
 from diffusionblend.cli.common import (
     Device,
     Output,
+    check_folder_to_fill,
     check_output_and_record,
     check_seed,
     choose_device,
@@ -156,8 +157,7 @@ class Run:
                     f"it with a {' or a '.join(kinds)}",
                     "leave it out, or 'projections import' for a scan with other options",
                 )
-        if self.output.exists() and not self.output.is_dir():
-            raise InputError(f"The output {self.output} is a file.", "a folder", "-o results")
+        check_folder_to_fill(self.output, "the volume, its picture and the report")
 
     def _path(self, name: str) -> Path:
         return self.output / name
