@@ -35,7 +35,18 @@ def promised(stream, *outputs) -> str:
 
 
 def test_a_silent_start_is_spoken_for_at_a_terminal_alone():
-    assert promised(Terminal()) == "loading ...\n"
+    terminal = Terminal()
+
+    def until_dots_came():
+        end = time.monotonic() + 20
+        while "....." not in terminal.getvalue():
+            assert time.monotonic() < end, terminal.getvalue()
+            time.sleep(DELAY_SECONDS)
+
+    shown = promised(terminal, until_dots_came, lambda: Tolerant(terminal).write("read a\n"))
+    first, *others = shown.splitlines()
+    assert first.startswith("loading .....") and set(first) == set("loading .")
+    assert others == ["read a"], "what comes next has a line of its own"
     assert promised(io.StringIO()) == ""
 
 

@@ -11,6 +11,9 @@ from typing import Any, TextIO
 from diffusionblend.io.standard_streams import STANDARD_STREAMS
 
 _spoken = threading.Event()
+_speaking = threading.Event()
+"""Set once a first word stands on a line that is not ended."""
+_speaker: threading.Thread | None = None
 
 
 def open_closed_streams() -> None:
@@ -34,24 +37,40 @@ def open_closed_streams() -> None:
 
 
 def note_output() -> None:
-    """Remember that this command has printed something."""
+    """Remember that this command prints something, and end the line of a first word before it."""
+    if _spoken.is_set() or threading.current_thread() is _speaker:
+        return
     _spoken.set()
+    if _speaking.is_set():
+        _append("\n")
 
 
 def promise_first_word(text: str, after_seconds: float) -> None:
-    """Print a line at a terminal, unless something else has been printed until then.
+    """Print a word at a terminal, unless something else has been printed until then.
 
-    What a command needs is loaded before its own first line, which can take seconds.
+    What a command needs is loaded before its own first line, which can take seconds: a dot is added
+    as often as the word had to be waited for, until something else is printed.
     """
+    global _speaker
     if not sys.stderr.isatty():
         return
     _spoken.clear()
+    _speaking.clear()
 
     def speak() -> None:
-        if not _spoken.wait(after_seconds):
-            print(text, file=sys.stderr, flush=True)
+        word = text
+        while not _spoken.wait(after_seconds):
+            _speaking.set()
+            _append(word)
+            word = "."
 
-    threading.Thread(target=speak, daemon=True).start()
+    _speaker = threading.Thread(target=speak, daemon=True)
+    _speaker.start()
+
+
+def _append(text: str) -> None:
+    with suppress(OSError, ValueError):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 class Tolerant:
