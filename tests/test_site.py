@@ -27,6 +27,17 @@ SEARCH = """(words) => {
   field.value = words;
   field.dispatchEvent(new Event('keyup', {bubbles: true}));
 }"""
+SCROLLED = ".md-typeset__scrollwrap, pre, table, math, .md-tabs, .md-sidebar, .md-search"
+CUT = f"""[...document.querySelectorAll('body *')].filter((e) => {{
+  const box = e.getBoundingClientRect();
+  return box.width && box.right > window.innerWidth + 1 && !e.closest('{SCROLLED}');
+}}).map((e) => e.outerHTML.slice(0, 80))"""
+"""What lies beside the screen and cannot be scrolled to."""
+SPLIT = """[...document.querySelectorAll('.together')].filter(
+  (e) => e.getClientRects().length > 1).map((e) => e.textContent)"""
+PAGES = ("index", "results/index", "results/data-consistency", "results/every-method")
+SCHEMES = ("default", "slate")
+SHOWN = "getComputedStyle(document.querySelector('.md-search__output')).opacity === '1'"
 HITS = "[...document.querySelectorAll('.md-search-result__item')].map((h) => h.textContent)"
 
 
@@ -85,4 +96,40 @@ def test_code_is_copied_and_colours_are_chosen(site, page, tmp_path):
     page.settle()
     page.picture(tmp_path / "dark.png")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    assert page.errors == []
+
+
+def choose(page: Page, scheme: str) -> None:
+    """Light or dark colours, by the page's own switch."""
+    chosen = f"input[data-md-color-scheme={scheme}][data-md-color-media*='scheme:']"
+    page.evaluate(f"document.querySelector(`{chosen}`).click()")
+    page.settle()
+    assert page.evaluate("document.body.dataset.mdColorScheme") == scheme
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_home_results_and_search_are_whole_in_both_colours(site, page, tmp_path, scheme):
+    for name in PAGES:
+        page.go((site / f"{name}.html").as_uri())
+        choose(page, scheme)
+        page.picture(tmp_path / f"{name.replace('/', '-')}.png")
+        assert page.evaluate(CUT) == [] and page.evaluate(SPLIT) == []
+        if name == "results/every-method":
+            assert page.evaluate("document.querySelectorAll('.together').length") > 20
+            page.evaluate("document.querySelector('article table').scrollIntoView()")
+            page.settle()
+            page.picture(tmp_path / "table.png")
+    page.go((site / "index.html").as_uri())
+    choose(page, scheme)
+    broken = "[...document.images].filter((i) => !i.naturalWidth).map((i) => i.src)"
+    assert page.evaluate(broken) == []
+    links = (
+        "[...document.querySelectorAll('article img')].map((i) => i.closest('a').href === i.src)"
+    )
+    assert page.evaluate(links) == [True]
+    page.evaluate(f"({SEARCH})('--samples')")
+    page.wait(f"{HITS}.length > 3 && {SHOWN}")
+    page.picture(tmp_path / "search.png")
+    tall = "[...document.querySelectorAll('.md-search-result__article')].map((a) => a.clientHeight)"
+    assert max(page.evaluate(tall)) <= 300, "a hit that shows a whole table hides the next"
     assert page.errors == []
