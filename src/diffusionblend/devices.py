@@ -6,6 +6,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.ranks import local_rank
 
 DEVICES = ("auto", "cpu", "cuda")
+NO_MPS = "PyTorch has no float64 on Apple's GPUs, which parts of the solvers need"
 
 
 def choose_device(device: str) -> str:
@@ -16,6 +17,10 @@ def choose_device(device: str) -> str:
     import torch
 
     kind, _, number = device.partition(":")
+    if kind == "mps":
+        raise InputError(
+            f"The device is {device!r}; {NO_MPS}.", "auto, cpu, cuda or cuda:N", "--device cpu"
+        )
     if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
         raise InputError(f"The device is {device!r}.", "auto, cpu, cuda or cuda:N")
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0

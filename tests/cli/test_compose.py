@@ -69,6 +69,7 @@ def test_every_setting_of_every_method_is_an_option_and_no_other_is(cli, name):
         (("--steps", "many"), ("--steps is 'many'", "a whole number")),
         (("--no-force",), ("has no option --no-force",)),
         (("--device", "gpu"), ("--device is 'gpu'", "one of auto, cpu, cuda", "mean cuda?")),
+        (("--device", "mps"), ("--device is 'mps'; PyTorch has no float64", "Try: --device auto")),
         (("--preset", "quick"), ("--preset is 'quick'", "did you mean fast?")),
         (("--preset", "zzz"), ("--preset is 'zzz'", "Try: --preset balanced")),
         (("--data-step", "cg"), ("--consistency, its name now",)),

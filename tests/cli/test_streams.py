@@ -12,8 +12,11 @@ import pytest
 
 from diffusionblend.cli.common import say
 from diffusionblend.cli.streams import Tolerant, note_output, promise_first_word
+from diffusionblend.cli.tables import print_table
+from diffusionblend.evaluation.tables import Column
 
 DELAY_SECONDS = 0.05
+ROWS, COLUMNS = [{"a": 1}], [Column(key="a", header="a")]
 
 
 class Terminal(io.StringIO):
@@ -50,12 +53,14 @@ def test_a_silent_start_is_spoken_for_at_a_terminal_alone():
     assert promised(io.StringIO()) == ""
 
 
-@pytest.mark.parametrize("way", ["say", "error", "end"])
+@pytest.mark.parametrize("way", ["say", "error", "table", "end"])
 def test_what_has_spoken_needs_no_first_word(way, capsys):
     stream = Terminal()
+    print_table(ROWS, COLUMNS)  # which loads what tables need
     outputs = {
         "say": lambda: say("read a.nii.gz"),
         "error": lambda: Tolerant(stream).write("note\n"),
+        "table": lambda: print_table(ROWS, COLUMNS),
         "end": note_output,
     }
     shown = promised(stream, outputs[way], lambda: time.sleep(2 * DELAY_SECONDS))

@@ -89,6 +89,8 @@ def test_a_device_that_is_not_there_is_refused_with_a_loaded_prior_too(
             call(projections, "fbp", device=GONE)
     with pytest.raises(InputError, match="auto, cpu, cuda or cuda:N"):
         call(projections, prior=random_prior(), device="gpu")
+    with pytest.raises(InputError, match="no float64 on Apple's GPUs"):
+        call(projections, prior=random_prior(), device="mps")
 
 
 def test_a_loaded_prior_goes_to_the_device_that_is_asked_for(projections: Projections) -> None:

@@ -9,6 +9,7 @@ from diffusionblend.cli.commands import COMMANDS
 from diffusionblend.cli.compose import Chosen, unused_by, with_setting
 from diffusionblend.cli.options import REQUIRED, Option, in_words
 from diffusionblend.cli.usage import UsageError
+from diffusionblend.devices import NO_MPS
 from diffusionblend.errors import did_you_mean
 from diffusionblend.methods import METHODS
 from diffusionblend.methods.api import DEFAULT_METHOD
@@ -17,6 +18,8 @@ NUMBERS = {"INT": int, "FLOAT": float}
 ANY_NUMBER = "..."
 MEANT = {"gpu": "cuda", "quick": "fast", "quickest": "fast", "slow": "best"}
 """Choices by what they are called elsewhere."""
+WHY_NOT = {"mps": NO_MPS}
+"""Choices that others have, with the reason why they are none here."""
 RENAMED = {
     "--air-bins": "--air-columns",
     "--average-below": "--tail-average-below",
@@ -134,8 +137,9 @@ def _check_value(option: Option, kind: str, value: str) -> None:
         meant = MEANT.get(value.lower())
         hint = f"did you mean {meant}?" if meant in choices else did_you_mean(value, choices)
         default = f"{option.name} {option.default}" if option.default in choices else ""
+        why = f"; {WHY_NOT[value]}" if value in WHY_NOT else ""
         raise UsageError(
-            f"{option.name} is {value!r}.", f"one of {', '.join(choices)}", hint or default
+            f"{option.name} is {value!r}{why}.", f"one of {', '.join(choices)}", hint or default
         )
 
 

@@ -96,6 +96,7 @@ def _run(arguments: Sequence[str]) -> int:
             warnings.showwarning = _report_warning
             command = command_of(arguments)
             if isinstance(command, str):
+                note_output()
                 print(command)
                 return 0
             command.run()

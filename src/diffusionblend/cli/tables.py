@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from diffusionblend.cli.streams import note_output
 from diffusionblend.evaluation.tables import Column, Row, format_table, least_width
 
 if TYPE_CHECKING:
@@ -30,4 +31,5 @@ def console() -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
+    note_output()
     return Output()
