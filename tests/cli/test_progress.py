@@ -6,11 +6,15 @@ import io
 import threading
 import time
 from contextlib import redirect_stderr
+from pathlib import Path
 
 import pytest
 
+from diffusionblend.cli import common
 from diffusionblend.cli import progress as module
 from diffusionblend.cli.progress import progress
+from diffusionblend.phantom import synthetic_chest
+from diffusionblend.runs.record import RunRecord
 
 DELAY_SECONDS = 0.05
 
@@ -51,6 +55,17 @@ def test_a_long_task_is_shown_though_it_reports_no_steps(stderr):
     shown = stderr.getvalue()
     time.sleep(3 * DELAY_SECONDS)
     assert stderr.getvalue() == shown
+
+
+@pytest.mark.parametrize("pixels", [16, 32])
+def test_the_writing_of_a_large_volume_is_announced_before_it_begins(pixels, monkeypatch):
+    monkeypatch.setattr(common, "LARGE_VOXELS", 1024)
+    volume, terminal = synthetic_chest(1, shape=(4, pixels, pixels)), Terminal()
+    record = RunRecord(command="import", settings={})
+    with redirect_stderr(terminal), common.writing(record, Path("d/a.nii.gz"), volume):
+        shown = terminal.getvalue()
+    assert ("write a.nii.gz" in shown) == (pixels > 16)
+    assert record.seconds["write"] >= 0
 
 
 def test_a_long_task_goes_on_from_the_step_it_has_reached(stderr):

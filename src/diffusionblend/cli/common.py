@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -25,6 +25,9 @@ from diffusionblend.ranks import rank_and_count
 from diffusionblend.runs.record import RunRecord, run_record_path
 from diffusionblend.runs.unfinished import remove_unfinished, unfinished
 
+if TYPE_CHECKING:
+    from diffusionblend.data.volume import Volume
+
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Device = Literal["auto", "cpu", "cuda"]
 PrecisionChoice = Literal["auto", "float32", "bfloat16", "int8"]
@@ -34,6 +37,8 @@ FILE_SUFFIXES = (
     *(".csv", ".json", ".jsonl", ".md", ".toml", ".txt", ".html", ".pdf", ".png", ".tif", ".tiff"),
 )
 """Of names that are not meant for a folder."""
+LARGE_VOXELS = 6_000_000
+"""Of a volume that takes about a second to write, compressed."""
 SEED_BITS = 63
 """What NumPy's and torch's generators both take."""
 
@@ -122,17 +127,30 @@ def add_input(record: RunRecord, path: Path) -> None:
 
 
 @contextmanager
-def shown(task: str) -> Iterator[Advance]:
-    """Show the progress of what is usually short, where it lasts."""
-    with progress(task, after_seconds=PATIENCE_SECONDS) as on_step:
+def shown(task: str, *, at_once: bool = False) -> Iterator[Advance]:
+    """Show the progress of what is usually short, where it lasts or `at_once`."""
+    with progress(task, after_seconds=0.0 if at_once else PATIENCE_SECONDS) as on_step:
         yield on_step
 
 
 @contextmanager
-def timed_part(record: RunRecord, part: str, what: object = "") -> Iterator[Advance]:
-    """Time a part of a run for its record, and show its progress where it lasts."""
-    with record.timed(part), shown(f"{part} {what}".strip()) as on_step:
+def timed_part(
+    record: RunRecord, part: str, what: object = "", *, at_once: bool = False
+) -> Iterator[Advance]:
+    """Time a part of a run for its record, and show its progress where it lasts or `at_once`."""
+    with record.timed(part), shown(f"{part} {what}".strip(), at_once=at_once) as on_step:
         yield on_step
+
+
+@contextmanager
+def writing(record: RunRecord, output: Path, volume: Volume) -> Iterator[None]:
+    """Time and show the writing of a volume; of a large one before it begins.
+
+    The library that writes lets no other thread draw until it is done.
+    """
+    is_large = volume.values.size > LARGE_VOXELS
+    with timed_part(record, "write", output.name, at_once=is_large):
+        yield
 
 
 @contextmanager

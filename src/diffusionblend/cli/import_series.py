@@ -17,6 +17,7 @@ from diffusionblend.cli.common import (
     recorded,
     say,
     timed_part,
+    writing,
 )
 from diffusionblend.cli.progress import Advance
 from diffusionblend.data.plausible import check_hu, doubts
@@ -87,7 +88,7 @@ class Import:
         check_hu(volume, "the resampled volume")
         written = summary(volume)
         record.results |= {"found": found, "written": written}
-        with recorded(record, self.output), timed_part(record, "write", self.output.name):
+        with recorded(record, self.output), writing(record, self.output, volume):
             write_volume(volume, self.output, force=self.force, dtype=self.dtype)
         if written != found:
             _print_facts("wrote", written)

@@ -19,6 +19,7 @@ from diffusionblend.cli.common import (
     recorded,
     say,
     timed_part,
+    writing,
 )
 from diffusionblend.cli.early import check_room
 from diffusionblend.cli.plan import Files, plan_and_report
@@ -222,7 +223,7 @@ class ScanRun:
             beside[band_file] = band
         elif options.force:  # of an older run
             band_file.unlink(missing_ok=True)
-        with recorded(record, self.output, *beside):
+        with recorded(record, self.output, *beside), writing(record, self.output, mean):
             for path, volume in beside.items():
                 write_volume(self._in_unit(volume, difference=True), path, force=options.force)
             write_volume(self._in_unit(mean), self.output, force=options.force)
@@ -281,7 +282,7 @@ class ScanRun:
             note = residual_note(task.method, self.scan, result.relative_residual)
         if note is not None:
             record.results["notes"] = [note]
-        with recorded(record, output), timed_part(record, "write", output.name):
+        with recorded(record, output), writing(record, output, volume):
             write_volume(volume, output, force=self.options.force)
         made = f"{task.label}, seed {task.method.first_seed}" if task.label else f"wrote {output}"
         say(
