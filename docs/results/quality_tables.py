@@ -281,11 +281,36 @@ def _by_scan(setups: Sequence[str], labels: Sequence[str]) -> str:
         cells = [setup]
         for label in labels:
             found = [row for row in stored if (row["setup"], row["label"]) == (setup, label)]
-            found.sort(key=lambda row: row["volume"])
-            each = " / ".join(f"{row['psnr_volume_db']:.2f}" for row in found)
-            cells.append(f"{_mean(found):.2f} ({each})" if len(found) == 3 else "–")
+            cells.append(_mean_and_each(found) if len(found) == 3 else "–")
         rows.append(cells)
     return table(("scan", *labels), rows)
+
+
+def sizes() -> str:
+    """Volume PSNR with other pixels and slice distances: mean and patients, and the difference."""
+    stored = rows_of("sizes.jsonl")
+    labels = ("admm-tv, weight 1", "diffusionblend++")
+    rows = []
+    for size, slice_mm in dict.fromkeys((row["size"], _slice_mm(row)) for row in stored):
+        of_size = [r for r in stored if (r["size"], _slice_mm(r)) == (size, slice_mm)]
+        for setup in dict.fromkeys(row["setup"] for row in of_size):
+            found = [[r for r in of_size if (r["setup"], r["label"]) == (setup, n)] for n in labels]
+            if any(len(each) < 3 for each in found):
+                continue
+            lead = f"{_mean(found[1]) - _mean(found[0]):.2f}"
+            voxels = f"{size} x {size}, {slice_mm} mm"
+            rows.append([voxels, setup, *map(_mean_and_each, found), lead])
+    return table(("pixels, slice distance", "scan", *labels, "lead (dB)"), rows)
+
+
+def _slice_mm(row: Row) -> str:
+    return str(row["extent"].split(" x ")[-1].removesuffix(" mm"))
+
+
+def _mean_and_each(rows: Sequence[Row]) -> str:
+    by_volume = sorted(rows, key=lambda row: row["volume"])
+    each = " / ".join(f"{row['psnr_volume_db']:.2f}" for row in by_volume)
+    return f"{_mean(list(rows)):.2f} ({each})"
 
 
 def readme() -> str:
@@ -338,6 +363,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "learning-curve-256": learning_curve_256,
     "data-consistency": data_consistency,
     "presets": presets,
+    "sizes": sizes,
     "readme": readme,
     "choosing-views": choosing_views,
 }
