@@ -303,6 +303,20 @@ def sizes() -> str:
     return table(("pixels, slice distance", "scan", *labels, "lead (dB)"), rows)
 
 
+def int8_quality() -> str:
+    """Volume PSNR of the defaults in float32 and with the network in int8."""
+    stored = {"float32": rows_of(STEPS_FILE), "int8": rows_of("int8_quality.jsonl")}
+    rows = []
+    for setup in dict.fromkeys(row["setup"] for row in stored["int8"]):
+        found = [
+            [r for r in of_format if (r["setup"], r["label"]) == (setup, "diffusionblend++")]
+            for of_format in stored.values()
+        ]
+        change = _mean(found[1]) - _mean(found[0])
+        rows.append([setup, *map(_mean_and_each, found), f"{change:+.2f}"])
+    return table(("scan", *stored, "change (dB)"), rows)
+
+
 def _slice_mm(row: Row) -> str:
     return str(row["extent"].split(" x ")[-1].removesuffix(" mm"))
 
@@ -364,6 +378,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "data-consistency": data_consistency,
     "presets": presets,
     "sizes": sizes,
+    "int8-quality": int8_quality,
     "readme": readme,
     "choosing-views": choosing_views,
 }

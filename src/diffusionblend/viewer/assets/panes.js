@@ -35,9 +35,8 @@ class Pane {
     this.name = this.part(head, "span", "name");
     this.place = this.part(head, "span", "place");
     const sides = this.part(labels, "div", "sides");
-    ["left", "right", "top", "bottom"].forEach((side, i) => {
-      this.part(sides, "span", `side ${side}`).textContent = plane.sides[i];
-    });
+    ["left", "right", "top", "bottom"].forEach(
+      (side, i) => this.part(sides, "span", `side ${side}`).append(plane.sides[i]));
     this.facts = this.part(labels, "span", "region");
     this.slider = this.addSlider();
     this.listen();
