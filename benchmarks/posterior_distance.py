@@ -52,6 +52,7 @@ from diffusionblend.methods.diffusion.annealing import (
     DataDraw,
     groups_of,
     rounds_of,
+    wanted_levels,
 )
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
 from diffusionblend.methods.diffusion.consistency.scaled_state import OnScaledState
@@ -307,9 +308,10 @@ class Posterior:
         return found.double().numpy()
 
     def _sample_by_langevin(self, scheme: Scheme, evaluations: int, seed: int) -> np.ndarray:
-        rounds = rounds_of(with_evaluations(scheme.method, evaluations))
+        schedule = scheme.prior.schedule
+        rounds = rounds_of(with_evaluations(scheme.method, evaluations), schedule)
         parts = groups_of(SHAPE[0], scheme.prior.block_slices)
-        loop = AnnealedLangevin(rounds, scheme.prior.schedule, len(parts), DataDraw(self.problem))
+        loop = AnnealedLangevin(rounds, schedule, len(parts), DataDraw(self.problem))
         executor = loop.executor(scheme.prior, parts, batch_blocks=100)
         generator = torch.Generator().manual_seed(seed)
 
@@ -368,9 +370,7 @@ class Posterior:
 def with_evaluations(method: Langevin, evaluations: int) -> Langevin:
     """The method with as many rounds as come closest to so many network evaluations."""
     tried = [replace(method, rounds=n) for n in range(1, evaluations + 1)]
-    return min(
-        tried, key=lambda one: abs(sum(len(r.evaluations) for r in rounds_of(one)) - evaluations)
-    )
+    return min(tried, key=lambda one: abs(sum(map(len, wanted_levels(one))) - evaluations))
 
 
 def covariance_of(spectrum: np.ndarray) -> np.ndarray:

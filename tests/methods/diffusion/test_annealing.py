@@ -21,6 +21,7 @@ from diffusionblend.methods.diffusion.annealing import (
     groups_of,
     rounds_of,
     timestep_of,
+    wanted_levels,
 )
 from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.problem import Problem
@@ -36,8 +37,8 @@ PRIOR = GaussianPrior(clean_neighbours=True)
 def factor(sd: float, halvings: int) -> float:
     """What a Gaussian of that sd, and noise of 1, is multiplied by on the way back to it."""
     method = Langevin(rounds=1, first_level=1.0, last_level=0.5**halvings, halvings=halvings)
-    (now,) = rounds_of(method)
-    levels = iter(now.evaluations)
+    (now,) = rounds_of(method, NoiseSchedule())
+    levels = iter(now.levels)
     found = back_to_prior(
         torch.ones(1, 1, 1, dtype=torch.float64), now, lambda x: x / (1 + (next(levels) / sd) ** 2)
     )
@@ -55,13 +56,36 @@ def test_the_flow_carries_a_noisy_gaussian_to_the_clean_one(sd: float) -> None:
 
 
 def test_levels_fall_by_halves_and_are_evaluated_where_the_flow_passes() -> None:
-    found = rounds_of(Langevin(rounds=4, first_level=2.0, last_level=0.5, halvings=1))
-    assert [r.level for r in found] == [2.0, 2.0, 1.0, 0.5]
-    assert found[2] == Round(1.0, (1.0, 0.75, 0.5, 0.25), 1)
-    assert found[3] == Round(0.5, (0.5, 0.25), 0)
+    found = wanted_levels(Langevin(rounds=4, first_level=2.0, last_level=0.5, halvings=1))
+    assert [levels[0] for levels in found] == [2.0, 2.0, 1.0, 0.5]
+    assert found[2:] == [(1.0, 0.75, 0.5, 0.25), (0.5, 0.25)]
+
+
+def test_rounds_are_at_the_levels_of_the_nearest_timesteps() -> None:
     for level in (0.02, 0.3, 1.0, 40.0):
         expected = np.abs(np.log((1 / ABAR - 1) ** 0.5 / level)).argmin()
         assert timestep_of(level, NoiseSchedule()) == expected
+    wanted = (0.05, 0.0375, 0.025, 0.0125)
+    method = Langevin(rounds=1, first_level=0.05, last_level=0.025, halvings=1)
+    (found,) = rounds_of(method, NoiseSchedule())
+    assert found.timesteps == tuple(timestep_of(level, NoiseSchedule()) for level in wanted)
+    expected = (1 / ABAR[list(found.timesteps)] - 1) ** 0.5
+    np.testing.assert_allclose(found.levels, expected, rtol=1e-3)
+    assert found.level == found.levels[0] != pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize("middle", [0.3, 0.5, 0.8])
+def test_the_last_piece_is_exact_where_the_slope_is_a_parabola(middle: float) -> None:
+    """Wherever its middle lies: dx / dsigma = 3 sigma - 2 sigma^2 falls to 0 from 5 / 6 at 1."""
+    levels = iter((1.0, middle))
+
+    def clean(x: torch.Tensor) -> torch.Tensor:
+        at = next(levels)
+        return x - at * (3 * at - 2 * at**2)
+
+    start = torch.full((1, 1, 1), 5 / 6, dtype=torch.float64)
+    found = back_to_prior(start, Round((0, 0), (1.0, middle)), clean)
+    assert float(found) == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize(("n_slices", "k"), [(2, 3), (9, 3), (8, 5)])
@@ -143,7 +167,7 @@ def columns_of(n_slices: int, variance: float, monkeypatch: pytest.MonkeyPatch) 
     parts = groups_of(n_slices, 3)
     method = Langevin(rounds=50)
     data = DataDraw(EveryVoxel.of(y, variance))
-    loop = AnnealedLangevin(rounds_of(method), PRIOR.schedule, len(parts), data)
+    loop = AnnealedLangevin(rounds_of(method, PRIOR.schedule), PRIOR.schedule, len(parts), data)
     generator = torch.Generator().manual_seed(1)
     draw = lambda size: torch.randn(tuple(size), generator=generator)  # noqa: E731
     state = State(0, draw(shape), generator.get_state())

@@ -85,7 +85,9 @@ def test_two_ranks_sample_by_langevin_what_one_does(couples_slices: bool) -> Non
 
     def volume_of(ranks: Ranks) -> torch.Tensor:
         prior, parts = GaussianPrior(clean_neighbours=True), groups_of(Z, 3)
-        loop = AnnealedLangevin(rounds_of(Langevin(rounds=2)), prior.schedule, 2, data)
+        loop = AnnealedLangevin(
+            rounds_of(Langevin(rounds=2), prior.schedule), prior.schedule, 2, data
+        )
         generator = torch.Generator().manual_seed(5)
         draw = lambda shape: torch.randn(shape, generator=generator)  # noqa: E731
         executor = loop.executor(prior, parts, batch_blocks=1, ranks=ranks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,15 +36,22 @@ gradient and adds no noise, so that the data's gradient has to be halved too (do
 
 @dataclass(frozen=True)
 class Round:
-    """A round of a run: its noise level, and the levels at which each group is denoised in it."""
+    """A round of a run: the timesteps and the levels at which each group is denoised in it.
 
-    level: float
-    evaluations: tuple[float, ...]
-    halvings: int
+    levels: of the noise, those of the timesteps; a start and a middle of each piece of the way.
+    """
+
+    timesteps: tuple[int, ...]
+    levels: tuple[float, ...]
+
+    @property
+    def level(self) -> float:
+        """Of the noise that the round adds."""
+        return self.levels[0]
 
 
-def rounds_of(method: Langevin) -> list[Round]:
-    """The rounds of a run, in order."""
+def wanted_levels(method: Langevin) -> list[tuple[float, ...]]:
+    """The levels at which each group is denoised in each round, in order."""
     levels, found = method.levels, []
     for i in range(method.rounds):
         place = len(levels) * i // method.rounds
@@ -52,7 +59,19 @@ def rounds_of(method: Langevin) -> list[Round]:
         starts = [level * 0.5**n for n in range(halvings)]
         last = level * 0.5**halvings
         passed = [at for start in starts for at in (start, 0.75 * start)]
-        found.append(Round(level, (*passed, last, 0.5 * last), halvings))
+        found.append((*passed, last, 0.5 * last))
+    return found
+
+
+def rounds_of(method: Langevin, schedule: NoiseSchedule) -> list[Round]:
+    """The rounds of a run, in order, at the levels nearest to the wanted ones that timesteps have.
+
+    Between two timesteps the prior would take the noise for more or less than it is.
+    """
+    found = []
+    for wanted in wanted_levels(method):
+        times = tuple(timestep_of(level, schedule) for level in wanted)
+        found.append(Round(times, tuple((1 / schedule.alpha_bar[list(times)] - 1).sqrt().tolist())))
     return found
 
 
@@ -90,15 +109,15 @@ class AnnealedLangevin:
         self, prior: BlockDenoiser, partitions: list[Partition], **given: object
     ) -> Executor:
         """What denoises at the timesteps of all rounds, group by group."""
-        levels = [(at, p) for r in self.rounds for p in partitions for at in r.evaluations]
-        times = [timestep_of(at, self.schedule) for at, _ in levels]
-        return Executor(prior, times, [p for _, p in levels], **given)  # type: ignore[arg-type]
+        passed = [(t, p) for r in self.rounds for p in partitions for t in r.timesteps]
+        times = [t for t, _ in passed]
+        return Executor(prior, times, [p for _, p in passed], **given)  # type: ignore[arg-type]
 
     def run(
         self, state: State, executor: Executor, draw: Draw, on_step: Callable[[State], None]
     ) -> torch.Tensor:
         """The volume (z, y, x), network range, from a state on, which is changed in place."""
-        done = sum(self.n_groups * len(r.evaluations) for r in self.rounds[: state.done])
+        done = sum(self.n_groups * len(r.timesteps) for r in self.rounds[: state.done])
         numbers = count(done)
         for now in self.rounds[state.done :]:
             drawn = self._by_data(state.x, now.level, executor, draw)
@@ -142,15 +161,22 @@ class AnnealedLangevin:
 def back_to_prior(x: torch.Tensor, now: Round, clean: Clean) -> torch.Tensor:
     """Slices x (z, y, x) = clean + level * noise, carried along the probability flow to no noise.
 
-    dx / dsigma = (x - clean(x)) / sigma (Song et al. 2021, of exploding variance): `halvings` times
-    by the midpoint rule to half of sigma, and from there to 0, where the slope is 0, by Simpson's.
+    dx / dsigma = (x - clean(x)) / sigma (Song et al. 2021, of exploding variance): by the midpoint
+    rule from the start of each piece to that of the next. The last one goes to 0, where the slope
+    is 0: by the parabola through that and its two slopes, which is Simpson's rule where the middle
+    is halfway.
     """
-    for _ in range(now.halvings):
-        middle = x - 0.25 * (x - clean(x))
-        x = x - (0.5 / 0.75) * (middle - clean(middle))
-    slope = x - clean(x)
-    middle = x - 0.5 * slope
-    return x - (slope + 8 * (middle - clean(middle))) / 6
+    pieces = list(zip(now.levels[::2], now.levels[1::2], strict=True))
+    for (start, middle), (end, _) in pairwise(pieces):
+        halfway = x + (middle - start) / start * (x - clean(x))
+        x = x + (end - start) / middle * (halfway - clean(halfway))
+    start, middle = pieces[-1]
+    slope = (x - clean(x)) / start
+    halfway = x + (middle - start) * slope
+    second = (halfway - clean(halfway)) / middle
+    curve = (slope / start - second / middle) / (start - middle)
+    rise = second / middle - curve * middle
+    return x - (rise / 2 + curve * start / 3) * start**2
 
 
 class DataDraw:
@@ -193,7 +219,7 @@ def sample_by_langevin(
     partitions = groups_of(problem.shape[0], prior.block_slices)
     memory = ranks.of_first(memory_for_factors(problem.device))
     loop = AnnealedLangevin(
-        rounds_of(method),
+        rounds_of(method, prior.schedule),
         prior.schedule,
         len(partitions),
         DataDraw(replace(problem, factor_bytes=memory)),
