@@ -130,9 +130,10 @@ SCHEMES = {
     "one block, noise fraction 0": one_block(**PLAIN, noise_fraction=0.0),
     "one block, ancestral": one_block(**ANCESTRAL),
     "one block, noise fraction 0.85": one_block(**PLAIN, noise_fraction=0.85),
-    "langevin": Scheme(Langevin(), GaussianPrior(clean_neighbours=True)),
+    "langevin": Scheme(Langevin(), GaussianPrior()),
+    "langevin, clean neighbours": Scheme(Langevin(), GaussianPrior(clean_neighbours=True)),
 }
-NEEDS_DATA = ("langevin",)
+NEEDS_DATA = ("langevin", "langevin, clean neighbours")
 """Which do not draw from the prior alone."""
 NO_SPECTRUM = ("tpdm",)
 """Which have no exact score with a spectrum: that of coronal slices is not written."""
@@ -310,7 +311,8 @@ class Posterior:
     def _sample_by_langevin(self, scheme: Scheme, evaluations: int, seed: int) -> np.ndarray:
         schedule = scheme.prior.schedule
         rounds = rounds_of(with_evaluations(scheme.method, evaluations), schedule)
-        parts = groups_of(SHAPE[0], scheme.prior.block_slices)
+        clean = scheme.prior.clean_neighbours
+        parts = groups_of(SHAPE[0], scheme.prior.block_slices, clean=clean)
         loop = AnnealedLangevin(rounds, schedule, len(parts), DataDraw(self.problem))
         executor = loop.executor(scheme.prior, parts, batch_blocks=100)
         generator = torch.Generator().manual_seed(seed)

@@ -34,11 +34,15 @@ RANGE_HU = 2000.0
 
 @dataclass(frozen=True)
 class Case:
-    """A call of `reconstruct`: the method, its settings, and the scan as named in `scan_of`."""
+    """A call of `reconstruct`: the method, its settings, and the scan as named in `scan_of`.
+
+    prior_type: where it is not the method's usual one.
+    """
 
     method: str
     settings: dict[str, object] = field(default_factory=dict)
     scan: str = "parallel"
+    prior_type: str | None = None
 
 
 CASES = {
@@ -80,6 +84,7 @@ CASES = {
     "tpdm, cg": Case("tpdm", {"steps": 4, "consistency": "cg", "seed": 2}),
     "diffusionblend": Case("diffusionblend", {"steps": 4}),
     "langevin": Case("langevin", {"rounds": 3}),
+    "langevin, clean neighbours": Case("langevin", {"rounds": 3}, prior_type="neighbours"),
     "langevin, cone beam": Case("langevin", {"rounds": 2, "init": "noise"}, scan="cone"),
     "diffusionblend++, from noise": Case(
         "diffusionblend++", {"consistency": "cg", "steps": 4, "init": "noise"}
@@ -157,7 +162,7 @@ def priors_for(case: Case) -> dict[str, Prior]:
     if case.scan == "fine":
         fine = random_prior(0, replace(TINY, prior_type=needed.prior_type, image_size=32))
         return {"prior": fine, "coarse_prior": prior(needed.prior_type)}
-    given = {"prior": prior(needed.prior_type)}
+    given = {"prior": prior(case.prior_type or needed.prior_type)}
     if needed.coronal:
         given["coronal_prior"] = prior("coronal")
     return given

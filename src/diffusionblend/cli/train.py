@@ -173,7 +173,7 @@ class Train:
         from diffusionblend.training.log import METRICS_FILE
 
         specs = {name: METHODS[name].prior for name in METHODS}
-        fitting = [name for name, spec in specs.items() if spec and spec.prior_type == prior_type]
+        fitting = [name for name, spec in specs.items() if spec and prior_type in spec.prior_types]
         losses = self.output / METRICS_FILE
         say(f"losses, and PSNR of the small reconstruction, by step: {losses}")
         if fitting:

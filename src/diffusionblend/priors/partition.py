@@ -49,8 +49,11 @@ class Partition:
     def scatter(self, blocks: torch.Tensor, n_slices: int) -> torch.Tensor:
         """A volume (z, y, x) of `n_slices` along `axis` from what the prior returned of the blocks.
 
-        (n_blocks, output slices, ...); the mean where two cover a slice, 0 where none does.
+        (n_blocks, output slices, ...), or all slices of which those are taken; the mean where two
+        cover a slice, 0 where none does.
         """
+        if blocks.shape[1] == self.blocks.shape[1]:
+            blocks = blocks[:, self.output_slices]
         slices = self.blocks[:, self.output_slices].reshape(-1)
         places = slices.to(blocks.device, non_blocking=True)
         flat = blocks.reshape(len(places), *blocks.shape[2:])

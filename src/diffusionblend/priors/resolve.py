@@ -26,17 +26,24 @@ class PriorSpec:
     """The priors that a method needs.
 
     prior_type: of the main one. coronal: it needs a second one, of coronal slices. coarse: it can
-    start from a reconstruction at half the pixels, by a prior for those.
+    start from a reconstruction at half the pixels, by a prior for those. also: types that the main
+    one may have where it is given.
     """
 
     prior_type: str
     coronal: bool = False
     coarse: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The arguments of `reconstruct` that name priors of such a method."""
         return ("prior",) + self.coronal * ("coronal_prior",) + self.coarse * ("coarse_prior",)
+
+    @property
+    def prior_types(self) -> tuple[str, ...]:
+        """The types that the main one may have, its usual one first."""
+        return (self.prior_type, *self.also)
 
 
 def resolve_priors(
@@ -70,20 +77,20 @@ def resolve_priors(
     chosen = given.get("prior")
     if chosen is None:
         chosen = shipped_for(grid, spec.prior_type)
-    prior = _loaded(chosen, spec.prior_type, method, "prior", device)
+    prior = _loaded(chosen, spec.prior_types, method, "prior", device)
     found = {"prior": prior}
     grid = Reach.of(prior).working_grid(grid)
     if spec.coronal:
         coronal = given.get("coronal_prior")
         if coronal is None:
             coronal = shipped_for(grid, "coronal")
-        found["coronal_prior"] = _loaded(coronal, "coronal", method, "coronal_prior", device)
+        found["coronal_prior"] = _loaded(coronal, ("coronal",), method, "coronal_prior", device)
     coarse = given.get("coarse_prior") if spec.coarse else None
     if coarse is None and spec.coarse and coarse_from_pixels is not None:
         coarse = coarse_partner(prior, grid, coarse_from_pixels)
     if coarse is not None:
-        kind = spec.prior_type
-        found["coarse_prior"] = _loaded(coarse, kind, method, "coarse_prior", device)
+        kinds = (spec.prior_type,)
+        found["coarse_prior"] = _loaded(coarse, kinds, method, "coarse_prior", device)
         _check_coarse(found["coarse_prior"], grid)
     return found
 
@@ -125,8 +132,8 @@ def coarse_factor(coarse: TrainedNetwork, grid: Grid) -> int:
     return grid.shape[2] // coarse.config.image_size
 
 
-def _loaded(prior: PriorLike, kind: str, method: str, role: str, device: str) -> Prior:
-    """A prior, loaded, of the type that the method needs. Raises InputError."""
+def _loaded(prior: PriorLike, kinds: tuple[str, ...], method: str, role: str, device: str) -> Prior:
+    """A prior, loaded, of a type that the method takes, its usual one first. Raises InputError."""
     from diffusionblend.priors.prior import load_prior
     from diffusionblend.priors.store import shipped_of_type
 
@@ -138,12 +145,12 @@ def _loaded(prior: PriorLike, kind: str, method: str, role: str, device: str) ->
     else:
         found = prior.to(device)
         what = f"the one given is of the type {found.config.prior_type!r}"
-    if found is not None and found.config.prior_type == kind:
+    if found is not None and found.config.prior_type in kinds:
         return cast("Prior", found)  # of fbp-unet a Restorer, as its method expects
-    option = _option(role)
+    option, kind = _option(role), kinds[0]
     shipped = ", ".join(shipped_of_type(kind))
     raise InputError(
-        f"{method} needs a prior of the type {kind!r}, and {what}.",
+        f"{method} needs a prior of the type {' or '.join(map(repr, kinds))}, and {what}.",
         f"{option} with one of the type {kind!r}" + (f" ({shipped} is shipped)" if shipped else ""),
         f"leave {option} out"
         if shipped

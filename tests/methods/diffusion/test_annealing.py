@@ -91,12 +91,14 @@ def test_the_last_piece_is_exact_where_the_slope_is_a_parabola(middle: float) ->
 @pytest.mark.parametrize(("n_slices", "k"), [(2, 3), (9, 3), (8, 5)])
 def test_slices_that_are_renewed_together_do_not_see_one_another(n_slices: int, k: int) -> None:
     renewed = []
-    for group in groups_of(n_slices, k):
+    for group in groups_of(n_slices, k, clean=True):
         middles = group.blocks[:, k // 2].tolist()
         for block, middle in zip(group.blocks.tolist(), middles, strict=True):
             assert set(block) & set(middles) == {middle}
         renewed += middles
     assert sorted(renewed) == list(range(n_slices))
+    (whole,) = groups_of(n_slices, k, clean=False)
+    assert whole.blocks[:, k // 2].tolist() == list(range(n_slices))
 
 
 def noisy_scan() -> Projections:
@@ -159,20 +161,22 @@ class EveryVoxel:
         return (y.transpose(0, 1) + rho * x0) / (1 + rho)
 
 
-def columns_of(n_slices: int, variance: float, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+def columns_of(
+    n_slices: int, variance: float, monkeypatch: pytest.MonkeyPatch, prior: GaussianPrior = PRIOR
+) -> np.ndarray:
     """Independent draws (z, n) of a column, the same data of each: its slice's number / 10."""
     monkeypatch.setattr(annealing, "ProximalStep", EveryVoxel)
     shape = (n_slices, 40, 50)
     y = torch.arange(n_slices)[:, None, None].expand(shape) / 10
-    parts = groups_of(n_slices, 3)
+    parts = groups_of(n_slices, 3, clean=prior.clean_neighbours)
     method = Langevin(rounds=50)
     data = DataDraw(EveryVoxel.of(y, variance))
-    loop = AnnealedLangevin(rounds_of(method, PRIOR.schedule), PRIOR.schedule, len(parts), data)
+    loop = AnnealedLangevin(rounds_of(method, prior.schedule), prior.schedule, len(parts), data)
     generator = torch.Generator().manual_seed(1)
     draw = lambda size: torch.randn(tuple(size), generator=generator)  # noqa: E731
     state = State(0, draw(shape), generator.get_state())
-    x = loop.run(state, loop.executor(PRIOR, parts, batch_blocks=100), draw, lambda state: None)
-    PRIOR.seen.clear()
+    x = loop.run(state, loop.executor(prior, parts, batch_blocks=100), draw, lambda state: None)
+    prior.seen.clear()
     return x.double().reshape(n_slices, -1).numpy()
 
 
@@ -184,14 +188,26 @@ def test_samples_have_the_posterior_s_mean_and_covariance(
 ) -> None:
     """Of data with little noise and with much, and where there are two slices."""
     x = columns_of(n_slices, variance, monkeypatch)
+    check_law(x, variance, tolerance, tolerance)
+
+
+def test_samples_by_a_joint_prior_come_near_the_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its neighbours are noisy, so that some of the correlation along z is lost."""
+    x = columns_of(6, 0.2, monkeypatch, GaussianPrior())
+    check_law(x, 0.2, 0.08, 0.16)
+
+
+def check_law(x: np.ndarray, variance: float, of_sd: float, of_correlation: float) -> None:
+    """Compare columns (z, n) with the posterior of their data within tolerances."""
+    n_slices = len(x)
     prior = np.linalg.inv(covariance(np.arange(n_slices), PRIOR.variance, PRIOR.correlation))
     expected = np.linalg.inv(prior + np.eye(n_slices) / variance)
     y = np.arange(n_slices) / 10
     mean = expected @ (prior.sum(1) * PRIOR.mean + y / variance)
     sd = np.diag(expected) ** 0.5
     np.testing.assert_allclose((x.mean(1) - mean) / sd, 0, atol=0.1)
-    np.testing.assert_allclose(x.std(1) / sd, 1, atol=tolerance)
-    np.testing.assert_allclose(np.corrcoef(x), expected / np.outer(sd, sd), atol=tolerance)
+    np.testing.assert_allclose(x.std(1) / sd, 1, atol=of_sd)
+    np.testing.assert_allclose(np.corrcoef(x), expected / np.outer(sd, sd), atol=of_correlation)
 
 
 def test_a_single_slice_is_refused() -> None:

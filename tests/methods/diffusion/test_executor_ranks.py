@@ -84,7 +84,7 @@ def test_two_ranks_sample_by_langevin_what_one_does(couples_slices: bool) -> Non
     data.couples_slices, data.shape = couples_slices, (Z,)
 
     def volume_of(ranks: Ranks) -> torch.Tensor:
-        prior, parts = GaussianPrior(clean_neighbours=True), groups_of(Z, 3)
+        prior, parts = GaussianPrior(clean_neighbours=True), groups_of(Z, 3, clean=True)
         loop = AnnealedLangevin(
             rounds_of(Langevin(rounds=2), prior.schedule), prior.schedule, 2, data
         )

@@ -75,13 +75,15 @@ def rounds_of(method: Langevin, schedule: NoiseSchedule) -> list[Round]:
     return found
 
 
-def groups_of(n_slices: int, block_slices: int) -> list[Partition]:
-    """Every slice among its neighbours, parted so that no two of a part are in one block.
+def groups_of(n_slices: int, block_slices: int, *, clean: bool) -> list[Partition]:
+    """Every slice among its neighbours, in the groups that are renewed one after the other.
 
-    For blocks of three: the even slices and the odd ones. Raises InputError for a single slice.
+    clean: whether the neighbours have to be; then no two slices of a group are in one block: of
+    three, the even slices and the odd ones. Otherwise all slices are renewed together. Raises
+    InputError for a single slice.
     """
     whole = neighbour_partition(n_slices, block_slices)
-    groups = block_slices // 2 + 1
+    groups = block_slices // 2 + 1 if clean else 1
     return [replace(whole, blocks=whole.blocks[group::groups]) for group in range(groups)]
 
 
@@ -216,7 +218,9 @@ def sample_by_langevin(
     """
     grid, ranks = problem.operator.grid, execution.ranks
     check_prior_fits(prior, grid)
-    partitions = groups_of(problem.shape[0], prior.block_slices)
+    noisy = prior.config.type.noisy_slices(prior.block_slices)
+    clean = len(range(prior.block_slices)[noisy]) < prior.block_slices
+    partitions = groups_of(problem.shape[0], prior.block_slices, clean=clean)
     memory = ranks.of_first(memory_for_factors(problem.device))
     loop = AnnealedLangevin(
         rounds_of(method, prior.schedule),

@@ -3,7 +3,9 @@
 Langevin sampling over falling noise levels is that of Song and Ermon (2019). Here a step adds noise
 of a level, makes the volume one that the data allow, and takes each slice back to the prior, given
 its neighbours, along the probability flow (Song et al. 2021). For blocks of three slices that is
-exact in the limit of many rounds and a low last level, where the prior is Markov along z.
+exact in the limit of many rounds and a low last level, where the prior is Markov along z: by a
+prior of the type neighbours, even slices given the odd ones without noise and the reverse; by a
+joint one, whose neighbours have the noise as well, more slowly as the last level falls.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ class Langevin(Method):
 
     name: ClassVar[str] = "langevin"
     summary: ClassVar[str] = "samples of the posterior: noise, data and prior in turn, many rounds"
-    when: ClassVar[str] = "study of samplers: exact as far as its prior is; none for CT is yet"
-    prior: ClassVar[PriorSpec | None] = PriorSpec("neighbours")
+    when: ClassVar[str] = "study of samplers: exact as far as its prior is, less exact an image"
+    prior: ClassVar[PriorSpec | None] = PriorSpec("joint", also=("neighbours",))
     basic: ClassVar[tuple[str, ...]] = ("rounds", "init", "seed")
     highest_residual: ClassVar[tuple[float, int]] = (0.1, 1)
 
