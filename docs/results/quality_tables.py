@@ -257,8 +257,8 @@ SHORT_SETUPS = ("8 views", "4 views", "90 degrees")
 MEASURED_LIKE = ", 1.11e+06 photons, from 2 x finer pixels"
 
 
-def _mean(rows: list[Row]) -> float:
-    return sum(row["psnr_volume_db"] for row in rows) / len(rows)
+def _mean(rows: list[Row], key: str = "psnr_volume_db") -> float:
+    return sum(row[key] for row in rows) / len(rows)
 
 
 def data_consistency() -> str:
@@ -272,6 +272,30 @@ def presets() -> str:
     setups = [setup + noise for noise in ("", MEASURED_LIKE) for setup in SHORT_SETUPS]
     labels = ("diffusionblend++, fast", "diffusionblend++", "diffusionblend++, 5 CG iterations")
     return _by_scan(setups, labels)
+
+
+def details() -> str:
+    """Means of three patients: SSIM, smoothness along z, residual, error and bias in HU."""
+    stored = rows_of(STEPS_FILE)
+    rows = []
+    for setup in (setup + noise for noise in ("", MEASURED_LIKE) for setup in SHORT_SETUPS):
+        for label in ("fbp", "admm-tv, weight 1", "diffusionblend++"):
+            found = [row for row in stored if (row["setup"], row["label"]) == (setup, label)]
+            bias = [_mean(found, f"bias_{tissue}_hu") for tissue in ("lung", "soft_tissue", "bone")]
+            rows.append(
+                [
+                    setup,
+                    label,
+                    f"{_mean(found, 'ssim_axial'):.3f}",
+                    f"{_mean(found, 'tv_z_ratio'):.2f}",
+                    f"{_mean(found, 'relative_residual'):.1e}",
+                    f"{_mean(found, 'mean_absolute_error_hu'):.1f}",
+                    " / ".join(f"{value:+.1f}" for value in bias),
+                ]
+            )
+    headers = ("scan", "method", "SSIM axial", "TV along z over the reference's")
+    bias_of = "bias in lung / soft tissue / bone (HU)"
+    return table((*headers, "relative residual", "MAE (HU)", bias_of), rows)
 
 
 def _by_scan(setups: Sequence[str], labels: Sequence[str]) -> str:
@@ -376,6 +400,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fewer-steps": fewer_steps,
     "learning-curve-256": learning_curve_256,
     "data-consistency": data_consistency,
+    "details": details,
     "presets": presets,
     "sizes": sizes,
     "int8-quality": int8_quality,
