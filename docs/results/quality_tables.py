@@ -4,176 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from row_files import Row, by_planes, json_of, only, psnr, rows_of, seconds, ssim, table
+from row_files import Row, by_planes, psnr, rows_of, seconds, table
 
-SCANS = {
-    "8": "8 views",
-    "6": "6 views",
-    "4": "4 views",
-    "90deg": "90 views over 90°",
-}
 PLUS_PLUS = "DiffusionBlend++"
-WEIGHTS = ("0.125", "0.25", "0.5", "1", "2", "4", "8")
-QUALITY = (
-    "scan",
-    "method",
-    "PSNR (dB), axial / coronal / sagittal",
-    "volume",
-    "gain over ADMM-TV, axial / coronal / sagittal / volume",
-    "SSIM, axial / coronal / sagittal",
-    "seconds",
-    "network evaluations",
-)
-
-
-def _gain(row: Row, baseline: Row) -> str:
-    keys = ("psnr_axial_db", "psnr_coronal_db", "psnr_sagittal_db", "psnr_volume_db")
-    return " / ".join(f"{row[key] - baseline[key]:+.2f}" for key in keys)
-
-
-def _quality_row(scan: str, label: str, row: Row, baseline: Row | None) -> list[object]:
-    gain = "" if baseline is None else _gain(row, baseline)
-    volume = f"{row['psnr_volume_db']:.2f}"
-    evaluations = row["network_calls"]
-    return [
-        SCANS[scan],
-        label,
-        psnr(row),
-        volume,
-        gain,
-        ssim(row),
-        seconds(row["seconds"]),
-        evaluations,
-    ]
-
-
-def _quality(classical: list[Row], presets: dict[str, list[Row]]) -> str:
-    rows = []
-    for scan in SCANS:
-        baseline = only(classical, setting=scan, method="ADMM-TV")
-        fbp = only(classical, setting=scan, method="FBP")
-        rows.append(_quality_row(scan, "FBP", fbp, None))
-        rows.append(_quality_row(scan, "ADMM-TV", baseline, None))
-        for preset, found in presets.items():
-            row = only(found, setting=scan)
-            rows.append(_quality_row(scan, f"{PLUS_PLUS}, `{preset}`", row, baseline))
-    return table(QUALITY, rows)
-
-
-def quality_128() -> str:
-    """FBP, ADMM-TV and the three presets at 128 x 128."""
-    stored = rows_of("sparse_view.jsonl")
-    short = rows_of("sparse_view_presets.jsonl")
-    presets = {name: [row for row in short if row["preset"] == name] for name in _SHORT}
-    presets["best"] = [row for row in stored if row["method"] == PLUS_PLUS]
-    return _quality(stored, presets)
-
-
-def quality_256() -> str:
-    """FBP, ADMM-TV and the three presets at 256 x 256."""
-    stored = rows_of("sparse_view_256.jsonl")
-    presets = {
-        name: [row for row in stored if row.get("preset") == name and row["method"] == PLUS_PLUS]
-        for name in (*_SHORT, "best")
-    }
-    return _quality(stored, presets)
-
-
-_SHORT = ("fast", "balanced")
-
-
-def _from_noise(file: str) -> str:
-    rows = []
-    for preset in _SHORT:
-        found = [row for row in rows_of(file) if row["preset"] == preset]
-        values = [only(found, setting=scan) for scan in SCANS]
-        rows.append(
-            [
-                f"`{preset}`",
-                *(f"{row['psnr_axial_db']:.2f} / {row['psnr_volume_db']:.2f}" for row in values),
-            ]
-        )
-    return table(("preset", *SCANS.values()), rows)
-
-
-def from_noise_128() -> str:
-    """The short presets with their steps from noise, 128 x 128."""
-    return _from_noise("sparse_view_presets_from_noise.jsonl")
-
-
-def from_noise_256() -> str:
-    """The short presets with their coarse steps from noise, 256 x 256."""
-    return _from_noise("sparse_view_256_from_noise.jsonl")
-
-
-def two_seeds() -> str:
-    """Two seeds and their mean at 4 views."""
-    rows = [
-        [
-            row["method"].removeprefix(f"{PLUS_PLUS}, "),
-            psnr(row),
-            f"{row['psnr_volume_db']:.2f}",
-            f"{row['ssim_axial']:.3f}",
-            seconds(row["seconds"]),
-            row["network_calls"],
-        ]
-        for row in rows_of("sparse_view_4_views_two_seeds.jsonl")
-    ]
-    headers = ("4 views, `best`", QUALITY[2], "volume", "SSIM axial", *QUALITY[6:])
-    return table(headers, rows)
-
-
-def details_128() -> str:
-    """Smoothness, residual, bias and the network's share of the time, 128 x 128."""
-    rows = []
-    for scan, label in SCANS.items():
-        for method in ("FBP", "ADMM-TV", PLUS_PLUS):
-            row = only(rows_of("sparse_view.jsonl"), setting=scan, method=method)
-            bias = [row[f"bias_{tissue}_hu"] for tissue in ("lung", "soft_tissue", "bone")]
-            rows.append(
-                [
-                    label,
-                    method + (", `best`" if method == PLUS_PLUS else ""),
-                    f"{row['tv_z_ratio']:.2f}",
-                    f"{row['relative_residual']:.1e}",
-                    f"{row['mean_absolute_error_hu']:.1f}",
-                    " / ".join(f"{value:+.1f}" for value in bias),
-                    f"{row['network_share']:.2f}",
-                ]
-            )
-    headers = (
-        "scan",
-        "method",
-        "TV along z over the reference's",
-        "relative residual",
-        "MAE (HU)",
-        "bias in lung and air / soft tissue / bone (HU)",
-        "network's share of the time",
-    )
-    return table(headers, rows)
-
-
-def _weights(file: str) -> str:
-    tuned = json_of(file)
-    rows = [
-        [
-            label,
-            *(f"{tuned[scan]['volume_psnr_db'][weight]:.2f}" for weight in WEIGHTS),
-            f"{tuned[scan]['weight']:g}",
-        ]
-        for scan, label in SCANS.items()
-    ]
-    return table(("scan", *WEIGHTS, "chosen"), rows)
-
-
-def weights_128() -> str:
-    """The search for ADMM-TV's weight, 128 x 128."""
-    return _weights("sparse_view_tuned.json")
-
-
-def weights_256() -> str:
-    """The search for ADMM-TV's weight, 256 x 256."""
-    return _weights("sparse_view_256_tuned.json")
+PSNR_BY_PLANE = "PSNR (dB), axial / coronal / sagittal"
 
 
 def partitions() -> str:
@@ -190,7 +24,7 @@ def partitions() -> str:
         ]
         for row in rows_of("partitions.jsonl")
     ]
-    headers = ("views", "partition", QUALITY[2], "volume", "SSIM axial")
+    headers = ("views", "partition", PSNR_BY_PLANE, "volume", "SSIM axial")
     return table((*headers, "TV along z over the reference's", "seconds"), rows)
 
 
@@ -238,7 +72,8 @@ def learning_curve_256() -> str:
         ]
         for row in rows_of("learning_curve_256.jsonl")
     ]
-    headers = ("training steps", "blocks", QUALITY[2], "volume", QUALITY[5])
+    ssim_by_plane = "SSIM, axial / coronal / sagittal"
+    headers = ("training steps", "blocks", PSNR_BY_PLANE, "volume", ssim_by_plane)
     return table(headers, rows)
 
 
@@ -396,14 +231,6 @@ def choosing_views() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "quality-128": quality_128,
-    "quality-256": quality_256,
-    "from-noise-128": from_noise_128,
-    "from-noise-256": from_noise_256,
-    "two-seeds": two_seeds,
-    "details-128": details_128,
-    "weights-128": weights_128,
-    "weights-256": weights_256,
     "partitions": partitions,
     "fewer-steps": fewer_steps,
     "learning-curve-256": learning_curve_256,
