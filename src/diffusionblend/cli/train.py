@@ -92,6 +92,9 @@ class Train:
     """Folder for the prepared volumes; by default <output>/data."""
     initial_prior: str | None = None
     """Name or folder of a prior to start from; layers that do not fit are initialised at random."""
+    teachers: tuple[str, ...] = ()
+    """Names or folders of priors of the same kind. At timesteps from --taught-from on the network
+    learns what they say of a noisy block, so that few patients are not learnt by heart there."""
     trial_views: int = 8
     """At each validation, reconstruct nine slices of the first validation volume from so many views
     and show the PSNR; 0 for never."""
@@ -127,6 +130,7 @@ class Train:
             self._check_output()
         processes = Processes(device)
         initial = None if self.initial_prior is None else load_prior(self.initial_prior)
+        teachers = [load_prior(name, str(processes.device)) for name in self.teachers]
         self._print_estimate(processes)
         if self.dry_run:
             self._try_volumes()
@@ -140,7 +144,7 @@ class Train:
         if self.force and processes.is_first:
             self._remove_old_run()
         processes.wait()
-        trainer = self._trainer(processes, data, initial)
+        trainer = self._trainer(processes, data, initial, teachers)
         if initial is not None and not trainer.step:
             say(f"{trainer.initial_share:.1%} of the weights are from {self.initial_prior}")
         if trainer.step:
@@ -183,23 +187,32 @@ class Train:
             )
 
     def _trainer(
-        self, processes: Processes, data: TrainingData, initial: Prior | Restorer | None
+        self,
+        processes: Processes,
+        data: TrainingData,
+        initial: Prior | Restorer | None,
+        teachers: list[Prior | Restorer],
     ) -> Trainer:
         """The run, at its first step or where its checkpoint is."""
         from diffusionblend.cli.training_samples import write_samples
         from diffusionblend.training.loop import Trainer
+        from diffusionblend.training.teaching import Teachers
 
+        settings = self.settings.as_settings()
         facts = data.facts
         if initial is not None:
             facts = facts | {"initial_prior_sha256": initial.weights_sha256}
+        if teachers:
+            facts = facts | {"teachers_sha256": [prior.weights_sha256 for prior in teachers]}
         return Trainer(
-            self.settings.as_settings(),
+            settings,
             data.train,
             data.validation,
             self.output,
             data_facts=facts,
             processes=processes,
             initial=initial,
+            teachers=Teachers(teachers, settings) if teachers else None,
             tensorboard=self.tensorboard and processes.is_first,
             draw_samples=lambda prior, code, step: write_samples(self.output, prior, code, step),
             trial=self._trial(processes, data),

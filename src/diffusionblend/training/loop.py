@@ -40,6 +40,7 @@ from diffusionblend.training.processes import Processes
 from diffusionblend.training.progress import Progress
 from diffusionblend.training.settings import TrainSettings
 from diffusionblend.training.signals import signals_noted
+from diffusionblend.training.teaching import Teachers
 
 VALIDATION_BLOCKS = 32
 VALIDATION_PART = 8
@@ -65,14 +66,14 @@ class Trainer:
     """One training run in a folder: build it, then `run()`; an interrupted one resumes by itself.
 
     train, validation: banks of volumes; validation may be None. folder: takes the checkpoint,
-    metrics and, at the end, the prior. processes: those that share the run, by default those
-    that torchrun started; the first alone writes. initial: a prior whose weights a new run starts
-    from, as far as they fit; `initial_share` is the share that did. draw_samples: is called where
-    the settings ask for pictures of samples, with the prior as it is, the position code of
-    neighbouring slices, and the step. trial: the PSNR in dB that a prior gives of a small
-    reconstruction, asked for at each validation. paused: while it is true the run waits, between
-    two steps; the time does not count. Raises InputError where the folder's run had other settings,
-    or where pictures are asked for and nothing draws them.
+    metrics and, at the end, the prior. processes: those that share the run, by default those that
+    torchrun started; the first alone writes. initial: a prior whose weights a new run starts from,
+    as far as they fit; `initial_share` is the share that did. teachers: those of high noise.
+    draw_samples: is called where the settings ask for pictures of samples, with the prior as it is,
+    the position code of neighbouring slices, and the step. trial: the PSNR in dB that a prior gives
+    of a small reconstruction, asked for at each validation. paused: while it is true the run waits,
+    and the time does not count. Raises InputError where the folder's run had other settings, or
+    pictures are asked for and nothing draws them.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Trainer:
         device: str = "cpu",
         processes: Processes | None = None,
         initial: Prior | Restorer | None = None,
+        teachers: Teachers | None = None,
         tensorboard: bool = False,
         draw_samples: Callable[[Prior, float, int], object] | None = None,
         trial: Callable[[Prior | Restorer], float] | None = None,
@@ -98,12 +100,11 @@ class Trainer:
             )
         self.settings, self.train, self.validation = settings, train, validation
         self._sample_drawer, self._trial, self._paused = draw_samples, trial, paused
-        self.folder = Path(folder)
-        self.data_facts = data_facts or {}
+        self.folder, self.data_facts = Path(folder), data_facts or {}
         self.processes = processes if processes is not None else Processes(device)
         self.device = self.processes.device
         self.schedule = NoiseSchedule()
-        self.objective = Objective(settings, self.schedule)
+        self.objective = Objective(settings, self.schedule, teachers)
         if settings.multi_size and self.processes.count > 1:
             raise InputError(
                 f"{self.processes.count} processes share a run with blocks of every pixel size.",

@@ -10,6 +10,7 @@ from diffusionblend.priors.network import apply_unet
 from diffusionblend.priors.precision import runs_bfloat16
 from diffusionblend.priors.schedule import NoiseSchedule
 from diffusionblend.training.settings import TrainSettings
+from diffusionblend.training.teaching import Teachers
 
 MIN_SNR_GAMMA = 5.0
 """Of Hang et al. 2023, who found little difference between 1 and 20."""
@@ -21,18 +22,25 @@ class Objective:
     Batches are of the class that the prior type forms them in.
     """
 
-    def __init__(self, settings: TrainSettings, schedule: NoiseSchedule) -> None:
-        self._settings, self._schedule = settings, schedule
+    def __init__(
+        self, settings: TrainSettings, schedule: NoiseSchedule, teachers: Teachers | None = None
+    ) -> None:
+        self._settings, self._schedule, self._teachers = settings, schedule, teachers
 
     def loss(self, unet: torch.nn.Module, batch: Any) -> torch.Tensor:
         """The weighted mean squared error of the blocks, a scalar."""
-        squares = self.squared_error(unet, batch)
+        squares = self.squared_error(unet, batch, self._teachers)
         if self._settings.loss_weighting == "none":
             return squares.mean()
         return (squares.flatten(1).mean(1) * self.weights(batch.t)).mean()
 
-    def squared_error(self, unet: torch.nn.Module, batch: Any) -> torch.Tensor:
-        """The squared error of the prediction for each pixel of the output slices."""
+    def squared_error(
+        self, unet: torch.nn.Module, batch: Any, teachers: Teachers | None = None
+    ) -> torch.Tensor:
+        """The squared error of the prediction for each pixel of the output slices.
+
+        teachers: whose answers stand for the true ones at high noise.
+        """
         settings, network = self._settings, self._settings.network
         blocks, t = network.type.network_input(batch, self._schedule)
         predicted = apply_unet(
@@ -46,6 +54,8 @@ class Objective:
         target = network.type.target(
             batch, self._schedule, settings.prediction, network.output_slices
         )
+        if teachers is not None:
+            target = teachers.taught(target, blocks, t, batch.codes)
         return (predicted - target).square()
 
     def eps_error(self, squares: torch.Tensor, batch: Any) -> torch.Tensor:

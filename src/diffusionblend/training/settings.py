@@ -107,6 +107,8 @@ class TrainSettings:
     low_noise_share: float = 0.0
     """Fraction of the timesteps drawn below 350, where sampling takes place after an initialisation
     by an image; the others are drawn from all timesteps."""
+    taught_from: int = 450
+    """With teachers, the first timestep at which the network learns their answers."""
     strides: tuple[int, ...] = (1, 1, 2, 3, 3)
     """Distances between the slices of a joint block, in slices, drawn with equal probability;
     repeat one to draw it more often. Other prior types use neighbouring slices."""
