@@ -79,6 +79,8 @@ def learning_curve_256() -> str:
 
 STEPS_FILE = "data_consistency.jsonl"
 """Rows of benchmarks/quality/data-consistency.toml."""
+FINE_FILE = "data_consistency_256.jsonl"
+"""Of some of its cells with --size 256."""
 TOTAL_VARIATION = ("admm-tv", "admm-tv, weight 1")
 COMPARED = (
     "fbp",
@@ -133,8 +135,15 @@ def details() -> str:
     return table((*headers, "relative residual", "MAE (HU)", bias_of), rows)
 
 
-def _by_scan(setups: Sequence[str], labels: Sequence[str]) -> str:
-    stored = rows_of(STEPS_FILE)
+def of_fine_pixels() -> str:
+    """The same of slices of 256 x 256 pixels."""
+    stored = rows_of(FINE_FILE)
+    labels = [label for label in COMPARED if any(row["label"] == label for row in stored)]
+    return _by_scan(list(dict.fromkeys(row["setup"] for row in stored)), labels, FINE_FILE)
+
+
+def _by_scan(setups: Sequence[str], labels: Sequence[str], file: str = STEPS_FILE) -> str:
+    stored = rows_of(file)
     rows = []
     for setup in setups:
         cells = [setup]
