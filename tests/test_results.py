@@ -20,6 +20,8 @@ from diffusionblend.io.jsonl import read_json_lines
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "docs" / "results"
 ROWS = REPOSITORY / "benchmarks" / "results"
+SCANS = ("8 views", "6 views", "4 views", "90 degrees")
+"""Of the tables of every method."""
 FIGURES = "src/diffusionblend/benchmarking/published_figures.json"
 
 
@@ -82,7 +84,7 @@ def test_tables_of_every_method_agree_with_those_the_benchmark_wrote(plane):
     shown = cells_of("every-method.md", f"every-method-{plane}")
     assert len(shown) == 15
     for label, *cells in shown:
-        for cell, setup in zip(cells, ("8 views", "4 views", "90 degrees"), strict=True):
+        for cell, setup in zip(cells, SCANS, strict=True):
             row = written[label.strip("`"), setup]
             assert cell == f"{float(row['psnr']):.2f} / {float(row['ssim']):.3f}"
 

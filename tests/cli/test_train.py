@@ -300,6 +300,18 @@ def test_a_run_starts_from_another_prior(cli, command, tmp_path, tiny_prior):
     assert "no prior" in cli(*command, "--force", "--initial-prior", "nothing").err
 
 
+def test_a_run_is_taught_by_other_priors(cli, command, tmp_path, tiny_prior):
+    assert_succeeded(cli(*command))
+    alone = weights_of(tmp_path / "prior")
+    assert_succeeded(
+        cli(*command, "--force", "--teachers", tiny_prior, tiny_prior, "--taught-from", 1)
+    )
+    trained = load_prior(tmp_path / "prior").trained
+    assert trained["teachers_sha256"] == [weights_of(tiny_prior)] * 2
+    assert weights_of(tmp_path / "prior") != alone
+    assert "no prior" in cli(*command, "--force", "--teachers", "nothing").err
+
+
 def test_synthetic_chests_join_the_volumes(cli, command, tmp_path, monkeypatch):
     from diffusionblend.cli.demo import Demo
     from diffusionblend.training.synthetic import FIRST_SEED
