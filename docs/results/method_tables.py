@@ -94,6 +94,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "posterior-no-data": partial(posterior, "posterior_distance_without_data.md", _DISTANCE[1:]),
     "posterior-spectrum": partial(posterior, "posterior_distance_spectrum.md", _WITH_SPECTRUM),
     "posterior-arc": partial(posterior, "posterior_distance_spectrum_arc.md", _WITH_SPECTRUM),
+    "posterior-langevin": partial(posterior, "posterior_distance_langevin.md", _WITH_SPECTRUM),
+    "posterior-langevin-arc": partial(
+        posterior, "posterior_distance_langevin_arc.md", _WITH_SPECTRUM
+    ),
     "calibration-noise": partial(calibration, "noise"),
     "calibration-fbp": partial(calibration, "fbp, from t = 249"),
 }

@@ -112,7 +112,8 @@ def prior_needed(method: type[Method]) -> str:
         )
         if others:
             where += f"; also shipped: {', '.join(others)}"
-        said.append(f"It needs a prior of the type {kind}: {where}.")
+        also = method.prior.also if kind == method.prior.prior_type else ()
+        said.append(f"It needs a prior of the type {' or '.join((kind, *also))}: {where}.")
     return " ".join(said)
 
 
