@@ -98,7 +98,7 @@ def test_leads_are_differences_of_the_rows():
         values[voxels, row["setup"], row["label"]].append(row["psnr_volume_db"])
     assert {len(patients) for patients in values.values()} == {3}
     shown = cells_of("data-consistency.md", "sizes")
-    assert len(shown) == len(values) / 2 == 8
+    assert len(shown) == len(values) / 2 == 9
     for voxels, setup, *means, lead in shown:
         total_variation, ours = (
             fmean(values[voxels, setup, label])

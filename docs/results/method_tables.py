@@ -69,6 +69,27 @@ def calibration(start: str) -> str:
     return table((*headers, "within 2 sd (%)", "mean sd (HU)", "RMS error (HU)"), rows)
 
 
+def posterior_samples() -> str:
+    """One sample and the mean of four, and how often the truth lies within their spread."""
+    found = {(row["volume"], row["label"]): row for row in rows_of("posterior_samples.jsonl")}
+    rows = []
+    for volume in dict.fromkeys(volume for volume, _ in found):
+        for method in ("langevin", "diffusionblend++"):
+            one, four = found[volume, method], found[volume, f"{method}, mean of four"]
+            body = four["calibration"]["tissues"]["whole body"]
+            inside = " / ".join(f"{100 * body['within'][str(k)]:.1f}" for k in (1, 2))
+            errors = f"{body['mean_deviation_hu']:.0f} / {body['rms_error_hu']:.0f}"
+            decibels = [row["psnr_volume_db"] for row in (one, four)]
+            gain = f"{decibels[1] - decibels[0]:.2f}"
+            patient = volume.removesuffix(".nii.gz")
+            evaluations, seconds = one["network_evaluations"], f"{one['seconds']:.0f}"
+            psnr = [f"{value:.2f}" for value in decibels]
+            rows.append([patient, f"`{method}`", *psnr, gain, inside, errors, evaluations, seconds])
+    headers = ("patient", "method", "one sample (dB)", "mean of four (dB)", "gain (dB)")
+    spread = ("within 1 / 2 sd (%)", "mean sd / RMS error (HU)")
+    return table((*headers, *spread, "network evaluations", "seconds"), rows)
+
+
 def _range(low: float | None, high: float | None) -> str:
     if low is None:
         return "any" if high is None else f"below {high:g}"
@@ -98,6 +119,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "posterior-langevin-arc": partial(
         posterior, "posterior_distance_langevin_arc.md", _WITH_SPECTRUM
     ),
+    "posterior-samples": posterior_samples,
     "calibration-noise": partial(calibration, "noise"),
     "calibration-fbp": partial(calibration, "fbp, from t = 249"),
 }

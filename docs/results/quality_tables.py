@@ -244,6 +244,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fewer-steps": fewer_steps,
     "learning-curve-256": learning_curve_256,
     "data-consistency": data_consistency,
+    "data-consistency-256": of_fine_pixels,
     "details": details,
     "presets": presets,
     "sizes": sizes,
