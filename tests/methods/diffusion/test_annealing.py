@@ -72,6 +72,9 @@ def test_rounds_are_at_the_levels_of_the_nearest_timesteps() -> None:
     expected = (1 / ABAR[list(found.timesteps)] - 1) ** 0.5
     np.testing.assert_allclose(found.levels, expected, rtol=1e-3)
     assert found.level == found.levels[0] != pytest.approx(0.05, rel=1e-3)
+    for first, last in ((0.02, 0.02), (0.1, 0.02), (100.0, 0.02)):
+        whole = rounds_of(Langevin(first_level=first, last_level=last), NoiseSchedule())
+        assert all((np.diff(r.levels) < 0).all() for r in whole)
 
 
 @pytest.mark.parametrize("middle", [0.3, 0.5, 0.8])

@@ -35,7 +35,7 @@ class Langevin(Method):
 
     name: ClassVar[str] = "langevin"
     summary: ClassVar[str] = "samples of the posterior: noise, data and prior in turn, many rounds"
-    when: ClassVar[str] = "study of samplers: exact as far as its prior is, less exact an image"
+    when: ClassVar[str] = "samples that spread more honestly, and are further from the truth"
     prior: ClassVar[PriorSpec | None] = PriorSpec("joint", also=("neighbours",))
     basic: ClassVar[tuple[str, ...]] = ("rounds", "init", "seed")
     highest_residual: ClassVar[tuple[float, int]] = (0.1, 1)
