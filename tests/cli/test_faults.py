@@ -199,6 +199,9 @@ def test_a_broken_standard_error_does_not_end_a_run(arguments, tmp_path):
     assert (tmp_path / "prior" / "prior.json").exists()
 
 
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="SIGHUP is ignored, as under nohup"
+)
 def test_a_connection_that_breaks_leaves_a_state(tmp_path, scan_file, tiny_prior):
     output = tmp_path / "a.nii.gz"
     options = ("--prior", tiny_prior, "--device", "cpu", "--steps", 200)
