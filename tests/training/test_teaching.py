@@ -75,3 +75,9 @@ def test_a_teacher_of_another_kind_is_refused(other: dict[str, object]) -> None:
         Teachers([random_prior(config=replace(TINY, **other))], SETTINGS)
     with pytest.raises(InputError, match="predicts v"):
         Teachers([random_prior()], replace(SETTINGS, predict="eps"))
+
+
+def test_a_restorer_is_not_taught() -> None:
+    settings = replace(SETTINGS, network=replace(TINY, prior_type="fbp-unet"))
+    with pytest.raises(InputError, match="fbp-unet"):
+        Teachers([random_prior()], settings)

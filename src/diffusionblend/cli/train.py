@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from diffusionblend.training.loop import Trainer
     from diffusionblend.training.processes import Processes
     from diffusionblend.training.progress import Progress
+    from diffusionblend.training.teaching import Teachers
 
 SIGNAL_EXIT = 128
 DATA_FOLDER = "data"
@@ -123,6 +124,7 @@ class Train:
         from diffusionblend.priors.prior import load_prior
         from diffusionblend.training.loop import Stopped
         from diffusionblend.training.processes import Processes
+        from diffusionblend.training.teaching import Teachers
 
         check_seed(self.settings.seed)
         device = choose_device(self.device)
@@ -130,7 +132,8 @@ class Train:
             self._check_output()
         processes = Processes(device)
         initial = None if self.initial_prior is None else load_prior(self.initial_prior)
-        teachers = [load_prior(name, str(processes.device)) for name in self.teachers]
+        priors = [load_prior(name, str(processes.device)) for name in self.teachers]
+        teachers = Teachers(priors, self.settings.as_settings()) if priors else None
         self._print_estimate(processes)
         if self.dry_run:
             self._try_volumes()
@@ -191,28 +194,26 @@ class Train:
         processes: Processes,
         data: TrainingData,
         initial: Prior | Restorer | None,
-        teachers: list[Prior | Restorer],
+        teachers: Teachers | None,
     ) -> Trainer:
         """The run, at its first step or where its checkpoint is."""
         from diffusionblend.cli.training_samples import write_samples
         from diffusionblend.training.loop import Trainer
-        from diffusionblend.training.teaching import Teachers
 
-        settings = self.settings.as_settings()
         facts = data.facts
         if initial is not None:
             facts = facts | {"initial_prior_sha256": initial.weights_sha256}
-        if teachers:
-            facts = facts | {"teachers_sha256": [prior.weights_sha256 for prior in teachers]}
+        if teachers is not None:
+            facts = facts | {"teachers_sha256": teachers.weights_sha256}
         return Trainer(
-            settings,
+            self.settings.as_settings(),
             data.train,
             data.validation,
             self.output,
             data_facts=facts,
             processes=processes,
             initial=initial,
-            teachers=Teachers(teachers, settings) if teachers else None,
+            teachers=teachers,
             tensorboard=self.tensorboard and processes.is_first,
             draw_samples=lambda prior, code, step: write_samples(self.output, prior, code, step),
             trial=self._trial(processes, data),

@@ -32,12 +32,19 @@ class Teachers:
     """Priors that answer for the blocks of high noise, one of them for those of a batch.
 
     Which, and whether it is asked of blocks mirrored left to right or in the order of their slices,
-    follows from the timesteps, so that a resumed run learns the same. Raises InputError where one
-    has other inputs, or returns something else, than the run's network.
+    follows from the timesteps, so that a resumed run learns the same; a GPU is waited for. Raises
+    InputError where one has other inputs, or returns something else, than the run's network, and
+    where that sees no noise.
     """
 
     def __init__(self, priors: Sequence[Prior | Restorer], settings: TrainSettings) -> None:
         network = settings.network
+        if not network.type.is_diffusion:
+            raise InputError(
+                f"Teachers were given to a run of the type {network.prior_type}.",
+                "a diffusion prior, which has noise levels",
+                "without --teachers",
+            )
         for prior in priors:
             own = (network.prior_type, network.block_slices, network.length_codes > 0)
             config = prior.config
@@ -51,6 +58,7 @@ class Teachers:
                     "priors that were trained with the same settings",
                 )
         self._settings, self._ways = settings, list(product(priors, MIRRORS))
+        self.weights_sha256 = [prior.weights_sha256 for prior in priors]
 
     def taught(
         self, target: torch.Tensor, blocks: torch.Tensor, t: torch.Tensor, codes: torch.Tensor
