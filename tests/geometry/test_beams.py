@@ -83,6 +83,12 @@ def test_the_axis_is_seen_where_its_shift_says():
         assert distance_to_line(np.zeros(3), source, target) < 1e-9
 
 
+def test_a_column_at_the_axis_is_smaller_by_the_magnification():
+    assert PARALLEL.column_at_axis_mm == PARALLEL.to_vectors().column_at_axis_mm == 2.0
+    for geometry in (FAN, replace(FAN, curved=True), CONE, CONE.to_vectors()):
+        assert geometry.column_at_axis_mm == pytest.approx(2.0 * 100 / 150)
+
+
 def test_a_far_source_is_a_parallel_beam():
     far = 1e7
     fan = replace(

@@ -11,6 +11,9 @@ import torch
 from diffusionblend.data.projections import Projections
 from diffusionblend.methods.data_variance import (
     MISFIT_PIXELS,
+    ROUGHNESS_SHARE,
+    columns_a_pixel,
+    is_exact,
     is_simulated_on_its_grid,
     roughness,
     trust_in_rays,
@@ -77,6 +80,43 @@ def test_roughness_of_white_noise_is_its_variance_and_of_a_parabola_zero() -> No
     parabola = torch.linspace(-1, 1, 30).square().expand(2, 3, 30)
     assert roughness(parabola) < 1e-12
     assert roughness(torch.ones(2, 3, 3)) == 0.0
+
+
+def test_roughness_at_steps_of_a_pixel_leaves_out_what_lies_between() -> None:
+    rng = np.random.default_rng(1)
+    pixels = torch.from_numpy(rng.standard_normal((5, 4, 60)))
+    between = torch.from_numpy(rng.standard_normal((5, 4, 60)))
+    lines = torch.stack([pixels, between], -1).flatten(-2)
+    each = (roughness(pixels) + roughness(between)) / 2
+    assert roughness(lines, 2) == pytest.approx(each)
+    assert roughness(torch.ones(2, 3, 7), 50) == 0.0  # fewer columns than three steps
+
+
+def test_a_coarser_grid_leaves_smooth_lines_as_rough_as_they_are_to_its_pixels() -> None:
+    """As twice as wide columns of the same scan would be; neighbouring ones are half as far."""
+    own = replace(noisy(None), notes={})
+    coarse = replace(own, grid=own.grid.coarser(2))
+    assert (columns_a_pixel(own), columns_a_pixel(coarse)) == (1, 2)
+    problem = Problem.of(coarse)
+    lines = problem.y + problem.water
+    wanted = (roughness(lines[..., ::2]) + roughness(lines[..., 1::2])) / 2
+    assert variance_of_data(problem) == pytest.approx(ROUGHNESS_SHARE * wanted, rel=0.02)
+    assert variance_of_data(problem) > 2 * ROUGHNESS_SHARE * roughness(lines)
+
+
+def test_exact_are_lines_without_noise_of_the_grid_itself() -> None:
+    own = noisy(None)
+    assert is_exact(own)
+    seen = np.ones(own.values.shape, bool)
+    seen[0, 0, 0] = False
+    others = [
+        noisy(1e5),
+        replace(own, photons=np.full(own.values.shape, 1e5)),
+        replace(own, notes={}),
+        replace(own, grid=own.grid.coarser(2)),
+        replace(own, measured=seen),
+    ]
+    assert not any(is_exact(other) for other in others)
 
 
 def test_rays_of_usual_noise_all_count() -> None:

@@ -69,6 +69,7 @@ def test_the_solver_is_chosen_by_size_memory_and_geometry(monkeypatch) -> None:
         assert isinstance(proximal_of(operator, needed - 1), IterativeProximal)
     monkeypatch.setattr(proximal, "MAX_DENSE", 10)
     assert isinstance(proximal_of(operator), IterativeProximal)
+    assert isinstance(proximal_of(operator, exact=True), DenseProximal)
     with pytest.raises(InputError, match="Eigenvectors were asked for 36 rays"):
         ExactProximal(operator)
 

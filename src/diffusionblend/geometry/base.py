@@ -84,6 +84,19 @@ class Geometry(ABC):
         """
         return self.to_vectors().panels()
 
+    @property
+    def column_at_axis_mm(self) -> float:
+        """Width of a detector column as it projects onto the axis of rotation, in the first
+        view.
+        """
+        vectors = self.to_vectors()
+        width = float(np.linalg.norm(vectors.column_steps_mm[0]))
+        if vectors.parallel:
+            return width
+        normal = np.cross(vectors.column_steps_mm[0], vectors.row_steps_mm[0])
+        to_axis, to_panel = vectors.sources_mm[0] @ normal, vectors.central_rays()[0] @ normal
+        return width * abs(float(to_axis / to_panel))
+
     def source_positions_mm(self) -> np.ndarray | None:
         """Position of the source of every view, (view, 3) as (x, y, z) in mm; None if parallel."""
         vectors = self.to_vectors()

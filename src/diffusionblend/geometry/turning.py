@@ -80,6 +80,11 @@ class Turning(Geometry):
         middle = (self.n_columns - 1) / 2
         return (np.arange(self.n_columns) - middle) * self.column_mm + self.detector_shift_mm
 
+    @property
+    def column_at_axis_mm(self) -> float:
+        """Width of a detector column as it projects onto the axis of rotation."""
+        return self.column_mm
+
     def of_views(self, views: np.ndarray) -> Geometry:
         """The same scan at some of its angles, by number; a subclass's by its vectors."""
         if self.registered_name not in BY_ANGLES:
@@ -166,6 +171,11 @@ class FromSource(Turning):
     def axis_position_mm(self) -> float:
         """Detector position p onto which the axis of rotation projects, along a flat detector."""
         return self.axis_shift_mm * self.source_to_detector_mm / self.source_to_axis_mm
+
+    @property
+    def column_at_axis_mm(self) -> float:
+        """Width of a detector column as it projects onto the axis of rotation."""
+        return self.column_mm * self.source_to_axis_mm / self.source_to_detector_mm
 
     def circle_mm(self) -> np.ndarray:
         """The source's circle, in the plane z = 0: its position in every view, (view, 3)."""

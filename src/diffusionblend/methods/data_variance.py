@@ -34,15 +34,17 @@ def variance_of_data(problem: Problem) -> float:
     """
     scan = problem.projections
     unit = scan.mu_water_per_mm * scan.grid.spacing_mm[2]
-    lines, exact = problem.y + problem.water, is_simulated_on_its_grid(scan)
+    if is_exact(scan):
+        return 0.0
+    lines, explained = problem.y + problem.water, is_simulated_on_its_grid(scan)
     if scan.measured is not None:
-        exact = False  # rays beside metal are hardened, too
+        explained = False  # rays beside metal are hardened, too
         # what stands in for those left out is as smooth as they are
         lines = lines.new_tensor(scan.values) / unit
-    if scan.notes.get("photons") is None and scan.photons is None:
-        return 0.0 if exact else ROUGHNESS_SHARE * roughness(lines)
+    if not has_count(scan):
+        return ROUGHNESS_SHARE * roughness(lines, columns_a_pixel(scan))
     noise = float(photon_variance(lines * unit, scan).mean()) / unit**2
-    return noise + (0.0 if exact else MISFIT_PIXELS**2)
+    return noise + (0.0 if explained else MISFIT_PIXELS**2)
 
 
 def trust_in_rays(problem: Problem) -> tuple[torch.Tensor | None, float]:
@@ -54,8 +56,7 @@ def trust_in_rays(problem: Problem) -> tuple[torch.Tensor | None, float]:
     happens to be high would else seem precise.
     """
     scan = problem.projections
-    has_count = scan.notes.get("photons") is not None or scan.photons is not None
-    if not has_count or scan.measured is not None:
+    if not has_count(scan) or scan.measured is not None:
         return None, variance_of_data(problem)
     unit = scan.mu_water_per_mm * scan.grid.spacing_mm[2]
     lines = smoothed_by_counts((problem.y + problem.water) * unit)
@@ -74,6 +75,16 @@ def smoothed_by_counts(lines: torch.Tensor) -> torch.Tensor:
     return -torch.log(functional.avg_pool1d(passed, width, stride=1))
 
 
+def has_count(scan: Projections) -> bool:
+    """Whether the scan contains how many photons were emitted."""
+    return scan.notes.get("photons") is not None or scan.photons is not None
+
+
+def is_exact(scan: Projections) -> bool:
+    """Whether all lines are those of the operator that reconstructs, without noise."""
+    return is_simulated_on_its_grid(scan) and not has_count(scan) and scan.measured is None
+
+
 def is_simulated_on_its_grid(scan: Projections) -> bool:
     """Whether the operator that reconstructs made the lines, from slices of the scan's own grid."""
     grid = scan.grid
@@ -83,9 +94,19 @@ def is_simulated_on_its_grid(scan: Projections) -> bool:
     return shape[1:] == list(grid.in_plane_shape) and spacing == list(grid.spacing_mm)
 
 
-def roughness(lines: torch.Tensor) -> float:
-    """Mean square of the third differences along the detector's columns, 1 for white noise of 1."""
-    if lines.shape[-1] < 4:
+def columns_a_pixel(scan: Projections) -> int:
+    """How many detector columns a pixel of the scan's grid is wide, at least one."""
+    return max(1, round(scan.grid.spacing_mm[2] / scan.geometry.column_at_axis_mm))
+
+
+def roughness(lines: torch.Tensor, step: int = 1) -> float:
+    """Mean square of the third differences along the detector's columns, 1 for white noise of 1.
+
+    step: columns from one to the next; those between count for nothing where pixels are wider.
+    """
+    step = min(step, (lines.shape[-1] - 1) // 3)
+    if step < 1:
         return 0.0
-    third = lines.diff(n=3, dim=-1)
-    return float(third.square().mean()) / 20.0
+    for _ in range(3):
+        lines = lines[..., step:] - lines[..., :-step]
+    return float(lines.square().mean()) / 20.0

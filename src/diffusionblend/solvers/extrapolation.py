@@ -48,14 +48,11 @@ def extrapolated(
         )
     known: Any = geometry
     added = max(1, round(REACH * known.n_columns))
-    magnification = 1.0
-    if not isinstance(geometry, ParallelBeam):
-        magnification = known.source_to_detector_mm / known.source_to_axis_mm
-        if getattr(geometry, "curved", False):
-            outermost = WIDEST_RAD * known.source_to_detector_mm / known.column_mm
-            room = outermost - np.abs(known.column_positions_mm).max() / known.column_mm
-            added = max(0, min(added, math.floor(room)))
-    step_mm = known.column_mm / magnification
+    if getattr(geometry, "curved", False):
+        outermost = WIDEST_RAD * known.source_to_detector_mm / known.column_mm
+        room = outermost - np.abs(known.column_positions_mm).max() / known.column_mm
+        added = max(0, min(added, math.floor(room)))
+    step_mm = known.column_at_axis_mm
     values = y.detach().cpu().double().numpy()
     ends = [_continued(side, added, step_mm, mu_per_mm) for side in (values[..., ::-1], values)]
     wide = np.concatenate([ends[0][..., ::-1], values, ends[1]], axis=-1)

@@ -19,6 +19,8 @@ MAX_EIGEN = 2048
 """Rays of a slice (of a half, where it splits) up to which eigenvectors take a few seconds."""
 MAX_DENSE = 10_240
 """The same of rays or pixels, whichever are fewer, for a dense factor."""
+MAX_EXACT = 24_576
+"""The same for exact data, of which CG leaves too much (docs/log.md)."""
 
 
 class Proximal(Protocol):
@@ -38,11 +40,13 @@ def proximal_of(
     operator: XRayTransform | MaskedTransform,
     memory_bytes: float = math.inf,
     *,
+    exact: bool = False,
     trial: bool = False,
 ) -> Proximal:
     """The fastest solver for an operator, with rho > 0.
 
     memory_bytes: that a dense factor may take; with less CG is taken in its place, with a warning.
+    exact: the data have no noise, so that a larger factor is worth its time.
     trial: for timing a step; a dense factor is then not made, and all its results are x0.
     """
     from diffusionblend.solvers.dense_proximal import DenseProximal, dense_bytes
@@ -52,7 +56,7 @@ def proximal_of(
         return IterativeProximal(operator)
     if has_few_rays(operator):
         return ExactProximal(operator)
-    sizes = dense_sizes(operator)
+    sizes = dense_sizes(operator, exact=exact)
     if sizes is None:
         return IterativeProximal(operator)
     if dense_bytes(sizes) > memory_bytes:
@@ -74,16 +78,20 @@ def has_few_rays(operator: XRayTransform) -> bool:
     return max(folds(scipy_matrix(operator), operator.range_shape[2])[0].sizes) <= MAX_EIGEN
 
 
-def dense_sizes(operator: XRayTransform) -> list[int] | None:
-    """The sizes of the blocks of a dense factor, None where another solver is taken."""
+def dense_sizes(operator: XRayTransform, *, exact: bool = False) -> list[int] | None:
+    """The sizes of the blocks of a dense factor, None where another solver is taken.
+
+    exact: see `proximal_of`.
+    """
+    most = MAX_EXACT if exact else MAX_DENSE
     n_rays = operator.range_shape[0] * operator.range_shape[2]
     n_pixels = operator.domain_shape[1] * operator.domain_shape[2]
-    too_many = min(n_rays, n_pixels) > 2 * MAX_DENSE
+    too_many = min(n_rays, n_pixels) > 2 * most
     if operator.couples_slices or too_many or has_few_rays(operator):
         return None
     rays, pixels = folds(scipy_matrix(operator), operator.range_shape[2])
     fewer = min(rays.sizes, pixels.sizes, key=max)
-    return fewer if max(fewer) <= MAX_DENSE else None
+    return fewer if max(fewer) <= most else None
 
 
 class ExactProximal:

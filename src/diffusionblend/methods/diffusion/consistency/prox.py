@@ -59,6 +59,7 @@ class Prox(Consistency):
 
     def setup_cost(self, scan: Projections) -> tuple[float, int]:
         """Seconds and bytes of the dense factor, where one is made."""
+        from diffusionblend.methods.data_variance import is_exact
         from diffusionblend.operators import XRayTransform
         from diffusionblend.solvers.dense_proximal import dense_bytes, dense_seconds
         from diffusionblend.solvers.proximal import dense_sizes
@@ -66,7 +67,8 @@ class Prox(Consistency):
         if scan.measured is not None:
             return 0.0, 0
         grid = scan.grid if scan.geometry.couples_slices else scan.grid.with_slices(1)
-        sizes = dense_sizes(XRayTransform(scan.geometry, grid))
+        exact = self.rho is None and is_exact(scan)
+        sizes = dense_sizes(XRayTransform(scan.geometry, grid), exact=exact)
         if sizes is None or dense_bytes(sizes) > memory_for_factors("cpu"):
             return 0.0, 0
         n_factors = 1 if self.rho is not None else TYPICAL_LEVELS
@@ -86,7 +88,7 @@ class ProximalStep(ConsistencyStep):
     """
 
     def __init__(self, problem: Problem, rho: float | None, *, trial: bool = False) -> None:
-        from diffusionblend.methods.data_variance import trust_in_rays
+        from diffusionblend.methods.data_variance import is_exact, trust_in_rays
         from diffusionblend.solvers.proximal import proximal_of
 
         self.problem, self.given = problem, rho
@@ -94,7 +96,8 @@ class ProximalStep(ConsistencyStep):
         memory = problem.factor_bytes
         if memory is None:
             memory = memory_for_factors(problem.device)
-        self.proximal = proximal_of(problem.operator, memory, trial=trial)
+        exact = rho is None and is_exact(problem.projections)
+        self.proximal = proximal_of(problem.operator, memory, exact=exact, trial=trial)
         self.least = self.proximal.least * squared_norm(problem.operator)
         self.rho = self.least if rho is None else rho
         self.trust, self.variance = trust_in_rays(problem) if rho is None else (None, 0.0)
