@@ -64,9 +64,11 @@ class DenseProximal:
         grams = gram_parts(matrix.T if self.in_rays else matrix, self.fold, np.float32)
         self.grams = [torch.from_numpy(gram).to(device) for gram in grams]
 
-    def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
+    def __call__(
+        self, x0: torch.Tensor, y: torch.Tensor, rho: float, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
-        column).
+        column); it needs no start.
         """
         operator = self.operator.with_slices(len(x0))
         views, slices, columns = operator.range_shape

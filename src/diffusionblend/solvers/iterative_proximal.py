@@ -13,6 +13,8 @@ FLOOR = 0.01
 left to the iterations, since a finite grid has no such sharp wedge."""
 TOLERANCE = 1e-2
 """Norm of the preconditioned residual, relative to the start, at which a system is solved."""
+FROM_NEAR = 0.1
+"""The same from a start that is near the solution already."""
 MOST_ITERATIONS = 200
 LEAST_ITERATIVE = 1e-4
 """Smallest rho over |A|^2: what less would change lies below TOLERANCE (docs/log.md)."""
@@ -36,22 +38,27 @@ class IterativeProximal:
         )
         self.iterations = 0
 
-    def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
-        """The proximal point of x0 (z, y, x) for data y (view, row, column)."""
+    def __call__(
+        self, x0: torch.Tensor, y: torch.Tensor, rho: float, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The proximal point of x0 (z, y, x) for data y (view, row, column), from x0 on or from a
+        start.
+        """
         operator = self.operator.with_slices(len(x0)) if self.per_slice else self.operator
 
         def system(z: torch.Tensor) -> torch.Tensor:
             return operator.normal(z) + rho * z
 
-        right_side = operator.adjoint(y - operator.forward(x0))
+        begin = x0 if start is None else start
+        right_side = operator.adjoint(y - operator.forward(begin)) + rho * (x0 - begin)
         step, self.iterations = preconditioned_conjugate_gradient(
             system,
             right_side,
             lambda r: self.preconditioned(r, rho),
             per_slice=self.per_slice,
-            tolerance=TOLERANCE,
+            tolerance=TOLERANCE if start is None else FROM_NEAR,
         )
-        return x0 + step
+        return begin + step
 
     def preconditioned(self, r: torch.Tensor, rho: float) -> torch.Tensor:
         """(F*HF + rho I)^-1 r, H the transfer function of A*A."""

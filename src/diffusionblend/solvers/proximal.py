@@ -31,8 +31,13 @@ class Proximal(Protocol):
 
     least: float
 
-    def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
-        """argmin over z of |Az - y|^2 + rho |z - x0|^2, (z, y, x)."""
+    def __call__(
+        self, x0: torch.Tensor, y: torch.Tensor, rho: float, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """argmin over z of |Az - y|^2 + rho |z - x0|^2, (z, y, x).
+
+        start: a point near it, from which a solver that iterates goes on.
+        """
         ...
 
 
@@ -119,9 +124,11 @@ class ExactProximal:
             like = {"dtype": operator.matrix.dtype, "device": operator.matrix.device}
             self.pairs.append((values.clamp(min=0).to(**like), vectors.to(**like)))
 
-    def __call__(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
+    def __call__(
+        self, x0: torch.Tensor, y: torch.Tensor, rho: float, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
-        column).
+        column); it needs no start.
         """
         operator = self.operator.with_slices(len(x0))
         views, slices, columns = operator.range_shape

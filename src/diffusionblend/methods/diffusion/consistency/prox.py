@@ -127,7 +127,8 @@ class ProximalStep(ConsistencyStep):
         z, first = x0, None
         for _ in range(MOST_ROUNDS):
             explained = part.operator.forward(z)
-            found = self.proximal(x0, explained + trust * (part.y - explained), self.rho)
+            data = explained + trust * (part.y - explained)
+            found = self.proximal(x0, data, self.rho, None if first is None else z)
             change, z = float((found - z).norm()), found
             first = change if first is None else first
             if change <= SMALL_CHANGE * first:
