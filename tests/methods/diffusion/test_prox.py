@@ -137,14 +137,24 @@ def test_too_little_memory_for_the_factor_is_reported_and_cg_taken(
     assert isinstance(step.proximal, IterativeProximal)
 
 
+@pytest.mark.parametrize("iterative", [False, True])
 @pytest.mark.parametrize(("rounds", "change", "most"), [(6, 0.02, 0.1), (200, 1e-4, 2e-3)])
 def test_rays_that_count_for_less_are_weighed_as_a_direct_solution_weighs_them(
-    problem: Problem, monkeypatch: pytest.MonkeyPatch, rounds: int, change: float, most: float
+    problem: Problem,
+    monkeypatch: pytest.MonkeyPatch,
+    rounds: int,
+    change: float,
+    most: float,
+    iterative: bool,
 ) -> None:
     """The rounds end at the minimiser that the dense normal equations with weights have."""
+    from diffusionblend.solvers.iterative_proximal import IterativeProximal
+
     monkeypatch.setattr(prox, "MOST_ROUNDS", rounds)
     monkeypatch.setattr(prox, "SMALL_CHANGE", change)
     step = Prox(rho=2.0).step(problem)
+    if iterative:
+        step.proximal = IterativeProximal(problem.operator)
     drawn = torch.Generator().manual_seed(3)
     trust = torch.rand(problem.y.shape, generator=drawn).clamp(min=0.2)
     x0 = torch.randn(SHAPE, generator=drawn)
