@@ -124,6 +124,19 @@ def test_the_cost_of_the_factor_is_reported(problem: Problem, monkeypatch) -> No
     assert n_bytes > 4 * 2 * 2 * (VIEWS * 10) ** 2
 
 
+def test_data_without_noise_take_one_factor_and_others_some(monkeypatch) -> None:
+    from diffusionblend.solvers import dense_proximal, proximal
+
+    monkeypatch.setattr(proximal, "MAX_EIGEN", 1)
+    monkeypatch.setattr(dense_proximal, "dense_seconds", lambda sizes, n, device: float(n))
+    volume = small_volume(SHAPE)
+    clean, noisy = (
+        simulate(volume, scan(volume, VIEWS).geometry, photons=photons) for photons in (None, 1e5)
+    )
+    assert Prox().setup_cost(clean)[0] == 1
+    assert Prox().setup_cost(noisy)[0] == prox.TYPICAL_LEVELS > 1
+
+
 def test_too_little_memory_for_the_factor_is_reported_and_cg_taken(
     problem: Problem, monkeypatch
 ) -> None:

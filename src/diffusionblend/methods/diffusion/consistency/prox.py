@@ -71,7 +71,7 @@ class Prox(Consistency):
         sizes = dense_sizes(XRayTransform(scan.geometry, grid), exact=exact)
         if sizes is None or dense_bytes(sizes) > memory_for_factors("cpu"):
             return 0.0, 0
-        n_factors = 1 if self.rho is not None else TYPICAL_LEVELS
+        n_factors = 1 if exact or self.rho is not None else TYPICAL_LEVELS
         return dense_seconds(sizes, n_factors, "cpu"), int(dense_bytes(sizes))
 
 
