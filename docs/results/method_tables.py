@@ -69,25 +69,34 @@ def calibration(start: str) -> str:
     return table((*headers, "within 2 sd (%)", "mean sd (HU)", "RMS error (HU)"), rows)
 
 
+SAMPLERS = ("langevin", "diffusionblend++", "diffusionblend++, equal evaluations")
+
+
 def posterior_samples() -> str:
     """One sample and the mean of four, and how often the truth lies within their spread."""
-    found = {(row["volume"], row["label"]): row for row in rows_of("posterior_samples.jsonl")}
+    stored = rows_of("posterior_samples.jsonl")
+    found = {(row["setup"], row["volume"], row["label"]): row for row in stored}
     rows = []
-    for volume in dict.fromkeys(volume for volume, _ in found):
-        for method in ("langevin", "diffusionblend++"):
-            one, four = found[volume, method], found[volume, f"{method}, mean of four"]
-            body = four["calibration"]["tissues"]["whole body"]
-            inside = " / ".join(f"{100 * body['within'][str(k)]:.1f}" for k in (1, 2))
-            errors = f"{body['mean_deviation_hu']:.0f} / {body['rms_error_hu']:.0f}"
-            decibels = [row["psnr_volume_db"] for row in (one, four)]
-            gain = f"{decibels[1] - decibels[0]:.2f}"
-            patient = volume.removesuffix(".nii.gz")
-            evaluations, seconds = one["network_evaluations"], f"{one['seconds']:.0f}"
-            psnr = [f"{value:.2f}" for value in decibels]
-            rows.append([patient, f"`{method}`", *psnr, gain, inside, errors, evaluations, seconds])
-    headers = ("patient", "method", "one sample (dB)", "mean of four (dB)", "gain (dB)")
+    for setup, volume in sorted(dict.fromkeys(key[:2] for key in found)):
+        for method in SAMPLERS:
+            one = found.get((setup, volume, method))
+            four = found.get((setup, volume, f"{method}, mean of four"))
+            if one is not None and four is not None:
+                noise = "yes" if "photons" in setup else "no"
+                rows.append([noise, volume.removesuffix(".nii.gz"), method, *_samples(one, four)])
+    headers = ("noise", "patient", "method", "one sample (dB)", "mean of four (dB)", "gain (dB)")
     spread = ("within 1 / 2 sd (%)", "mean sd / RMS error (HU)")
-    return table((*headers, *spread, "network evaluations", "seconds"), rows)
+    return table((*headers, *spread, "evaluations of a sample"), rows)
+
+
+def _samples(one: Row, four: Row) -> list[object]:
+    """PSNR of both and their difference, coverage, spread beside error, evaluations."""
+    body = four["calibration"]["tissues"]["whole body"]
+    inside = " / ".join(f"{100 * body['within'][str(k)]:.1f}" for k in (1, 2))
+    errors = f"{body['mean_deviation_hu']:.0f} / {body['rms_error_hu']:.0f}"
+    decibels = [row["psnr_volume_db"] for row in (one, four)]
+    gain = f"{decibels[1] - decibels[0]:.2f}"
+    return [*(f"{value:.2f}" for value in decibels), gain, inside, errors, one["network_evaluations"]]
 
 
 def _range(low: float | None, high: float | None) -> str:

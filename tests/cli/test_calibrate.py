@@ -241,4 +241,6 @@ def test_what_the_prior_has_not_seen_is_told(cli, tmp_path, fitted, tiny_prior):
 )
 def test_what_to_run_is_of_the_scan_s_kind(geometry, views, arc, photons, words):
     kind = ScanKind(geometry=geometry, views=views, arc_degrees=arc, photons=photons, pixel_mm=3.0)
-    assert words in how_to_fit(kind, 4)
+    told = how_to_fit(kind, 4, "langevin", 96)
+    assert words in told
+    assert "calibrate" not in told or "--method langevin --size 96" in told

@@ -92,6 +92,8 @@ def test_the_default_arc_is_that_of_the_geometry(cli, tmp_path, chest_file, kind
         (("--mu-water-per-mm", 20.59), "in 1/mm"),
         (("--electronic-counts", -1), "-1.0 counts"),
         (("--seed", -1), "seed is -1"),
+        (("--oversample", 0), "--oversample is 0"),
+        (("--oversample", -2), "--oversample is -2"),
     ],
 )
 def test_no_scan_has_such_numbers(cli, tmp_path, chest_file, options, word):
@@ -167,3 +169,13 @@ def test_options_of_no_helix_are_refused(cli, tmp_path, chest_file, options, sai
     assert_refused(result)
     assert said in result.err
     assert_nothing_in(tmp_path)
+
+
+def test_pixels_that_do_not_divide_into_coarser_ones_are_told(cli, tmp_path, chest_file):
+    scan = tmp_path / "scan.h5"
+    result = cli("simulate", chest_file, "-o", scan, "--photons", 1e5, "--oversample", 3)
+    assert_succeeded(result)
+    size = read_volume(chest_file).grid.shape[2]
+    assert size % 3
+    assert f"their first {size - size % 3} rows" in result.out
+    assert read_projections(scan).grid.shape[2] == size // 3

@@ -121,6 +121,15 @@ class TestProjections:
             self.make(np.zeros((2, 3, 5)), mu)
 
 
+@pytest.mark.parametrize("photons", [0, -1.0, math.nan, math.inf, "many", True])
+def test_a_photon_count_that_is_none_is_refused(photons):
+    grid = Grid(shape=(3, 4, 4), spacing_mm=(1, 1, 1))
+    geometry = ParallelBeam(angles_rad=(0.0,), n_columns=6, column_mm=1.0)
+    with pytest.raises(InputError, match="photons") as refused:
+        Projections(np.full((1, 3, 6), 0.5), geometry, grid, 0.02, {"photons": photons})
+    assert repr(photons) in refused.value.got
+
+
 @pytest.mark.parametrize("values", [0.0, 1e6])
 def test_values_that_are_no_line_integrals_are_refused(values):
     grid = Grid(shape=(3, 4, 4), spacing_mm=(1, 1, 1))

@@ -12,7 +12,9 @@ from analytic import Ellipsoid, rays_of_helix
 from diffusionblend.data.projections import Projections
 from diffusionblend.geometry import ConeBeam, Helix, ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.methods.residual import residual_note, shown_photons
+from diffusionblend.methods.residual import photons_note, residual_note, shown_photons
+from diffusionblend.phantom import synthetic_chest
+from diffusionblend.simulation import simulate
 from field_scans import HALF, parallel_lines
 from tiny_network import TINY, random_prior
 
@@ -175,3 +177,25 @@ def test_an_object_that_leaves_the_detector():
     assert "if the outermost columns see air" in note(measured, "fbp")
     assert "'projections import --air-columns 5'" in note(measured, "fbp")
     assert note(scan, "fbp", extrapolate=True) is None
+
+
+@pytest.mark.parametrize(
+    ("photons", "told", "words"),
+    [
+        (1e6, 1e6, None),
+        (1e4, 1e4, None),
+        (1e3, 1e3, None),
+        (20.0, 20.0, None),
+        (1e6, 20.0, "said to have 20 photons"),
+        (1e6, 1e4, "said to have 1e+04 photons"),
+        (None, 3.0, "said to have 3 photons"),
+        (1e3, 1e6, "said to have 1e+06 photons"),
+        (None, None, None),
+    ],
+)
+def test_a_photon_count_far_from_the_noise_is_told(photons, told, words) -> None:
+    volume = synthetic_chest(1, shape=(3, 256, 256), in_plane_mm=1.4)
+    taken = simulate(volume, ParallelBeam.fitting(volume.grid, views=16), photons=photons, seed=0)
+    note = photons_note(replace(taken, notes={**taken.notes, "photons": told}))
+    assert (note is None) == (words is None)
+    assert words is None or (note is not None and words in note)

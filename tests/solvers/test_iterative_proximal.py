@@ -61,6 +61,14 @@ def test_from_a_start_that_is_near_it_is_nearer_in_fewer_iterations(kind) -> Non
     assert (found - expected).norm() < 0.4 * (start - expected).norm()
 
 
+def test_a_system_that_is_not_solved_is_told(monkeypatch) -> None:
+    monkeypatch.setattr(iterative_proximal, "TOLERANCE", 0.0)
+    operator = transform_of(GEOMETRIES["fan"], GRID)
+    x0, y = random_array(GRID.shape, 0), random_array(operator.range_shape, 1)
+    with pytest.warns(UserWarning, match="not solved in 200 iterations"):
+        IterativeProximal(operator)(x0, y, 1e-6)
+
+
 def test_slices_are_systems_of_their_own() -> None:
     operator = transform_of(GEOMETRIES["parallel"], GRID)
     x0, y = random_array(GRID.shape, 0), random_array(operator.range_shape, 1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffusionblend.cli.common import say
 from diffusionblend.errors import InputError
 from diffusionblend.runs.band_card import (
     CARD_FILE,
@@ -74,7 +75,7 @@ def bands_for(
     prior = priors.get("prior")
     path = None if prior is None else card_beside(prior)
     if path is None:
-        return Bands(reason=no_band(_uncalibrated(scan, samples)))
+        return Bands(reason=no_band(_uncalibrated(scan, method, samples)))
     try:
         card = replace(read_card(path), source=f"of {prior.source if prior else path}")
         return Bands(card.fit_for(scan, method, priors, samples), card)
@@ -82,14 +83,26 @@ def bands_for(
         return Bands(reason=no_band(error))
 
 
+def say_before_samples(bands: Bands, method: Method, *, every_rank: bool) -> None:
+    """Say what a run of samples will not give: a band, or the best image."""
+    if bands.reason:
+        say(bands.reason, every_rank=every_rank)
+    if "noise" in (getattr(method, "init", None), getattr(method, "coarse_init", None)):
+        say(
+            "note: samples start from noise, so that they differ as they should; a reconstruction "
+            "without --samples is nearer the truth than their mean",
+            every_rank=every_rank,
+        )
+
+
 def no_band(error: InputError) -> str:
     """Why there is no band, and what to run, in one line."""
     return f"no 90 % band: {error.got} Try: {error.try_}"
 
 
-def _uncalibrated(scan: Projections, samples: int) -> InputError:
+def _uncalibrated(scan: Projections, method: Method, samples: int) -> InputError:
     return InputError(
         "The prior has no calibration.",
         f"{CARD_FILE} beside its weights, or --calibration",
-        how_to_fit(ScanKind.of(scan), samples),
+        how_to_fit(ScanKind.of(scan), samples, method.name, scan.grid.shape[2]),
     )

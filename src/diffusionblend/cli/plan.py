@@ -23,6 +23,8 @@ BYTES_PER_VALUE = 4
 STATE_VOLUMES = 3
 """A state file's: the noisy volume, the dual variable, the sum of the late estimates."""
 MINUTE, HOUR = 60.0, 3600.0
+TOLD_SECONDS = 2.0
+"""From which on the time beside the steps is said by itself."""
 
 
 def volume_file_bytes(projections: Projections) -> int:
@@ -98,6 +100,8 @@ def report_reconstruction(
     steps = f"{plan.steps} steps of {in_words(plan.step_seconds / processes)}"
     of = f"; {samples_left} samples of {in_words(each)}" if files.samples > 1 else ""
     left = f", {plan.steps - steps_done} of them left" if steps_done else ""
+    if not steps_done and plan.begin_seconds / processes >= TOLD_SECONDS:
+        left += f" and {in_words(plan.begin_seconds / processes)} beside them"
     tried = f"tried on {plan.timed_slices} of {plan.slices} slices"
     say(f"about {in_words(seconds)}: {steps}{left}{of} ({tried})", every_rank=every_rank)
     volume, volumes, minutes = (

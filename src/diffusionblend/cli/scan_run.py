@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffusionblend.cli import familiarity
-from diffusionblend.cli.bands import Bands, bands_for
+from diffusionblend.cli.bands import Bands, bands_for, say_before_samples
 from diffusionblend.cli.common import (
     add_input,
     check_outputs_are_no_inputs,
@@ -36,7 +36,7 @@ from diffusionblend.io.volumes import check_volume_suffix, write_volume
 from diffusionblend.methods.base import Execution, Method, reconstruct_with
 from diffusionblend.methods.diffusion.state import State
 from diffusionblend.methods.problem import Problem
-from diffusionblend.methods.residual import residual_note
+from diffusionblend.methods.residual import photons_note, residual_note
 from diffusionblend.priors.reach import on_prior_grid
 from diffusionblend.ranks import Ranks, rank_and_count
 from diffusionblend.runs.checkpoint import MINUTE_SECONDS, KeptState
@@ -145,6 +145,8 @@ class ScanRun:
         if ranks.rank == 0:
             self._report_import()
             self._report_grid()
+            if several:
+                say_before_samples(self.bands, self.method, every_rank=self.alone)
             self._report_plan(resume[0] if resume else 0)
         if self.options.dry_run:
             return
@@ -235,10 +237,8 @@ class ScanRun:
             f"{record.results['mean_standard_deviation_hu']:.0f} HU",
             every_rank=self.alone,
         )
-        say(
-            self.bands.reason or f"wrote half the width of the 90 % band, {band_file}",
-            every_rank=self.alone,
-        )
+        if band is not None:
+            say(f"wrote half the width of the 90 % band, {band_file}", every_rank=self.alone)
 
     def _run_sample(self, method: Method, path: Path, label: str, ranks: Ranks) -> None:
         """One sample, unless it is there already."""
@@ -294,7 +294,11 @@ class ScanRun:
             say(f"note: {note}", every_rank=self.alone)
 
     def _report_import(self) -> None:
-        """Say again what the import of a measured scan left open, since it concerns the values."""
+        """Say again what the import of a measured scan left open, since it concerns the values, and
+        where its photon count contradicts its noise.
+        """
+        if note := photons_note(self.scan):
+            say(f"note: {note}", every_rank=self.alone)
         correction = self.scan.notes.get("correction")
         notes = correction.get("notes") if isinstance(correction, dict) else None
         for note in notes if isinstance(notes, list) else []:

@@ -115,6 +115,12 @@ class Simulate:
         with timed_part(record, "read", self.volume.name) as on_step:
             volume = read_volume(self.volume, on_step=on_step)
         coarse = volume.grid if self.oversample == 1 else volume.grid.coarser(self.oversample)
+        if any(n % self.oversample for n in volume.grid.in_plane_shape):
+            rows, columns = (n * self.oversample for n in coarse.in_plane_shape)
+            say(
+                f"note: --oversample {self.oversample} does not divide the volume's slices; "
+                f"their first {rows} rows and {columns} columns are reconstructed"
+            )
         geometry = self._geometry_for(coarse)
         if self.dry_run or geometry.n_views * volume.values.size >= LONG_RUN_VOXEL_VIEWS:
             self._report_plan(volume, geometry)
@@ -203,6 +209,8 @@ class Simulate:
         from diffusionblend.simulation import MOST_VIEWS, check_noise
 
         check_noise(self.photons, self.electronic_counts)
+        if self.oversample < 1:
+            raise InputError(f"--oversample is {self.oversample}.", "a whole number from 1")
         check_seed(self.seed)
         arc = HALF_SCAN_DEGREES if self.arc_degrees is None else self.arc_degrees
         if not 1 <= self.views <= MOST_VIEWS or not 0 < arc <= 2 * HALF_SCAN_DEGREES:

@@ -54,6 +54,7 @@ class Projections:
                 "finite line integrals",
                 "look for zero counts before the logarithm",
             )
+        check_photons(self.notes.get("photons"))
         if not 0 < self.mu_water_per_mm < np.inf:
             raise InputError(f"mu_water_per_mm is {self.mu_water_per_mm}.", "a positive number")
         check_line_integrals(values)
@@ -188,6 +189,17 @@ def photon_counts(photons: np.ndarray, shape: tuple[int, int, int]) -> np.ndarra
     if not (np.isfinite(counts).all() and (counts > 0).all()):
         raise InputError("The photons hold values that are 0, negative or not finite.", "counts")
     return counts
+
+
+def check_photons(photons: object) -> None:
+    """Raise InputError where the notes' photon count is there, but is no count."""
+    number = isinstance(photons, int | float) and not isinstance(photons, bool)
+    if photons is not None and not (number and 0 < float(str(photons)) < np.inf):
+        raise InputError(
+            f"The scan's notes say {photons!r} photons.",
+            "the count of an unattenuated detector pixel, a number above 0",
+            "import or simulate again with --photons, or without it where the count is not known",
+        )
 
 
 def check_line_integrals(values: np.ndarray) -> None:

@@ -127,8 +127,11 @@ class Grid:
     def coarser(self, factor: int) -> Grid:
         """The grid whose voxels are `factor` x `factor` pixels of every slice from the first one.
 
-        Rows and columns left over are dropped. Raises InputError where nothing is left.
+        Rows and columns left over are dropped. Raises InputError where nothing is left, and for a
+        factor below 1.
         """
+        if factor < 1:
+            raise InputError(f"A grid is to be {factor} times as coarse.", "a whole number from 1")
         (z, y, x), (sz, sy, sx) = self.shape, self.spacing_mm
         shift = (factor - 1) / 2
         direction = np.array(self.direction).reshape(3, 3)

@@ -55,6 +55,8 @@ PATIENCE_SECONDS = 5.0
 repeated."""
 LONG_RUN_VOXEL_STEPS = 1e8
 """Steps times voxels from which on a run is worth an estimate of its own."""
+LONG_SETUP_SECONDS = 10.0
+"""So is one that takes so long beside its steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +177,11 @@ def _one_after_another(memory_bytes: int, plans: list[Plan]) -> Plan:
 
 def is_long(projections: Projections, method: Method) -> bool:
     """Whether a run of resolved settings is long enough to be planned before it starts."""
-    return float(method.n_steps) * math.prod(projections.grid.shape) >= LONG_RUN_VOXEL_STEPS
+    voxel_steps = float(method.n_steps) * math.prod(projections.grid.shape)
+    return (
+        voxel_steps >= LONG_RUN_VOXEL_STEPS
+        or method.setup_cost(projections)[0] >= LONG_SETUP_SECONDS
+    )
 
 
 def middle_slices(projections: Projections, count: int) -> Projections:

@@ -28,6 +28,12 @@ MEDIAN_OF_SQUARE = 0.4549
 CUT_VIEWS = 0.1
 """Views in which the object leaves the detector, from which on the inside is wrong."""
 
+FAR_ABOVE, FAR_ABOVE_FEW, FEW_PHOTONS = 10.0, 1000.0, 1000.0
+"""Views that show the noise of so many times the photons that are told contradict them; of fewer
+than FEW_PHOTONS, which many rays stop, of so many times more (from 3 patients: 1.2 and 300)."""
+FAR_BELOW, EDGES_SHOW = 300.0, 1e6
+"""So do those that show the noise of so many times fewer, of up to EDGES_SHOW: edges alone look
+like the noise of 6e4 photons and more (the same patients)."""
 SHORT_ARC_DEGREES = 175.0
 """A shorter arc is itself a cause of what filtered back-projection leaves."""
 WIDEST_FAN_DEGREES = 45.0
@@ -109,6 +115,28 @@ def shown_photons(lines: np.ndarray) -> float:
         square = np.median(np.square(bent, dtype=np.float64) * np.exp(-some[..., 1:-1]))
         found.append(1.5 * MEDIAN_OF_SQUARE / square if square > 0 else math.inf)
     return max(found) or math.inf
+
+
+def photons_note(scan: Projections) -> str | None:
+    """A sentence where the photon count in a scan's notes and the noise of its views disagree.
+
+    Views show more noise than the photons make, since the object has edges, and less where hardly
+    any photon passes, so that only a far cry is told.
+    """
+    told = scan.notes.get("photons")
+    if not isinstance(told, int | float) or scan.photons is not None or told <= 0:
+        return None
+    shown = shown_photons(scan.values)
+    too_few = shown > (FAR_ABOVE if told >= FEW_PHOTONS else FAR_ABOVE_FEW) * told
+    too_many = min(told, EDGES_SHOW) > FAR_BELOW * shown
+    if not too_few and not too_many:
+        return None
+    seen = "hardly any noise" if math.isinf(shown) else f"the noise of about {shown:.1g}"
+    return (
+        f"the scan is said to have {told:.3g} photons an unattenuated pixel, but its views show "
+        f"{seen}: methods weigh the data by that count; import or simulate again with another "
+        "--photons if it is wrong"
+    )
 
 
 def _noise_of(lines: np.ndarray, photons: float) -> float:

@@ -131,10 +131,11 @@ class BandCard:
     ) -> BandFit:
         """The bands of a run. method: resolved. Raises InputError where there are none for it."""
         kind = ScanKind.of(scan)
+        way = how_to_fit(kind, samples, method.name, scan.grid.shape[2])
         if not self.is_of(priors):
-            raise self._other("another prior", kind, samples)
+            raise self._other("another prior", way)
         if self.method != method.name:
-            raise self._other(f"{self.method}, not {method.name}", kind, samples)
+            raise self._other(f"{self.method}, not {method.name}", way)
         settings = counted_settings(method)
         differ = [
             f"{name} {_shown(self.settings.get(name))} instead of {_shown(settings.get(name))}"
@@ -142,21 +143,21 @@ class BandCard:
             if settings.get(name) != self.settings.get(name)
         ]
         if differ:
-            raise self._other(", ".join(differ), kind, samples)
+            raise self._other(", ".join(differ), way)
         if self.samples != samples:
-            raise self._other(f"{self.samples} samples instead of {samples}", kind, samples)
+            raise self._other(f"{self.samples} samples instead of {samples}", way)
         found = next((fit for fit in self.fits if fit.serves(kind)), None)
         if found is None:
             there = "; ".join(fit.name for fit in self.fits)
             own = f"{kind.name}, pixels of {kind.pixel_mm:.3g} mm"
-            raise self._other(f"other scans ({there}) than this one ({own})", kind, samples)
+            raise self._other(f"other scans ({there}) than this one ({own})", way)
         return found
 
-    def _other(self, what: str, kind: ScanKind, samples: int) -> InputError:
+    def _other(self, what: str, way: str) -> InputError:
         return InputError(
             f"The calibration {self.source} is for {what}.",
             "a calibration with the prior, settings, number of samples and kind of scan of the run",
-            how_to_fit(kind, samples),
+            way,
         )
 
 
@@ -166,8 +167,11 @@ def counted_settings(method: Method) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in UNCOUNTED}
 
 
-def how_to_fit(kind: ScanKind, samples: int) -> str:
-    """What to run for bands of a kind of scan, or why there can be none."""
+def how_to_fit(kind: ScanKind, samples: int, method: str, size: int) -> str:
+    """What to run for bands of a kind of scan, or why there can be none.
+
+    method: its name. size: columns of a slice.
+    """
     whole, arc, photons = FITTED_BEAMS.get(kind.geometry), kind.arc_degrees, kind.photons
     if photons is None:
         return "'projections import --photons', since without the photons no calibration suits it"
@@ -181,8 +185,9 @@ def how_to_fit(kind: ScanKind, samples: int) -> str:
     beam = "" if kind.geometry == "parallel" else f" --geometry {kind.geometry}"
     noise = " --noiseless" if math.isinf(photons) else f" --photons {photons:g}"
     return (
-        f"'diffusionblend calibrate PATIENTS -o bands.json{scan}{beam}{noise} --samples {samples}' "
-        "with the run's prior and settings, then --calibration bands.json"
+        f"'diffusionblend calibrate PATIENTS -o bands.json{scan}{beam}{noise} --samples {samples} "
+        f"--method {method} --size {size}' with the run's prior and settings, and patients of such "
+        "pixels, then --calibration bands.json"
     )
 
 

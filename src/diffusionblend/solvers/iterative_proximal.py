@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -58,6 +59,12 @@ class IterativeProximal:
             per_slice=self.per_slice,
             tolerance=TOLERANCE if start is None else FROM_NEAR,
         )
+        if self.iterations == MOST_ITERATIONS:
+            warnings.warn(
+                f"The data-consistency step was not solved in {MOST_ITERATIONS} iterations of "
+                "conjugate gradients; a larger --rho needs fewer.",
+                stacklevel=2,
+            )
         return begin + step
 
     def preconditioned(self, r: torch.Tensor, rho: float) -> torch.Tensor:
