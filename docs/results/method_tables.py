@@ -8,6 +8,7 @@ from functools import partial
 
 from row_files import (
     REPOSITORY,
+    Row,
     markdown_rows,
     rows_of,
     table,
@@ -69,7 +70,8 @@ def calibration(start: str) -> str:
     return table((*headers, "within 2 sd (%)", "mean sd (HU)", "RMS error (HU)"), rows)
 
 
-SAMPLERS = ("langevin", "diffusionblend++", "diffusionblend++, equal evaluations")
+ONE = "diffusionblend++, one reconstruction"
+SAMPLERS = ("langevin", "diffusionblend++", "diffusionblend++, equal evaluations", ONE)
 
 
 def posterior_samples() -> str:
@@ -81,7 +83,7 @@ def posterior_samples() -> str:
         for method in SAMPLERS:
             one = found.get((setup, volume, method))
             four = found.get((setup, volume, f"{method}, mean of four"))
-            if one is not None and four is not None:
+            if one is not None and (four is not None or method == ONE):
                 noise = "yes" if "photons" in setup else "no"
                 rows.append([noise, volume.removesuffix(".nii.gz"), method, *_samples(one, four)])
     headers = ("noise", "patient", "method", "one sample (dB)", "mean of four (dB)", "gain (dB)")
@@ -89,14 +91,17 @@ def posterior_samples() -> str:
     return table((*headers, *spread, "evaluations of a sample"), rows)
 
 
-def _samples(one: Row, four: Row) -> list[object]:
+def _samples(one: Row, four: Row | None) -> list[object]:
     """PSNR of both and their difference, coverage, spread beside error, evaluations."""
+    if four is None:
+        return [f"{one['psnr_volume_db']:.2f}", *4 * ("–",), one["network_evaluations"]]
     body = four["calibration"]["tissues"]["whole body"]
     inside = " / ".join(f"{100 * body['within'][str(k)]:.1f}" for k in (1, 2))
     errors = f"{body['mean_deviation_hu']:.0f} / {body['rms_error_hu']:.0f}"
     decibels = [row["psnr_volume_db"] for row in (one, four)]
     gain = f"{decibels[1] - decibels[0]:.2f}"
-    return [*(f"{value:.2f}" for value in decibels), gain, inside, errors, one["network_evaluations"]]
+    psnr = [f"{value:.2f}" for value in decibels]
+    return [*psnr, gain, inside, errors, one["network_evaluations"]]
 
 
 def _range(low: float | None, high: float | None) -> str:
