@@ -26,6 +26,7 @@ def test_mean_and_deviation_are_those_of_single_runs(cli, tmp_path, scan_file, o
     assert_succeeded(result)
     assert "sample 2 of 3, seed 8: residual" in result.out
     assert result.out.count("wrote") == 1
+    assert "without --samples is nearer the truth than their mean" in result.out
     single = []
     for seed in (7, 8, 9):
         path = tmp_path / f"{seed}.nii.gz"
@@ -51,6 +52,15 @@ def test_samples_start_from_noise_where_nothing_else_was_set():
     coarse = replace(plain, init="coarse", coarse_init="cg")
     assert coarse.for_ensemble(3, with_coarse) == replace(coarse, seed=3)
     assert Dds().for_ensemble(3) == Dds(seed=3)
+
+
+def test_nothing_is_said_of_the_start_where_a_single_run_has_the_same(
+    cli, tmp_path, scan_file, options
+):
+    command = ("reconstruct", scan_file, "-o", tmp_path / "a.nii.gz", *options, "--init", "noise")
+    result = cli(*command, "--samples", 2)
+    assert_succeeded(result)
+    assert "nearer the truth" not in result.out
 
 
 def test_finished_samples_are_kept_and_not_repeated(cli, tmp_path, scan_file, options):

@@ -128,6 +128,8 @@ def test_a_photon_count_that_is_none_is_refused(photons):
     with pytest.raises(InputError, match="photons") as refused:
         Projections(np.full((1, 3, 6), 0.5), geometry, grid, 0.02, {"photons": photons})
     assert repr(photons) in refused.value.got
+    for count in (1000, 1e6, np.int64(1000), np.float32(5.0), None):
+        Projections(np.full((1, 3, 6), 0.5), geometry, grid, 0.02, {"photons": count})
 
 
 @pytest.mark.parametrize("values", [0.0, 1e6])

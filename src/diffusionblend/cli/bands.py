@@ -83,11 +83,17 @@ def bands_for(
         return Bands(reason=no_band(error))
 
 
-def say_before_samples(bands: Bands, method: Method, *, every_rank: bool) -> None:
-    """Say what a run of samples will not give: a band, or the best image."""
+def say_before_samples(bands: Bands, method: Method, single: Method, *, every_rank: bool) -> None:
+    """Say what a run of samples will not give: a band, or the best image.
+
+    method, single: with the resolved settings of a sample, and of one reconstruction.
+    """
     if bands.reason:
         say(bands.reason, every_rank=every_rank)
-    if "noise" in (getattr(method, "init", None), getattr(method, "coarse_init", None)):
+    starts = [
+        [getattr(one, name, None) for name in ("init", "coarse_init")] for one in (method, single)
+    ]
+    if starts[0] != starts[1]:
         say(
             "note: samples start from noise, so that they differ as they should; a reconstruction "
             "without --samples is nearer the truth than their mean",

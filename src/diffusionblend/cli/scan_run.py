@@ -146,7 +146,8 @@ class ScanRun:
             self._report_import()
             self._report_grid()
             if several:
-                say_before_samples(self.bands, self.method, every_rank=self.alone)
+                single = self.options.method.resolved(frozenset(self.priors))
+                say_before_samples(self.bands, self.method, single, every_rank=self.alone)
             self._report_plan(resume[0] if resume else 0)
         if self.options.dry_run:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 
 import numpy as np
 
@@ -193,7 +194,7 @@ def photon_counts(photons: np.ndarray, shape: tuple[int, int, int]) -> np.ndarra
 
 def check_photons(photons: object) -> None:
     """Raise InputError where the notes' photon count is there, but is no count."""
-    number = isinstance(photons, int | float) and not isinstance(photons, bool)
+    number = isinstance(photons, Real) and not isinstance(photons, bool)
     if photons is not None and not (number and 0 < float(str(photons)) < np.inf):
         raise InputError(
             f"The scan's notes say {photons!r} photons.",
