@@ -80,7 +80,7 @@ def learning_curve_256() -> str:
 STEPS_FILE = "data_consistency.jsonl"
 """Rows of benchmarks/quality/data-consistency.toml."""
 FINE_FILE = "data_consistency_256.jsonl"
-"""Of some of its cells with --size 256."""
+"""Of benchmarks/quality/data-consistency-256.toml."""
 TOTAL_VARIATION = ("admm-tv", "admm-tv, weight 1")
 COMPARED = (
     "fbp",
