@@ -36,6 +36,8 @@ from diffusionblend.methods.cost import (
 )
 from diffusionblend.operators.slicewise import SliceRays
 from diffusionblend.priors.prior import Prior, load_prior
+from diffusionblend.simulation import simulate
+from small_scan import scan, small_volume
 from tiny_network import TINY, random_prior
 
 
@@ -250,3 +252,12 @@ def test_every_method_can_be_planned(name: str) -> None:
     assert plan.seconds() > 0 and plan.memory_bytes > 1e8
     if has_steps:
         assert plan.steps == 3
+
+
+def test_a_run_with_a_slow_factor_is_long_however_few_slices_it_has(monkeypatch) -> None:
+    volume = small_volume((3, 16, 16))
+    taken = simulate(volume, scan(volume, 8).geometry)
+    method = DiffusionBlendPP().resolved(frozenset({"prior"}))
+    assert not cost.is_long(taken, method)
+    monkeypatch.setattr(DiffusionBlendPP, "setup_cost", lambda self, scan: (60.0, 0))
+    assert cost.is_long(taken, method)

@@ -186,6 +186,7 @@ def test_an_object_that_leaves_the_detector():
         (1e4, 1e4, None),
         (1e3, 1e3, None),
         (20.0, 20.0, None),
+        (3.0, 3.0, None),
         (1e6, 20.0, "said to have 20 photons"),
         (1e6, 1e4, "said to have 1e+04 photons"),
         (None, 3.0, "said to have 3 photons"),
