@@ -111,9 +111,10 @@ def written_until(moment: int, output: Path) -> int:
                     write_text(output, "whole", force=False)
             finally:
                 sys.settrace(None)
-                release_outputs()
     except Terminated:
         pass
+    finally:  # as the command line does
+        release_outputs()
     return lines
 
 

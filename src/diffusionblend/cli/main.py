@@ -80,11 +80,11 @@ def run(arguments: Sequence[str]) -> int:
     Their code is 2.
     """
     _print_any_name()
-    with signals_raised():
-        try:
+    try:
+        with signals_raised():
             return _run(arguments)
-        finally:
-            release_outputs()
+    finally:  # when no signal that came late can strike any more
+        release_outputs()
 
 
 def _run(arguments: Sequence[str]) -> int:
