@@ -67,6 +67,17 @@ def residual_by_hand(scan, volume: Volume) -> float:
     return float(np.linalg.norm(misfit - y) / np.linalg.norm(y))
 
 
+def test_the_record_tells_how_the_data_consistency_step_was_solved(
+    cli, tmp_path, scan_file, tiny_prior
+):
+    output = tmp_path / "a.nii.gz"
+    options = ("--prior", tiny_prior, "--steps", 2, "--rho", 0.5)
+    assert_succeeded(cli("reconstruct", scan_file, "-o", output, *options))
+    record = json.loads((tmp_path / "a.nii.gz.run.json").read_text())
+    expected = {"solver": "eigenvectors", "rho": [0.5], "starved_rays": False}
+    assert record["results"]["data_consistency"] == expected
+
+
 def test_the_record_reports_residual_cost_versions_and_inputs(cli, tmp_path, scan_file, tiny_prior):
     output = tmp_path / "a.nii.gz"
     arguments = ("reconstruct", scan_file, "-o", output, "--prior", tiny_prior, *FEW, "--seed", 5)
@@ -80,6 +91,7 @@ def test_the_record_reports_residual_cost_versions_and_inputs(cli, tmp_path, sca
     share = record["seconds"]["network"] / record["seconds"]["total"]
     assert record["results"]["network_share"] == pytest.approx(share)
     assert 0 < share < 1
+    assert record["results"]["data_consistency"] == {}  # of iterations alone
     assert record["peak_memory_mb"]["process"] > 10
     assert record["seed"] == 5 and record["settings"]["settings"]["seed"] == 5
     assert record["versions"]["torch"] == metadata.version("torch")

@@ -272,6 +272,7 @@ class ScanRun:
             "relative_residual": result.relative_residual,
             "network_evaluations": result.network_evaluations,
             "network_share": result.network_share,
+            "data_consistency": result.data_consistency,
             "identity": self._identity(task.method),
             "views": len(self.scan),
         }

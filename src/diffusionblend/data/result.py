@@ -12,13 +12,16 @@ class Reconstruction:
     """A reconstructed volume in HU with what it cost.
 
     relative_residual: |Ax - y| / |y|. network_evaluations: passes of the whole volume
-    through the network. seconds: of each part and in total.
+    through the network. seconds: of each part and in total. data_consistency: of a method that
+    solves for the data at every step, the solver, the values of rho that it had, and the variance
+    that it took the data to have, in squared pixels of water.
     """
 
     volume: Volume
     relative_residual: float
     network_evaluations: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    data_consistency: dict[str, object] = field(default_factory=dict)
 
     @property
     def network_share(self) -> float:

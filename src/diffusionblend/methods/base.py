@@ -77,12 +77,14 @@ def _short(value: object) -> str:
 class Solution:
     """What `Method.run` returns: x (z, y, x) in the network's range, and what it cost.
 
-    seconds: of each part that the method times itself.
+    seconds: of each part that the method times itself. data_consistency: how its steps towards the
+    data were taken, plain values.
     """
 
     x: torch.Tensor
     network_evaluations: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    data_consistency: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +273,8 @@ def reconstruct_with(
         total = time.perf_counter() - started + before
         seconds = {**solution.seconds, "total": total}
         residual = problem.relative_residual(solution.x)
-    return Reconstruction(volume, residual, solution.network_evaluations, seconds)
+    steps = dict(solution.data_consistency)
+    return Reconstruction(volume, residual, solution.network_evaluations, seconds, steps)
 
 
 def _handing_back(execution: Execution, scan: Projections, work: Projections) -> Execution:

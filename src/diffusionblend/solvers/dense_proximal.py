@@ -53,6 +53,7 @@ class DenseProximal:
     made, for timing the rest. Raises InputError where slices are coupled.
     """
 
+    solver = "dense factor"
     least = LEAST_DIRECT
 
     def __init__(self, operator: XRayTransform, *, trial: bool = False) -> None:

@@ -29,6 +29,7 @@ class IterativeProximal:
     and Booth 1999, IEEE TIP 8(5)). Each slice is a system of its own, unless they are coupled.
     """
 
+    solver = "conjugate gradients"
     least = LEAST_ITERATIVE
 
     def __init__(self, operator: XRayTransform | MaskedTransform) -> None:

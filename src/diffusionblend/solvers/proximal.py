@@ -26,9 +26,11 @@ MAX_EXACT = 24_576
 class Proximal(Protocol):
     """The proximal point of x0 (z, y, x) for data y (view, row, column) and a weight rho.
 
-    least: the smallest rho, over |A|^2, that it solves for in good time.
+    solver: how it solves, for records. least: the smallest rho, over |A|^2, that it solves for in
+    good time.
     """
 
+    solver: str
     least: float
 
     def __call__(
@@ -106,6 +108,7 @@ class ExactProximal:
     once and serves every rho. Raises InputError where slices are coupled, or above MAX_EIGEN rays.
     """
 
+    solver = "eigenvectors"
     least = LEAST_DIRECT
 
     def __init__(self, operator: XRayTransform) -> None:

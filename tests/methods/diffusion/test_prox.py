@@ -64,6 +64,24 @@ def test_a_weight_that_is_given_stays(problem: Problem) -> None:
         assert step.rho == 2.5
 
 
+def test_its_facts_are_solver_weights_and_the_variance_of_the_data(problem: Problem) -> None:
+    free, given = Prox().step(problem), Prox(rho=2.5).step(problem)
+    rhos = set()
+    for abar in ABARS:
+        free.begin(abar)
+        given.begin(abar)
+        rhos.add(free.rho)
+    assert len(rhos) > 1
+    variance = pytest.approx(variance_of_data(problem))
+    assert OnScaledState(free).facts() == {
+        "solver": "eigenvectors",
+        "rho": sorted(rhos),
+        "starved_rays": False,
+        "data_variance_pixels2": variance,
+    }
+    assert given.facts() == {"solver": "eigenvectors", "rho": [2.5], "starved_rays": False}
+
+
 def test_the_gradient_of_the_objective_vanishes(problem: Problem) -> None:
     step = Prox().step(problem)
     step.begin(0.9)

@@ -249,4 +249,4 @@ def sample_by_langevin(
         x = loop.run(state, executor, draw, reporter.after_step)
     seconds = reporter.spent()
     evaluations = int(seconds.pop(EVALUATIONS)) // len(partitions)
-    return Solution(x, evaluations, seconds)
+    return Solution(x, evaluations, seconds, {"solver": loop.data.step.proximal.solver})

@@ -70,7 +70,7 @@ def sample_volume(
         x = loop.run(state, executor, noise, report.after_step)
     seconds = added(report.before, _seconds(executor.seconds()))
     evaluations = executor.evaluations + int(seconds.pop(EVALUATIONS, 0))
-    return Solution(x, evaluations, seconds)
+    return Solution(x, evaluations, seconds, loop.consistency.facts())
 
 
 def begun(
@@ -159,6 +159,9 @@ class _Timed(ConsistencyStep):
     def begin(self, abar: float, *, noisy: bool = False) -> None:
         with self._stopwatch.part("consistency"):
             self._inner.begin(abar, noisy=noisy)
+
+    def facts(self) -> dict[str, object]:
+        return self._inner.facts()
 
     def misfit(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         return self._inner.misfit(x0, slices)

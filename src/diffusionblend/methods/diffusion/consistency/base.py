@@ -51,6 +51,10 @@ class ConsistencyStep:
         """The state moved along the gradient of half the misfit; misfit: of all slices, a sum."""
         return x
 
+    def facts(self) -> dict[str, object]:
+        """How the run's data-consistency steps were taken, plain values for its record."""
+        return {}
+
     def variables(self) -> dict[str, torch.Tensor]:
         """What is kept from step to step, for a run to be resumed."""
         return {}

@@ -102,6 +102,7 @@ class ProximalStep(ConsistencyStep):
         self.rho = self.least if rho is None else rho
         self.trust, self.variance = trust_in_rays(problem) if rho is None else (None, 0.0)
         self.worth = WORTH * min(1.0, rays_per_pixel(problem))
+        self.weights: set[float] = set()
 
     def begin(self, abar: float, *, noisy: bool = False) -> None:
         """Weigh the data for a reverse step of noise level abar."""
@@ -109,6 +110,18 @@ class ProximalStep(ConsistencyStep):
             ratio = (1 - abar) / abar
             error = ratio if noisy else ERROR_AT_UNIT_NOISE**2 * ratio**0.5
             self.rho = weight(self.worth * self.variance, error, self.least)
+        self.weights.add(self.rho)
+
+    def facts(self) -> dict[str, object]:
+        """The solver, the values of rho that the run had, and what it took the data for."""
+        found: dict[str, object] = {
+            "solver": self.proximal.solver,
+            "rho": sorted(self.weights),
+            "starved_rays": self.trust is not None,
+        }
+        if self.given is None:
+            found["data_variance_pixels2"] = self.variance
+        return found
 
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The proximal point of the given slices' estimate (z, y, x)."""

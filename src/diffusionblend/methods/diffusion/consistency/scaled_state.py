@@ -37,6 +37,10 @@ class OnScaledState(ConsistencyStep):
         """The step's result for x / sqrt(abar), scaled back."""
         return abar**0.5 * self.inner(x / abar**0.5, slices)
 
+    def facts(self) -> dict[str, object]:
+        """Those of the step."""
+        return self.inner.facts()
+
     def variables(self) -> dict[str, torch.Tensor]:
         """Those of the step."""
         return self.inner.variables()
