@@ -310,6 +310,8 @@ def test_a_run_is_taught_by_other_priors(cli, command, tmp_path, tiny_prior):
     assert trained["teachers_sha256"] == [weights_of(tiny_prior)] * 2
     assert weights_of(tmp_path / "prior") != alone
     assert "no prior" in cli(*command, "--force", "--teachers", "nothing").err
+    other = cli(*command, "--steps", 99, "--teachers", tiny_prior, "--taught-from", 1)
+    assert other.code == 1 and "was written with other teachers" in other.err
 
 
 def test_synthetic_chests_join_the_volumes(cli, command, tmp_path, monkeypatch):

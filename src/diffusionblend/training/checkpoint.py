@@ -23,6 +23,8 @@ MAY_CHANGE = ("steps", "decay_steps", "checkpoint_minutes", "validate_every") + 
     *("samples_every", "keep_every", "accumulate"),
 )
 """Settings that a resumed run may have otherwise."""
+SOURCES = (("data", "training data", "volumes"), ("teachers", "teachers", "--teachers"))
+"""What a run learns from: the key of its hashes, and how messages name it."""
 
 
 def previous_path(path: Path) -> Path:
@@ -124,14 +126,17 @@ def check_same_settings(path: Path, settings: TrainSettings, stored: dict) -> No
         )
 
 
-def check_same_data(path: Path, ours: str, stored: object) -> None:
-    """Raises InputError where a checkpoint had training data of another fingerprint."""
-    if stored != ours:
-        raise InputError(
-            f"{path} was written with other training data.",
-            "the same volumes to resume it",
-            "another output folder, or --force to start anew",
-        )
+def check_same_sources(path: Path, ours: dict[str, object], stored: dict) -> None:
+    """Raises InputError where a checkpoint had other training data, by their fingerprint, or other
+    teachers; one that says nothing of teachers had none.
+    """
+    for name, what, wanted in SOURCES:
+        if stored.get(name, [] if name == "teachers" else None) != ours[name]:
+            raise InputError(
+                f"{path} was written with other {what}.",
+                f"the same {wanted} to resume it",
+                "another output folder, or --force to start anew",
+            )
 
 
 def plain_settings(settings: TrainSettings) -> dict:

@@ -22,8 +22,8 @@ from diffusionblend.training.averages import Averages
 from diffusionblend.training.batches import TrainingBatches, draw_batch
 from diffusionblend.training.checkpoint import (
     CHECKPOINT_FILE,
-    check_same_data,
     check_same_settings,
+    check_same_sources,
     has_checkpoint,
     plain_settings,
     read_checkpoint,
@@ -115,9 +115,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.unet = build_unet(settings.network).to(self.device)
         self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its stubs
-        self.initial_share = 0.0
-        if initial is not None:
-            self.initial_share = take_weights(self.unet, initial, settings)
+        self.initial_share = 0.0 if initial is None else take_weights(self.unet, initial, settings)
         self.averages = Averages(self.unet, settings.ema_decay, settings.average_shares)
         self.optimizer = make_optimizer(self.unet, settings)
         self.step, self.seconds = 0, 0.0
@@ -127,10 +125,12 @@ class Trainer:
         self._metrics = Metrics(self.folder, tensorboard=tensorboard)
         if self.processes.is_first:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._data = train.fingerprint(
-                with_spacing=settings.code == "mm" or settings.network.length_codes > 0,
-                with_pixels=settings.network.length_codes > 0,
-            )
+            sized = settings.network.length_codes > 0
+            by_spacing = settings.code == "mm" or sized
+            self._learnt_from: dict[str, object] = {
+                "data": train.fingerprint(with_spacing=by_spacing, with_pixels=sized),
+                "teachers": [] if teachers is None else teachers.weights_sha256,
+            }
         self._resume()
         self._shared_unet = self.processes.wrapped(self.unet)
 
@@ -261,7 +261,7 @@ class Trainer:
             return
         state = {
             "settings": plain_settings(self.settings),
-            "data": self._data,
+            **self._learnt_from,
             "unet": self.unet.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -287,7 +287,7 @@ class Trainer:
             state = read_checkpoint(path, self.device)
             check_same_settings(path, self.settings, state["settings"])
             if self.processes.is_first:
-                check_same_data(path, self._data, state.get("data"))
+                check_same_sources(path, self._learnt_from, state)
             self.unet.load_state_dict(state["unet"])
             self.averages.load(state)
             self.optimizer.load_state_dict(state["optimizer"])
