@@ -108,6 +108,24 @@ def test_the_time_left_counts_from_the_beginning(monkeypatch):
     assert stream.getvalue() == "read: 5/10, 40 s, 40 s left\n"
 
 
+def test_the_time_left_leaves_out_what_the_first_of_many_steps_had_in_it(monkeypatch):
+    """A first step of 100 s and others of 1 s: nothing is said by the first one alone."""
+    monkeypatch.setattr(module, "LINE_EVERY_SECONDS", 0.0)
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    advance = module._plain_lines("sample")
+    stream = io.StringIO()
+    with redirect_stderr(stream):
+        for done in (1, 2, 30):
+            now[0] = 99.0 + done
+            advance(done, 50)
+    assert stream.getvalue().splitlines() == [
+        "sample: 1/50, 100 s",
+        "sample: 2/50, 101 s, 48 s left",
+        "sample: 30/50, 129 s, 20 s left",
+    ]
+
+
 def test_the_end_is_shown_once(capsys):
     advance = module._plain_lines("read")
     for done in (1, 2, 2, 2):

@@ -179,6 +179,12 @@ def test_an_object_that_leaves_the_detector():
     assert note(scan, "fbp", extrapolate=True) is None
 
 
+def test_a_rho_that_outweighs_the_data_is_named() -> None:
+    words = note(scan_of(), "dds-2d", steps=6, consistency="prox", rho=1e5)
+    assert words is not None and "a rho of 100000, by which the data count for too little" in words
+    assert "rho" not in (note(scan_of(shift=3.0), *QUICK_TV[:1], **QUICK_TV[1]) or "")
+
+
 @pytest.mark.parametrize(
     ("photons", "told", "words"),
     [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import warnings
@@ -41,6 +42,7 @@ LONGEST_REASON, LONGEST_SYSTEM_ERROR = 160, 1000
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROOM = "free some space, or write, or print, to another place"
 ACCESS = "check the paths and their permissions"
+ASKED_BYTES = re.compile(r"tried to allocate (\d+) bytes")
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "could not create a p")
 """What torch says, in lower case, where memory is short: of CUDA, of its allocator, of oneDNN."""
 
@@ -257,11 +259,15 @@ def _out_of_memory(error: Exception) -> str | None:
     words = str(error).lower()
     if not isinstance(error, MemoryError) and not any(w in words for w in NO_MEMORY):
         return None
+    asked = ASKED_BYTES.search(str(error))
     reason = " ".join(str(error).split("\n")[0].split())[:LONGEST_REASON]
+    if asked:
+        reason = f"{float(asked[1]) / 1e9:.2g} GB were asked for"
     return (
         f"There is too little memory{f' ({reason})' if reason else ''}.\n"
         "Expected: what fits into it, see --dry-run\n"
-        "Try: a smaller --batch-blocks or --batch-size, fewer slices, or end other programs"
+        "Try: a smaller --batch-blocks or --batch-size, fewer slices, --consistency cg, which "
+        "needs no factor, or end other programs"
     )
 
 

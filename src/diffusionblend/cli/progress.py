@@ -12,6 +12,8 @@ from diffusionblend.data.printable import printable
 from diffusionblend.ranks import rank_and_count
 
 LINE_EVERY_SECONDS = 15.0
+FEW_STEPS = 10
+"""Of more the time left is not told by the first one, which has all in it that is made once."""
 PATIENCE_SECONDS = 2.0
 """What is usually short is shown only once it has taken this long."""
 
@@ -132,22 +134,23 @@ def _plain_lines(task: str, started: float | None = None, note: Callable[[], str
     started: when the task began (`time.monotonic`), where that was before now.
     """
     last = time.monotonic()
-    first_done: int | None = None if started is None else 0
+    paced: tuple[int, float] | None = None if started is None else (0, started)
     ended = False
     started = last if started is None else started
 
     def advance(done: int, total: int) -> None:
-        nonlocal last, first_done, ended
+        nonlocal last, paced, ended
         now = time.monotonic()
-        if first_done is None:
-            first_done = done - 1
+        if paced is None:  # the first step had all in it that is made once
+            paced = (done, now) if total > FEW_STEPS else (done - 1, started)
         if ended or (done < total and now - last < LINE_EVERY_SECONDS):
             return
         ended = done >= total
-        last, elapsed = now, now - started
-        left = elapsed / max(1, done - first_done) * (total - done)
+        last, (first, since) = now, paced
+        times = f"{now - started:.0f} s"
+        if done > first:
+            times += f", {(now - since) / (done - first) * (total - done):.0f} s left"
         beside = f", {note()}" if note() else ""
-        times = f"{elapsed:.0f} s, {left:.0f} s left"
         print(f"{task}: {done}/{total}, {times}{beside}", file=sys.stderr)
 
     return advance

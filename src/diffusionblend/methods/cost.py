@@ -41,6 +41,9 @@ NO_PRIOR_BYTES = 560e6
 MAPPED_BYTES = 32 << 20
 """From here on glibc gives an array back to the system once it is freed."""
 
+SHARE_OF_BATCH = 0.75
+"""Of a batch's slices, that are timed: blocks of distant slices, and those at the ends, are more
+than slices alone tell, and a batch that they just overflow is not like those of a whole scan."""
 LEAST_SLICES = 24
 """Slices that are timed, at least (of shorter scans all), so that the two ends count for little."""
 BEYOND_CACHE_BYTES = 32e6
@@ -212,7 +215,7 @@ def _slices_to_time(projections: Projections, batch: int | None, prior: Prior | 
     if prior is None:
         return max(LEAST_SLICES, math.ceil(BEYOND_CACHE_BYTES / (4 * y * x)))
     blocks = batch or batch_that_fits(prior, projections.grid.shape)
-    return max(LEAST_SLICES, blocks * prior.block_slices)
+    return max(LEAST_SLICES, int(SHARE_OF_BATCH * blocks * prior.block_slices))
 
 
 @dataclass(frozen=True)

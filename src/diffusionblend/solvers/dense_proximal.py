@@ -12,8 +12,8 @@ import torch
 from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_matrix
 
-TIMED_SIZE, TIMED_TIMES = 2048, 3
-"""Smaller ones reach half the rate of large ones."""
+TIMED_SIZES, TIMED_TIMES = (2048, 3072), 3
+"""Factors that are timed: their time has a part that goes with the square and one with the cube."""
 GRAM_SECONDS = 3.0
 """Of a block of 8192 rays or pixels, by sparse matrices; it grows with their square."""
 TRIAL = 1e8
@@ -28,21 +28,26 @@ def dense_bytes(sizes: Sequence[int]) -> float:
 
 
 def dense_seconds(sizes: Sequence[int], n_factors: int, device: torch.device | str) -> float:
-    """About how long a Gram matrix and so many factors take, by a small factor that is timed."""
-    one = _seconds_of_small(str(device)) * sum((n / TIMED_SIZE) ** 3 for n in sizes)
+    """About how long a Gram matrix and so many factors take, by small factors that are timed."""
+    square, cube = _seconds_by_power(str(device))
+    one = sum(square * n**2 + cube * n**3 for n in sizes)
     return one * n_factors + GRAM_SECONDS * sum((n / 8192) ** 2 for n in sizes)
 
 
 @functools.cache
-def _seconds_of_small(device: str) -> float:
-    """Of a factor of TIMED_SIZE, timed once in a process."""
-    small = torch.eye(TIMED_SIZE, device=device)
-    seconds = []
-    for _ in range(TIMED_TIMES):
-        started = time.perf_counter()
-        float(_factor(small, 1.0)[0, 0])
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+def _seconds_by_power(device: str) -> tuple[float, float]:
+    """What a factor takes by the square and by the cube of its size, timed once in a process."""
+    (small, large), seconds = TIMED_SIZES, []
+    for n in TIMED_SIZES:
+        matrix, taken = torch.eye(n, device=device), []
+        for _ in range(TIMED_TIMES):
+            started = time.perf_counter()
+            float(_factor(matrix, 1.0)[0, 0])
+            taken.append(time.perf_counter() - started)
+        seconds.append(min(taken))
+    a, b = seconds[0] / small**2, seconds[1] / large**2
+    cube = min(max(0.0, (b - a) / (large - small)), b / large)
+    return b - cube * large, cube
 
 
 class DenseProximal:
@@ -97,8 +102,13 @@ class DenseProximal:
             self.rho = rho
         parts = self.fold.parts(right_side.float().contiguous())
         pairs = zip(parts, self.factors, strict=True)
-        solved = [torch.cholesky_solve(part, factor) for part, factor in pairs]
-        return self.fold.joined(solved).to(right_side)
+        return self.fold.joined([_solve(factor, part) for part, factor in pairs]).to(right_side)
+
+
+def _solve(factor: torch.Tensor, right_side: torch.Tensor) -> torch.Tensor:
+    """(LL*)^-1 of vectors (n, slices); torch.cholesky_solve would copy the factor each time."""
+    half = torch.linalg.solve_triangular(factor, right_side, upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
 
 
 def _factor(gram: torch.Tensor, rho: float) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,6 +29,7 @@ SHAPE = (90, 256, 256)
 @pytest.fixture
 def small_gpu(monkeypatch):
     """A network whose memory is too small for more than so many blocks; the sizes it was asked."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # which would share a batch
     asked = []
     denoise = Prior.denoise
 
@@ -99,18 +101,24 @@ def test_the_first_process_decides_for_all(monkeypatch):
     assert Ranks().of_first("cuda:0") == "cuda:0"
 
 
-def test_a_dense_factor_goes_by_all_memory_of_the_first_process(monkeypatch):
+def test_a_dense_factor_goes_by_the_memory_of_the_first_process(monkeypatch):
     class Second(Ranks):
         """A process whose first one has little memory for a factor."""
 
         def of_first(self, value):
             return 1000.0 if isinstance(value, float) else value
 
-    monkeypatch.setattr(memory, "available_memory_bytes", None)  # what is free is not asked
+    free = [5 << 30]
+    monkeypatch.setattr(prox, "available_memory_bytes", lambda: free[0])
     monkeypatch.setattr(prox, "total_memory_bytes", lambda: 6 << 30)
     assert prox.memory_for_factors("cpu") == 3 << 30
+    free[0] = 2 << 30
+    assert prox.memory_for_factors("cpu") == 3 << 29
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    assert prox.memory_for_factors("cpu") == 1 << 30
+    assert prox.memory_for_factors("cpu") == 1 << 29
+    monkeypatch.setattr(prox, "total_memory_bytes", lambda: None)
+    monkeypatch.setattr(prox, "available_memory_bytes", lambda: None)
+    assert prox.memory_for_factors("cpu") == math.inf
     monkeypatch.setattr(proximal, "MAX_EIGEN", 1)
     prior, execution = random_prior(), Execution(ranks=Second())
     with pytest.warns(UserWarning, match="1e.03 may be taken: conjugate gradients"):

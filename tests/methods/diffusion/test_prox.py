@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,19 @@ def test_the_weight_is_a_ratio_of_variances_to_a_factor_of_two(problem: Problem)
         rays = VIEWS * problem.operator.range_shape[2] / SHAPE[1] ** 2
         wanted = prox.WORTH * min(1, rays) * variance_of_data(problem) / error
         assert 0.5 <= step.rho / wanted <= 2.0 + 1e-9
+
+
+@pytest.mark.parametrize(("rho", "share"), [(1e-30, 1e-7), (1e30, 1e7)])
+def test_a_weight_beyond_rounding_is_the_nearest_that_counts(problem, rho, share) -> None:
+    """Of |A|^2, whose largest eigenvalue a dense matrix has."""
+    with pytest.warns(UserWarning, match=re.escape(f"rho is {rho:g}, beyond the")):
+        step = Prox(rho=rho).step(problem)
+    one = problem.operator.with_slices(1)
+    columns = [one.forward(p.reshape(1, *SHAPE[1:])).flatten() for p in torch.eye(SHAPE[1] ** 2)]
+    norm = float(torch.linalg.matrix_norm(torch.stack(columns, dim=1).double(), 2)) ** 2
+    assert step.rho == pytest.approx(share * norm, rel=0.1)
+    step.begin(0.5)
+    assert torch.isfinite(step(torch.zeros(SHAPE), slice(0, SHAPE[0]))).all()
 
 
 def test_data_without_noise_get_the_smallest_weight() -> None:

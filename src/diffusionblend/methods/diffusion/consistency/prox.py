@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from diffusionblend.memory import total_memory_bytes
+from diffusionblend.memory import available_memory_bytes, total_memory_bytes
 from diffusionblend.methods.diffusion.consistency.base import Consistency, ConsistencyStep
 from diffusionblend.methods.validation import Positive
 from diffusionblend.ranks import local_count
@@ -25,7 +26,8 @@ WORTH = 0.3
 error is no white noise."""
 LEVELS = 4.0
 """rho is rounded to a power of this, so that a run needs few factors."""
-SHARE_OF_ALL = 0.5
+SHARE_OF_ALL, SHARE_OF_FREE = 0.5, 0.75
+"""Of the memory that a dense factor may take; the rest is for the volumes and the network."""
 TYPICAL_LEVELS = 4
 """Levels that a run with noise passes."""
 MOST_ROUNDS, SMALL_CHANGE = 6, 0.02
@@ -98,8 +100,9 @@ class ProximalStep(ConsistencyStep):
             memory = memory_for_factors(problem.device)
         exact = rho is None and is_exact(problem.projections)
         self.proximal = proximal_of(problem.operator, memory, exact=exact, trial=trial)
-        self.least = self.proximal.least * squared_norm(problem.operator)
-        self.rho = self.least if rho is None else rho
+        norm = squared_norm(problem.operator)
+        self.least = self.proximal.least * norm
+        self.rho = self.least if rho is None else within_rounding(rho, norm)
         self.trust, self.variance = trust_in_rays(problem) if rho is None else (None, 0.0)
         self.worth = WORTH * min(1.0, rays_per_pixel(problem))
         self.weights: set[float] = set()
@@ -149,6 +152,23 @@ class ProximalStep(ConsistencyStep):
         return z
 
 
+def within_rounding(rho: float, norm: float) -> float:
+    """A rho that was given, or the nearest that float32 tells from 0 or from infinity beside |A|^2;
+    a warning where it is another.
+    """
+    from diffusionblend.solvers.gram import LEAST_DIRECT
+
+    low, high = LEAST_DIRECT * norm, norm / LEAST_DIRECT
+    nearest = min(max(rho, low), high)
+    if nearest != rho:
+        warnings.warn(
+            f"rho is {rho:g}, beyond the {low:.2g} to {high:.2g} that single precision resolves "
+            f"for this scan: {nearest:.2g} is taken.",
+            stacklevel=2,
+        )
+    return nearest
+
+
 def weight(variance: float, error: float, least: float) -> float:
     """rho = variance / error, rounded to a power of LEVELS, and not below `least`.
 
@@ -179,12 +199,13 @@ def squared_norm(operator: XRayTransform | MaskedTransform) -> float:
 def memory_for_factors(device: torch.device | str) -> float:
     """Bytes that a dense factor may take: half of a GPU, or of this process's part of the host.
 
-    By all of the memory, not by what is free, so that a run is carried out alike whatever else the
-    machine does; what is free is compared with the run's estimate beforehand.
+    On the host not more than three quarters of what is free, either: a run that ends for lack of
+    memory is worth less than one by conjugate gradients.
     """
     import torch
 
     if torch.device(device).type == "cuda":
         return SHARE_OF_ALL * torch.cuda.get_device_properties(device).total_memory
-    total = total_memory_bytes()
-    return math.inf if total is None else SHARE_OF_ALL * total / local_count()
+    total, free = total_memory_bytes(), available_memory_bytes()
+    room = math.inf if total is None else SHARE_OF_ALL * total
+    return min(room, math.inf if free is None else SHARE_OF_FREE * free) / local_count()
