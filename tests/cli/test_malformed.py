@@ -12,6 +12,7 @@ import h5py
 import pytest
 
 from command_line import assert_succeeded
+from diffusionblend import Fbp
 from diffusionblend.priors.description import CONFIG_FILE, PRIOR_FILE, WEIGHTS_FILE
 
 MANY = 1 << 31
@@ -204,3 +205,20 @@ def test_damaged_scans_are_refused_before_anything_heavy_is_loaded(scan, tmp_pat
     command = [sys.executable, "-c", REFUSED_UNLOADED, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1 and word in done.stderr and "scan.h5" in done.stderr, done.stderr
+
+
+def test_what_torch_says_of_too_little_memory_is_put_in_words(cli, monkeypatch, scan, tmp_path):
+    """The text is torch's own, of a run with `ulimit -v`."""
+    said = (
+        "[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: can't allocate memory: you "
+        "tried to allocate 1610612736 bytes. Error code 12 (Cannot allocate memory)"
+    )
+
+    def fails(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(Fbp, "run", fails)
+    result = cli("reconstruct", scan, "-o", tmp_path / "a.nii.gz", "--method", "fbp")
+    refused(result, "too little memory (1.6 GB were asked for)", "--consistency cg")
+    assert "enforce" not in result.err
+    assert not (tmp_path / "a.nii.gz").exists()

@@ -91,7 +91,8 @@ def test_the_record_reports_residual_cost_versions_and_inputs(cli, tmp_path, sca
     share = record["seconds"]["network"] / record["seconds"]["total"]
     assert record["results"]["network_share"] == pytest.approx(share)
     assert 0 < share < 1
-    assert record["results"]["data_consistency"] == {}  # of iterations alone
+    taken = {"solver": "conjugate gradients", "iterations": 3, "rho": [0.0]}
+    assert record["results"]["data_consistency"] == taken
     assert record["peak_memory_mb"]["process"] > 10
     assert record["seed"] == 5 and record["settings"]["settings"]["seed"] == 5
     assert record["versions"]["torch"] == metadata.version("torch")

@@ -191,6 +191,8 @@ def test_only_long_runs_are_worth_an_estimate() -> None:
     assert not is_long(a_scan(10, 128), best)
     assert not is_long(a_scan(100, 128), fast)
     assert not is_long(a_scan(100, 128), Fbp())
+    assert is_long(a_scan(100, 128, cone=True), fast)
+    assert not is_long(a_scan(10, 128, cone=True), Fbp())
 
 
 def test_memory_goes_with_the_method_and_the_views(monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,12 @@ from analytic import Ellipsoid, rays_of_helix
 from diffusionblend.data.projections import Projections
 from diffusionblend.geometry import ConeBeam, Helix, ParallelBeam
 from diffusionblend.geometry.grid import Grid
-from diffusionblend.methods.residual import photons_note, residual_note, shown_photons
+from diffusionblend.methods.residual import (
+    photons_between_rows,
+    photons_note,
+    residual_note,
+    shown_photons,
+)
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.simulation import simulate
 from field_scans import HALF, parallel_lines
@@ -110,6 +116,17 @@ def test_a_short_arc_is_named_as_the_cause():
     assert note(short, "cgls") is None
 
 
+def test_photons_are_counted_by_how_rows_differ() -> None:
+    """Rows of one object that differ in noise alone show it to ten percent, whatever its edges."""
+    scan = scan_of(photons=None)
+    rng, lines = np.random.default_rng(0), np.repeat(scan.values, 4, axis=1)
+    for photons in (100, 1e4, 1e6):
+        noisy = -np.log(rng.poisson(photons * np.exp(-lines)) / photons)
+        assert photons_between_rows(noisy) == pytest.approx(photons, rel=0.1)
+    assert photons_between_rows(lines) == math.inf
+    assert photons_between_rows(scan.values) == 0.0
+
+
 def test_photons_are_counted_by_the_views_alone():
     assert shown_photons(scan_of().values) > 1e5  # the edges of two discs are no noise
     for photons in (100, 3e3):
@@ -196,7 +213,9 @@ def test_a_rho_that_outweighs_the_data_is_named() -> None:
         (1e6, 20.0, "said to have 20 photons"),
         (1e6, 1e4, "said to have 1e+04 photons"),
         (None, 3.0, "said to have 3 photons"),
-        (1e3, 1e6, "said to have 1e+06 photons"),
+        (1e3, 1e6, "the noise of about 1e+03"),
+        (1e4, 1e9, "the noise of about 9e+03"),
+        (None, 1e9, None),
         (None, None, None),
     ],
 )

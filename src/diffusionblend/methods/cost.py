@@ -58,6 +58,8 @@ PATIENCE_SECONDS = 5.0
 repeated."""
 LONG_RUN_VOXEL_STEPS = 1e8
 """Steps times voxels from which on a run is worth an estimate of its own."""
+COUPLED = 10.0
+"""So many times fewer where slices are coupled, as in a cone, whose data steps are long."""
 LONG_SETUP_SECONDS = 10.0
 """So is one that takes so long beside its steps."""
 
@@ -181,6 +183,7 @@ def _one_after_another(memory_bytes: int, plans: list[Plan]) -> Plan:
 def is_long(projections: Projections, method: Method) -> bool:
     """Whether a run of resolved settings is long enough to be planned before it starts."""
     voxel_steps = float(method.n_steps) * math.prod(projections.grid.shape)
+    voxel_steps *= COUPLED if projections.geometry.couples_slices else 1.0
     return (
         voxel_steps >= LONG_RUN_VOXEL_STEPS
         or method.setup_cost(projections)[0] >= LONG_SETUP_SECONDS

@@ -65,6 +65,10 @@ class ConjugateGradientStep(ConsistencyStep):
         """Whether the geometry does."""
         return self.problem.operator.couples_slices
 
+    def facts(self) -> dict[str, object]:
+        """The solver with its iterations, and rho."""
+        return {"solver": "conjugate gradients", "iterations": self.iterations, "rho": [self.rho]}
+
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The estimate (z, y, x) of the given slices after the iterations."""
         from diffusionblend.solvers.noisy_data import fit_data
