@@ -58,7 +58,11 @@ class PlannedRuns:
     steps: int = 20
     """Reverse steps, or iterations."""
     views: int = 8
-    """Over 180 degrees."""
+    """Equally spaced."""
+    geometry: str = "parallel"
+    """Of the beam: parallel, fan or cone."""
+    arc_degrees: float | None = None
+    """That the views cover; None: half a turn, of a source a whole one."""
     prior: str = DEFAULT_PRIOR
     """Name or folder; its weights run at any size."""
 
@@ -68,23 +72,28 @@ class PlannedRuns:
         with TemporaryDirectory() as folder:
             for size in self.sizes:
                 pixels, slices = map(int, size.split("x"))
-                scan = make_scan(Path(folder), pixels, slices, self.views)
+                scan = self.scan(Path(folder), pixels, slices)
                 prior = Path(folder) / f"prior-{pixels}"
                 prior_at(self.prior, pixels, "cpu").save(prior)
                 rows += [planned_and_true(scan, prior, m, self.steps) for m in self.methods]
         add_rows(self.output / LINES_FILE, rows)
         print(format_table(rows, COLUMNS, "markdown"))
 
-
-def make_scan(folder: Path, pixels: int, slices: int, views: int) -> Path:
-    """Projections of a synthetic chest."""
-    volume, scan = folder / "chest.nii.gz", folder / f"{pixels}x{slices}.h5"
-    chest = synthetic_chest(
-        0, shape=(slices, pixels, pixels), in_plane_mm=FIELD_OF_VIEW_MM / pixels
-    )
-    write_volume(chest, volume, force=True)
-    run("simulate", volume, "-o", scan, "--views", views)
-    return scan
+    def scan(self, folder: Path, pixels: int, slices: int) -> Path:
+        """Projections of a synthetic chest."""
+        kind, options = "", []
+        if self.geometry != "parallel":
+            kind, options = f", {self.geometry}", ["--geometry", self.geometry]
+        if self.arc_degrees is not None:
+            kind += f", {self.arc_degrees:g} degrees"
+            options += ["--arc-degrees", self.arc_degrees]
+        volume, scan = folder / "chest.nii.gz", folder / f"{pixels}x{slices}{kind}.h5"
+        chest = synthetic_chest(
+            0, shape=(slices, pixels, pixels), in_plane_mm=FIELD_OF_VIEW_MM / pixels
+        )
+        write_volume(chest, volume, force=True)
+        run("simulate", volume, "-o", scan, "--views", self.views, *options)
+        return scan
 
 
 def planned_and_true(scan: Path, prior: Path, method: str, steps: int) -> dict[str, object]:
