@@ -8,21 +8,23 @@ from collections.abc import Callable
 import torch
 
 from diffusionblend.operators import MaskedTransform, XRayTransform
+from diffusionblend.operators.linear import LinearOperator
+from diffusionblend.operators.weighted import WeightedOperator
 
 FLOOR = 0.01
 """Share of the transfer function's maximum below which it is taken as that: what no view crosses is
 left to the iterations, since a finite grid has no such sharp wedge."""
 TOLERANCE = 1e-2
 """Norm of the preconditioned residual, relative to the start, at which a system is solved."""
-FROM_NEAR = 0.1
-"""The same from a start that is near the solution already."""
+EXACT_TOLERANCE = 3e-3
+"""The same of data without noise."""
 MOST_ITERATIONS = 200
-LEAST_ITERATIVE = 1e-4
+LEAST_ITERATIVE = 1e-6
 """Smallest rho over |A|^2: what less would change lies below TOLERANCE (docs/log.md)."""
 
 
 class IterativeProximal:
-    """(A*A + rho I) d = A*(y - A x0), z = x0 + d, by CG until the residual has fallen to TOLERANCE.
+    """(A*A + rho I) d = A*(y - A x0), z = x0 + d, by CG, until the residual has fallen so far.
 
     Preconditioned by a circulant matrix: A*A answers a point in the middle of the grid nearly as it
     does elsewhere, so that its Fourier transform, plus rho, is nearly that of the system (Fessler
@@ -32,8 +34,9 @@ class IterativeProximal:
     solver = "conjugate gradients"
     least = LEAST_ITERATIVE
 
-    def __init__(self, operator: XRayTransform | MaskedTransform) -> None:
+    def __init__(self, operator: XRayTransform | MaskedTransform, *, exact: bool = False) -> None:
         self.operator = operator
+        self.tolerance = EXACT_TOLERANCE if exact else TOLERANCE
         self.per_slice = not operator.couples_slices
         self.transfer = _transfer_function(
             operator if operator.couples_slices else operator.with_slices(1)
@@ -41,12 +44,22 @@ class IterativeProximal:
         self.iterations = 0
 
     def __call__(
-        self, x0: torch.Tensor, y: torch.Tensor, rho: float, start: torch.Tensor | None = None
+        self,
+        x0: torch.Tensor,
+        y: torch.Tensor,
+        rho: float,
+        start: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The proximal point of x0 (z, y, x) for data y (view, row, column), from x0 on or from a
-        start.
+        start. weights: of the squared misfit of each ray, of y's shape, at most 1.
         """
-        operator = self.operator.with_slices(len(x0)) if self.per_slice else self.operator
+        operator: LinearOperator = self.operator
+        if self.per_slice:
+            operator = self.operator.with_slices(len(x0))
+        if weights is not None:
+            operator = WeightedOperator(operator, weights)
+            y = operator.of_data(y)
 
         def system(z: torch.Tensor) -> torch.Tensor:
             return operator.normal(z) + rho * z
@@ -58,7 +71,7 @@ class IterativeProximal:
             right_side,
             lambda r: self.preconditioned(r, rho),
             per_slice=self.per_slice,
-            tolerance=TOLERANCE if start is None else FROM_NEAR,
+            tolerance=self.tolerance,
         )
         if self.iterations == MOST_ITERATIONS:
             warnings.warn(

@@ -53,19 +53,20 @@ def proximal_of(
     """The fastest solver for an operator, with rho > 0.
 
     memory_bytes: that a dense factor may take; with less CG is taken in its place, with a warning.
-    exact: the data have no noise, so that a larger factor is worth its time.
+    exact: the data have no noise, so that a larger factor, or more iterations, are worth their
+    time.
     trial: for timing a step; a dense factor is then not made, and all its results are x0.
     """
     from diffusionblend.solvers.dense_proximal import DenseProximal, dense_bytes
     from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
     if isinstance(operator, MaskedTransform):
-        return IterativeProximal(operator)
+        return IterativeProximal(operator, exact=exact)
     if has_few_rays(operator):
         return ExactProximal(operator)
     sizes = dense_sizes(operator, exact=exact)
     if sizes is None:
-        return IterativeProximal(operator)
+        return IterativeProximal(operator, exact=exact)
     if dense_bytes(sizes) > memory_bytes:
         warnings.warn(
             f"A dense factor for the data-consistency step would take {dense_bytes(sizes):.2g} "
@@ -73,7 +74,7 @@ def proximal_of(
             "place, to a tolerance.",
             stacklevel=2,
         )
-        return IterativeProximal(operator)
+        return IterativeProximal(operator, exact=exact)
     return DenseProximal(operator, trial=trial)
 
 

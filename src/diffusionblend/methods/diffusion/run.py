@@ -172,9 +172,11 @@ class _Timed(ConsistencyStep):
     def restore(self, variables: dict[str, torch.Tensor]) -> None:
         self._inner.restore(variables)
 
-    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+    def __call__(
+        self, x0: torch.Tensor, slices: slice, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
         with self._stopwatch.part("consistency"):
-            return self._inner(x0, slices)
+            return self._inner(x0, slices, start)
 
     def on_state(
         self, x: torch.Tensor, slices: slice, abar: float, noise: torch.Tensor

@@ -33,8 +33,13 @@ class ConsistencyStep:
     def begin(self, abar: float, *, noisy: bool = False) -> None:
         """A reverse step of noise level abar begins; noisy: the step is taken on the state."""
 
-    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
-        """The estimate (z, y, x), network range, of the given slices, made consistent."""
+    def __call__(
+        self, x0: torch.Tensor, slices: slice, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The estimate (z, y, x), network range, of the given slices, made consistent.
+
+        start: a point that may be nearer to the result, where one that iterates to it may begin.
+        """
         return x0
 
     def on_state(
