@@ -58,6 +58,25 @@ def test_a_matrix_without_a_factor_in_float32_gets_a_larger_rho() -> None:
     assert inverse[1, 1] == pytest.approx(1.0, rel=1e-2)
 
 
+def test_the_time_of_a_factor_is_foreseen_by_square_and_cube(monkeypatch) -> None:
+    """By a clock that goes on by 2e-9 n^2 + 3e-12 n^3 s for a factor of size n."""
+    now = [0.0]
+
+    def factor(gram: torch.Tensor, rho: float) -> torch.Tensor:
+        n = len(gram)
+        now[0] += 2e-9 * n**2 + 3e-12 * n**3
+        return gram
+
+    monkeypatch.setattr(dense_proximal, "_factor", factor)
+    monkeypatch.setattr(dense_proximal.time, "perf_counter", lambda: now[0])
+    dense_proximal._seconds_by_power.cache_clear()
+    assert dense_proximal._seconds_by_power("cpu") == pytest.approx((2e-9, 3e-12), rel=1e-3)
+    gram = 2 * dense_proximal.GRAM_SECONDS
+    expected = gram + 4 * 2 * (2e-9 * 8192**2 + 3e-12 * 8192**3)
+    assert dense_proximal.dense_seconds([8192] * 2, 4, "cpu") == pytest.approx(expected, rel=1e-3)
+    dense_proximal._seconds_by_power.cache_clear()
+
+
 def test_the_solver_is_chosen_by_size_memory_and_geometry(monkeypatch) -> None:
     operator = make_operator(4)
     assert isinstance(proximal_of(operator), ExactProximal)
@@ -68,8 +87,12 @@ def test_the_solver_is_chosen_by_size_memory_and_geometry(monkeypatch) -> None:
     with pytest.warns(UserWarning, match="conjugate gradients are run in its place"):
         assert isinstance(proximal_of(operator, needed - 1), IterativeProximal)
     monkeypatch.setattr(proximal, "MAX_DENSE", 10)
-    assert isinstance(proximal_of(operator), IterativeProximal)
+    noisy = proximal_of(operator)
+    assert isinstance(noisy, IterativeProximal)
     assert isinstance(proximal_of(operator, exact=True), DenseProximal)
+    with pytest.warns(UserWarning, match="conjugate gradients are run in its place"):
+        exact = proximal_of(operator, needed - 1, exact=True)
+    assert isinstance(exact, IterativeProximal) and exact.tolerance < noisy.tolerance
     with pytest.raises(InputError, match="Eigenvectors were asked for 36 rays"):
         ExactProximal(operator)
 

@@ -11,6 +11,7 @@ import torch
 from diffusionblend.errors import InputError
 from diffusionblend.methods import DiffusionBlendPP
 from diffusionblend.methods.diffusion.consistency.base import ConsistencyStep
+from diffusionblend.methods.diffusion.loop import ReverseLoop
 from diffusionblend.methods.diffusion.timesteps import sampling_timesteps
 from gaussian_prior import GaussianPrior, covariance, posterior_mean
 from reverse_process import reverse_process
@@ -106,6 +107,27 @@ def test_every_step_is_the_formula(
     got = process.run(state)
     expected = by_hand(prior, step, start, times, damping, lowest, tail_average_below)
     np.testing.assert_allclose(got.reshape(Z, -1).numpy(), expected, atol=3e-4)
+
+
+def test_a_step_begins_at_the_estimate_without_the_dual_variable() -> None:
+    """Which is nearer to the result than that with it, whatever the dual variable has become."""
+    begun: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    class Told(Affine):
+        def begun_at(self, start: torch.Tensor, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+            begun.append((start, x0))
+            return self(x0, slices)
+
+    step = Told(GAIN, couples_slices=True)
+    loop = ReverseLoop([0.1, 0.5, 0.9], step, dual_damping=0.9, lowest=-0.5)
+    x0, dual = torch.randn(SHAPE), torch.zeros(SHAPE)
+    for _ in range(3):
+        before = dual.clone()
+        loop._consistent(x0, slice(0, Z), dual)
+        start, wanted = begun[-1]
+        torch.testing.assert_close(start, x0.clamp(min=-0.5))
+        torch.testing.assert_close(wanted, start + before)
+    assert before.abs().max() > 0.1
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.0, 2.0])

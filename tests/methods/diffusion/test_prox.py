@@ -219,6 +219,20 @@ def test_rays_that_count_for_less_are_weighed_as_a_direct_solution_weighs_them(
         assert error < most
 
 
+def test_conjugate_gradients_trust_starved_rays_the_less_the_fewer_rays_there_are(problem) -> None:
+    from diffusionblend.solvers.iterative_proximal import IterativeProximal
+
+    values = problem.projections.values.copy()
+    values[2] = math.log(1e4)
+    step = Prox().step(Problem.of(replace(problem.projections, values=values)))
+    rays = VIEWS * problem.operator.range_shape[2] / SHAPE[1] ** 2
+    assert step.distrust == pytest.approx(2 - rays) and 0 < rays < 1
+    step.proximal = IterativeProximal(problem.operator)
+    step.proximal.__class__ = type("Seen", (IterativeProximal,), {"__call__": lambda _, *a: a[-1]})
+    asked = step(torch.zeros(SHAPE), slice(0, SHAPE[0]))
+    torch.testing.assert_close(asked, step.trust ** (2 - rays))
+
+
 def test_starved_rays_change_the_step_of_the_scan_that_has_them(problem: Problem) -> None:
     values = problem.projections.values.copy()
     values[2] = math.log(1e4)

@@ -94,7 +94,7 @@ class ReverseLoop:
         if dual is None:
             return self.consistency(x0, part), 0.0
         wanted = x0 + dual[part].to(x0.device)
-        consistent = self.consistency(wanted, part, x0)
+        consistent = self.consistency.begun_at(x0, wanted, part)
         damped = self.dual_damping * (wanted - consistent)
         dual[part] = damped
         return consistent, damped

@@ -172,11 +172,13 @@ class _Timed(ConsistencyStep):
     def restore(self, variables: dict[str, torch.Tensor]) -> None:
         self._inner.restore(variables)
 
-    def __call__(
-        self, x0: torch.Tensor, slices: slice, start: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         with self._stopwatch.part("consistency"):
-            return self._inner(x0, slices, start)
+            return self._inner(x0, slices)
+
+    def begun_at(self, start: torch.Tensor, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        with self._stopwatch.part("consistency"):
+            return self._inner.begun_at(start, x0, slices)
 
     def on_state(
         self, x: torch.Tensor, slices: slice, abar: float, noise: torch.Tensor

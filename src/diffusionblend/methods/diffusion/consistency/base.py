@@ -33,14 +33,13 @@ class ConsistencyStep:
     def begin(self, abar: float, *, noisy: bool = False) -> None:
         """A reverse step of noise level abar begins; noisy: the step is taken on the state."""
 
-    def __call__(
-        self, x0: torch.Tensor, slices: slice, start: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """The estimate (z, y, x), network range, of the given slices, made consistent.
-
-        start: a point that may be nearer to the result, where one that iterates to it may begin.
-        """
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        """The estimate (z, y, x), network range, of the given slices, made consistent."""
         return x0
+
+    def begun_at(self, start: torch.Tensor, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        """The same; a step that iterates to its result may begin at `start`, which is nearer."""
+        return self(x0, slices)
 
     def on_state(
         self, x: torch.Tensor, slices: slice, abar: float, noise: torch.Tensor

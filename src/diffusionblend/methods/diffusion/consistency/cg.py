@@ -69,9 +69,7 @@ class ConjugateGradientStep(ConsistencyStep):
         """The solver with its iterations, and rho."""
         return {"solver": "conjugate gradients", "iterations": self.iterations, "rho": [self.rho]}
 
-    def __call__(
-        self, x0: torch.Tensor, slices: slice, start: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The estimate (z, y, x) of the given slices after the iterations."""
         from diffusionblend.solvers.noisy_data import fit_data
 

@@ -128,10 +128,12 @@ class ProximalStep(ConsistencyStep):
             found["data_variance_pixels2"] = self.variance
         return found
 
-    def __call__(
-        self, x0: torch.Tensor, slices: slice, start: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The proximal point of the given slices' estimate (z, y, x)."""
+        return self.begun_at(x0, x0, slices)
+
+    def begun_at(self, start: torch.Tensor, x0: torch.Tensor, slices: slice) -> torch.Tensor:
+        """The same, by CG from `start` on; other solvers need none."""
         from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
         part = self.problem.of_slices(slices)

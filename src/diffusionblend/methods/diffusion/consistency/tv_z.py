@@ -72,9 +72,7 @@ class TotalVariationAlongZ(ConsistencyStep):
         self.cg_iterations, self.iterations, self.keeps = cg_iterations, iterations, keeps
         self._kept: dict[str, torch.Tensor] = {}
 
-    def __call__(
-        self, x0: torch.Tensor, slices: slice, start: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The estimate (z, y, x) of the whole volume after the steps."""
         from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
 
