@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from diffusionblend.data.projections import Projections
+from diffusionblend.geometry import ParallelBeam
 from diffusionblend.methods.data_variance import (
     MISFIT_PIXELS,
     ROUGHNESS_SHARE,
@@ -19,7 +20,8 @@ from diffusionblend.methods.data_variance import (
     trust_in_rays,
     variance_of_data,
 )
-from diffusionblend.methods.problem import Problem
+from diffusionblend.methods.problem import Problem, photon_variance
+from diffusionblend.phantom import synthetic_chest
 from diffusionblend.simulation import simulate
 from small_scan import scan, small_volume
 
@@ -144,3 +146,19 @@ def test_the_variance_of_a_starved_ray_is_by_its_neighbours_counts() -> None:
     values[3, :, 12] = np.log(1e5 / 1000)  # a hundred times the count of its neighbours
     trust, _ = trust_in_rays(Problem.of(replace(own, values=values)))
     assert trust is not None and float(trust[3, :, 12].max()) < 0.5
+
+
+def test_rays_that_many_photons_passed_are_not_starved_however_unlike_they_are() -> None:
+    """With 1e8 photons a ray has many times the median variance, and is precise all the same."""
+    volume = synthetic_chest(1, shape=(3, 64, 64), in_plane_mm=5.6)
+    geometry = ParallelBeam.fitting(volume.grid, views=20)
+    for photons, starved in ((1e8, False), (1e7, False), (3e4, True)):
+        problem = Problem.of(simulate(volume, geometry, photons=photons, seed=0))
+        unit = problem.projections.mu_water_per_mm * volume.grid.spacing_mm[2]
+        lines = (problem.y + problem.water) * unit
+        variance = photon_variance(lines, problem.projections) / unit**2
+        assert variance.max() > 8 * variance.median()
+        assert (variance.max() > MISFIT_PIXELS**2) == starved
+        trust, mean = trust_in_rays(problem)
+        assert (trust is not None) == starved
+        assert starved or mean == pytest.approx(float(variance.mean()))

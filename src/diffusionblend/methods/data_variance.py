@@ -50,8 +50,9 @@ def variance_of_data(problem: Problem) -> float:
 def trust_in_rays(problem: Problem) -> tuple[torch.Tensor | None, float]:
     """What the misfit of each ray counts for, of y's shape, and the mean variance of the data.
 
-    A ray with more than STARVED times the median variance counts for less, and for the mean has
-    that, in squared pixels of water. None, and the mean of all, where there is none, or the scan
+    A ray with more than STARVED times the median variance, and more than the misfit of a scan that
+    is not simulated on its grid, counts for less, and for the mean has that, in squared pixels of
+    water. None, and the mean of all, where there is none, or the scan
     does not contain its photon count. The variance of a ray is by the mean count about it: one that
     happens to be high would else seem precise.
     """
@@ -62,7 +63,7 @@ def trust_in_rays(problem: Problem) -> tuple[torch.Tensor | None, float]:
     lines = smoothed_by_counts((problem.y + problem.water) * unit)
     misfit = 0.0 if is_simulated_on_its_grid(scan) else MISFIT_PIXELS**2
     variance = photon_variance(lines, scan) / unit**2 + misfit
-    most = STARVED * float(variance.median())
+    most = max(STARVED * float(variance.median()), MISFIT_PIXELS**2)
     if float(variance.max()) <= most:
         return None, variance_of_data(problem)
     return (most / variance).clamp(max=1.0), float(variance.clamp(max=most).mean())

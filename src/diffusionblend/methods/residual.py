@@ -71,7 +71,7 @@ def residual_note(method: Method, scan: Projections, relative_residual: float) -
         "another order, step or unit, or a changed beam"
     )
     if rho := method.settings().get("rho"):
-        causes = f"a rho of {rho:g}, by which the data count for too little; {causes}"
+        causes = f"a rho of {rho:g}, if by it the data count for too little; {causes}"
     if getattr(method, "nonnegative", False):
         causes += "; or values that had to be below zero (--no-nonnegative keeps them)"
     if method.name == "fbp" and arc < SHORT_ARC_DEGREES:
@@ -155,11 +155,11 @@ def photons_note(scan: Projections) -> str | None:
     too_many = min(told, EDGES_SHOW) > far * shown
     if not too_few and not too_many:
         return None
-    seen = "hardly any noise" if math.isinf(shown) else f"the noise of about {shown:.1g}"
+    seen = "hardly any noise" if math.isinf(shown) else f"the noise of about {shown:.1g} photons"
     if too_few and math.isfinite(shown):  # edges look like noise
-        seen = f"no more noise than {shown:.1g} make"
+        seen = f"no more noise than {shown:.1g} photons would make"
     return (
-        f"the scan is said to have {told:.3g} photons an unattenuated pixel, but its views show "
+        f"the scan is said to have {told:.3g} photons per unattenuated pixel, but its views show "
         f"{seen}: methods weigh the data by that count; import or simulate again with another "
         "--photons if it is wrong"
     )
