@@ -69,9 +69,9 @@ def proximal_of(
         return IterativeProximal(operator, exact=exact)
     if dense_bytes(sizes) > memory_bytes:
         warnings.warn(
-            f"A dense factor for the data-consistency step would take {dense_bytes(sizes):.2g} "
-            f"bytes, and {memory_bytes:.2g} may be taken: conjugate gradients are run in its "
-            "place, to a tolerance.",
+            "A dense factor for the data-consistency step would take "
+            f"{dense_bytes(sizes) / 1e9:.2g} GB, and {memory_bytes / 1e9:.2g} GB may be taken: "
+            "conjugate gradients are run in its place, to a tolerance.",
             stacklevel=2,
         )
         return IterativeProximal(operator, exact=exact)

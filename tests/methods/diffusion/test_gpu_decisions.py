@@ -121,7 +121,7 @@ def test_a_dense_factor_goes_by_the_memory_of_the_first_process(monkeypatch):
     assert prox.memory_for_factors("cpu") == math.inf
     monkeypatch.setattr(proximal, "MAX_EIGEN", 1)
     prior, execution = random_prior(), Execution(ranks=Second())
-    with pytest.warns(UserWarning, match="1e.03 may be taken: conjugate gradients"):
+    with pytest.warns(UserWarning, match="1e-06 GB may be taken: conjugate gradients"):
         reconstruct(SCAN, DiffusionBlendPP(steps=1), prior=prior, execution=execution)
 
 

@@ -164,8 +164,8 @@ class ProximalStep(ConsistencyStep):
 
 
 def within_rounding(rho: float, norm: float) -> float:
-    """A rho that was given, or the nearest that float32 tells from 0 or from infinity beside |A|^2;
-    a warning where it is another.
+    """A rho that was given, or the nearest that float32 can distinguish from 0 or infinity beside
+    |A|^2; a warning where it is another.
     """
     from diffusionblend.solvers.gram import LEAST_DIRECT
 
