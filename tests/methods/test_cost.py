@@ -185,6 +185,14 @@ def test_estimates_are_near_the_truth(tiny_prior: Path, work: Clock, method) -> 
     assert plan.seconds() == pytest.approx(work.now - before, rel=0.1)
 
 
+def test_a_batch_is_not_just_overflown_by_the_slices_that_are_timed(tiny_prior: Path) -> None:
+    """Nor nearly empty: 12 to 16 blocks of three slices, however they lie, in a batch of 16."""
+    prior = load_prior(tiny_prior)
+    timed = cost._slices_to_time(a_scan(133), 16, prior)
+    assert 2 * 16 < timed <= 16 * 3 - 4 * 3 and prior.block_slices == 3
+    assert cost._slices_to_time(a_scan(133), 2, prior) == LEAST_SLICES
+
+
 def test_only_long_runs_are_worth_an_estimate() -> None:
     best, fast = (DiffusionBlendPP(preset=p).resolved() for p in ("best", "fast"))
     assert is_long(a_scan(100, 128), best)

@@ -52,9 +52,9 @@ def trust_in_rays(problem: Problem) -> tuple[torch.Tensor | None, float]:
 
     A ray with more than STARVED times the median variance, and more than the misfit of a scan that
     is not simulated on its grid, counts for less, and for the mean has that, in squared pixels of
-    water. None, and the mean of all, where there is none, or the scan
-    does not contain its photon count. The variance of a ray is by the mean count about it: one that
-    happens to be high would else seem precise.
+    water. None, and the mean of all, where there is none, or the scan does not contain its photon
+    count. The variance of a ray is by the mean count about it: one that happens to be high would
+    else seem precise.
     """
     scan = problem.projections
     if not has_count(scan) or scan.measured is not None:
