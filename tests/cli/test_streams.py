@@ -53,6 +53,30 @@ def test_a_silent_start_is_spoken_for_at_a_terminal_alone():
     assert promised(io.StringIO()) == ""
 
 
+class SlowTerminal(Terminal):
+    """Takes its time to show the first word, which something else may be printed meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+
+    def write(self, text: str) -> int:
+        if text == "loading ...":
+            self.begun.set()
+            time.sleep(4 * DELAY_SECONDS)
+        return super().write(text)
+
+
+def test_nothing_cuts_into_a_first_word():
+    terminal = SlowTerminal()
+
+    def at_the_same_moment():
+        assert terminal.begun.wait(timeout=20)
+        Tolerant(terminal).write("read a\n")
+
+    assert promised(terminal, at_the_same_moment) == "loading ...\nread a\n"
+
+
 @pytest.mark.parametrize("way", ["say", "error", "table", "end"])
 def test_what_has_spoken_needs_no_first_word(way, capsys):
     stream = Terminal()

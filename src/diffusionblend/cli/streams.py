@@ -14,6 +14,8 @@ _spoken = threading.Event()
 _speaking = threading.Event()
 """Set once a first word stands on a line that is not ended."""
 _speaker: threading.Thread | None = None
+_turn = threading.RLock()
+"""Held while a first word or the end of its line is written, so that neither cuts into the other."""
 
 
 def open_closed_streams() -> None:
@@ -40,9 +42,12 @@ def note_output() -> None:
     """Remember that this command prints something, and end the line of a first word before it."""
     if _spoken.is_set() or threading.current_thread() is _speaker:
         return
-    _spoken.set()
-    if _speaking.is_set():
-        _append("\n")
+    with _turn:
+        if _spoken.is_set():
+            return
+        _spoken.set()
+        if _speaking.is_set():
+            _append("\n")
 
 
 def promise_first_word(text: str, after_seconds: float) -> None:
@@ -60,8 +65,11 @@ def promise_first_word(text: str, after_seconds: float) -> None:
     def speak() -> None:
         word = text
         while not _spoken.wait(after_seconds):
-            _speaking.set()
-            _append(word)
+            with _turn:
+                if _spoken.is_set():
+                    return
+                _speaking.set()
+                _append(word)
             word = "."
 
     _speaker = threading.Thread(target=speak, daemon=True)
