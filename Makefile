@@ -21,9 +21,10 @@ COMPAT_TESTS ?= tests/golden tests/io tests/evaluation tests/report tests/solver
 demo: $(INSTALLED)
 	$(BIN)/diffusionblend demo --output $(DEMO_OUTPUT) --force
 
-# One test process a core, each with one thread: more threads than cores slow each other down.
+# One test process a core, each with one thread: more threads than cores slow each other down. The
+# commands that tests start need not be compiled each time, whatever the environment says.
 test: $(INSTALLED_FOR_TESTS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ PLANES = ("axial", "coronal", "sagittal")
 Row = dict[str, Any]
 
 
-def rows_of(name: str) -> list[Row]:
-    """The rows of a JSON Lines file in `benchmarks/results/`."""
+@functools.cache
+def rows_of(name: str) -> tuple[Row, ...]:
+    """The rows of a JSON Lines file in `benchmarks/results/`, which is read once."""
     lines = (ROWS / name).read_text("utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.strip()]
+    return tuple(json.loads(line) for line in lines if line.strip())
 
 
 def json_of(name: str) -> Row:

@@ -11,6 +11,7 @@ from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.conjugate_gradient import (
     conjugate_gradient,
     data_space_conjugate_gradient,
+    preconditioned_conjugate_gradient,
 )
 from operator_properties import random_array
 
@@ -157,3 +158,12 @@ def test_many_steps_for_zero_data_leave_the_null_space_part_of_the_start(solve, 
     expected = x - torch.linalg.pinv(rows, rtol=1e-6) @ (rows @ x)
     assert (found.double().flatten() - expected).norm() < 2e-2 * expected.norm()
     assert found.norm() <= (1 + 1e-5) * start.norm()  # CG comes nearer to it at every step
+
+
+def test_a_solved_system_costs_nothing() -> None:
+    zero = torch.zeros(2, 3, 3)
+    found, iterations = preconditioned_conjugate_gradient(
+        lambda z: 2 * z, zero, lambda r: r, per_slice=True, tolerance=1e-3, most_iterations=9
+    )
+    assert iterations == 0
+    assert torch.equal(found, zero)

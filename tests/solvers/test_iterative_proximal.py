@@ -7,10 +7,8 @@ import torch
 
 from diffusionblend.geometry import ConeBeam, FanBeam, Grid, ParallelBeam, equally_spaced_angles
 from diffusionblend.solvers import iterative_proximal
-from diffusionblend.solvers.iterative_proximal import (
-    IterativeProximal,
-    preconditioned_conjugate_gradient,
-)
+from diffusionblend.solvers.conjugate_gradient import preconditioned_conjugate_gradient
+from diffusionblend.solvers.iterative_proximal import IterativeProximal
 from operator_properties import dense_matrix, random_array, transform_of
 
 CONE = {"source_to_axis_mm": 40.0, "source_to_detector_mm": 80.0}
@@ -85,19 +83,14 @@ def test_the_preconditioner_saves_iterations() -> None:
 
     def taken(precondition) -> int:
         return preconditioned_conjugate_gradient(
-            lambda z: operator.normal(z) + 5.0 * z, right_side, precondition, tolerance=1e-3
+            lambda z: operator.normal(z) + 5.0 * z,
+            right_side,
+            precondition,
+            tolerance=1e-3,
+            most_iterations=200,
         )[1]
 
     assert taken(lambda r: proximal.preconditioned(r, 5.0)) < 0.6 * taken(lambda r: r)
-
-
-def test_a_solved_system_costs_nothing() -> None:
-    zero = torch.zeros(2, 3, 3)
-    found, iterations = preconditioned_conjugate_gradient(
-        lambda z: 2 * z, zero, lambda r: r, per_slice=True, tolerance=1e-3
-    )
-    assert iterations == 0
-    assert torch.equal(found, zero)
 
 
 @pytest.mark.parametrize("kind", ["fan", "cone"])

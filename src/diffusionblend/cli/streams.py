@@ -15,7 +15,7 @@ _speaking = threading.Event()
 """Set once a first word stands on a line that is not ended."""
 _speaker: threading.Thread | None = None
 _turn = threading.RLock()
-"""Held while a first word or the end of its line is written, so that neither cuts into the other."""
+"""Held while a first word or the end of its line is written: neither cuts into the other."""
 
 
 def open_closed_streams() -> None:

@@ -110,3 +110,44 @@ def data_space_conjugate_gradient(
         p += step * direction
         u -= step * (along + rho * direction)
     return start + operator.adjoint(p)
+
+
+def preconditioned_conjugate_gradient(
+    apply: Callable[[torch.Tensor], torch.Tensor],
+    right_side: torch.Tensor,
+    precondition: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    per_slice: bool = False,
+    tolerance: float,
+    most_iterations: int,
+) -> tuple[torch.Tensor, int]:
+    """Solve apply(z) = right_side, (z, y, x), from 0; the solution and the iterations taken.
+
+    apply, precondition: symmetric and positive definite. per_slice: both couple no two slices, and
+    each is a system of its own. Ends when the norm of the preconditioned residual of every system
+    has fallen to `tolerance` of that at the start (Golub and Van Loan 2013, Alg. 11.5.1).
+    """
+    dims = (1, 2) if per_slice else (0, 1, 2)
+
+    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a * b).sum(dims, keepdim=True)
+
+    smallest = torch.finfo(right_side.dtype).tiny
+    z, residual = torch.zeros_like(right_side), right_side.clone()
+    direction = precondition(residual)
+    squared = dot(residual, direction)
+    target = tolerance**2 * squared
+    for done in range(most_iterations):
+        unsolved = squared > target
+        if not unsolved.any():
+            return z, done
+        applied = apply(direction)
+        curvature = dot(direction, applied)
+        step = torch.where(unsolved, squared / curvature.clamp(min=smallest), 0.0)
+        z += step * direction
+        residual -= step * applied
+        conditioned = precondition(residual)
+        next_squared = dot(residual, conditioned)
+        direction = conditioned + next_squared / squared.clamp(min=smallest) * direction
+        squared = torch.where(unsolved, next_squared, squared)
+    return z, most_iterations

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from diffusionblend.operators import XRayTransform
-from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_matrix
+from diffusionblend.solvers.gram import folds, gram_parts, scipy_matrix
+from diffusionblend.solvers.proximal import DirectProximal
 
 TIMED_SIZES, TIMED_TIMES = (2048, 3072), 3
 """Factors that are timed: their time has a part that goes with the square and one with the cube."""
@@ -50,7 +51,7 @@ def _seconds_by_power(device: str) -> tuple[float, float]:
     return b - cube * large, cube
 
 
-class DenseProximal:
+class DenseProximal(DirectProximal):
     """z = x0 + A*(AA* + rho I)^-1 (y - A x0) = x0 + (A*A + rho I)^-1 A*(y - A x0), by a factor.
 
     Of AA* or A*A of one slice, whichever is smaller, shared by all slices. The Cholesky factor
@@ -59,7 +60,6 @@ class DenseProximal:
     """
 
     solver = "dense factor"
-    least = LEAST_DIRECT
 
     def __init__(self, operator: XRayTransform, *, trial: bool = False) -> None:
         self.operator = operator
@@ -78,11 +78,9 @@ class DenseProximal:
         grams = gram_parts(matrix.T if self.in_rays else matrix, self.fold, np.float32)
         self.grams = [torch.from_numpy(gram).to(device) for gram in grams]
 
-    def __call__(
-        self, x0: torch.Tensor, y: torch.Tensor, rho: float, start: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def solved(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
-        column); it needs no start.
+        column).
         """
         operator = self.operator.with_slices(len(x0))
         views, slices, columns = operator.range_shape

@@ -10,6 +10,7 @@ import torch
 from diffusionblend.operators import MaskedTransform, XRayTransform
 from diffusionblend.operators.linear import LinearOperator
 from diffusionblend.operators.weighted import WeightedOperator
+from diffusionblend.solvers.conjugate_gradient import preconditioned_conjugate_gradient
 
 FLOOR = 0.01
 """Share of the transfer function's maximum below which it is taken as that: what no view crosses is
@@ -57,35 +58,63 @@ class IterativeProximal:
         operator: LinearOperator = self.operator
         if self.per_slice:
             operator = self.operator.with_slices(len(x0))
-        if weights is not None:
-            operator = WeightedOperator(operator, weights)
-            y = operator.of_data(y)
-
-        def system(z: torch.Tensor) -> torch.Tensor:
-            return operator.normal(z) + rho * z
-
-        begin = x0 if start is None else start
-        right_side = operator.adjoint(y - operator.forward(begin)) + rho * (x0 - begin)
-        step, self.iterations = preconditioned_conjugate_gradient(
-            system,
-            right_side,
+        found, self.iterations = proximal_by_iterations(
+            operator,
+            x0,
+            y,
+            rho,
             lambda r: self.preconditioned(r, rho),
+            start=start,
+            weights=weights,
             per_slice=self.per_slice,
             tolerance=self.tolerance,
         )
-        if self.iterations == MOST_ITERATIONS:
-            warnings.warn(
-                f"The data-consistency step was not solved in {MOST_ITERATIONS} iterations of "
-                "conjugate gradients; a larger --rho needs fewer.",
-                stacklevel=2,
-            )
-        return begin + step
+        return found
 
     def preconditioned(self, r: torch.Tensor, rho: float) -> torch.Tensor:
         """(F*HF + rho I)^-1 r, H the transfer function of A*A."""
         dims = (-2, -1) if self.per_slice else (-3, -2, -1)
         spectrum = torch.fft.rfftn(r, dim=dims) / (self.transfer + rho)
         return torch.fft.irfftn(spectrum, s=r.shape[-len(dims) :], dim=dims)
+
+
+def proximal_by_iterations(
+    operator: LinearOperator,
+    x0: torch.Tensor,
+    y: torch.Tensor,
+    rho: float,
+    precondition: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    start: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
+    per_slice: bool,
+    tolerance: float,
+    most_iterations: int = MOST_ITERATIONS,
+) -> tuple[torch.Tensor, int]:
+    """(A*WA + rho I) d = A*W(y - Az) + rho (x0 - z), by CG; the point z + d and the iterations.
+
+    x0: (z, y, x). y: (view, row, column). precondition: nearly the inverse of the system. z: the
+    start, or x0. weights: W, of y's shape, or the identity. Warns where MOST_ITERATIONS do not do.
+    """
+    if weights is not None:
+        operator = WeightedOperator(operator, weights)
+        y = operator.of_data(y)
+    begin = x0 if start is None else start
+    step, iterations = preconditioned_conjugate_gradient(
+        lambda z: operator.normal(z) + rho * z,
+        operator.adjoint(y - operator.forward(begin)) + rho * (x0 - begin),
+        precondition,
+        per_slice=per_slice,
+        tolerance=tolerance,
+        most_iterations=most_iterations,
+    )
+    if iterations == MOST_ITERATIONS:
+        warnings.warn(
+            f"The data-consistency step was not solved in {MOST_ITERATIONS} iterations of "
+            "conjugate gradients; a larger --rho needs fewer.",
+            stacklevel=2,
+        )
+    return begin + step, iterations
 
 
 def _transfer_function(operator: XRayTransform | MaskedTransform) -> torch.Tensor:
@@ -101,44 +130,3 @@ def _transfer_function(operator: XRayTransform | MaskedTransform) -> torch.Tenso
     dims = tuple(range(-centred.dim(), 0))
     transfer = torch.fft.rfftn(centred, dim=dims).real
     return transfer.clamp(min=FLOOR * float(transfer.max()))
-
-
-def preconditioned_conjugate_gradient(
-    apply: Callable[[torch.Tensor], torch.Tensor],
-    right_side: torch.Tensor,
-    precondition: Callable[[torch.Tensor], torch.Tensor],
-    *,
-    per_slice: bool = False,
-    tolerance: float,
-    most_iterations: int = MOST_ITERATIONS,
-) -> tuple[torch.Tensor, int]:
-    """Solve apply(z) = right_side, (z, y, x), from 0; the solution and the iterations taken.
-
-    apply, precondition: symmetric and positive definite. per_slice: both couple no two slices, and
-    each is a system of its own. Ends when the norm of the preconditioned residual of every system
-    has fallen to `tolerance` of that at the start (Golub and Van Loan 2013, Alg. 11.5.1).
-    """
-    dims = (1, 2) if per_slice else (0, 1, 2)
-
-    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return (a * b).sum(dims, keepdim=True)
-
-    smallest = torch.finfo(right_side.dtype).tiny
-    z, residual = torch.zeros_like(right_side), right_side.clone()
-    direction = precondition(residual)
-    squared = dot(residual, direction)
-    target = tolerance**2 * squared
-    for done in range(most_iterations):
-        unsolved = squared > target
-        if not unsolved.any():
-            return z, done
-        applied = apply(direction)
-        curvature = dot(direction, applied)
-        step = torch.where(unsolved, squared / curvature.clamp(min=smallest), 0.0)
-        z += step * direction
-        residual -= step * applied
-        conditioned = precondition(residual)
-        next_squared = dot(residual, conditioned)
-        direction = conditioned + next_squared / squared.clamp(min=smallest) * direction
-        squared = torch.where(unsolved, next_squared, squared)
-    return z, most_iterations

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
 
 import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.operators import MaskedTransform, XRayTransform
+from diffusionblend.solvers import iterative_proximal
 from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_matrix
+from diffusionblend.solvers.iterative_proximal import IterativeProximal, proximal_by_iterations
 
 MAX_EIGEN = 2048
 """Rays of a slice (of a half, where it splits) up to which eigenvectors take a few seconds."""
@@ -21,6 +24,8 @@ MAX_DENSE = 10_240
 """The same of rays or pixels, whichever are fewer, for a dense factor."""
 MAX_EXACT = 24_576
 """The same for exact data, of which CG leaves too much (docs/log.md)."""
+TRIAL_ITERATIONS = 8
+"""Of weighed rays, for timing a step without the factor that makes them few."""
 
 
 class Proximal(Protocol):
@@ -34,11 +39,17 @@ class Proximal(Protocol):
     least: float
 
     def __call__(
-        self, x0: torch.Tensor, y: torch.Tensor, rho: float, start: torch.Tensor | None = None
+        self,
+        x0: torch.Tensor,
+        y: torch.Tensor,
+        rho: float,
+        start: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """argmin over z of |Az - y|^2 + rho |z - x0|^2, (z, y, x).
+        """argmin over z of (Az - y)*W(Az - y) + rho |z - x0|^2, (z, y, x).
 
-        start: a point near it, from which a solver that iterates goes on.
+        start: a point near it, from which a solver that iterates goes on. weights: W, of y's shape,
+        at most 1; else the identity.
         """
         ...
 
@@ -58,7 +69,6 @@ def proximal_of(
     trial: for timing a step; a dense factor is then not made, and all its results are x0.
     """
     from diffusionblend.solvers.dense_proximal import DenseProximal, dense_bytes
-    from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
     if isinstance(operator, MaskedTransform):
         return IterativeProximal(operator, exact=exact)
@@ -102,7 +112,51 @@ def dense_sizes(operator: XRayTransform, *, exact: bool = False) -> list[int] | 
     return fewer if max(fewer) <= most else None
 
 
-class ExactProximal:
+class DirectProximal(ABC):
+    """A solver of (A*A + rho I) that ends at once; CG preconditioned by it where rays are weighed.
+
+    Slices are independent. Weights of at most 1, of few rays, leave the system near the one that is
+    solved at once: some ten iterations reach the tolerance that CG has in other geometries.
+    """
+
+    solver: ClassVar[str]
+    least: ClassVar[float] = LEAST_DIRECT
+    operator: XRayTransform
+    trial: bool = False
+
+    @abstractmethod
+    def solved(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
+        """argmin over z of |Az - y|^2 + rho |z - x0|^2, (z, y, x), any number of slices."""
+
+    def __call__(
+        self,
+        x0: torch.Tensor,
+        y: torch.Tensor,
+        rho: float,
+        start: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
+        column). Without weights (of y's shape, at most 1) it needs no start.
+        """
+        if weights is None:
+            return self.solved(x0, y, rho)
+        found, _ = proximal_by_iterations(
+            self.operator.with_slices(len(x0)),
+            x0,
+            y,
+            rho,
+            lambda r: self.solved(r / rho, torch.zeros_like(y), rho),
+            start=start,
+            weights=weights,
+            per_slice=True,
+            tolerance=iterative_proximal.TOLERANCE,
+            most_iterations=TRIAL_ITERATIONS if self.trial else iterative_proximal.MOST_ITERATIONS,
+        )
+        return found
+
+
+class ExactProximal(DirectProximal):
     """z = x0 + A*(AA* + rho I)^-1 (y - A x0) by the eigenvectors of AA*, for few rays.
 
     The matrix AA* of one slice is shared by all slices: its eigendecomposition (float64) is made
@@ -110,7 +164,6 @@ class ExactProximal:
     """
 
     solver = "eigenvectors"
-    least = LEAST_DIRECT
 
     def __init__(self, operator: XRayTransform) -> None:
         self.operator = operator
@@ -128,11 +181,9 @@ class ExactProximal:
             like = {"dtype": operator.matrix.dtype, "device": operator.matrix.device}
             self.pairs.append((values.clamp(min=0).to(**like), vectors.to(**like)))
 
-    def __call__(
-        self, x0: torch.Tensor, y: torch.Tensor, rho: float, start: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def solved(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
-        column); it needs no start.
+        column).
         """
         operator = self.operator.with_slices(len(x0))
         views, slices, columns = operator.range_shape

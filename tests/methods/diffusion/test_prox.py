@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffusionblend.methods.data_variance import variance_of_data
+from diffusionblend.methods.data_variance import trust_in_rays, variance_of_data
 from diffusionblend.methods.diffusion.consistency import prox
 from diffusionblend.methods.diffusion.consistency.prox import Prox, weight
 from diffusionblend.methods.diffusion.consistency.scaled_state import OnScaledState
@@ -183,28 +183,25 @@ def test_too_little_memory_for_the_factor_is_reported_and_cg_taken(
     assert isinstance(step.proximal, IterativeProximal)
 
 
-@pytest.mark.parametrize("iterative", [False, True])
-@pytest.mark.parametrize(("accuracy", "most"), [(0.02, 0.1), (1e-4, 2e-3)])
+@pytest.mark.parametrize("solver", ["eigenvectors", "dense factor", "conjugate gradients"])
+@pytest.mark.parametrize(("accuracy", "most"), [(0.01, 0.03), (1e-4, 5e-4)])
 def test_rays_that_count_for_less_are_weighed_as_a_direct_solution_weighs_them(
-    problem: Problem,
-    monkeypatch: pytest.MonkeyPatch,
-    accuracy: float,
-    most: float,
-    iterative: bool,
+    problem: Problem, monkeypatch: pytest.MonkeyPatch, accuracy: float, most: float, solver: str
 ) -> None:
-    """By rounds or iterations, at the minimiser that dense normal equations with weights have."""
+    """By every solver, at the minimiser that dense normal equations with weights have."""
+    from diffusionblend.solvers.dense_proximal import DenseProximal
     from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
     monkeypatch.setattr(iterative_proximal, "TOLERANCE", accuracy)
-    monkeypatch.setattr(prox, "SMALL_CHANGE", accuracy)
-    monkeypatch.setattr(prox, "MOST_ROUNDS", 6 if accuracy > 0.01 else 200)
     step = Prox(rho=2.0).step(problem)
-    if iterative:
-        step.proximal = IterativeProximal(problem.operator)
+    for kind in (DenseProximal, IterativeProximal):
+        if solver == kind.solver:
+            step.proximal = kind(problem.operator)
+    assert step.proximal.solver == solver
     drawn = torch.Generator().manual_seed(3)
     trust = torch.rand(problem.y.shape, generator=drawn).clamp(min=0.2)
     x0 = torch.randn(SHAPE, generator=drawn)
-    step.trust, step.distrust = trust, 1.0
+    step.trust = trust
     found = step(x0, slice(0, SHAPE[0]))
     n_pixels = SHAPE[1] * SHAPE[2]
     one = problem.operator.with_slices(1)
@@ -219,20 +216,14 @@ def test_rays_that_count_for_less_are_weighed_as_a_direct_solution_weighs_them(
         assert error < most
 
 
-def test_conjugate_gradients_trust_starved_rays_the_less_the_fewer_rays_there_are(
-    problem: Problem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from diffusionblend.solvers.iterative_proximal import IterativeProximal
-
+def test_starved_rays_are_trusted_the_less_the_fewer_rays_there_are(problem: Problem) -> None:
     values = problem.projections.values.copy()
     values[2] = math.log(1e4)
-    step = Prox().step(Problem.of(replace(problem.projections, values=values)))
+    starved = Problem.of(replace(problem.projections, values=values))
     rays = VIEWS * problem.operator.range_shape[2] / SHAPE[1] ** 2
-    assert step.distrust == pytest.approx(2 - rays) and 0 < rays < 1
-    step.proximal = IterativeProximal(problem.operator)
-    monkeypatch.setattr(IterativeProximal, "__call__", lambda _, *given: given[-1])
-    asked = step(torch.zeros(SHAPE), slice(0, SHAPE[0]))
-    torch.testing.assert_close(asked, step.trust ** (2 - rays))
+    assert 0 < rays < 1
+    trust, _ = trust_in_rays(starved)
+    torch.testing.assert_close(Prox().step(starved).trust, trust ** (2 - rays))
 
 
 def test_starved_rays_change_the_step_of_the_scan_that_has_them(problem: Problem) -> None:

@@ -30,9 +30,6 @@ SHARE_OF_ALL, SHARE_OF_FREE = 0.5, 0.75
 """Of the memory that a dense factor may take; the rest is for the volumes and the network."""
 TYPICAL_LEVELS = 4
 """Levels that a run with noise passes."""
-MOST_ROUNDS, SMALL_CHANGE = 6, 0.02
-"""Rounds of a direct solver for data of unlike noise: at most so many, and until one changes so
-much less than the first."""
 NORM_ITERATIONS = 8
 """|A|^2 to some percent, which is all that the smallest rho wants."""
 
@@ -105,8 +102,10 @@ class ProximalStep(ConsistencyStep):
         self.rho = self.least if rho is None else within_rounding(rho, norm)
         self.trust, self.variance = trust_in_rays(problem) if rho is None else (None, 0.0)
         seen = min(1.0, rays_per_pixel(problem))
-        # the fewer the rays, the less other ones correct what few photons get wrong
-        self.worth, self.distrust = WORTH * seen, 2.0 - seen
+        self.worth = WORTH * seen
+        if self.trust is not None:
+            # the fewer the rays, the less other ones correct what few photons get wrong
+            self.trust = self.trust ** (2.0 - seen)
         self.weights: set[float] = set()
 
     def begin(self, abar: float, *, noisy: bool = False) -> None:
@@ -133,34 +132,12 @@ class ProximalStep(ConsistencyStep):
         return self.begun_at(x0, x0, slices)
 
     def begun_at(self, start: torch.Tensor, x0: torch.Tensor, slices: slice) -> torch.Tensor:
-        """The same, by CG from `start` on; other solvers need none."""
-        from diffusionblend.solvers.iterative_proximal import IterativeProximal
-
+        """The same, by CG from `start` on; what is solved directly needs none."""
         part = self.problem.of_slices(slices)
         if self.trust is None:
             return self.proximal(x0, part.y, self.rho, start)
         trust = self.trust if self.couples_slices else self.trust[:, slices]
-        if isinstance(self.proximal, IterativeProximal):
-            return self.proximal(x0, part.y, self.rho, start, trust**self.distrust)
-        return self._weighed(x0, part, trust)
-
-    def _weighed(self, x0: torch.Tensor, part: Problem, trust: torch.Tensor) -> torch.Tensor:
-        """argmin over z of (Az - y)* S (Az - y) + rho |z - x0|^2, S = diag(trust) between 0 and 1.
-
-        For solvers of A*A alone: each round minimises a majorant that touches it at the last z, the
-        term of data whose misfit is that of z, reduced to S of it (optimisation transfer: Lange,
-        Hunter and Yang 2000, J. Comput. Graph. Stat. 9, 1).
-        """
-        z, first = x0, None
-        for _ in range(MOST_ROUNDS):
-            explained = part.operator.forward(z)
-            data = explained + trust * (part.y - explained)
-            found = self.proximal(x0, data, self.rho)
-            change, z = float((found - z).norm()), found
-            first = change if first is None else first
-            if change <= SMALL_CHANGE * first:
-                break
-        return z
+        return self.proximal(x0, part.y, self.rho, start, trust)
 
 
 def within_rounding(rho: float, norm: float) -> float:
