@@ -33,9 +33,9 @@ from diffusionblend.geometry import ConeBeam, Helix, ParallelBeam
 from diffusionblend.operators import XRayTransform
 from diffusionblend.operators.slicewise import MATRIX, RAYS
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
+from diffusionblend.solvers.direct_proximal import ExactProximal
 from diffusionblend.solvers.filtered_back_projection import filtered_back_projection
 from diffusionblend.solvers.noisy_data import fit_data
-from diffusionblend.solvers.proximal import ExactProximal
 from projector_accuracy import (
     VALUE_PER_MM,
     adjoint_error,

@@ -7,10 +7,11 @@ import torch
 
 from diffusionblend.errors import InputError
 from diffusionblend.geometry import ConeBeam, Grid, ParallelBeam, equally_spaced_angles
-from diffusionblend.solvers import dense_proximal, proximal
+from diffusionblend.solvers import dense_proximal, direct_proximal, proximal
 from diffusionblend.solvers.dense_proximal import DenseProximal, dense_bytes
+from diffusionblend.solvers.direct_proximal import ExactProximal
 from diffusionblend.solvers.iterative_proximal import IterativeProximal
-from diffusionblend.solvers.proximal import ExactProximal, proximal_of
+from diffusionblend.solvers.proximal import proximal_of
 from operator_properties import random_array, transform_of
 
 SHAPE = (2, 10, 12)
@@ -93,6 +94,7 @@ def test_the_solver_is_chosen_by_size_memory_and_geometry(monkeypatch) -> None:
     with pytest.warns(UserWarning, match="conjugate gradients are run in its place"):
         exact = proximal_of(operator, needed - 1, exact=True)
     assert isinstance(exact, IterativeProximal) and exact.tolerance < noisy.tolerance
+    monkeypatch.setattr(direct_proximal, "MAX_EIGEN", 10)
     with pytest.raises(InputError, match="Eigenvectors were asked for 36 rays"):
         ExactProximal(operator)
 

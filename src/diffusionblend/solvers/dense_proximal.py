@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from diffusionblend.operators import XRayTransform
+from diffusionblend.solvers.direct_proximal import DirectProximal
 from diffusionblend.solvers.gram import folds, gram_parts, scipy_matrix
-from diffusionblend.solvers.proximal import DirectProximal
 
 TIMED_SIZES, TIMED_TIMES = (2048, 3072), 3
 """Factors that are timed: their time has a part that goes with the square and one with the cube."""

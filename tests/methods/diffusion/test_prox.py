@@ -133,7 +133,7 @@ def test_few_rays_are_weighed_by_their_share_of_the_pixels() -> None:
 
 
 def test_a_trial_of_its_speed_makes_no_factor(problem: Problem, monkeypatch) -> None:
-    from diffusionblend.solvers import dense_proximal, proximal
+    from diffusionblend.solvers import dense_proximal, direct_proximal, proximal
 
     monkeypatch.setattr(proximal, "MAX_EIGEN", 1)
 
@@ -145,6 +145,17 @@ def test_a_trial_of_its_speed_makes_no_factor(problem: Problem, monkeypatch) -> 
     step.begin(0.5)
     x0 = torch.ones(SHAPE)
     torch.testing.assert_close(step(x0, slice(0, SHAPE[0])), x0)
+    asked = []
+    solved = dense_proximal.DenseProximal.solved
+
+    def counted(*given: object) -> torch.Tensor:
+        asked.append(1)
+        return solved(*given)
+
+    monkeypatch.setattr(dense_proximal.DenseProximal, "solved", counted)
+    step.trust = torch.full(problem.y.shape, 0.5)
+    step(x0, slice(0, SHAPE[0]))
+    assert 2 < len(asked) <= 1 + direct_proximal.TRIAL_ITERATIONS
 
 
 def test_the_cost_of_the_factor_is_reported(problem: Problem, monkeypatch) -> None:

@@ -7,8 +7,10 @@ import torch
 
 from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
+from diffusionblend.solvers import iterative_proximal
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
-from diffusionblend.solvers.proximal import ExactProximal
+from diffusionblend.solvers.direct_proximal import ExactProximal
+from diffusionblend.solvers.iterative_proximal import IterativeProximal
 from operator_properties import dense_matrix, random_array, transform_of
 
 SHAPE = (2, 9, 11)
@@ -83,3 +85,26 @@ def test_data_that_fit_already_leave_the_volume():
     x0, _ = data(operator)
     found = ExactProximal(operator)(x0, operator.forward(x0), 0.1)
     assert torch.equal(found, x0)
+
+
+def test_few_starved_rays_take_few_iterations(monkeypatch):
+    """To a thousandth, since what solves the system without weights is nearly its inverse."""
+    monkeypatch.setattr(iterative_proximal, "TOLERANCE", 1e-3)
+    operator = xray_transform(shape=(2, 24, 24), n_views=12, n_columns=34)
+    x0, y = data(operator)
+    weights = torch.ones(y.shape)
+    weights[3:5, :, 10:20] = 0.05
+    solvers = ExactProximal(operator), IterativeProximal(operator)
+    taken = []
+    iterate = iterative_proximal.proximal_by_iterations
+
+    def counted(*given, **options):
+        point, iterations = iterate(*given, **options)
+        taken.append(iterations)
+        return point, iterations
+
+    monkeypatch.setattr(iterative_proximal, "proximal_by_iterations", counted)
+    found = [solver(x0, y, 0.5, None, weights) for solver in solvers]
+    assert (found[0] - found[1]).norm() < 0.03 * (found[1] - x0).norm()
+    assert (found[0] - solvers[0](x0, y, 0.5)).norm() > 0.1 * (found[1] - x0).norm()
+    assert taken[0] <= 12 < taken[1]
