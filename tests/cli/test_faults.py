@@ -52,26 +52,38 @@ COMMANDS = {
 """Arguments of each command that writes."""
 
 
-@pytest.fixture
-def arguments(tmp_path, chest_file, scan_file, tiny_prior):
-    """The arguments of a command, with an output on the disk that is named."""
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, chest_file, scan_file, tiny_prior):
+    """What the commands read, which none of them changes, by the names in COMMANDS."""
     import numpy as np
 
     from diffusionblend.io.volumes import write_volume
     from diffusionblend.phantom import synthetic_chest
 
-    volumes, counts = tmp_path / "volumes", tmp_path / "counts.npy"
+    folder = tmp_path_factory.mktemp("inputs")
+    volumes, patients, counts = folder / "volumes", folder / "patients", folder / "counts.npy"
     volumes.mkdir()
     shutil.copy(chest_file, volumes)
     for seed in (8, 9):
         shape = (CHEST_SLICES, TINY.image_size, TINY.image_size)
-        write_volume(synthetic_chest(seed, shape=shape), tmp_path / "patients" / f"{seed}.nii.gz")
+        write_volume(synthetic_chest(seed, shape=shape), patients / f"{seed}.nii.gz")
     np.save(counts, np.random.default_rng(0).uniform(0.5, 1, (24, 8, 20)).astype(np.float32))
-    places = {"volume": chest_file, "scan": scan_file, "volumes": volumes}
-    places |= {"counts": counts, "prior": tiny_prior, "patients": tmp_path / "patients"}
+    return {
+        "volume": chest_file,
+        "scan": scan_file,
+        "prior": tiny_prior,
+        "volumes": volumes,
+        "patients": patients,
+        "counts": counts,
+    }
+
+
+@pytest.fixture
+def arguments(inputs):
+    """The arguments of a command, with an output on the disk that is named."""
 
     def words(command, disk):
-        return [str(word).format(disk=disk, **places) for word in COMMANDS[command]]
+        return [str(word).format(disk=disk, **inputs) for word in COMMANDS[command]]
 
     return words
 

@@ -21,7 +21,7 @@ STEPS = 80
 KEEP_ALWAYS = ("--checkpoint-minutes", 0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def options(tiny_prior) -> tuple[object, ...]:
     """Options of a run of some seconds that keeps its state after every step."""
     return ("--prior", tiny_prior, "--device", "cpu", "--steps", STEPS, *KEEP_ALWAYS)
@@ -32,10 +32,10 @@ def is_kept(output) -> bool:
     return any(p.exists() for p in (state_path(output), previous_path(state_path(output))))
 
 
-@pytest.fixture
-def killed(tmp_path, scan_file, options):
-    """The output of a run that was killed with -9 somewhere in the middle."""
-    output = tmp_path / "a.nii.gz"
+@pytest.fixture(scope="module")
+def left_by_a_kill(tmp_path_factory, scan_file, options):
+    """The folder of a run that was killed with -9 somewhere in the middle."""
+    output = tmp_path_factory.mktemp("killed") / "a.nii.gz"
     step = random.randint(2, STEPS // 3)
     arguments = ("reconstruct", scan_file, "-o", output, *options)
     with working_process(*arguments, at_work=f"diffusionblend++: {step}/") as process:
@@ -43,7 +43,13 @@ def killed(tmp_path, scan_file, options):
         process.wait()
     assert not output.exists()
     assert is_kept(output)
-    return output
+    return output.parent
+
+
+@pytest.fixture
+def killed(tmp_path, left_by_a_kill):
+    """The output of a run that was killed, in a folder of this test."""
+    return shutil.copytree(left_by_a_kill, tmp_path / "killed") / "a.nii.gz"
 
 
 def test_a_run_killed_while_it_replaced_its_state_goes_on_too(cli, scan_file, options, killed):
