@@ -133,10 +133,9 @@ class ProximalStep(ConsistencyStep):
 
     def begun_at(self, start: torch.Tensor, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The same, by CG from `start` on; what is solved directly needs none."""
-        part = self.problem.of_slices(slices)
-        if self.trust is None:
-            return self.proximal(x0, part.y, self.rho, start)
-        trust = self.trust if self.couples_slices else self.trust[:, slices]
+        part, trust = self.problem.of_slices(slices), self.trust
+        if trust is not None and not self.couples_slices:
+            trust = trust[:, slices]
         return self.proximal(x0, part.y, self.rho, start, trust)
 
 
