@@ -40,6 +40,8 @@ def test_mean_and_deviation_are_those_of_single_runs(cli, tmp_path, scan_file, o
     results = json.loads(run_record_path(output).read_text())["results"]
     assert results["seeds"] == [7, 8, 9]
     assert results["network_evaluations"] == 12
+    of_one = json.loads(run_record_path(tmp_path / "7.nii.gz").read_text())["results"]
+    assert results["data_consistency"] == of_one["data_consistency"] != {}
     assert not samples_folder(output).exists()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from diffusionblend.errors import InputError
 from diffusionblend.methods import DiffusionBlendPP
 from diffusionblend.methods.api import make_method, reconstruct, sample, steps
 from diffusionblend.priors.prior import Prior
+from diffusionblend.simulation import simulate
 from small_scan import scan, small_volume
 from tiny_network import TINY, random_prior
 
@@ -74,6 +76,18 @@ def test_samples_of_a_coarse_run_begin_its_first_stage_with_noise() -> None:
     found = sample(projections, method, n=2, keep_samples=True, **priors)
     expected = reconstruct(projections, method, coarse_init="noise", **priors).volume.values
     np.testing.assert_array_equal(found.samples[0].values, expected)
+
+
+@pytest.mark.parametrize("call", [reconstruct, sample])
+def test_a_photon_count_that_the_noise_contradicts_is_warned_of(call, prior: Prior) -> None:
+    volume = small_volume()
+    noisy = simulate(volume, scan(volume).geometry, photons=1e4, seed=1)
+    wrong = replace(noisy, notes={**noisy.notes, "photons": 0.5})
+    settings = {"prior": prior, "steps": N_STEPS}
+    with pytest.warns(UserWarning, match="said to have 0.5 photons") as warned:
+        call(wrong, **settings)
+    assert [str(Path(one.filename).name) for one in warned] == ["test_api.py"]
+    call(noisy, **settings)  # where every warning is an error
 
 
 def test_samples_are_not_kept_unless_asked_for(projections: Projections, prior: Prior) -> None:

@@ -264,6 +264,26 @@ def test_every_method_can_be_planned(name: str) -> None:
         assert plan.steps == 3
 
 
+def test_a_factor_is_planned_by_the_memory_that_is_free_when_the_network_is_loaded(
+    monkeypatch,
+) -> None:
+    order, whole = [], cost.reconstruct_with
+
+    def run(*given):
+        order.append("trial")
+        return whole(*given)
+
+    def setup_cost(*_: object) -> tuple[float, int]:
+        order.append("setup")
+        return 60.0, 0
+
+    monkeypatch.setattr(cost, "reconstruct_with", run)
+    monkeypatch.setattr(cost, "planned_bytes", lambda *_: 1)
+    monkeypatch.setattr(DiffusionBlendPP, "setup_cost", setup_cost)
+    plan = plan_reconstruction(a_scan(6), DiffusionBlendPP(steps=2), {"prior": random_prior()})
+    assert order[0] == "trial" and order[-1] == "setup" and plan.begin_seconds >= 60
+
+
 def test_a_run_with_a_slow_factor_is_long_however_few_slices_it_has(monkeypatch) -> None:
     volume = small_volume((3, 16, 16))
     taken = simulate(volume, scan(volume, 8).geometry)

@@ -212,6 +212,8 @@ def test_a_rho_that_outweighs_the_data_is_named() -> None:
         (20.0, 20.0, None),
         (3.0, 3.0, None),
         (1e6, 20.0, "said to have 20 photons"),
+        (1e4, 100.0, "line integrals up to 5.88, whose rays none of so few would pass"),
+        (1e4, 3e5, "the noise of about 9e+03"),
         (1e6, 1e4, "said to have 1e+04 photons"),
         (None, 3.0, "said to have 3 photons"),
         (1e3, 1e6, "the noise of about 1e+03"),

@@ -42,8 +42,9 @@ Sampling = Literal["own", "published", "equal"]
 class Benchmark:
     """Compare methods on volumes that no prior has seen; the same command goes on where it stopped.
 
-    Projections are simulated from each volume by the operator that reconstructs. What is compared
-    is said by the options, or by a grid of cells in a file. Rows are added to those in the output
+    Projections are simulated from each volume by the operator that reconstructs, or in a grid from
+    finer pixels (oversample = 2). What is compared is said by the options, or by a grid of cells in
+    a file. Rows are added to those in the output
     folder, and tables and figures are made of all of them.
     """
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from queue import Queue
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from diffusionblend.errors import InputError
 from diffusionblend.methods import METHODS
@@ -66,8 +67,10 @@ def reconstruct(
     a shipped one, a folder or a hub id; None the shipped one for the slices' size. coronal_prior:
     of coronal slices, for tpdm. coarse_prior: for half the pixels, for diffusionblend++. device:
     "auto", "cpu" or "cuda". on_step: called with the steps done and in all. on_estimate: the same
-    with the present estimate, a Volume in HU (diffusion methods). Raises InputError.
+    with the present estimate, a Volume in HU (diffusion methods). Warns where the scan's photon
+    count contradicts its noise. Raises InputError.
     """
+    _check_scan(scan)
     execution = execution or Execution()
     if on_step is not None:
         execution = replace(execution, on_step=on_step)
@@ -113,7 +116,7 @@ def sample(
             "two or more",
             "reconstruct, for a single one",
         )
-    check_is_scan(scan)
+    _check_scan(scan)
     where = choose_device(device)
     given = {"prior": prior, "coronal_prior": coronal_prior, "coarse_prior": coarse_prior}
     priors = chosen.load_priors(given, grid=scan.grid, device=where)
@@ -131,6 +134,15 @@ def sample(
 
     mean, deviation = mean_and_deviation(drawn())
     return Ensemble(mean, deviation, tuple(kept))
+
+
+def _check_scan(scan: object) -> None:
+    """Raise InputError for what is no scan; warn of a photon count that its noise contradicts."""
+    from diffusionblend.methods.residual import photons_note
+
+    check_is_scan(scan)
+    if note := photons_note(cast("Projections", scan)):
+        warnings.warn(note, stacklevel=3)
 
 
 def check_can_sample(method: Method, n: int) -> None:

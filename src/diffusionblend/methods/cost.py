@@ -141,7 +141,6 @@ def plan_reconstruction(
     batch = (execution or Execution()).batch_blocks
     count = _slices_to_time(projections, batch, prior)
     part = projections if whole else middle_slices(projections, count)
-    setup_seconds, _ = resolved.setup_cost(projections)
     run = _Trial(part, method.for_timing(), priors, device, batch, clock)
     if run.cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -151,6 +150,7 @@ def plan_reconstruction(
         again = ends[0] < PATIENCE_SECONDS
     if again:
         ends, steps = run.step_ends(_are_enough)
+    setup_seconds, _ = resolved.setup_cost(projections)  # by the memory that is free by now
     step = ends[0] if len(ends) == 1 else (ends[-1] - ends[0]) / (len(ends) - 1)
     timed = part.grid.shape[0]
     share = _blocks(n_slices, prior) / _blocks(timed, prior)

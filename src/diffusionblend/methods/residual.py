@@ -32,10 +32,14 @@ FAR_ABOVE, FAR_ABOVE_FEW, FEW_PHOTONS = 10.0, 1000.0, 1000.0
 """Views that show the noise of so many times the photons that are told contradict them; of fewer
 than FEW_PHOTONS, which many rays stop, of so many times more (from 3 patients: 1.2 and 300)."""
 ROUNDING = 1e-3
+FEWER_THAN_ONE, RAYS_OF_FEWER = 0.5, 1e-3
+"""So do lines that so few of the photons that are told would pass, of so large a share of rays."""
 FAR_BELOW, FAR_BELOW_OF_ROWS, EDGES_SHOW = 300.0, 60.0, 1e6
 """So do those that show the noise of so many times fewer, of up to EDGES_SHOW: edges alone look
 like that of 4e3 photons and more, and between rows of 4e4 (27 patients, 64 to 256 pixels across,
 slices of up to 5 mm)."""
+NOISE_ALONE, FAR_BELOW_OF_NOISE = 1.5e4, 8.0
+"""Rows that show the noise of fewer photons than edges ever look like show that of their own."""
 SHORT_ARC_DEGREES = 175.0
 """A shorter arc is itself a cause of what filtered back-projection leaves."""
 WIDEST_FAN_DEGREES = 45.0
@@ -146,21 +150,34 @@ def photons_note(scan: Projections) -> str | None:
     told = scan.notes.get("photons")
     if not isinstance(told, int | float) or scan.photons is not None or told <= 0:
         return None
+    some = scan.values[:: max(1, math.ceil(scan.values.size / MOST_VALUES))]
+    stopped = float((some > math.log(told / FEWER_THAN_ONE)).mean())
+    if stopped > RAYS_OF_FEWER:
+        return _count_note(
+            told,
+            f"hold line integrals up to {some.max():.3g}, whose rays none of so few would pass",
+        )
     shown = shown_photons(scan.values)
     if math.isinf(shown) and float(scan.values.max()) <= math.log(told) + ROUNDING:
         return None  # single counts: no line of so few photons is longer
     too_few = shown > (FAR_ABOVE if told >= FEW_PHOTONS else FAR_ABOVE_FEW) * told
     by_rows = photons_between_rows(scan.values)
     shown, far = max(shown, by_rows), FAR_BELOW_OF_ROWS if by_rows else FAR_BELOW
+    if by_rows and shown < NOISE_ALONE:
+        far = FAR_BELOW_OF_NOISE
     too_many = min(told, EDGES_SHOW) > far * shown
     if not too_few and not too_many:
         return None
     seen = "hardly any noise" if math.isinf(shown) else f"the noise of about {shown:.1g} photons"
     if too_few and math.isfinite(shown):  # edges look like noise
         seen = f"no more noise than {shown:.1g} photons would make"
+    return _count_note(told, f"show {seen}")
+
+
+def _count_note(told: float, what: str) -> str:
     return (
-        f"the scan is said to have {told:.3g} photons per unattenuated pixel, but its views show "
-        f"{seen}: methods weigh the data by that count; import or simulate again with another "
+        f"the scan is said to have {told:.3g} photons per unattenuated pixel, but its views "
+        f"{what}: methods weigh the data by that count; import or simulate again with another "
         "--photons if it is wrong"
     )
 

@@ -78,6 +78,8 @@ def combine(
         "relative_residual": residual(mean),
         "mean_standard_deviation_hu": float(deviation.values.mean()),
     }
+    if steps := runs[0].results.get("data_consistency"):
+        record.results["data_consistency"] = steps  # of scan and settings, which all share
     unlike = [r.results[UNLIKE] for r in runs if r.results.get(UNLIKE) is not None]
     if unlike:
         record.results[UNLIKE] = max(unlike)
