@@ -93,8 +93,8 @@ def _check_block(n_slices: int, name: str, network: object) -> None:
         raise InputError(
             f"The volume has {n_slices} slice(s), and the prior {name} denoises blocks of {block}.",
             f"at least {block} slices",
-            "a scan of more detector rows, or a method for single slices (--method dds-2d) or without "
-            "a prior (--method admm-tv)",
+            "a scan of more detector rows, or a method for single slices (--method dds-2d) "
+            "or without a prior (--method admm-tv)",
         )
 
 
