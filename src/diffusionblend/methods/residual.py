@@ -38,6 +38,8 @@ FAR_BELOW, FAR_BELOW_OF_ROWS, EDGES_SHOW = 300.0, 60.0, 1e6
 """So do those that show the noise of so many times fewer, of up to EDGES_SHOW: edges alone look
 like that of 4e3 photons and more, and between rows of 4e4 (27 patients, 64 to 256 pixels across,
 slices of up to 5 mm)."""
+FEWEST_ACROSS = 48
+"""Fewer pixels are so large that neighbouring rows and columns differ by more than noise."""
 NOISE_ALONE, FAR_BELOW_OF_NOISE = 1.5e4, 8.0
 """Rows that show the noise of fewer photons than edges ever look like show that of their own."""
 SHORT_ARC_DEGREES = 175.0
@@ -165,7 +167,8 @@ def photons_note(scan: Projections) -> str | None:
     shown, far = max(shown, by_rows), FAR_BELOW_OF_ROWS if by_rows else FAR_BELOW
     if by_rows and shown < NOISE_ALONE:
         far = FAR_BELOW_OF_NOISE
-    too_many = min(told, EDGES_SHOW) > far * shown
+    fine = max(scan.grid.in_plane_shape) >= FEWEST_ACROSS
+    too_many = fine and min(told, EDGES_SHOW) > far * shown
     if not too_few and not too_many:
         return None
     seen = "hardly any noise" if math.isinf(shown) else f"the noise of about {shown:.1g} photons"
