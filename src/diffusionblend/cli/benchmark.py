@@ -44,8 +44,8 @@ class Benchmark:
 
     Projections are simulated from each volume by the operator that reconstructs, or in a grid from
     finer pixels (oversample = 2). What is compared is said by the options, or by a grid of cells in
-    a file. Rows are added to those in the output
-    folder, and tables and figures are made of all of them.
+    a file. Rows are added to those in the output folder, and tables and figures are made of all of
+    them.
     """
 
     volumes: Annotated[Path | None, tyro.conf.Positional] = None

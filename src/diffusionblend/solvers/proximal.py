@@ -62,7 +62,7 @@ def proximal_of(
     memory_bytes: that a dense factor may take; with less CG is taken in its place, with a warning.
     exact: the data have no noise, so that a larger factor, or more iterations, are worth their
     time.
-    trial: for timing a step; a dense factor is then not made, and all its results are x0.
+    trial: for timing a step; a dense factor is then not made, and its results mean nothing.
     """
     if isinstance(operator, MaskedTransform):
         return IterativeProximal(operator, exact=exact)
