@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -16,8 +17,11 @@ MISFIT_PIXELS = 0.35
 """Root mean square difference, in pixels of water, between line integrals of a chest and those of
 its mean over pixels: what the operator cannot explain in any scan that it did not simulate itself.
 Measured on training patients at 128 x 128 (0.2 to 0.5; docs/log.md)."""
+MISFIT_OF_ALL, MISFIT_OF_STEP = 0.2, 0.05
+"""Its standard deviation by ray, in pixels of water: what every ray has, and its share of the step
+to the rays a pixel beside, since it is edges that the mean of a pixel lacks (docs/log.md)."""
 STARVED = 8.0
-"""A ray with so many times the median variance counts for less."""
+"""A ray with so many times the median variance of noise, few photons have passed."""
 SMOOTHED = 9
 """Columns whose counts are averaged for the variance of a ray, an odd number."""
 ROUGHNESS_SHARE = 1 / 6
@@ -47,26 +51,83 @@ def variance_of_data(problem: Problem) -> float:
     return noise + (0.0 if explained else MISFIT_PIXELS**2)
 
 
-def trust_in_rays(problem: Problem) -> tuple[torch.Tensor | None, float]:
-    """What the misfit of each ray counts for, of y's shape, and the mean variance of the data.
+class Trust(NamedTuple):
+    """What the rays of a scan count for.
 
-    A ray with more than STARVED times the median variance, and more than the misfit of a scan that
-    is not simulated on its grid, counts for less, and for the mean has that, in squared pixels of
-    water. None, and the mean of all, where there is none, or the scan does not contain its photon
-    count. The variance of a ray is by the mean count about it: one that happens to be high would
-    else seem precise.
+    variance: of a ray that counts fully, in squared pixels of water. weights: of the misfit of each
+    ray, of y's shape, at most 1; None: all count fully. starved: whether hardly any photon passed
+    some, so that slices differ much.
+    """
+
+    variance: float
+    weights: torch.Tensor | None = None
+    starved: bool = False
+
+    def alike(self) -> torch.Tensor | None:
+        """Weights (view, 1, column) of the rays of all slices, by their mean variance."""
+        if self.weights is None:
+            return None
+        return 1 / (1 / self.weights).mean(dim=1, keepdim=True)
+
+
+def trust_in_rays(problem: Problem) -> Trust:
+    """What the misfit of each ray of a problem counts for.
+
+    Where the scan contains its photon count, one over the variance of noise and misfit. Lines that
+    the operator itself simulated have no misfit: there only starved rays count for less, those with
+    more than STARVED times the median variance and more than the misfit of other scans, and the
+    fewer the rays, the less other ones correct what few photons get wrong. The noise of a ray is by
+    the mean count about it: one that happens to be high would else seem precise.
     """
     scan = problem.projections
     if not has_count(scan) or scan.measured is not None:
-        return None, variance_of_data(problem)
+        return Trust(variance_of_data(problem))
     unit = scan.mu_water_per_mm * scan.grid.spacing_mm[2]
-    lines = smoothed_by_counts((problem.y + problem.water) * unit)
-    misfit = 0.0 if is_simulated_on_its_grid(scan) else MISFIT_PIXELS**2
-    variance = photon_variance(lines, scan) / unit**2 + misfit
-    most = max(STARVED * float(variance.median()), MISFIT_PIXELS**2)
-    if float(variance.max()) <= most:
-        return None, variance_of_data(problem)
-    return (most / variance).clamp(max=1.0), float(variance.clamp(max=most).mean())
+    lines = problem.y + problem.water
+    noise = photon_variance(smoothed_by_counts(lines * unit), scan) / unit**2
+    own = is_simulated_on_its_grid(scan)
+    mean_misfit = 0.0 if own else MISFIT_PIXELS**2
+    most = max(STARVED * (float(noise.median()) + mean_misfit), MISFIT_PIXELS**2)
+    starved = float(noise.max()) + mean_misfit > most
+    if not own:
+        variance = noise + misfit_variance(lines, noise, problem)
+        least = float(variance.min())
+        return Trust(least, least / variance, starved)
+    if not starved:
+        return Trust(variance_of_data(problem))
+    weights = (most / noise).clamp(max=1.0) ** (2.0 - min(1.0, rays_per_pixel(problem)))
+    return Trust(float(noise.clamp(max=most).mean()), weights, starved)
+
+
+def misfit_variance(lines: torch.Tensor, noise: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """Variance of what the operator cannot explain, of each of the lines (view, row, column).
+
+    lines, and noise, their variance: in pixels of water. By the larger step to the rays a pixel to
+    either side, and to the rows beside where rays pass from slice to slice, less what noise adds.
+    """
+    found = torch.full_like(lines, MISFIT_OF_ALL**2)
+    columns = columns_a_pixel(problem.projections)
+    for view, of_noise, to in zip(lines, noise, found, strict=True):
+        steps = (squared_steps(view, columns) - 2 * of_noise).clamp(min=0.0)
+        if problem.operator.couples_slices:
+            steps += (squared_steps(view.T).T - 2 * of_noise).clamp(min=0.0)
+        to += MISFIT_OF_STEP**2 * steps
+    return found
+
+
+def squared_steps(lines: torch.Tensor, step: int = 1) -> torch.Tensor:
+    """The larger squared difference to the line `step` before or behind, (row, column)."""
+    squares = (lines[:, step:] - lines[:, :-step]).square()
+    return torch.maximum(functional.pad(squares, (step, 0)), functional.pad(squares, (0, step)))
+
+
+def rays_per_pixel(problem: Problem) -> float:
+    """How much of the volume the rays can determine, at most.
+
+    With few of them most of the estimate's error is in what they do not see, and the network's
+    error at a noise level says too little of it.
+    """
+    return math.prod(problem.operator.range_shape) / math.prod(problem.operator.domain_shape)
 
 
 def smoothed_by_counts(lines: torch.Tensor) -> torch.Tensor:

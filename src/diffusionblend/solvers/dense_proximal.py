@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers.direct_proximal import DirectProximal
-from diffusionblend.solvers.gram import folds, gram_parts, scipy_matrix
+from diffusionblend.solvers.gram import gram_parts
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 TIMED_SIZES, TIMED_TIMES = (2048, 3072), 3
 """Factors that are timed: their time has a part that goes with the square and one with the cube."""
@@ -52,27 +56,34 @@ def _seconds_by_power(device: str) -> tuple[float, float]:
 
 
 class DenseProximal(DirectProximal):
-    """z = x0 + A*(AA* + rho I)^-1 (y - A x0) = x0 + (A*A + rho I)^-1 A*(y - A x0), by a factor.
+    """z = x0 + B*(BB* + rho I)^-1 d = x0 + (B*B + rho I)^-1 B*d, by a factor.
 
-    Of AA* or A*A of one slice, whichever is smaller, shared by all slices. The Cholesky factor
-    (float32) is of one rho and made again for another: ask for few of them. trial: no factor is
-    made, for timing the rest. Raises InputError where slices are coupled.
+    B is W^(1/2) A, and d is W^(1/2) (y - A x0). Of BB* or B*B of one slice, whichever is smaller,
+    shared by all slices. The Cholesky factor (float32) is of one rho and made again for another:
+    ask for few of them. trial: no factor is made, for timing the rest. Raises InputError where
+    slices are coupled.
     """
 
     solver = "dense factor"
 
-    def __init__(self, operator: XRayTransform, *, trial: bool = False) -> None:
-        self.operator = operator
-        self.grams: list[torch.Tensor]
-        self.factors: list[torch.Tensor]
-        self.rho: float | None
-        matrix = scipy_matrix(operator)
-        rays, pixels = folds(matrix, operator.range_shape[2])
-        self.in_rays = max(rays.sizes) < max(pixels.sizes)
-        self.fold = rays if self.in_rays else pixels
-        self.trial, device = trial, operator.matrix.device
-        self.grams, self.factors, self.rho = [], [], None
-        if trial:
+    def __init__(
+        self,
+        operator: XRayTransform,
+        weights: torch.Tensor | None = None,
+        *,
+        trial: bool = False,
+    ) -> None:
+        self.trial = trial
+        self.rho: float | None = None
+        self.grams: list[torch.Tensor] = []
+        self.factors: list[torch.Tensor] = []
+        super().__init__(operator, weights)
+
+    def _prepare(self, matrix: csr_array) -> None:
+        self.in_rays = max(self.rays.sizes) < max(self.pixels.sizes)
+        self.fold = self.rays if self.in_rays else self.pixels
+        device = self.operator.matrix.device
+        if self.trial:
             self.factors = [TRIAL * torch.eye(n, device=device) for n in self.fold.sizes]
             return
         grams = gram_parts(matrix.T if self.in_rays else matrix, self.fold, np.float32)
@@ -84,12 +95,12 @@ class DenseProximal(DirectProximal):
         """
         operator = self.operator.with_slices(len(x0))
         views, slices, columns = operator.range_shape
-        misfit = y - operator.forward(x0)
+        misfit = self.weighed(y - operator.forward(x0))
         if self.in_rays:
             flat = misfit.transpose(1, 2).reshape(views * columns, slices)
             lines = self._solved(flat, rho).reshape(views, columns, slices).transpose(1, 2)
-            return x0 + operator.adjoint(lines.contiguous())
-        flat = operator.adjoint(misfit).reshape(slices, -1).T
+            return x0 + operator.adjoint(self.weighed(lines).contiguous())
+        flat = operator.adjoint(self.weighed(misfit)).reshape(slices, -1).T
         return x0 + self._solved(flat, rho).T.reshape(x0.shape)
 
     def _solved(self, right_side: torch.Tensor, rho: float) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,6 +12,9 @@ from diffusionblend.operators import XRayTransform
 from diffusionblend.solvers import iterative_proximal
 from diffusionblend.solvers.gram import LEAST_DIRECT, folds, gram_parts, scipy_matrix
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 MAX_EIGEN = 2048
 """Rays of a slice (of a half, where it splits) up to which eigenvectors take a few seconds."""
 TRIAL_ITERATIONS = 8
@@ -18,20 +22,45 @@ TRIAL_ITERATIONS = 8
 
 
 class DirectProximal(ABC):
-    """A solver of (A*A + rho I) that ends at once; CG preconditioned by it where rays are weighed.
+    """A solver of (A*WA + rho I) that ends at once; CG preconditioned by it for other weights.
 
-    Slices are independent. Weights of at most 1, of few rays, leave the system near the one that is
-    solved at once: some ten iterations reach the tolerance that CG has in other geometries.
+    Slices are independent. operator: A. weights: W, of the rays of every slice alike, (view, 1,
+    column), at most 1; None: the identity. Weights of their own, of few rays, leave the system near
+    the one that is solved at once: some ten iterations reach the tolerance that CG has in other
+    geometries.
     """
 
     solver: str
     least: float = LEAST_DIRECT
-    operator: XRayTransform
     trial: bool = False
+    unfolded: int = 0
+    """Rays of a slice up to which weights that no turn by 180 degrees leaves alike are kept."""
+
+    def __init__(self, operator: XRayTransform, weights: torch.Tensor | None = None) -> None:
+        self.operator, self.weighs = operator, weights is not None
+        self.roots: torch.Tensor | None = None
+        matrix = scipy_matrix(operator)
+        self.rays, self.pixels = folds(matrix, operator.range_shape[2])
+        if weights is not None:
+            if len(self.rays.partner) <= self.unfolded:
+                self.rays, self.pixels = (fold.undone() for fold in (self.rays, self.pixels))
+            flat = weights.flatten()
+            roots = (2 / (1 / flat + 1 / flat[self.rays.partner])).sqrt()  # halves need the same
+            matrix = matrix.multiply(roots.cpu().numpy()[:, None]).tocsr()
+            self.roots = roots.reshape(weights.shape)
+        self._prepare(matrix)
+
+    @abstractmethod
+    def _prepare(self, matrix: csr_array) -> None:
+        """Make what serves every call from W^(1/2) A of one slice, (rays, pixels)."""
+
+    def weighed(self, lines: torch.Tensor) -> torch.Tensor:
+        """W^(1/2) of lines (view, row, column)."""
+        return lines if self.roots is None else self.roots.to(lines) * lines
 
     @abstractmethod
     def solved(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
-        """argmin over z of |Az - y|^2 + rho |z - x0|^2, (z, y, x), any number of slices."""
+        """argmin over z of (Az - y)*W(Az - y) + rho |z - x0|^2, (z, y, x), any number of slices."""
 
     def __call__(
         self,
@@ -42,7 +71,7 @@ class DirectProximal(ABC):
         weights: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
-        column). Without weights (of y's shape, at most 1) it needs no start.
+        column). Without weights of their own (of y's shape, at most 1) it needs no start.
         """
         if weights is None:
             return self.solved(x0, y, rho)
@@ -62,18 +91,17 @@ class DirectProximal(ABC):
 
 
 class ExactProximal(DirectProximal):
-    """z = x0 + A*(AA* + rho I)^-1 (y - A x0) by the eigenvectors of AA*, for few rays.
+    """z = x0 + B*(BB* + rho I)^-1 W^(1/2) (y - A x0), B = W^(1/2) A, by eigenvectors, for few rays.
 
-    The matrix AA* of one slice is shared by all slices: its eigendecomposition (float64) is made
+    The matrix BB* of one slice is shared by all slices: its eigendecomposition (float64) is made
     once and serves every rho. Raises InputError where slices are coupled, or above MAX_EIGEN rays.
     """
 
     solver = "eigenvectors"
+    unfolded = MAX_EIGEN
 
-    def __init__(self, operator: XRayTransform) -> None:
-        self.operator = operator
-        matrix = scipy_matrix(operator)
-        self.fold, _ = folds(matrix, operator.range_shape[2])
+    def _prepare(self, matrix: csr_array) -> None:
+        self.fold = self.rays
         if max(self.fold.sizes) > MAX_EIGEN:
             raise InputError(
                 f"Eigenvectors were asked for {max(self.fold.sizes)} rays a slice.",
@@ -83,7 +111,8 @@ class ExactProximal(DirectProximal):
         self.pairs = []
         for gram in gram_parts(matrix.T.astype("float64"), self.fold, dtype=float):
             values, vectors = torch.linalg.eigh(torch.from_numpy(gram))
-            like = {"dtype": operator.matrix.dtype, "device": operator.matrix.device}
+            of_slice = self.operator.matrix
+            like = {"dtype": of_slice.dtype, "device": of_slice.device}
             self.pairs.append((values.clamp(min=0).to(**like), vectors.to(**like)))
 
     def solved(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
@@ -92,9 +121,10 @@ class ExactProximal(DirectProximal):
         """
         operator = self.operator.with_slices(len(x0))
         views, slices, columns = operator.range_shape
-        misfit = (y - operator.forward(x0)).transpose(1, 2).reshape(views * columns, slices)
+        misfit = self.weighed(y - operator.forward(x0))
+        flat = misfit.transpose(1, 2).reshape(views * columns, slices)
         solved = []
-        for part, (values, vectors) in zip(self.fold.parts(misfit), self.pairs, strict=True):
+        for part, (values, vectors) in zip(self.fold.parts(flat), self.pairs, strict=True):
             solved.append(vectors @ ((vectors.T @ part) / (values + rho)[:, None]))
         lines = self.fold.joined(solved).reshape(views, columns, slices).transpose(1, 2)
-        return x0 + operator.adjoint(lines.contiguous())
+        return x0 + operator.adjoint(self.weighed(lines).contiguous())

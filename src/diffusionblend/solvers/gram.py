@@ -65,6 +65,10 @@ class Fold:
         x[single] = even[len(first) :]
         return x
 
+    def undone(self) -> Fold:
+        """The fold of as many entries that has one part."""
+        return Fold(np.arange(len(self.partner)))
+
     def bases(self) -> list[csr_array]:
         """The orthonormal basis (n, size) of each part, sparse."""
         from scipy.sparse import csr_array, eye, hstack
@@ -110,7 +114,7 @@ def folds(matrix: csr_array, n_columns: int) -> tuple[Fold, Fold]:
     pixels = np.arange(n_pixels)[::-1].copy()
     change = abs(matrix[rays][:, pixels] - matrix).max()
     if change > SYMMETRY_TOLERANCE * abs(matrix).max():
-        rays, pixels = np.arange(n_rays), np.arange(n_pixels)
+        return Fold(rays).undone(), Fold(pixels).undone()
     return Fold(rays), Fold(pixels)
 
 

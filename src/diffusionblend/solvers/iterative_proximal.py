@@ -34,6 +34,7 @@ class IterativeProximal:
 
     solver = "conjugate gradients"
     least = LEAST_ITERATIVE
+    weighs = False
 
     def __init__(self, operator: XRayTransform | MaskedTransform, *, exact: bool = False) -> None:
         self.operator = operator

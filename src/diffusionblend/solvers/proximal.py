@@ -28,11 +28,12 @@ class Proximal(Protocol):
     """The proximal point of x0 (z, y, x) for data y (view, row, column) and a weight rho.
 
     solver: how it solves, for records. least: the smallest rho, over |A|^2, that it solves for in
-    good time.
+    good time. weighs: whether it was made for weights that all slices share.
     """
 
     solver: str
     least: float
+    weighs: bool
 
     def __call__(
         self,
@@ -45,7 +46,7 @@ class Proximal(Protocol):
         """argmin over z of (Az - y)*W(Az - y) + rho |z - x0|^2, (z, y, x).
 
         start: a point near it, from which a solver that iterates goes on. weights: W, of y's shape,
-        at most 1; else the identity.
+        at most 1; else those that it was made for, or the identity.
         """
         ...
 
@@ -56,6 +57,7 @@ def proximal_of(
     *,
     exact: bool = False,
     trial: bool = False,
+    weights: torch.Tensor | None = None,
 ) -> Proximal:
     """The fastest solver for an operator, with rho > 0.
 
@@ -63,11 +65,13 @@ def proximal_of(
     exact: the data have no noise, so that a larger factor, or more iterations, are worth their
     time.
     trial: for timing a step; a dense factor is then not made, and its results mean nothing.
+    weights: of the rays of every slice alike, (view, 1, column), which what solves all slices at
+    once is made for; conjugate gradients are given each ray's at every call.
     """
     if isinstance(operator, MaskedTransform):
         return IterativeProximal(operator, exact=exact)
     if has_few_rays(operator):
-        return ExactProximal(operator)
+        return ExactProximal(operator, weights)
     sizes = dense_sizes(operator, exact=exact)
     if sizes is None:
         return IterativeProximal(operator, exact=exact)
@@ -79,7 +83,7 @@ def proximal_of(
             stacklevel=2,
         )
         return IterativeProximal(operator, exact=exact)
-    return DenseProximal(operator, trial=trial)
+    return DenseProximal(operator, weights, trial=trial)
 
 
 def has_few_rays(operator: XRayTransform) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from diffusionblend.methods.base import Execution, Solution
+from diffusionblend.methods.data_variance import Trust, variance_of_data
 from diffusionblend.methods.diffusion.consistency.prox import ProximalStep, memory_for_factors
 from diffusionblend.methods.diffusion.executor import Executor
 from diffusionblend.methods.diffusion.init import initial_image
@@ -190,7 +191,7 @@ class DataDraw:
     """
 
     def __init__(self, problem: Problem) -> None:
-        self.step = ProximalStep(problem, None)
+        self.step = ProximalStep(problem, None, trust=Trust(variance_of_data(problem)))
         self.couples_slices = self.step.couples_slices
         self.shape = tuple(problem.y.shape)
 
@@ -203,7 +204,7 @@ class DataDraw:
         noise: torch.Tensor,
     ) -> torch.Tensor:
         """Of the given slices' x (z, y, x). apart: white, of these; noise: of the whole scan."""
-        rho = max(self.step.least, FLOW_SHARE * self.step.variance / level**2)
+        rho = max(self.step.least, FLOW_SHARE * self.step.trust.variance / level**2)
         y = self.step.problem.of_slices(slices).y
         fresh = noise if self.couples_slices else noise[:, slices]
         return self.step.proximal(x + level * apart.to(x), y + rho**0.5 * level * fresh.to(y), rho)

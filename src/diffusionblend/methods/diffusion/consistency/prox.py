@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from diffusionblend.data.projections import Projections
+    from diffusionblend.methods.data_variance import Trust
     from diffusionblend.methods.problem import Problem
     from diffusionblend.operators import MaskedTransform, XRayTransform
 
@@ -82,12 +83,20 @@ class _TrialProx(Prox):
 class ProximalStep(ConsistencyStep):
     """The minimiser of |Az - y|^2 + rho |z - x0|^2.
 
-    rho is given, or the variance of the data over that of x0 (see `weight`). Rays that hardly any
-    photon passed count for less, where rho is not given.
+    rho is given, or the variance of the data over that of x0 (see `weight`); then rays of much
+    noise or misfit count for less. What solves all slices at once weighs them alike, unless hardly
+    any photon passed some rays. trust: in the rays, by default that of `trust_in_rays`.
     """
 
-    def __init__(self, problem: Problem, rho: float | None, *, trial: bool = False) -> None:
-        from diffusionblend.methods.data_variance import is_exact, trust_in_rays
+    def __init__(
+        self,
+        problem: Problem,
+        rho: float | None,
+        *,
+        trial: bool = False,
+        trust: Trust | None = None,
+    ) -> None:
+        from diffusionblend.methods import data_variance
         from diffusionblend.solvers.proximal import proximal_of
 
         self.problem, self.given = problem, rho
@@ -95,17 +104,23 @@ class ProximalStep(ConsistencyStep):
         memory = problem.factor_bytes
         if memory is None:
             memory = memory_for_factors(problem.device)
-        exact = rho is None and is_exact(problem.projections)
-        self.proximal = proximal_of(problem.operator, memory, exact=exact, trial=trial)
+        exact = rho is None and data_variance.is_exact(problem.projections)
+        if trust is None:
+            known = rho is not None
+            trust = data_variance.Trust(0.0) if known else data_variance.trust_in_rays(problem)
+        self.trust = trust
+        self.proximal = proximal_of(
+            problem.operator,
+            memory,
+            exact=exact,
+            trial=trial,
+            weights=None if self.trust.starved else self.trust.alike(),
+        )
+        self.each = None if self.proximal.weighs else self.trust.weights
         norm = squared_norm(problem.operator)
         self.least = self.proximal.least * norm
         self.rho = self.least if rho is None else within_rounding(rho, norm)
-        self.trust, self.variance = trust_in_rays(problem) if rho is None else (None, 0.0)
-        seen = min(1.0, rays_per_pixel(problem))
-        self.worth = WORTH * seen
-        if self.trust is not None:
-            # the fewer the rays, the less other ones correct what few photons get wrong
-            self.trust = self.trust ** (2.0 - seen)
+        self.worth = WORTH * min(1.0, data_variance.rays_per_pixel(problem))
         self.weights: set[float] = set()
 
     def begin(self, abar: float, *, noisy: bool = False) -> None:
@@ -113,7 +128,7 @@ class ProximalStep(ConsistencyStep):
         if self.given is None:
             ratio = (1 - abar) / abar
             error = ratio if noisy else ERROR_AT_UNIT_NOISE**2 * ratio**0.5
-            self.rho = weight(self.worth * self.variance, error, self.least)
+            self.rho = weight(self.worth * self.trust.variance, error, self.least)
         self.weights.add(self.rho)
 
     def facts(self) -> dict[str, object]:
@@ -121,10 +136,11 @@ class ProximalStep(ConsistencyStep):
         found: dict[str, object] = {
             "solver": self.proximal.solver,
             "rho": sorted(self.weights),
-            "starved_rays": self.trust is not None,
+            "starved_rays": self.trust.starved,
         }
         if self.given is None:
-            found["data_variance_pixels2"] = self.variance
+            found["data_variance_pixels2"] = self.trust.variance
+            found["rays_weighed"] = self.trust.weights is not None
         return found
 
     def __call__(self, x0: torch.Tensor, slices: slice) -> torch.Tensor:
@@ -133,10 +149,10 @@ class ProximalStep(ConsistencyStep):
 
     def begun_at(self, start: torch.Tensor, x0: torch.Tensor, slices: slice) -> torch.Tensor:
         """The same, by CG from `start` on; what is solved directly needs none."""
-        part, trust = self.problem.of_slices(slices), self.trust
-        if trust is not None and not self.couples_slices:
-            trust = trust[:, slices]
-        return self.proximal(x0, part.y, self.rho, start, trust)
+        part, weights = self.problem.of_slices(slices), self.each
+        if weights is not None and not self.couples_slices:
+            weights = weights[:, slices]
+        return self.proximal(x0, part.y, self.rho, start, weights)
 
 
 def within_rounding(rho: float, norm: float) -> float:
@@ -166,15 +182,6 @@ def weight(variance: float, error: float, least: float) -> float:
     if rho <= least:
         return least
     return max(least, LEVELS ** round(math.log(rho, LEVELS)))
-
-
-def rays_per_pixel(problem: Problem) -> float:
-    """How much of the volume the rays can determine, at most.
-
-    With few of them most of the estimate's error is in what they do not see, and the network's
-    error at a noise level says too little of it.
-    """
-    return math.prod(problem.operator.range_shape) / math.prod(problem.operator.domain_shape)
 
 
 def squared_norm(operator: XRayTransform | MaskedTransform) -> float:
