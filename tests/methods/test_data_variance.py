@@ -9,20 +9,26 @@ import pytest
 import torch
 
 from diffusionblend.data.projections import Projections
-from diffusionblend.geometry import ParallelBeam
+from diffusionblend.geometry import ConeBeam, ParallelBeam
+from diffusionblend.methods import data_variance
 from diffusionblend.methods.data_variance import (
+    MISFIT_OF_ALL,
     MISFIT_PIXELS,
     ROUGHNESS_SHARE,
+    Trust,
     columns_a_pixel,
     is_exact,
     is_simulated_on_its_grid,
+    misfit_variance,
     roughness,
+    squared_steps,
     trust_in_rays,
     variance_of_data,
 )
 from diffusionblend.methods.problem import Problem, photon_variance
 from diffusionblend.phantom import synthetic_chest
 from diffusionblend.simulation import simulate
+from diffusionblend.units import hu_to_mu
 from small_scan import scan, small_volume
 
 SHAPE = (4, 24, 24)
@@ -123,8 +129,8 @@ def test_exact_are_lines_without_noise_of_the_grid_itself() -> None:
 
 def test_rays_of_usual_noise_all_count() -> None:
     problem = Problem.of(noisy(1e5))
-    assert trust_in_rays(problem) == (None, variance_of_data(problem))
-    assert trust_in_rays(Problem.of(noisy(None))) == (None, 0.0)
+    assert trust_in_rays(problem) == Trust(variance_of_data(problem))
+    assert trust_in_rays(Problem.of(noisy(None))) == Trust(0.0)
 
 
 def test_rays_that_no_photon_passed_count_for_less() -> None:
@@ -132,11 +138,12 @@ def test_rays_that_no_photon_passed_count_for_less() -> None:
     values = own.values.copy()
     values[3, :, 4:20] = np.log(1e5)  # a count of one
     problem = Problem.of(replace(own, values=values))
-    trust, variance = trust_in_rays(problem)
-    assert trust is not None and trust.shape == problem.y.shape
-    assert 0.0 < float(trust[3, :, 9:15].max()) < 1e-2
-    assert float(trust[[0, 1, 2, 4, 5]].min()) == 1.0
-    assert variance < variance_of_data(problem) / 10
+    trust = trust_in_rays(problem)
+    assert trust.starved and trust.weights is not None
+    assert trust.weights.shape == problem.y.shape
+    assert 0.0 < float(trust.weights[3, :, 9:15].max()) < 1e-2
+    assert float(trust.weights[[0, 1, 2, 4, 5]].min()) == 1.0
+    assert trust.variance < variance_of_data(problem) / 10
 
 
 def test_the_variance_of_a_starved_ray_is_by_its_neighbours_counts() -> None:
@@ -144,8 +151,8 @@ def test_the_variance_of_a_starved_ray_is_by_its_neighbours_counts() -> None:
     values = own.values.copy()
     values[3] = np.log(1e5 / 10)
     values[3, :, 12] = np.log(1e5 / 1000)  # a hundred times the count of its neighbours
-    trust, _ = trust_in_rays(Problem.of(replace(own, values=values)))
-    assert trust is not None and float(trust[3, :, 12].max()) < 0.5
+    weights = trust_in_rays(Problem.of(replace(own, values=values))).weights
+    assert weights is not None and float(weights[3, :, 12].max()) < 0.5
 
 
 def test_rays_that_many_photons_passed_are_not_starved_however_unlike_they_are() -> None:
@@ -159,6 +166,80 @@ def test_rays_that_many_photons_passed_are_not_starved_however_unlike_they_are()
         variance = photon_variance(lines, problem.projections) / unit**2
         assert variance.max() > 8 * variance.median()
         assert (variance.max() > MISFIT_PIXELS**2) == starved
-        trust, mean = trust_in_rays(problem)
-        assert (trust is not None) == starved
-        assert starved or mean == pytest.approx(float(variance.mean()))
+        trust = trust_in_rays(problem)
+        assert trust.starved == starved == (trust.weights is not None)
+        assert starved or trust.variance == pytest.approx(float(variance.mean()))
+
+
+def test_starved_rays_are_trusted_the_less_the_fewer_rays_there_are(monkeypatch) -> None:
+    own = noisy(1e5)
+    values = own.values.copy()
+    values[3, :, 4:20] = np.log(1e5)
+    problem = Problem.of(replace(own, values=values))
+    found = []
+    for rays in (1.0, 0.25):
+        monkeypatch.setattr(data_variance, "rays_per_pixel", lambda _, rays=rays: rays)
+        found.append(trust_in_rays(problem).weights)
+    many, few = found
+    torch.testing.assert_close(few, many**1.75)
+
+
+def from_finer(photons: float | None, kind: type[ParallelBeam] | type[ConeBeam]) -> Problem:
+    volume = synthetic_chest(1, shape=(9, 96, 96), in_plane_mm=3.7)
+    geometry = kind.fitting(volume.grid.coarser(2), views=20)
+    return Problem.of(simulate(volume, geometry, photons=photons, seed=0, oversample=2))
+
+
+@pytest.mark.parametrize("kind", [ParallelBeam, ConeBeam])
+def test_the_misfit_of_a_ray_is_as_large_as_is_told(kind) -> None:
+    """Against lines of the true means over pixels: in size within a factor, and ray by ray."""
+    volume = synthetic_chest(1, shape=(9, 96, 96), in_plane_mm=3.7)
+    means = hu_to_mu(volume.values.clip(-1000.0)).reshape(9, 48, 2, 48, 2).mean((2, 4))
+    problem = from_finer(None, kind)
+    scan_ = problem.projections
+    lines = problem.y + problem.water
+    in_water = torch.from_numpy((means / scan_.mu_water_per_mm).astype(np.float32))
+    squared = (problem.operator.forward(in_water) - lines).square()
+    told = misfit_variance(lines, torch.zeros_like(lines), problem)
+    doubtful = told > told.median() * 4
+    assert 0.02 < float(doubtful.float().mean()) < 0.5
+    assert squared[doubtful].mean() > 5 * squared[~doubtful].mean()
+    assert 0.3 < float(squared[doubtful].mean() / told[doubtful].mean()) < 3.0
+    alike = squared.mean()
+    likelihood = [float((v.log() + squared / v).mean()) for v in (told, alike.expand_as(told))]
+    assert likelihood[0] < likelihood[1] - 0.2
+
+
+def test_noise_is_not_taken_for_edges() -> None:
+    """Steps by noise add nothing, so that rays through water have the misfit that all have."""
+    noise = torch.full((6, 5, 400), 0.3)
+    drawn = torch.Generator().manual_seed(0)
+    lines = 20 + noise.sqrt() * torch.randn(noise.shape, generator=drawn)
+    found = misfit_variance(lines, noise, from_finer(1e5, ParallelBeam))
+    assert found.min() == pytest.approx(MISFIT_OF_ALL**2)
+    assert found.mean() < 1.1 * MISFIT_OF_ALL**2
+
+
+def test_steps_are_the_larger_of_both_sides_a_pixel_away() -> None:
+    lines = torch.tensor([[0.0, 1.0, 3.0, 3.0, -4.0]])
+    assert squared_steps(lines).tolist() == [[1.0, 4.0, 4.0, 49.0, 49.0]]
+    assert squared_steps(lines, 2).tolist() == [[9.0, 4.0, 49.0, 4.0, 49.0]]
+    assert squared_steps(lines, 5).tolist() == [[0.0] * 5]
+
+
+def test_rays_of_another_grid_are_weighed_by_one_over_their_variance() -> None:
+    problem = from_finer(1e5, ParallelBeam)
+    trust = trust_in_rays(problem)
+    assert trust.weights is not None and not trust.starved
+    assert float(trust.weights.max()) == pytest.approx(1.0)
+    scan_ = problem.projections
+    unit = scan_.mu_water_per_mm * scan_.grid.spacing_mm[2]
+    variance = trust.variance / trust.weights
+    assert float(variance.min()) >= MISFIT_OF_ALL**2
+    lines = problem.y + problem.water
+    photons = float(photon_variance(lines * unit, scan_).mean()) / unit**2
+    assert photons < float(variance.mean()) - MISFIT_OF_ALL**2 < 5 * photons
+    alike = trust.alike()
+    assert alike is not None and alike.shape == (20, 1, problem.y.shape[2])
+    torch.testing.assert_close(trust.variance / alike[:, 0], variance.mean(dim=1))
+    assert Trust(1.0).alike() is None

@@ -9,6 +9,7 @@ from diffusionblend.geometry import ParallelBeam, equally_spaced_angles
 from diffusionblend.geometry.grid import Grid
 from diffusionblend.solvers import iterative_proximal
 from diffusionblend.solvers.conjugate_gradient import conjugate_gradient
+from diffusionblend.solvers.dense_proximal import DenseProximal
 from diffusionblend.solvers.direct_proximal import ExactProximal
 from diffusionblend.solvers.iterative_proximal import IterativeProximal
 from operator_properties import dense_matrix, random_array, transform_of
@@ -108,3 +109,37 @@ def test_few_starved_rays_take_few_iterations(monkeypatch):
     assert (found[0] - found[1]).norm() < 0.03 * (found[1] - x0).norm()
     assert (found[0] - solvers[0](x0, y, 0.5)).norm() > 0.1 * (found[1] - x0).norm()
     assert taken[0] <= 12 < taken[1]
+
+
+@pytest.mark.parametrize("kind", [ExactProximal, DenseProximal])
+@pytest.mark.parametrize("n_views", [4, 20], ids=["few", "many views"])
+@pytest.mark.parametrize("even", [True, False], ids=["in halves", "whole"])
+def test_weights_that_slices_share_are_those_of_the_minimiser(kind, n_views, even, monkeypatch):
+    """(A'WA + rho I) z = A'Wy + rho x0; what splits into halves has weights of both directions."""
+    monkeypatch.setattr(kind, "unfolded", 0 if even else 10_000)
+    operator = xray_transform(n_views=n_views)
+    x0, y = data(operator)
+    weights = random_array((n_views, 1, 15), 2).abs().clamp(0.05, 1.0)
+    solver = kind(operator, weights)
+    assert solver.weighs and not kind(operator).weighs
+    assert len(solver.fold.sizes) == (2 if even else 1)
+    kept = weights if not even else 2 / (1 / weights + 1 / weights.flip(2))
+    matrix = dense_matrix(xray_transform(n_views=n_views, dtype=torch.float64))
+    weighed = matrix.T * kept.expand(y.shape).double().flatten()
+    system = weighed @ matrix + 0.5 * torch.eye(matrix.shape[1], dtype=torch.float64)
+    right_side = weighed @ y.double().flatten() + 0.5 * x0.double().flatten()
+    expected = torch.linalg.solve(system, right_side).reshape(SHAPE)
+    found = solver(x0, y, 0.5).double()
+    assert (found - expected).norm() < 1e-3 * (expected - x0).norm()
+    assert (kind(operator)(x0, y, 0.5) - expected).norm() > 0.05 * (expected - x0).norm()
+
+
+def test_weights_of_their_own_are_solved_for_whatever_all_slices_share(monkeypatch):
+    monkeypatch.setattr(iterative_proximal, "TOLERANCE", 1e-4)
+    operator = xray_transform(shape=(2, 24, 24), n_views=12, n_columns=34)
+    x0, y = data(operator)
+    own = random_array(y.shape, 3).abs().clamp(0.2, 1.0)
+    shared = own.mean(dim=1, keepdim=True)
+    solvers = ExactProximal(operator), ExactProximal(operator, shared)
+    plain, found = (solver(x0, y, 0.5, None, own) for solver in solvers)
+    assert (found - plain).norm() < 1e-3 * (plain - x0).norm()

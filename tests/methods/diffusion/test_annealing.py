@@ -12,6 +12,7 @@ from diffusionblend.data.projections import Projections
 from diffusionblend.errors import InputError
 from diffusionblend.methods import Langevin
 from diffusionblend.methods.api import reconstruct
+from diffusionblend.methods.data_variance import Trust
 from diffusionblend.methods.diffusion import annealing
 from diffusionblend.methods.diffusion.annealing import (
     AnnealedLangevin,
@@ -120,7 +121,7 @@ def test_the_draw_by_the_data_has_the_law_of_gaussians_the_data_s_variance_doubl
     """It is affine in its noises, so that its covariance follows from unit ones."""
     problem, level, both = Problem.of(noisy_scan()), 0.6, slice(0, 2)
     draw = DataDraw(problem)
-    assert draw.step.variance > 0
+    assert draw.variance > 0
     x = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0))
     still = torch.zeros_like(x), torch.zeros(draw.shape)
     mean = draw(x, both, level, *still)
@@ -135,7 +136,7 @@ def test_the_draw_by_the_data_has_the_law_of_gaussians_the_data_s_variance_doubl
     one = dense_system(problem.operator.geometry, grid) / grid.spacing_mm[2]
     a = np.kron(np.eye(2), one)
     y = problem.y.double().numpy().transpose(1, 0, 2).ravel()
-    variance = 2 * draw.step.variance
+    variance = 2 * draw.variance
     expected = np.linalg.inv(a.T @ a / variance + np.eye(32) / level**2)
     np.testing.assert_allclose(found, expected, atol=2e-4)
     by_hand = expected @ (a.T @ y / variance + x.double().numpy().ravel() / level**2)
@@ -147,7 +148,12 @@ class EveryVoxel:
 
     couples_slices, least = False, 1e-6
 
-    def __init__(self, problem: EveryVoxel | None = None, rho: float | None = None) -> None:
+    def __init__(
+        self,
+        problem: EveryVoxel | None = None,
+        rho: float | None = None,
+        trust: Trust | None = None,
+    ) -> None:
         if problem is not None:
             self.y, self.variance, self.problem = problem.y, problem.variance, self
 
@@ -169,6 +175,7 @@ def columns_of(
 ) -> np.ndarray:
     """Independent draws (z, n) of a column, the same data of each: its slice's number / 10."""
     monkeypatch.setattr(annealing, "ProximalStep", EveryVoxel)
+    monkeypatch.setattr(annealing, "variance_of_data", lambda problem: problem.variance)
     shape = (n_slices, 40, 50)
     y = torch.arange(n_slices)[:, None, None].expand(shape) / 10
     parts = groups_of(n_slices, 3, clean=prior.clean_neighbours)

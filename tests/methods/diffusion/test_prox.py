@@ -16,6 +16,7 @@ from diffusionblend.methods.diffusion.consistency.scaled_state import OnScaledSt
 from diffusionblend.methods.problem import Problem
 from diffusionblend.simulation import simulate
 from diffusionblend.solvers import iterative_proximal
+from diffusionblend.solvers.iterative_proximal import IterativeProximal
 from small_scan import scan, small_volume
 
 SHAPE, VIEWS = (3, 16, 16), 7
@@ -93,6 +94,7 @@ def test_its_facts_are_solver_weights_and_the_variance_of_the_data(problem: Prob
         "rho": sorted(rhos),
         "starved_rays": False,
         "data_variance_pixels2": variance,
+        "rays_weighed": False,
     }
     assert given.facts() == {"solver": "eigenvectors", "rho": [2.5], "starved_rays": False}
 
@@ -153,7 +155,7 @@ def test_a_trial_of_its_speed_makes_no_factor(problem: Problem, monkeypatch) -> 
         return solved(*given)
 
     monkeypatch.setattr(dense_proximal.DenseProximal, "solved", counted)
-    step.trust = torch.full(problem.y.shape, 0.5)
+    step.each = torch.full(problem.y.shape, 0.5)
     step(x0, slice(0, SHAPE[0]))
     assert 2 < len(asked) <= 1 + direct_proximal.TRIAL_ITERATIONS
 
@@ -185,7 +187,6 @@ def test_too_little_memory_for_the_factor_is_reported_and_cg_taken(
     problem: Problem, monkeypatch
 ) -> None:
     from diffusionblend.solvers import proximal
-    from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
     monkeypatch.setattr(proximal, "MAX_EIGEN", 1)
     monkeypatch.setattr(prox, "total_memory_bytes", lambda: 1000)
@@ -201,7 +202,6 @@ def test_rays_that_count_for_less_are_weighed_as_a_direct_solution_weighs_them(
 ) -> None:
     """By every solver, at the minimiser that dense normal equations with weights have."""
     from diffusionblend.solvers.dense_proximal import DenseProximal
-    from diffusionblend.solvers.iterative_proximal import IterativeProximal
 
     monkeypatch.setattr(iterative_proximal, "TOLERANCE", accuracy)
     step = Prox(rho=2.0).step(problem)
@@ -212,7 +212,7 @@ def test_rays_that_count_for_less_are_weighed_as_a_direct_solution_weighs_them(
     drawn = torch.Generator().manual_seed(3)
     trust = torch.rand(problem.y.shape, generator=drawn).clamp(min=0.2)
     x0 = torch.randn(SHAPE, generator=drawn)
-    step.trust = trust
+    step.each = trust
     found = step(x0, slice(0, SHAPE[0]))
     n_pixels = SHAPE[1] * SHAPE[2]
     one = problem.operator.with_slices(1)
@@ -227,14 +227,27 @@ def test_rays_that_count_for_less_are_weighed_as_a_direct_solution_weighs_them(
         assert error < most
 
 
-def test_starved_rays_are_trusted_the_less_the_fewer_rays_there_are(problem: Problem) -> None:
-    values = problem.projections.values.copy()
-    values[2] = math.log(1e4)
-    starved = Problem.of(replace(problem.projections, values=values))
-    rays = VIEWS * problem.operator.range_shape[2] / SHAPE[1] ** 2
-    assert 0 < rays < 1
-    trust, _ = trust_in_rays(starved)
-    torch.testing.assert_close(Prox().step(starved).trust, trust ** (2 - rays))
+def test_direct_solvers_weigh_all_slices_alike_and_cg_each(problem: Problem) -> None:
+    """At the minimiser of the weights that all slices have in common, and of those of each."""
+    notes = {**problem.projections.notes, "simulated_shape": [3, 32, 32]}
+    other = Problem.of(replace(problem.projections, notes=notes))
+    trust = trust_in_rays(other)
+    assert trust.weights is not None and not trust.starved
+    step = Prox().step(other)
+    step.begin(0.5)
+    by_each = Prox().step(other)
+    by_each.proximal, by_each.each = IterativeProximal(other.operator), trust.weights
+    by_each.begin(0.5)
+    x0 = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    alike = trust.alike()
+    assert alike is not None
+    for found, weights in ((step, alike), (by_each, trust.weights)):
+        z = found(x0, slice(0, SHAPE[0]))
+        pull = other.operator.adjoint(weights * (other.operator.forward(z) - other.y))
+        start = other.operator.adjoint(weights * (other.operator.forward(x0) - other.y))
+        assert (pull + found.rho * (z - x0)).norm() < 0.02 * start.norm()
+    facts = step.facts()
+    assert facts["rays_weighed"] and facts["data_variance_pixels2"] == trust.variance
 
 
 def test_starved_rays_change_the_step_of_the_scan_that_has_them(problem: Problem) -> None:
@@ -242,7 +255,7 @@ def test_starved_rays_change_the_step_of_the_scan_that_has_them(problem: Problem
     values[2] = math.log(1e4)
     starved = Problem.of(replace(problem.projections, values=values))
     step = Prox().step(starved)
-    assert step.trust is not None and Prox().step(problem).trust is None
+    assert step.each is not None and Prox().step(problem).each is None
     step.begin(0.5)
     estimate = torch.zeros(SHAPE)
     slices = slice(1, 3)

@@ -187,11 +187,12 @@ class DataDraw:
 
     argmin over z of |A z - y'|^2 + rho |z - x'|^2 with x' = x + level n, y' = y + sd n' and rho =
     sd^2 / level^2 is such a draw (Papandreou and Yuille 2010). sd is that of the data (see
-    FLOW_SHARE), or more where the solver needs a larger rho.
+    FLOW_SHARE), the same for all rays, or more where the solver needs a larger rho.
     """
 
     def __init__(self, problem: Problem) -> None:
-        self.step = ProximalStep(problem, None, trust=Trust(variance_of_data(problem)))
+        self.variance = variance_of_data(problem)
+        self.step = ProximalStep(problem, None, trust=Trust(self.variance))
         self.couples_slices = self.step.couples_slices
         self.shape = tuple(problem.y.shape)
 
@@ -204,7 +205,7 @@ class DataDraw:
         noise: torch.Tensor,
     ) -> torch.Tensor:
         """Of the given slices' x (z, y, x). apart: white, of these; noise: of the whole scan."""
-        rho = max(self.step.least, FLOW_SHARE * self.step.trust.variance / level**2)
+        rho = max(self.step.least, FLOW_SHARE * self.variance / level**2)
         y = self.step.problem.of_slices(slices).y
         fresh = noise if self.couples_slices else noise[:, slices]
         return self.step.proximal(x + level * apart.to(x), y + rho**0.5 * level * fresh.to(y), rho)
