@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diffusionblend.data.projections import Projections
-from diffusionblend.geometry import ConeBeam, ParallelBeam
+from diffusionblend.geometry import ConeBeam, FanBeam, ParallelBeam
 from diffusionblend.methods import data_variance
 from diffusionblend.methods.data_variance import (
     MISFIT_OF_ALL,
@@ -184,13 +184,15 @@ def test_starved_rays_are_trusted_the_less_the_fewer_rays_there_are(monkeypatch)
     torch.testing.assert_close(few, many**1.75)
 
 
-def from_finer(photons: float | None, kind: type[ParallelBeam] | type[ConeBeam]) -> Problem:
+def from_finer(
+    photons: float | None, kind: type[ParallelBeam] | type[FanBeam] | type[ConeBeam]
+) -> Problem:
     volume = synthetic_chest(1, shape=(9, 96, 96), in_plane_mm=3.7)
     geometry = kind.fitting(volume.grid.coarser(2), views=20)
     return Problem.of(simulate(volume, geometry, photons=photons, seed=0, oversample=2))
 
 
-@pytest.mark.parametrize("kind", [ParallelBeam, ConeBeam])
+@pytest.mark.parametrize("kind", [ParallelBeam, FanBeam])
 def test_the_misfit_of_a_ray_is_as_large_as_is_told(kind) -> None:
     """Against lines of the true means over pixels: in size within a factor, and ray by ray."""
     volume = synthetic_chest(1, shape=(9, 96, 96), in_plane_mm=3.7)
@@ -200,7 +202,7 @@ def test_the_misfit_of_a_ray_is_as_large_as_is_told(kind) -> None:
     lines = problem.y + problem.water
     in_water = torch.from_numpy((means / scan_.mu_water_per_mm).astype(np.float32))
     squared = (problem.operator.forward(in_water) - lines).square()
-    told = misfit_variance(lines, torch.zeros_like(lines), problem)
+    told = misfit_variance(lines, torch.zeros_like(lines))
     doubtful = told > told.median() * 4
     assert 0.02 < float(doubtful.float().mean()) < 0.5
     assert squared[doubtful].mean() > 5 * squared[~doubtful].mean()
@@ -215,7 +217,7 @@ def test_noise_is_not_taken_for_edges() -> None:
     noise = torch.full((6, 5, 400), 0.3)
     drawn = torch.Generator().manual_seed(0)
     lines = 20 + noise.sqrt() * torch.randn(noise.shape, generator=drawn)
-    found = misfit_variance(lines, noise, from_finer(1e5, ParallelBeam))
+    found = misfit_variance(lines, noise)
     assert found.min() == pytest.approx(MISFIT_OF_ALL**2)
     assert found.mean() < 1.1 * MISFIT_OF_ALL**2
 
@@ -225,6 +227,11 @@ def test_steps_are_the_larger_of_both_sides_a_pixel_away() -> None:
     assert squared_steps(lines).tolist() == [[1.0, 4.0, 4.0, 49.0, 49.0]]
     assert squared_steps(lines, 2).tolist() == [[9.0, 4.0, 49.0, 4.0, 49.0]]
     assert squared_steps(lines, 5).tolist() == [[0.0] * 5]
+
+
+def test_in_a_cone_all_rays_count_that_are_not_starved() -> None:
+    problem = from_finer(1.11e6, ConeBeam)
+    assert trust_in_rays(problem) == Trust(variance_of_data(problem))
 
 
 def test_rays_of_another_grid_are_weighed_by_one_over_their_variance() -> None:

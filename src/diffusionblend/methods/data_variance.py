@@ -73,11 +73,12 @@ class Trust(NamedTuple):
 def trust_in_rays(problem: Problem) -> Trust:
     """What the misfit of each ray of a problem counts for.
 
-    Where the scan contains its photon count, one over the variance of noise and misfit. Lines that
-    the operator itself simulated have no misfit: there only starved rays count for less, those with
-    more than STARVED times the median variance and more than the misfit of other scans, and the
-    fewer the rays, the less other ones correct what few photons get wrong. The noise of a ray is by
-    the mean count about it: one that happens to be high would else seem precise.
+    Where the scan contains its photon count and slices are independent, one over the variance of
+    noise and misfit. Lines that the operator itself simulated have no misfit, and in cones such
+    weights gain nothing (docs/log.md): there only starved rays count for less, those with more than
+    STARVED times the median variance and more than the misfit, and the fewer the rays, the less
+    other ones correct what few photons get wrong. The noise of a ray is by the mean count about it:
+    one that happens to be high would else seem precise.
     """
     scan = problem.projections
     if not has_count(scan) or scan.measured is not None:
@@ -86,32 +87,29 @@ def trust_in_rays(problem: Problem) -> Trust:
     lines = problem.y + problem.water
     noise = photon_variance(smoothed_by_counts(lines * unit), scan) / unit**2
     own = is_simulated_on_its_grid(scan)
-    mean_misfit = 0.0 if own else MISFIT_PIXELS**2
-    most = max(STARVED * (float(noise.median()) + mean_misfit), MISFIT_PIXELS**2)
-    starved = float(noise.max()) + mean_misfit > most
-    if not own:
-        variance = noise + misfit_variance(lines, noise, problem)
+    variance = noise + (0.0 if own else MISFIT_PIXELS**2)
+    most = max(STARVED * float(variance.median()), MISFIT_PIXELS**2)
+    starved = float(variance.max()) > most
+    if not own and not problem.operator.couples_slices:
+        variance = noise + misfit_variance(lines, noise, columns_a_pixel(scan))
         least = float(variance.min())
         return Trust(least, least / variance, starved)
     if not starved:
         return Trust(variance_of_data(problem))
-    weights = (most / noise).clamp(max=1.0) ** (2.0 - min(1.0, rays_per_pixel(problem)))
-    return Trust(float(noise.clamp(max=most).mean()), weights, starved)
+    weights = (most / variance).clamp(max=1.0) ** (2.0 - min(1.0, rays_per_pixel(problem)))
+    return Trust(float(variance.clamp(max=most).mean()), weights, starved)
 
 
-def misfit_variance(lines: torch.Tensor, noise: torch.Tensor, problem: Problem) -> torch.Tensor:
+def misfit_variance(lines: torch.Tensor, noise: torch.Tensor, columns: int = 1) -> torch.Tensor:
     """Variance of what the operator cannot explain, of each of the lines (view, row, column).
 
-    lines, and noise, their variance: in pixels of water. By the larger step to the rays a pixel to
-    either side, and to the rows beside where rays pass from slice to slice, less what noise adds.
+    lines, and noise, their variance: in pixels of water. By the larger step to the rays so many
+    columns to either side, a pixel, less what noise adds to it.
     """
     found = torch.full_like(lines, MISFIT_OF_ALL**2)
-    columns = columns_a_pixel(problem.projections)
     for view, of_noise, to in zip(lines, noise, found, strict=True):
-        steps = (squared_steps(view, columns) - 2 * of_noise).clamp(min=0.0)
-        if problem.operator.couples_slices:
-            steps += (squared_steps(view.T).T - 2 * of_noise).clamp(min=0.0)
-        to += MISFIT_OF_STEP**2 * steps
+        steps = squared_steps(view, columns) - 2 * of_noise
+        to += MISFIT_OF_STEP**2 * steps.clamp(min=0.0)
     return found
 
 
