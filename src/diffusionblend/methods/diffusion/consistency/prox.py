@@ -114,9 +114,10 @@ class ProximalStep(ConsistencyStep):
             memory,
             exact=exact,
             trial=trial,
-            weights=None if self.trust.starved else self.trust.alike(),
+            weights=self.trust.alike(),
         )
-        self.each = None if self.proximal.weighs else self.trust.weights
+        shared = self.proximal.weighs and not self.trust.starved
+        self.each = None if shared else self.trust.weights
         norm = squared_norm(problem.operator)
         self.least = self.proximal.least * norm
         self.rho = self.least if rho is None else within_rounding(rho, norm)
