@@ -25,8 +25,9 @@ class DirectProximal(ABC):
     """A solver of (A*WA + rho I) that ends at once; CG preconditioned by it for other weights.
 
     Slices are independent. operator: A. weights: W, of the rays of every slice alike, (view, 1,
-    column), at most 1; None: the identity. Weights of each slice's own leave the system near the one
-    that is solved at once: some five iterations reach the tolerance that CG has in other geometries.
+    column), at most 1; None: the identity. Weights of each slice's own leave the system near the
+    one that is solved at once: some five iterations reach the tolerance that CG has in other
+    geometries.
     """
 
     solver: str
