@@ -17,6 +17,7 @@ from diffusionblend.methods.problem import Problem
 from diffusionblend.simulation import simulate
 from diffusionblend.solvers import iterative_proximal
 from diffusionblend.solvers.iterative_proximal import IterativeProximal
+from diffusionblend.solvers.proximal import proximal_of
 from small_scan import scan, small_volume
 
 SHAPE, VIEWS = (3, 16, 16), 7
@@ -261,7 +262,7 @@ def test_starved_rays_change_the_step_of_the_scan_that_has_them(problem: Problem
     slices = slice(1, 3)
     whole, part = step(estimate, slice(0, SHAPE[0])), step(estimate[slices], slices)
     torch.testing.assert_close(part, whole[slices], rtol=1e-3, atol=1e-3)
-    plain = step.proximal(estimate, starved.y, step.rho)
+    plain = proximal_of(starved.operator)(estimate, starved.y, step.rho)
     others = [i for i in range(VIEWS) if i != 2]
     misfits = [(starved.operator.forward(z) - problem.y)[others].norm() for z in (whole, plain)]
     assert misfits[0] < 0.8 * misfits[1]
