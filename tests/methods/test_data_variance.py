@@ -234,6 +234,20 @@ def test_in_a_cone_all_rays_count_that_are_not_starved() -> None:
     assert trust_in_rays(problem) == Trust(variance_of_data(problem))
 
 
+def test_with_few_photons_rays_as_many_as_pixels_count_that_are_not_starved(monkeypatch) -> None:
+    own = from_finer(1e5, ParallelBeam).projections
+    values = own.values.copy()
+    values[3, :, 20:40] = np.log(1e5)  # a count of one
+    problem = Problem.of(replace(own, values=values))
+    capped = []
+    for rays in (0.99, 1.0):
+        monkeypatch.setattr(data_variance, "rays_per_pixel", lambda _, rays=rays: rays)
+        trust = trust_in_rays(problem)
+        assert trust.starved and trust.weights is not None
+        capped.append(float((trust.weights == 1.0).float().mean()))
+    assert capped[0] < 0.3 < 0.5 < capped[1]
+
+
 def test_rays_of_another_grid_are_weighed_by_one_over_their_variance() -> None:
     problem = from_finer(1e5, ParallelBeam)
     trust = trust_in_rays(problem)

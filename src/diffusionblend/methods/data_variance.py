@@ -74,11 +74,12 @@ def trust_in_rays(problem: Problem) -> Trust:
     """What the misfit of each ray of a problem counts for.
 
     Where the scan contains its photon count and slices are independent, one over the variance of
-    noise and misfit. Lines that the operator itself simulated have no misfit, and in cones such
-    weights gain nothing (docs/log.md): there only starved rays count for less, those with more than
-    STARVED times the median variance and more than the misfit, and the fewer the rays, the less
-    other ones correct what few photons get wrong. The noise of a ray is by the mean count about it:
-    one that happens to be high would else seem precise.
+    noise and misfit. Lines that the operator itself simulated have no misfit, and in cones, or with
+    few photons and as many rays as pixels, such weights gain nothing (docs/log.md): there only
+    starved rays count for less, those with more than STARVED times the median variance and more
+    than the misfit, and the fewer the rays, the less other ones correct what few photons get wrong.
+    The noise of a ray is by the mean count about it: one that happens to be high would else seem
+    precise.
     """
     scan = problem.projections
     if not has_count(scan) or scan.measured is not None:
@@ -90,13 +91,14 @@ def trust_in_rays(problem: Problem) -> Trust:
     variance = noise + (0.0 if own else MISFIT_PIXELS**2)
     most = max(STARVED * float(variance.median()), MISFIT_PIXELS**2)
     starved = float(variance.max()) > most
-    if not own and not problem.operator.couples_slices:
+    seen = min(1.0, rays_per_pixel(problem))
+    if not (own or problem.operator.couples_slices or (starved and seen == 1.0)):
         variance = noise + misfit_variance(lines, noise, columns_a_pixel(scan))
         least = float(variance.min())
         return Trust(least, least / variance, starved)
     if not starved:
         return Trust(variance_of_data(problem))
-    weights = (most / variance).clamp(max=1.0) ** (2.0 - min(1.0, rays_per_pixel(problem)))
+    weights = (most / variance).clamp(max=1.0) ** (2.0 - seen)
     return Trust(float(variance.clamp(max=most).mean()), weights, starved)
 
 
