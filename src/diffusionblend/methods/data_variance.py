@@ -117,6 +117,7 @@ def misfit_variance(lines: torch.Tensor, noise: torch.Tensor, columns: int = 1) 
 
 def squared_steps(lines: torch.Tensor, step: int = 1) -> torch.Tensor:
     """The larger squared difference to the line `step` before or behind, (row, column)."""
+    step = min(step, lines.shape[1])
     squares = (lines[:, step:] - lines[:, :-step]).square()
     return torch.maximum(functional.pad(squares, (step, 0)), functional.pad(squares, (0, step)))
 
