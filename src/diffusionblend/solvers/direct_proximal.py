@@ -37,7 +37,7 @@ class DirectProximal(ABC):
     """Rays of a slice up to which weights that no turn by 180 degrees leaves alike are kept."""
 
     def __init__(self, operator: XRayTransform, weights: torch.Tensor | None = None) -> None:
-        self.operator, self.weighs = operator, weights is not None
+        self.operator = operator
         self.roots: torch.Tensor | None = None
         matrix = scipy_matrix(operator)
         self.rays, self.pixels = folds(matrix, operator.range_shape[2])
@@ -53,6 +53,11 @@ class DirectProximal(ABC):
     @abstractmethod
     def _prepare(self, matrix: csr_array) -> None:
         """Make what serves every call from W^(1/2) A of one slice, (rays, pixels)."""
+
+    @property
+    def weighs(self) -> bool:
+        """Whether it was made for weights that all slices share."""
+        return self.roots is not None
 
     def weighed(self, lines: torch.Tensor) -> torch.Tensor:
         """W^(1/2) of lines (view, row, column)."""

@@ -28,12 +28,16 @@ class Proximal(Protocol):
     """The proximal point of x0 (z, y, x) for data y (view, row, column) and a weight rho.
 
     solver: how it solves, for records. least: the smallest rho, over |A|^2, that it solves for in
-    good time. weighs: whether it was made for weights that all slices share.
+    good time.
     """
 
     solver: str
     least: float
-    weighs: bool
+
+    @property
+    def weighs(self) -> bool:
+        """Whether it was made for weights that all slices share."""
+        ...
 
     def __call__(
         self,
