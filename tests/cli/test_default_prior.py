@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from command_line import assert_refused, assert_succeeded
@@ -16,6 +18,7 @@ from diffusionblend.simulation import simulate
 from tiny_network import ship_for_one_size
 
 
+@functools.cache
 def scan_of(size):
     chest = synthetic_chest(1, shape=(3, size, size))
     return simulate(chest, ParallelBeam.fitting(chest.grid, 4))

@@ -24,26 +24,25 @@ from diffusionblend.runs.state_file import state_path
 STEPS = 200
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
-)
-def test_a_stopped_run_keeps_its_state_and_continues(
-    cli, tmp_path, scan_file, tiny_prior, number, code
-):
+def test_a_stopped_run_keeps_its_state_and_continues(cli, tmp_path, scan_file, tiny_prior):
+    """By Ctrl-C first, by SIGTERM when it has gone on."""
     output = tmp_path / "a.nii.gz"
     options = ("--prior", tiny_prior, "--device", "cpu", "--steps", STEPS)
     command = ("reconstruct", scan_file, "-o", output, *options)
-    with working_process(*command, at_work="diffusionblend++: 2/") as process:
-        process.send_signal(number)
-        _, err = process.communicate(timeout=240)
-    assert process.returncode == code, err
-    assert "Traceback" not in err
-    step, steps = re.search(r"stopped at step (\d+) of (\d+); the same command", err).groups()
-    assert 2 <= int(step) < int(steps) == STEPS
-    assert state_path(output).exists() and not output.exists()
+    reached = 1
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        with working_process(*command, at_work=f"diffusionblend++: {reached + 1}/") as process:
+            process.send_signal(number)
+            _, err = process.communicate(timeout=240)
+        assert process.returncode == code, err
+        assert "Traceback" not in err
+        told = re.search(r"stopped at step (\d+) of (\d+); the same command", err).groups()
+        before, (reached, steps) = reached, map(int, told)
+        assert before < reached < steps == STEPS
+        assert state_path(output).exists() and not output.exists()
     result = cli(*command)
     assert_succeeded(result)
-    assert f"resuming after step {step}," in result.out
+    assert f"resuming after step {reached}," in result.out
     whole = tmp_path / "whole.nii.gz"
     assert_succeeded(cli("reconstruct", scan_file, "-o", whole, *options))
     np.testing.assert_array_equal(read_volume(output).values, read_volume(whole).values)

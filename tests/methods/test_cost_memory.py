@@ -53,10 +53,10 @@ def test_the_plan_grows_linearly_with_the_slices() -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        "diffusionblend++ 12 128 40",
+        "diffusionblend++ 12 128 28",
         "diffusionblend++ 48 128 8",
         "admm-tv 48 128 30",
-        "admm-tv 128 256 8",
+        "admm-tv 64 256 8",
         "cgls 96 256 8",
         "sirt 64 256 60",
     ],
