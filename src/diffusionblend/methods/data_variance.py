@@ -20,6 +20,12 @@ Measured on training patients at 128 x 128 (0.2 to 0.5; docs/log.md)."""
 MISFIT_OF_ALL, MISFIT_OF_STEP = 0.2, 0.05
 """Its standard deviation by ray, in pixels of water: what every ray has, and its share of the step
 to the rays a pixel beside, since it is edges that the mean of a pixel lacks (docs/log.md)."""
+NOISE_WORTH = 0.05
+"""rho's share of the variance of a ray's noise, since the estimate's error is no white noise: it
+is largest in what many rays see (docs/log.md)."""
+MISFIT_WORTH = 0.3
+"""Its share of the misfit where rays are as many as pixels: that of an edge is much alike in
+neighbouring views, which do not average it out."""
 STARVED = 8.0
 """A ray with so many times the median variance of noise, few photons have passed."""
 SMOOTHED = 9
@@ -54,9 +60,9 @@ def variance_of_data(problem: Problem) -> float:
 class Trust(NamedTuple):
     """What the rays of a scan count for.
 
-    variance: of a ray that counts fully, in squared pixels of water. weights: of the misfit of each
-    ray, of y's shape, at most 1; None: all count fully. starved: whether hardly any photon passed
-    some, so that slices differ much.
+    variance: of a ray that counts fully, in squared pixels of water, as much of it as rho counts.
+    weights: of the misfit of each ray, of y's shape, at most 1; None: all count fully. starved:
+    whether hardly any photon passed some, so that slices differ much.
     """
 
     variance: float
@@ -74,32 +80,34 @@ def trust_in_rays(problem: Problem) -> Trust:
     """What the misfit of each ray of a problem counts for.
 
     Where the scan contains its photon count and slices are independent, one over the variance of
-    noise and misfit. Lines that the operator itself simulated have no misfit, and in cones, or with
-    few photons and as many rays as pixels, such weights gain nothing (docs/log.md): there only
-    starved rays count for less, those with more than STARVED times the median variance and more
-    than the misfit, and the fewer the rays, the less other ones correct what few photons get wrong.
-    The noise of a ray is by the mean count about it: one that happens to be high would else seem
-    precise.
+    noise and misfit, each by its worth; lines that the operator itself simulated have no misfit.
+    In cones, where that gains nothing, only starved rays count for less, those with more than
+    STARVED times the median variance and more than the misfit, and the fewer the rays, the less
+    other ones correct what few photons get wrong. The noise of a ray is by the mean count about it:
+    one that happens to be high would else seem precise.
     """
     scan = problem.projections
+    seen = min(1.0, rays_per_pixel(problem))
+    of_misfit = MISFIT_WORTH * seen
     if not has_count(scan) or scan.measured is not None:
-        return Trust(variance_of_data(problem))
+        return Trust(of_misfit * variance_of_data(problem))
     unit = scan.mu_water_per_mm * scan.grid.spacing_mm[2]
     lines = problem.y + problem.water
     noise = photon_variance(smoothed_by_counts(lines * unit), scan) / unit**2
     own = is_simulated_on_its_grid(scan)
-    variance = noise + (0.0 if own else MISFIT_PIXELS**2)
-    most = max(STARVED * float(variance.median()), MISFIT_PIXELS**2)
-    starved = float(variance.max()) > most
-    seen = min(1.0, rays_per_pixel(problem))
-    if not (own or problem.operator.couples_slices or (starved and seen == 1.0)):
-        variance = noise + misfit_variance(lines, noise, columns_a_pixel(scan))
-        least = float(variance.min())
-        return Trust(least, least / variance, starved)
-    if not starved:
-        return Trust(variance_of_data(problem))
-    weights = (most / variance).clamp(max=1.0) ** (2.0 - seen)
-    return Trust(float(variance.clamp(max=most).mean()), weights, starved)
+    whole = noise if own else noise + MISFIT_PIXELS**2
+    most = max(STARVED * float(whole.median()), MISFIT_PIXELS**2)
+    starved = float(whole.max()) > most
+    if problem.operator.couples_slices:
+        if not starved:
+            return Trust(of_misfit * variance_of_data(problem))
+        weights = (most / whole).clamp(max=1.0) ** (2.0 - seen)
+        return Trust(of_misfit * float(whole.clamp(max=most).mean()), weights, starved)
+    variance = NOISE_WORTH * noise
+    if not own:
+        variance += of_misfit * misfit_variance(lines, noise, columns_a_pixel(scan))
+    least = float(variance.min())
+    return Trust(least, least / variance, starved)
 
 
 def misfit_variance(lines: torch.Tensor, noise: torch.Tensor, columns: int = 1) -> torch.Tensor:

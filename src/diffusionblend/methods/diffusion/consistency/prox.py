@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 ERROR_AT_UNIT_NOISE = 0.11
 """Root mean square error of the denoised estimate, HU / 1000, where noise and image are equal."""
-WORTH = 0.3
-"""rho's share of the ratio of variances where rays are as many as pixels, since the estimate's
-error is no white noise."""
 LEVELS = 4.0
 """rho is rounded to a power of this, so that a run needs few factors."""
 SHARE_OF_ALL, SHARE_OF_FREE = 0.5, 0.75
@@ -121,7 +118,6 @@ class ProximalStep(ConsistencyStep):
         norm = squared_norm(problem.operator)
         self.least = self.proximal.least * norm
         self.rho = self.least if rho is None else within_rounding(rho, norm)
-        self.worth = WORTH * min(1.0, data_variance.rays_per_pixel(problem))
         self.weights: set[float] = set()
 
     def begin(self, abar: float, *, noisy: bool = False) -> None:
@@ -129,7 +125,7 @@ class ProximalStep(ConsistencyStep):
         if self.given is None:
             ratio = (1 - abar) / abar
             error = ratio if noisy else ERROR_AT_UNIT_NOISE**2 * ratio**0.5
-            self.rho = weight(self.worth * self.trust.variance, error, self.least)
+            self.rho = weight(self.trust.variance, error, self.least)
         self.weights.add(self.rho)
 
     def facts(self) -> dict[str, object]:
@@ -176,8 +172,8 @@ def within_rounding(rho: float, norm: float) -> float:
 def weight(variance: float, error: float, least: float) -> float:
     """rho = variance / error, rounded to a power of LEVELS, and not below `least`.
 
-    variance: of the data, times what they are worth. error: of the estimate. With both white this
-    is the maximum a posteriori weight.
+    variance: of the data, as much of it as counts. error: of the estimate. With all of it, and
+    both white, this is the maximum a posteriori weight.
     """
     rho = variance / error
     if rho <= least:
