@@ -13,8 +13,8 @@ class Reconstruction:
 
     relative_residual: |Ax - y| / |y|. network_evaluations: passes of the whole volume
     through the network. seconds: of each part and in total. data_consistency: of a method that
-    solves for the data at every step, the solver, the values of rho that it had, and the variance
-    that it took the data to have, in squared pixels of water.
+    solves for the data at every step, the solver, the values of rho that it had, and what counts of
+    the variance of a ray that counts fully, in squared pixels of water.
     """
 
     volume: Volume

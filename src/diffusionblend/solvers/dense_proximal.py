@@ -65,6 +65,7 @@ class DenseProximal(DirectProximal):
     """
 
     solver = "dense factor"
+    steady = 1e-4
 
     def __init__(
         self,
@@ -88,6 +89,8 @@ class DenseProximal(DirectProximal):
             return
         grams = gram_parts(matrix.T if self.in_rays else matrix, self.fold, np.float32)
         self.grams = [torch.from_numpy(gram).to(device) for gram in grams]
+        norms = [torch.linalg.vector_norm(gram, ord=1, dim=1) for gram in self.grams]
+        self.largest = max(float(norm.max()) for norm in norms)
 
     def solved(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
