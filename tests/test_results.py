@@ -67,8 +67,8 @@ def pages(tmp_path_factory):
     ("file", "old", "new"),
     [
         ("docs/results/data-consistency.md", "| 30.72 (32.85 /", "| 30.27 (32.85 /"),
-        ("docs/choosing-views.md", "| 29.02 |", "| 29.20 |"),
-        ("README.md", "**29.02 dB**", "**29.22 dB**"),
+        ("docs/choosing-views.md", "| 29.04 |", "| 29.20 |"),
+        ("README.md", "**29.04 dB**", "**29.22 dB**"),
         ("benchmarks/results/kill.jsonl", '"equal": "yes"', '"equal": "no"'),
     ],
 )
