@@ -25,7 +25,7 @@ NOISE_WORTH = 0.05
 is largest in what many rays see (docs/log.md)."""
 MISFIT_WORTH = 0.3
 """Its share of the misfit where rays are as many as pixels: that of an edge is much alike in
-neighbouring views, which do not average it out."""
+neighbouring views, which do not average it out. Of noise, too, where rays are not weighed."""
 STARVED = 8.0
 """A ray with so many times the median variance of noise, few photons have passed."""
 SMOOTHED = 9

@@ -23,6 +23,9 @@ GRAM_SECONDS = 3.0
 """Of a block of 8192 rays or pixels, by sparse matrices; it grows with their square."""
 TRIAL = 1e8
 """Times the identity, a factor that leaves x0 as it is to rounding."""
+STEADY = 1e-4
+"""Smallest rho, over a bound of the eigenvalues, whose point of zeros is a preconditioner: it is
+x0 less what nearly equals it, and in float32 nothing is left of less (docs/log.md)."""
 RAISE = 4.0
 """Factor on rho where rounding (float32) leaves the matrix without a Cholesky factor."""
 
@@ -65,7 +68,6 @@ class DenseProximal(DirectProximal):
     """
 
     solver = "dense factor"
-    steady = 1e-4
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class DenseProximal(DirectProximal):
         grams = gram_parts(matrix.T if self.in_rays else matrix, self.fold, np.float32)
         self.grams = [torch.from_numpy(gram).to(device) for gram in grams]
         norms = [torch.linalg.vector_norm(gram, ord=1, dim=1) for gram in self.grams]
-        self.largest = max(float(norm.max()) for norm in norms)
+        self.least_preconditioning = STEADY * max(float(norm.max()) for norm in norms)
 
     def solved(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,

@@ -32,11 +32,8 @@ class DirectProximal(ABC):
 
     solver: str
     least: float = LEAST_DIRECT
-    steady: float = 0.0
-    """Smallest rho over `largest` whose point preconditions: that of zeros is x0 less what nearly
-    equals it, and rounding leaves nothing of their difference."""
-    largest: float = 0.0
-    """Of the eigenvalues of A*WA, at least."""
+    least_preconditioning: float = 0.0
+    """Smallest rho whose system preconditions; what solves for less does so by another's."""
     trial: bool = False
     unfolded: int = 0
     """Rays of a slice up to which weights that no turn by 180 degrees leaves alike are kept."""
@@ -85,7 +82,7 @@ class DirectProximal(ABC):
         """
         if weights is None:
             return self.solved(x0, y, rho)
-        near = max(rho, self.steady * self.largest)
+        near = max(rho, self.least_preconditioning)
         found, _ = iterative_proximal.proximal_by_iterations(
             self.operator.with_slices(len(x0)),
             x0,
@@ -109,7 +106,6 @@ class ExactProximal(DirectProximal):
     """
 
     solver = "eigenvectors"
-    steady = 1e-6
     unfolded = MAX_EIGEN
 
     def _prepare(self, matrix: csr_array) -> None:
@@ -126,7 +122,6 @@ class ExactProximal(DirectProximal):
             of_slice = self.operator.matrix
             like = {"dtype": of_slice.dtype, "device": of_slice.device}
             self.pairs.append((values.clamp(min=0).to(**like), vectors.to(**like)))
-            self.largest = max(self.largest, float(values.max()))
 
     def solved(self, x0: torch.Tensor, y: torch.Tensor, rho: float) -> torch.Tensor:
         """The proximal point of x0 (z, y, x), any number of slices, for data y (view, row,
